@@ -1,0 +1,1 @@
+"""Batched solvers as pure functions of arrays: nothing here knows of twins or questions."""

@@ -1,0 +1,78 @@
+"""What every solver returns: a value, a status code, a step count and an optimality measure."""
+
+import enum
+from collections.abc import Collection
+from typing import Generic, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+Value = TypeVar("Value")
+
+
+class Status(enum.IntEnum):
+    """How a solver ended. Codes travel through `jit`; `raise_on_failure` turns them into errors."""
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    NONFINITE = 2
+    SINGULAR = 3
+    FIXED_STEPS = 4
+
+
+_MESSAGES = {
+    Status.MAX_STEPS: "reached `max_steps` before its tolerance; raise `max_steps` or `tol`, "
+    "or rescale the data (columns of very different size slow every solver down)",
+    Status.NONFINITE: "met NaN or infinity; missing responses must be masked (or given zero "
+    "`sample_weight`) and replaced by a finite number before the call",
+    Status.SINGULAR: "met a singular system; use a positive penalty, or remove duplicated columns",
+}
+
+
+class Solution(eqx.Module, Generic[Value]):
+    """The outcome of one solve, or of a batch of them (leading axes of every field).
+
+    **Arguments:**
+
+    - `value`: what was solved for, an array or a pytree of arrays.
+    - `status`: a [`Status`][] code per problem.
+    - `steps`: iterations taken (0 for closed forms).
+    - `optimality`: a scale-free distance from the optimum: duality gap, Frank-Wolfe gap, KKT
+      residual or relative change, as each solver's docstring says. 0 is optimal.
+    """
+
+    value: Value
+    status: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
+    optimality: Float[Array, "*batch"]
+
+
+def status_code(converged: Array, finite: Array) -> Int[Array, "*batch"]:
+    """`CONVERGED` or `MAX_STEPS` from a convergence flag; `NONFINITE` wins where not finite."""
+    code = jnp.where(converged, int(Status.CONVERGED), int(Status.MAX_STEPS))
+    return jnp.where(finite, code, int(Status.NONFINITE)).astype(jnp.int32)
+
+
+def raise_on_failure(
+    solution: Solution[Value],
+    *,
+    name: str = "solver",
+    accept: Collection[Status] = (Status.CONVERGED, Status.FIXED_STEPS),
+) -> Solution[Value]:
+    """Return `solution` unchanged, or raise if any problem in it ended with another code.
+
+    To be called outside `jit`. **Raises:** `RuntimeError` naming the code, how many problems of
+    the batch ended with it, and the likely mistake.
+    """
+    codes = np.atleast_1d(np.asarray(solution.status))
+    for code in Status:
+        if code in accept:
+            continue
+        count = int(np.sum(codes == code))
+        if count:
+            raise RuntimeError(
+                f"{name}: {count} of {codes.size} problems {_MESSAGES.get(code, code.name)}"
+            )
+    return solution
