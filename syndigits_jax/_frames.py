@@ -1,0 +1,138 @@
+"""Data frames as labelled tables, and the matching of two of them by identifier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ._responses import identifiers, label, numeric_column, refuse_infinities, some
+
+
+def import_pandas() -> Any:
+    """The pandas module. **Raises:** `ImportError` that says how to install it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            'tables need pandas, which is not installed: pip install "syndigits-jax[study]"'
+        ) from error
+    return pandas
+
+
+def is_frame(values: Any) -> bool:
+    """Whether `values` looks like a pandas data frame (without importing pandas)."""
+    return all(hasattr(values, name) for name in ("iloc", "columns", "index"))
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """Responses with their row and column identifiers."""
+
+    argument: str
+    users: tuple[str, ...]
+    questions: tuple[str, ...]
+    values: Float[np.ndarray, "n m"]
+
+    @classmethod
+    def read(cls, frame: Any, argument: str, id_column: str | None) -> "FrameTable":
+        """From a pandas data frame. **Raises:** `ValueError` naming `argument` and the cell."""
+        if not is_frame(frame):
+            raise ValueError(
+                f"`{argument}` must be a pandas data frame, got {type(frame).__name__}; for "
+                "arrays in matching order use `Panel.from_arrays`"
+            )
+        if id_column is not None:
+            if id_column not in frame.columns:
+                raise ValueError(f"`{argument}` has no column {id_column!r} (`id_column`)")
+            frame = frame.set_index(id_column)
+        _refuse_default_labels(frame.index, f"`{argument}` has a default index: set its index to")
+        _refuse_default_labels(
+            frame.columns, f"`{argument}` has default column names: name them by"
+        )
+        if getattr(frame.columns, "nlevels", 1) > 1 or getattr(frame.index, "nlevels", 1) > 1:
+            raise ValueError(f"`{argument}` has hierarchical labels; flatten them first")
+        users = identifiers(frame.index, f"{argument} (rows)")
+        questions = identifiers(frame.columns, f"{argument} (columns)")
+        return cls(argument, users, questions, _cells(frame, argument, users, questions))
+
+    def at(self, users: Sequence[str], questions: Sequence[str]) -> Float[np.ndarray, "n m"]:
+        """The responses of `users` to `questions`, NaN where this table does not have them."""
+        padded = np.pad(self.values, ((0, 1), (0, 1)), constant_values=np.nan)
+        row = {name: i for i, name in enumerate(self.users)}
+        column = {name: j for j, name in enumerate(self.questions)}
+        i = [row.get(name, -1) for name in users]  # -1 is the padding
+        j = [column.get(name, -1) for name in questions]
+        return padded[np.ix_(i, j)]
+
+    def require(self, users: Sequence[str], questions: Sequence[str]) -> None:
+        """**Raises:** `ValueError` if this table does not cover all `users` and `questions`."""
+        for kind, names, have in (
+            ("respondents", users, set(self.users)),
+            ("questions", questions, set(self.questions)),
+        ):
+            absent = [name for name in names if name not in have]
+            if absent:
+                raise ValueError(
+                    f"`{self.argument}` lacks {len(absent)} {kind} of the panel ({some(absent)})"
+                )
+
+
+def matched(
+    human: Sequence[str],
+    twin: Sequence[str],
+    kind: str,
+    join: Literal["error", "inner"],
+    keep_new: bool,
+    keep_argument: str,
+) -> tuple[str, ...]:
+    """The identifiers of a panel: those in both tables, then those of new twins if kept.
+
+    **Raises:** `ValueError` naming a few identifiers that only one table has (`join="error"`), or
+    if the tables have none in common.
+    """
+    in_human, in_twin = set(human), set(twin)
+    shared = tuple(name for name in human if name in in_twin)
+    lost = [name for name in human if name not in in_twin]
+    new = tuple(name for name in twin if name not in in_human)
+    hint = ""
+    if {name.strip().lower() for name in lost} & {name.strip().lower() for name in new}:
+        hint = "; some differ only in case or surrounding spaces"
+    if not shared:
+        raise ValueError(
+            f"`human` and `twin` have no {kind} in common ({some(human)} against {some(twin)})"
+            + hint
+        )
+    if join == "error" and lost:
+        raise ValueError(
+            f"`twin` lacks {len(lost)} of the {len(human)} {kind} in `human` ({some(lost)}){hint}; "
+            "join='inner' drops them"
+        )
+    if join == "error" and new and not keep_new:
+        raise ValueError(
+            f"`human` lacks {len(new)} of the {len(twin)} {kind} in `twin` ({some(new)}){hint}; "
+            f"{keep_argument}=True keeps them as new, join='inner' drops them"
+        )
+    return shared + new if keep_new else shared
+
+
+def _cells(
+    frame: Any, argument: str, users: Sequence[str], questions: Sequence[str]
+) -> Float[np.ndarray, "n m"]:
+    matrix = np.empty((len(users), len(questions)))
+    for j in range(len(questions)):
+        column = frame.iloc[:, j]
+        if getattr(column.dtype, "kind", "O") in "biuf":
+            cells = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            cells = column.to_numpy()
+        matrix[:, j] = numeric_column(cells, argument, users, label(questions, j, "column"))
+    refuse_infinities(matrix, argument, users, questions)
+    return matrix
+
+
+def _refuse_default_labels(labels: Any, message: str) -> None:
+    # The labels pandas makes up (0, 1, ...) are positions: matching them would be by position.
+    if type(labels).__name__ == "RangeIndex" and labels.name is None:
+        raise ValueError(message + " the identifiers")

@@ -1,0 +1,446 @@
+"""Paired human and twin responses with identifiers (host side), and their arrays for `jit`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ._frames import FrameTable, import_pandas, is_frame, matched
+from ._responses import identifiers, positions, response_matrix, some
+from .schema import ScaleLike, answer_ranges
+
+
+class PanelArrays(eqx.Module):
+    """A panel without its strings: what numerical code takes. Missing responses are 0.
+
+    **Arguments:** `human`, `twin`: responses (n, m), 0 where missing; `human_mask`, `twin_mask`:
+    true where observed.
+    """
+
+    human: Float[Array, "n m"]
+    human_mask: Bool[Array, "n m"]
+    twin: Float[Array, "n m"]
+    twin_mask: Bool[Array, "n m"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel:
+    """Responses of n people and of their n digital twins to the same m questions.
+
+    Everything is checked and copied on construction, and the arrays are read-only. NaN is missing.
+    To build a panel from tables use [`from_frames`][], which aligns by identifier.
+
+    **Arguments:**
+
+    - `human`, `twin`: (n, m) responses, rows and columns in the same order.
+    - `users`, `questions`: their identifiers (become strings).
+    - `name`: what to call the panel in reports.
+    - `low`, `high`, `step`: (m,) range and grid of each question's answers, NaN where unknown
+      or, for `step`, continuous.
+    - `controls`: further predictions of `human`, (n, m) each, by name (in-context twins).
+
+    A question without any human answer is a *new question*, a respondent without any is a *new
+    user*; both are legal, and `new_questions` and `new_users` list them. A respondent whose twin
+    answered nothing is legal too: methods that impute know nothing about it but column means.
+
+    **Raises:** `ValueError` naming the argument if shapes or identifiers do not match, identifiers
+    repeat, a response is not a number or is infinite, there are fewer than two questions or
+    respondents, no human answer at all, a question without any twin answer, or a human answer
+    outside the question's range.
+    """
+
+    human: Float[np.ndarray, "n m"]
+    twin: Float[np.ndarray, "n m"]
+    users: tuple[str, ...]
+    questions: tuple[str, ...]
+    name: str = ""
+    low: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
+    high: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
+    step: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
+    controls: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        users = identifiers(self.users, "users")
+        questions = identifiers(self.questions, "questions")
+        shape = (len(users), len(questions))
+
+        def matrix(values: Any, argument: str) -> np.ndarray:
+            if np.shape(values) != shape:  # before the cells, so that labels fit
+                raise ValueError(
+                    f"`{argument}` has shape {np.shape(values)}, but there are {shape[0]} "
+                    f"`users` and {shape[1]} `questions`"
+                )
+            return _frozen(response_matrix(values, argument, users, questions))
+
+        def per_question(values: Any, argument: str) -> np.ndarray:
+            vector = np.array(values, dtype=np.float64)
+            if vector.size == 0:
+                vector = np.full(shape[1], np.nan)
+            if vector.shape != shape[1:]:
+                raise ValueError(
+                    f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
+                )
+            return _frozen(vector)
+
+        fields = {
+            "users": users,
+            "questions": questions,
+            "human": matrix(self.human, "human"),
+            "twin": matrix(self.twin, "twin"),
+            "low": per_question(self.low, "low"),
+            "high": per_question(self.high, "high"),
+            "step": per_question(self.step, "step"),
+            "controls": {
+                name: matrix(values, f"controls[{name!r}]")
+                for name, values in dict(self.controls).items()
+            },
+        }
+        for key, value in fields.items():
+            object.__setattr__(self, key, value)
+        _check_contents(self)
+
+    # --- construction -------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        human: Any,
+        twin: Any,
+        users: Iterable[Any] | None = None,
+        questions: Iterable[Any] | None = None,
+        *,
+        name: str = "",
+        scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
+    ) -> "Panel":
+        """A panel from matrices whose rows and columns are already in the same order.
+
+        **Arguments:**
+
+        - `human`, `twin`: (n, m) NumPy or JAX arrays or nested lists; NaN is missing.
+        - `users`, `questions`: identifiers; "user_0", ... and "question_0", ... by default.
+        - `scale`: the answer range of all questions, a [`Scale`][] or `(low, high[, step])`, or a
+          mapping from question identifiers to such (questions not in it have no known range).
+        - `controls`: further predictions of `human` by name.
+
+        **Raises:** `ValueError` as the class does, and for data frames (see `from_frames`).
+        """
+        for argument, values in (("human", human), ("twin", twin), *(controls or {}).items()):
+            if is_frame(values):
+                raise ValueError(
+                    f"`{argument}` is a data frame, which carries identifiers: use "
+                    "`Panel.from_frames`, or pass its `.to_numpy()` if its order is known to match"
+                )
+        human, twin = response_matrix(human, "human"), response_matrix(twin, "twin")
+        if np.shape(human) != np.shape(twin):
+            raise ValueError(
+                f"`twin` has shape {np.shape(twin)} but `human` has shape {np.shape(human)}; both "
+                "must be (respondents x questions)"
+            )
+        n, m = np.shape(human)
+        users = [f"user_{i}" for i in range(n)] if users is None else users
+        questions = [f"question_{j}" for j in range(m)] if questions is None else questions
+        users, questions = identifiers(users, "users"), identifiers(questions, "questions")
+        low, high, step = answer_ranges(scale, questions)
+        return cls(human, twin, users, questions, name, low, high, step, controls or {})
+
+    @classmethod
+    def from_frames(
+        cls,
+        human: Any,
+        twin: Any,
+        *,
+        id_column: str | None = None,
+        join: Literal["error", "inner"] = "error",
+        new_questions: bool = False,
+        new_users: bool = False,
+        name: str = "",
+        scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
+        controls: Mapping[str, Any] | None = None,
+    ) -> "Panel":
+        """A panel from pandas data frames, aligned by identifier, never by position.
+
+        Respondents are the index (or the column `id_column`), questions the column names. The
+        order is that of `human`; twin-only questions and users follow in the order of `twin`.
+
+        **Arguments:**
+
+        - `join`: what to do with respondents or questions that only one frame has: `"error"`, or
+          `"inner"`, which drops them.
+        - `new_questions`: keep questions that only `twin` has, as new questions, whatever `join`.
+        - `new_users`: keep respondents that only `twin` has, as new users, whatever `join`.
+        - `scale`: as in `from_arrays`.
+        - `controls`: further predictions of `human`; each must cover all respondents and
+          questions of the panel, or with `join="inner"` is NaN where it does not.
+
+        **Raises:** `ValueError` as the class does, for identifiers that do not match, and for
+        frames with a default index or default column names, which identify nothing.
+        """
+        if join not in ("error", "inner"):
+            raise ValueError(f"`join` must be 'error' or 'inner', got {join!r}")
+        h = FrameTable.read(human, "human", id_column)
+        t = FrameTable.read(twin, "twin", id_column)
+        users = matched(h.users, t.users, "respondents", join, new_users, "new_users")
+        questions = matched(
+            h.questions, t.questions, "questions", join, new_questions, "new_questions"
+        )
+        extra = {}
+        for key, frame in (controls or {}).items():
+            table = FrameTable.read(frame, f"controls[{key!r}]", id_column)
+            if join == "error":
+                table.require(users, questions)
+            extra[key] = table.at(users, questions)
+        return cls.from_arrays(
+            h.at(users, questions),
+            t.at(users, questions),
+            users,
+            questions,
+            name=name,
+            scale=scale,
+            controls=extra,
+        )
+
+    # --- what it holds ------------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of respondents."""
+        return len(self.users)
+
+    @property
+    def m(self) -> int:
+        """Number of questions."""
+        return len(self.questions)
+
+    @property
+    def human_mask(self) -> Bool[np.ndarray, "n m"]:
+        """True where the human answer is observed."""
+        return ~np.isnan(self.human)
+
+    @property
+    def twin_mask(self) -> Bool[np.ndarray, "n m"]:
+        """True where the twin answered."""
+        return ~np.isnan(self.twin)
+
+    @property
+    def new_questions(self) -> tuple[str, ...]:
+        """Questions without any human answer."""
+        return _where(self.questions, ~self.human_mask.any(axis=0))
+
+    @property
+    def new_users(self) -> tuple[str, ...]:
+        """Respondents without any human answer."""
+        return _where(self.users, ~self.human_mask.any(axis=1))
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """The answer range `(low, high)` if all questions share one that is known, else `None`."""
+        low, high = _shared(self.low), _shared(self.high)
+        return None if low is None or high is None else (low, high)
+
+    @property
+    def steps(self) -> float | None:
+        """The grid step if all questions share one that is known, else `None`."""
+        return _shared(self.step)
+
+    def arrays(self, dtype: Any = None) -> PanelArrays:
+        """The numbers alone, as JAX arrays; `dtype` defaults to JAX's default float."""
+        dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+
+        def numbers(values: np.ndarray) -> jax.Array:
+            return jnp.asarray(np.nan_to_num(values, nan=0.0), dtype=dtype)
+
+        return PanelArrays(
+            human=numbers(self.human),
+            human_mask=jnp.asarray(self.human_mask),
+            twin=numbers(self.twin),
+            twin_mask=jnp.asarray(self.twin_mask),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, missing fractions and peculiarities, as plain Python values.
+
+        `constant_twin_questions` are those whose twins all answer the same (they correlate with
+        nothing); `twin_outside_range` counts twin answers outside a question's known range.
+        """
+        outside = (self.twin < self.low[None, :]) | (self.twin > self.high[None, :])
+        return {
+            "name": self.name,
+            "users": self.n,
+            "questions": self.m,
+            "human_missing": float(np.mean(~self.human_mask)),
+            "twin_missing": float(np.mean(~self.twin_mask)),
+            "new_questions": self.new_questions,
+            "new_users": self.new_users,
+            "users_without_twin": _where(self.users, ~self.twin_mask.any(axis=1)),
+            "constant_human_questions": _where(self.questions, _constant(self.human)),
+            "constant_twin_questions": _where(self.questions, _constant(self.twin)),
+            "twin_outside_range": int(outside.sum()),
+            "scale": self.scale,
+            "controls": tuple(self.controls),
+        }
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{self.n} users x {self.m} questions",
+            f"human {np.mean(~self.human_mask):.0%} missing",
+            f"twin {np.mean(~self.twin_mask):.0%} missing",
+        ]
+        if self.controls:
+            parts.append("controls " + ", ".join(self.controls))
+        return f"Panel({self.name!r}: {'; '.join(parts)})"
+
+    # --- changes, each a new panel ------------------------------------------------------------
+
+    def select(
+        self, users: Iterable[Any] | None = None, questions: Iterable[Any] | None = None
+    ) -> "Panel":
+        """The panel of these respondents and questions, in the order given; `None` keeps all.
+
+        **Raises:** `ValueError` for identifiers that are not in the panel, or given twice.
+        """
+        return self.take(
+            None if users is None else positions(self.users, users, "users"),
+            None if questions is None else positions(self.questions, questions, "questions"),
+        )
+
+    def drop(self, users: Iterable[Any] = (), questions: Iterable[Any] = ()) -> "Panel":
+        """The panel without these. **Raises:** `ValueError` for identifiers not in the panel."""
+        return self.take(
+            np.delete(np.arange(self.n), positions(self.users, users, "users")),
+            np.delete(np.arange(self.m), positions(self.questions, questions, "questions")),
+        )
+
+    def take(self, users: Any = None, questions: Any = None) -> "Panel":
+        """As `select`, by positions (integers, a slice, or a Boolean mask)."""
+        i = np.arange(self.n)[slice(None) if users is None else users]
+        j = np.arange(self.m)[slice(None) if questions is None else questions]
+
+        def cells(values: np.ndarray) -> np.ndarray:
+            return values[np.ix_(i, j)]
+
+        return Panel(
+            human=cells(self.human),
+            twin=cells(self.twin),
+            users=tuple(self.users[k] for k in i),
+            questions=tuple(self.questions[k] for k in j),
+            name=self.name,
+            low=self.low[j],
+            high=self.high[j],
+            step=self.step[j],
+            controls={key: cells(values) for key, values in self.controls.items()},
+        )
+
+    def replace(self, **changes: Any) -> "Panel":
+        """The panel with other values for the named fields, checked anew."""
+        return replace(self, **changes)
+
+    def with_missing(self, *, human: Any = None, twin: Any = None) -> "Panel":
+        """The panel with responses removed where the given (n, m) Boolean masks are true."""
+        changes = {}
+        for key, mask in (("human", human), ("twin", twin)):
+            if mask is None:
+                continue
+            mask = np.asarray(mask)
+            if mask.shape != (self.n, self.m) or mask.dtype != bool:
+                raise ValueError(
+                    f"`{key}` must be a Boolean mask of shape {(self.n, self.m)}, got "
+                    f"{mask.dtype} of shape {mask.shape}"
+                )
+            changes[key] = np.where(mask, np.nan, getattr(self, key))
+        return self.replace(**changes)
+
+    def with_scale(self, scale: ScaleLike | Mapping[Any, ScaleLike]) -> "Panel":
+        """The panel with known answer ranges; `scale` as in `from_arrays`.
+
+        Questions that a mapping leaves out keep the range they had.
+        """
+        low, high, step = answer_ranges(scale, self.questions)
+        known = ~np.isnan(low)
+        return self.replace(
+            low=np.where(known, low, self.low),
+            high=np.where(known, high, self.high),
+            step=np.where(known, step, self.step),
+        )
+
+    def with_observedanswer_ranges(self) -> "Panel":
+        """Unknown ranges replaced by the extremes of all observed answers, human and twin.
+
+        The step becomes 1 where all of these are whole numbers. A question all of whose answers
+        are equal keeps an unknown range. Ranges so found have seen the human answers: use them to
+        scale a metric, not to make a prediction.
+        """
+        both = np.concatenate([self.human, self.twin])
+        low, high = np.nanmin(both, axis=0), np.nanmax(both, axis=0)
+        whole = np.all(np.isnan(both) | (both == np.round(both)), axis=0)
+        fill = (np.isnan(self.low) | np.isnan(self.high)) & (high > low)
+        return self.replace(
+            low=np.where(fill, low, self.low),
+            high=np.where(fill, high, self.high),
+            step=np.where(fill, np.where(whole, 1.0, np.nan), self.step),
+        )
+
+    def to_frames(self) -> tuple[Any, Any]:
+        """`(human, twin)` as pandas data frames. **Raises:** `ImportError` without pandas."""
+        pd = import_pandas()
+        index = pd.Index(self.users, name="user")
+        human, twin = (
+            pd.DataFrame(values.copy(), index=index, columns=list(self.questions))
+            for values in (self.human, self.twin)
+        )
+        return human, twin
+
+
+def _check_contents(panel: Panel) -> None:
+    for count, argument, what in (
+        (panel.m, "questions", "questions"),
+        (panel.n, "users", "respondents"),
+    ):
+        if count < 2:
+            raise ValueError(f"`{argument}`: a panel needs at least two {what}, got {count}")
+    silent = _where(panel.questions, ~panel.twin_mask.any(axis=0))
+    if silent:
+        raise ValueError(
+            f"`twin` has no answer at all to {len(silent)} questions ({some(silent)}); drop them, "
+            "or ask the twins"
+        )
+    if not panel.human_mask.any():
+        raise ValueError("`human` has no answer at all; there is nothing to calibrate against")
+    for low, high, question in zip(panel.low, panel.high, panel.questions):
+        if low >= high:
+            raise ValueError(f"`low` must be below `high`, got {low} and {high} for {question!r}")
+    outside = (panel.human < panel.low[None, :]) | (panel.human > panel.high[None, :])
+    if outside.any():
+        i, j = np.argwhere(outside)[0]
+        raise ValueError(
+            f"`human`: {int(outside.sum())} answers outside the question's range, the first "
+            f"{panel.human[i, j]:g} by {panel.users[i]!r} to {panel.questions[j]!r}, which goes "
+            f"from {panel.low[j]:g} to {panel.high[j]:g}; a code for refusal must become NaN"
+        )
+
+
+def _where(names: Sequence[str], flags: Any) -> tuple[str, ...]:
+    return tuple(name for name, flag in zip(names, flags) if flag)
+
+
+def _shared(values: np.ndarray) -> float | None:
+    """The one finite value that all entries have, or `None`."""
+    return float(values[0]) if np.all(values == values[0]) else None
+
+
+def _constant(values: np.ndarray) -> Bool[np.ndarray, " m"]:
+    """Columns with at least one observed entry and all observed entries equal."""
+    high = np.max(np.where(np.isnan(values), -np.inf, values), axis=0)
+    low = np.min(np.where(np.isnan(values), np.inf, values), axis=0)
+    return high == low
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    values = np.array(values)
+    values.flags.writeable = False
+    return values

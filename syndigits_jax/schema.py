@@ -1,0 +1,192 @@
+"""What is asked of whom: answer scales, questions and personas. Plain host-side data."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from ._responses import identifiers, positions
+
+ScaleKind = Literal["ordinal", "interval", "nominal"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The answers a question admits: from `low` to `high`, in steps of `step` or continuous.
+
+    **Arguments:**
+
+    - `low`, `high`: the end points, both admissible, `low < high`.
+    - `step`: distance between neighbouring answers; `None` for a continuous scale.
+    - `kind`: `"ordinal"` (ranks), `"interval"` (differences mean something) or `"nominal"`
+      (codes without order).
+
+    **Raises:** `ValueError` if an end point is not finite, `low >= high`, `step` is not positive,
+    or the steps do not lead from `low` to `high`.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    kind: ScaleKind = "ordinal"
+
+    def __post_init__(self):
+        for name in ("low", "high") if self.step is None else ("low", "high", "step"):
+            object.__setattr__(self, name, _finite(getattr(self, name), f"Scale: `{name}`"))
+        if not self.low < self.high:
+            raise ValueError(f"Scale: `low` must be below `high`, got {self.low} and {self.high}")
+        if self.kind not in get_args(ScaleKind):
+            raise ValueError(f"Scale: `kind` must be one of {get_args(ScaleKind)}")
+        if self.step is None:
+            return
+        if self.step <= 0:
+            raise ValueError(f"Scale: `step` must be positive, got {self.step}")
+        count = self.width / self.step
+        if not math.isclose(count, round(count), abs_tol=1e-6) or round(count) < 1:
+            raise ValueError(
+                f"Scale: steps of {self.step} do not lead from {self.low} to {self.high}"
+            )
+
+    @property
+    def width(self) -> float:
+        """`high - low`."""
+        return self.high - self.low
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All admissible answers, ascending. **Raises:** `ValueError` for a continuous scale."""
+        if self.step is None:
+            raise ValueError("a continuous Scale has no list of values; give it a `step`")
+        return tuple(self.low + self.step * i for i in range(round(self.width / self.step) + 1))
+
+    def nearest(self, answers: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The admissible answers nearest to `answers`: clipped, and rounded to the grid if any.
+
+        NaN stays NaN.
+        """
+        clipped = np.clip(answers, self.low, self.high)
+        if self.step is None:
+            return clipped
+        return self.low + self.step * np.round((clipped - self.low) / self.step)
+
+
+ScaleLike = Scale | tuple[float, ...]
+"""A [`Scale`][], or `(low, high)` or `(low, high, step)`."""
+
+
+def answer_ranges(
+    scale: ScaleLike | Mapping[Any, ScaleLike] | None, questions: Sequence[str]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """`low`, `high` and `step` of each question, NaN where unknown.
+
+    **Arguments:** `scale`: one for all `questions`, a mapping from question identifiers to such,
+    or `None`.
+
+    **Raises:** `ValueError` for an impossible scale, or a mapping with a question not asked.
+    """
+
+    def triple(one: ScaleLike) -> tuple[float, float, float]:
+        if not isinstance(one, Scale):
+            if not isinstance(one, tuple) or len(one) not in (2, 3):
+                raise ValueError(f"`scale` must be a Scale or (low, high[, step]), got {one!r}")
+            one = Scale(one[0], one[1], one[2] if len(one) == 3 else None)
+        return one.low, one.high, math.nan if one.step is None else one.step
+
+    unknown = (math.nan, math.nan, math.nan)
+    if isinstance(scale, Mapping):
+        of = dict(zip(identifiers(scale, "scale"), scale.values()))
+        positions(questions, of, "scale")
+        rows = [triple(of[question]) if question in of else unknown for question in questions]
+    else:
+        rows = [unknown if scale is None else triple(scale)] * len(questions)
+    low, high, step = np.array(rows, dtype=np.float64).reshape(len(questions), 3).T
+    return low, high, step
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer option: the number that stands for it and the words that are shown."""
+
+    value: float
+    label: str
+
+    def __post_init__(self):
+        value = _finite(self.value, f"Option: `value` of {self.label!r}")
+        object.__setattr__(self, "value", value)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question (survey item, or a film or product to be rated).
+
+    **Arguments:**
+
+    - `identifier`: the name of its column in response tables.
+    - `text`: the question as asked.
+    - `options`: the answer options in the order shown; empty for open numeric answers.
+    - `scale`: the admissible answers; by default derived from `options`, where that is possible.
+    - `refusal`: the code of "refused" or "don't know", which is missing, not an answer.
+    - `reverse_coded`: higher answers mean less of what the block measures.
+    - `block`: the part of the questionnaire it belongs to.
+    - `item`: further fields of a rated item (`title`, `genre`, `tags`, `description`, ...).
+
+    **Raises:** `ValueError` for an empty identifier or repeated option values.
+    """
+
+    identifier: str
+    text: str = ""
+    options: tuple[Option, ...] = ()
+    scale: Scale | None = None
+    refusal: float | None = None
+    reverse_coded: bool = False
+    block: str = ""
+    item: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.identifier:
+            raise ValueError("Question: `identifier` is empty")
+        object.__setattr__(self, "options", tuple(self.options))
+        object.__setattr__(self, "item", dict(self.item))
+        values = [option.value for option in self.options]
+        if len(set(values)) < len(values):
+            raise ValueError(f"Question {self.identifier!r}: `options` repeat a value")
+        if self.scale is None:
+            object.__setattr__(self, "scale", self._scale_of_options())
+
+    def _scale_of_options(self) -> Scale | None:
+        values = sorted(o.value for o in self.options if o.value != self.refusal)
+        if len(values) < 2:
+            return None
+        gaps = np.diff(values)
+        even = np.allclose(gaps, gaps[0])
+        return Scale(values[0], values[-1], float(gaps[0]) if even else None)
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A person as described to a language model: an identifier, a text, and named attributes.
+
+    **Raises:** `ValueError` for an empty identifier.
+    """
+
+    identifier: str
+    text: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.identifier:
+            raise ValueError("Persona: `identifier` is empty")
+        object.__setattr__(self, "attributes", dict(self.attributes))
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{what} must be finite, got {number}")
+    return number
