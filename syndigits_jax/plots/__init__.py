@@ -1,0 +1,20 @@
+"""Figures with matplotlib. Every function takes an Axes, or makes one, and returns it."""
+
+from syndigits_jax.plots.adaptive import plot_adaptive_curve
+from syndigits_jax.plots.alignment import (
+    plot_alignment,
+    plot_principal_cosines,
+    plot_projection_distance,
+)
+from syndigits_jax.plots.methods import plot_methods, plot_score_differences
+from syndigits_jax.plots.variance import plot_cumulative_variance
+
+__all__ = [
+    "plot_adaptive_curve",
+    "plot_alignment",
+    "plot_cumulative_variance",
+    "plot_methods",
+    "plot_principal_cosines",
+    "plot_projection_distance",
+    "plot_score_differences",
+]

@@ -1,0 +1,80 @@
+"""Figure 5: accuracy when calibration is used only where the twins' own fit is good."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from syndigits_jax.plots._style import BLUE, GREY, INK, ORANGE, axes_or_new, finish
+
+
+def plot_adaptive_curve(
+    thresholds: ArrayLike,
+    scores: ArrayLike,
+    *,
+    baseline: float,
+    always: float,
+    se: ArrayLike | None = None,
+    chosen: float | None = None,
+    metric: str = "Mean correlation",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Mean score of the threshold rule against its threshold on the training MSE.
+
+    **Arguments:**
+
+    - `thresholds`, `scores`: (t,) arrays; `se`: standard errors (t,), drawn as a band.
+    - `baseline`: score of the uncalibrated twins; `always`: score of calibrating every target.
+    - `chosen`: a threshold to mark, such as one chosen on the other questions.
+    - `ax`: where to draw; a new figure if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` if the arrays are not of one length.
+    """
+    thresholds, scores = np.asarray(thresholds, dtype=float), np.asarray(scores, dtype=float)
+    if thresholds.ndim != 1 or thresholds.shape != scores.shape or not scores.size:
+        raise ValueError(
+            f"scores: expected one per threshold, got {scores.shape} for {thresholds.shape}"
+        )
+    ax = axes_or_new(ax)
+    if se is not None:
+        se = np.asarray(se, dtype=float)
+        if se.shape != scores.shape:
+            raise ValueError(f"se: expected shape {scores.shape}, got {se.shape}")
+        ax.fill_between(thresholds, scores - se, scores + se, color=BLUE, alpha=0.15, linewidth=0)
+    ax.plot(thresholds, scores, color=BLUE, linewidth=1.8, label="Adaptive")
+    ax.axhline(always, color=ORANGE, linestyle="--", linewidth=1.4, label="Always calibrate")
+    ax.axhline(
+        baseline, color=GREY, linestyle=":", linewidth=1.8, label="Never (twins as they are)"
+    )
+
+    best = int(np.nanargmax(scores))
+    ax.plot(thresholds[best], scores[best], "o", color=BLUE, markersize=6)
+    ax.annotate(
+        f"{scores[best]:.3f} at τ = {thresholds[best]:.2f}",
+        # To the right of the marked threshold too, if that lies just beyond the top.
+        (max(thresholds[best], _just_beyond(chosen, thresholds[best])), scores[best]),
+        xytext=(9, 5),
+        textcoords="offset points",
+        fontsize="small",
+        color=INK,
+        va="bottom",
+    )
+    if chosen is not None:
+        ax.axvline(chosen, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        ax.annotate(
+            "chosen on the\nother questions",
+            (chosen, 0.02),
+            xycoords=("data", "axes fraction"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            fontsize="x-small",
+            color=INK,
+        )
+    # Room for the label above the curve's top; the zero of a correlation says nothing here.
+    ax.margins(x=0.01, y=0.16)
+    ax.legend(frameon=False, fontsize="small", loc="upper right")
+    return finish(ax, xlabel="Threshold τ on the training MSE", ylabel=metric, title=title)
+
+
+def _just_beyond(chosen: float | None, best: float) -> float:
+    return chosen if chosen is not None and best <= chosen <= best + 0.15 else best

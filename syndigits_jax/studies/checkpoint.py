@@ -1,0 +1,111 @@
+"""Resumption: units of work whose results are kept under a hash of all that determines them."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import jax
+import numpy as np
+
+import syndigits_jax
+from syndigits_jax.studies.files import remove_partial, replacing
+
+# Rooms whose code decides what a number is; the others only show or store it.
+_NUMERIC = ("solvers", "inference", "calibration", "distribution", "studies")
+
+
+def describe(value: Any) -> Any:
+    """A JSON-ready description of `value` that is equal for equal content.
+
+    Takes dataclasses (calibrators, settings) by class name and fields, arrays by shape, dtype and
+    content, mappings, sequences and plain values. **Raises:** `TypeError` for anything else, so
+    that nothing is ever left out of a key unnoticed.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.ascontiguousarray(value)
+        if array.size <= 16:
+            return [str(array.dtype), list(array.shape), array.reshape(-1).tolist()]
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        return [str(array.dtype), list(array.shape), digest]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(name): describe(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    raise TypeError(f"value: cannot describe a {type(value).__name__}")
+
+
+def code_version() -> str:
+    """A hash of the numeric source: a changed solver never meets an old result."""
+    root = Path(syndigits_jax.__file__).parent
+    digest = hashlib.sha256(syndigits_jax.__version__.encode())
+    for source in sorted(
+        [*root.glob("*.py"), *(p for n in _NUMERIC for p in root.glob(f"{n}/**/*.py"))]
+    ):
+        digest.update(str(source.relative_to(root)).encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def unit_key(**determines: Any) -> str:
+    """The name of a unit: a hash of everything given, the code, JAX and its precision."""
+    content = {
+        **describe(determines),
+        "code": code_version(),
+        "jax": jax.__version__,
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "platform": jax.default_backend(),
+    }
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class Checkpoints:
+    """A folder of finished units, one `.npz` file each.
+
+    Every file appears whole or not at all; one that cannot be read back is computed again.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(folder)
+
+    def path(self, key: str) -> Path:
+        """Where the unit `key` is, or would be, kept."""
+        return self.folder / f"{key}.npz"
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays of a finished unit, or None if it is not there."""
+        try:
+            with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (FileNotFoundError, ValueError, EOFError, BadZipFile):
+            return None
+
+    def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a finished unit."""
+        with replacing(self.path(key)) as temporary:
+            np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+
+    def get(
+        self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
+    ) -> tuple[dict[str, np.ndarray], bool]:
+        """(arrays of unit `key`, whether they were already there), computing them if need be."""
+        stored = self.load(key)
+        if stored is not None:
+            return stored, True
+        if self.folder.is_dir():
+            remove_partial(self.folder)
+        arrays = {name: np.asarray(value) for name, value in compute().items()}
+        self.save(key, arrays)
+        return arrays, False
