@@ -1,0 +1,164 @@
+"""The package as installed: what importing it does and does not do, its metadata, its layers."""
+
+import ast
+import importlib.metadata
+import importlib.resources
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import syndigits_jax
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "syndigits_jax"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CORE = {"jax", "numpy", "equinox", "optax", "ott-jax", "jaxtyping"}
+
+# What data flows through, first to last: the numerics never import what stands around them.
+NUMERICS = ("solvers", "inference", "calibration", "panel", "schema")
+SHELL = {"datasets", "respond", "studies", "plots", "cli"}
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter where a warning is an error."""
+    strict = ["-W", "error", "-W", "ignore:JAXopt is no longer maintained:DeprecationWarning"]
+    return subprocess.run(
+        [sys.executable, *strict, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+IMPORT_EVERYTHING_NUMERICAL = """
+import importlib
+import syndigits_jax
+for room in ("solvers", "inference", "calibration", "panel", "schema"):
+    importlib.import_module(f"syndigits_jax.{room}")
+"""
+
+
+def test_import_starts_no_device():
+    """An import that touched a device would fail here, where no platform can start."""
+    no_platform = {"JAX_PLATFORMS": "no_such_platform"}
+    imported = run_python(IMPORT_EVERYTHING_NUMERICAL, **no_platform)
+    assert imported.returncode == 0, imported.stderr
+    # The probe works: the first computation does fail.
+    computed = run_python("import jax; jax.numpy.zeros(1)", **no_platform)
+    assert computed.returncode != 0
+
+
+def test_import_is_light_and_offline():
+    code = """
+import sys
+def refuse(event, arguments):
+    if event.startswith("socket.") and event != "socket.__new__":
+        raise RuntimeError(f"network use on import: {event} {arguments}")
+sys.addaudithook(refuse)
+"""
+    code += IMPORT_EVERYTHING_NUMERICAL
+    code += """
+heavy = {"pandas", "pyarrow", "matplotlib", "typer", "rich", "sklearn", "torch", "flax"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+def test_command_without_the_study_extra_names_it():
+    code = "import sys; sys.modules['typer'] = None; from syndigits_jax.cli import main; main()"
+    result = run_python(code)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "syndigits-jax[study]" in result.stderr
+
+
+def test_typed_marker_is_shipped():
+    assert importlib.resources.files("syndigits_jax").joinpath("py.typed").is_file()
+
+
+def test_version_is_the_same_everywhere():
+    citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert citation is not None
+    assert (
+        syndigits_jax.__version__
+        == importlib.metadata.version("syndigits-jax")
+        == PROJECT["version"]
+        == citation.group(1)
+    )
+
+
+def test_public_names_resolve_and_are_documented():
+    names = getattr(syndigits_jax, "__all__", ())
+    assert len(set(names)) == len(names)
+    for name in names:
+        value = getattr(syndigits_jax, name)
+        assert not callable(value) or value.__doc__, f"{name} has no docstring"
+
+
+def lower_bounds() -> dict[str, str]:
+    """Package → lowest version in pyproject.toml, over the dependencies and all extras."""
+    requirements = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        requirements += extra
+    found = (re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement) for requirement in requirements)
+    return {match.group(1): match.group(2) for match in found if match is not None}
+
+
+def test_core_dependencies_are_few():
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in PROJECT["dependencies"]}
+    assert names == CORE
+
+
+def test_oldest_lane_uses_the_lower_bounds():
+    """What CI calls oldest is what `pip` may install: the same versions, up to a patch release."""
+    pinned = dict(
+        re.findall(r"^([\w-]+)==(\S+)$", (ROOT / ".ci/constraints-oldest.txt").read_text(), re.M)
+    )
+    bounds = lower_bounds()
+    assert pinned.keys() >= CORE
+    for name in pinned.keys() & bounds.keys():
+        assert f"{pinned[name]}.".startswith(f"{bounds[name]}."), name
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms of the package (first component below it) that a module imports, lazily or not."""
+    here = path.relative_to(PACKAGE).with_suffix("").parts
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            full = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = here[: len(here) - node.level] if node.level else ()
+            stem = ["syndigits_jax", *parents] if node.level else []
+            stem += (node.module or "").split(".") if node.module else []
+            full = [".".join([*stem, alias.name]) for alias in node.names]
+        else:
+            continue
+        rooms |= {n.split(".")[1] for n in full if n.startswith("syndigits_jax.")}
+    return rooms
+
+
+def modules(room: str) -> list[Path]:
+    single = PACKAGE / f"{room}.py"
+    return [single] if single.exists() else sorted((PACKAGE / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", NUMERICS)
+def test_numerics_never_import_their_surroundings(room):
+    assert modules(room)
+    for path in modules(room):
+        assert not imported_rooms(path) & SHELL, path
+
+
+def test_solvers_know_nothing_above_them():
+    for path in modules("solvers"):
+        assert imported_rooms(path) <= {"solvers"}, path
