@@ -1,0 +1,280 @@
+"""Conformal intervals in which questions, not cells, are the exchangeable units.
+
+The answers to one question share its difficulty, so the residuals of its cells are dependent and
+only whole questions can be taken as exchangeable. Write Y for the human answers to the new
+question, Ŷ for their prediction, s > 0 for a scale known without human answers (such as the
+standard deviation of the twins' answers: `twin_scale`), and R₁, ..., R_t for the scale-free scores
+of t known questions (`question_scores`). Everything below is a statement about the draw of the
+questions, for any distribution, and holds in finite samples; it is not conditional on a question.
+
+| function | event | probability |
+|---|---|---|
+| `split_conformal`, scores "rmse" or "mae" | that error of the new question <= half-width | 1 - α |
+| `split_conformal`, scores "quantile" | at least 1 - β of its cells are inside | 1 - α |
+| `split_conformal`, scores "max" | all of its cells are inside | 1 - α |
+| `hierarchical_quantile` | a cell drawn at random from it is inside Ŷ ± s·q | 1 - α |
+| `jackknife_plus_half_width` | as `split_conformal` with the same scores | 1 - 2α |
+| `jackknife_plus`, scores "max" | all of its cells are inside | 1 - 2α |
+| `hierarchical_jackknife_plus` | a cell drawn at random from it is inside | 1 - 2α |
+
+The first four need *split* scores: every R_j and the new prediction come from one and the same
+set of donor questions, and no scored question is among those donors. The last three need
+*leave-one-out* scores: R_j comes from a fit without question j, and `predictions_without[j]` is
+the prediction of the new question by that same fit. Feeding leave-one-out scores to the
+first four (the plain jackknife) usually covers about as well but carries no guarantee. No
+interval is finite with fewer than 1/α - 1 scored questions. All fail when the new question is
+unlike the known ones (chosen because it is hard, or from another survey).
+
+Sources: Vovk, Gammerman and Shafer (2005); Barber, Candès, Ramdas and Tibshirani (2021),
+"Predictive inference with the jackknife+"; Lee, Barber and Willett (2023), "Distribution-free
+inference with hierarchical data". `jackknife_plus_half_width` is the jackknife+ argument applied
+to a per-question error, with the triangle inequality between Ŷ and the leave-one-out predictions.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+Level = float | Float[Array, ""]
+
+
+class Interval(eqx.Module):
+    """`lower` and `upper` ends, of one shape; infinite where the data allow no finite end."""
+
+    lower: Float[Array, "*cells"]
+    upper: Float[Array, "*cells"]
+
+    @property
+    def half_width(self) -> Float[Array, "*cells"]:
+        """Half of `upper - lower`."""
+        return (self.upper - self.lower) / 2
+
+
+def _check_level(name: str, value: Level) -> None:
+    if isinstance(value, int | float) and not 0 < value < 1:
+        raise ValueError(f"{name}: a probability strictly between 0 and 1, got {value}")
+
+
+def _rank(count: Float[Array, ""], alpha: Level) -> Float[Array, ""]:
+    """⌈count · (1 - α)⌉, without letting rounding push an exact integer up by one."""
+    product = count * (1 - alpha)
+    return jnp.ceil(product * (1 - 16 * jnp.finfo(count.dtype).eps))
+
+
+def conformal_quantile(
+    scores: Float[Array | np.ndarray, " t"], alpha: Level = 0.1
+) -> Float[Array, ""]:
+    """The ⌈(t+1)(1-α)⌉-th smallest score, infinity if there are not so many.
+
+    NaN scores (questions without an observed answer) are left out of t. With exchangeable scores
+    a further one is at most this value with probability >= 1 - α, and <= 1 - α + 1/(t+1) if ties
+    have probability zero.
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), if it is a Python number.
+    """
+    _check_level("alpha", alpha)
+    scores = jnp.asarray(scores)
+    valid = ~jnp.isnan(scores)
+    count = jnp.sum(valid, dtype=scores.dtype)
+    ordered = jnp.sort(jnp.where(valid, scores, jnp.inf))
+    rank = _rank(count + 1, alpha)
+    index = jnp.clip(rank - 1, 0, scores.shape[0] - 1).astype(jnp.int32)
+    return jnp.where(rank > count, jnp.inf, ordered[index])
+
+
+def leave_one_out_quantiles(
+    scores: Float[Array | np.ndarray, " t"], alpha: Level = 0.1
+) -> Float[Array, " t"]:
+    """For each question the conformal quantile of the *other* questions' scores.
+
+    If all t scores are exchangeable, each exceeds its own quantile with probability <= α; so the
+    coverage of a hold-out evaluation can be read off the evaluation itself.
+    """
+    scores = jnp.asarray(scores)
+    own = jnp.eye(scores.shape[0], dtype=bool)
+    others = jnp.where(own, jnp.nan, scores[None, :])
+    return jax.vmap(lambda row: conformal_quantile(row, alpha))(others)
+
+
+def twin_scale(
+    twin: Float[Array | np.ndarray, "t s"], *, floor: float | Float[Array, ""]
+) -> Float[Array, " t"]:
+    """Standard deviation of the twins' answers to each question, at least `floor`.
+
+    `twin` has one row per question, NaN = missing. The scale of a question must be positive and
+    must not touch its human answers; a constant twin column gets the floor.
+
+    **Raises:** `ValueError` for a floor that is not positive, if it is a Python number.
+    """
+    if isinstance(floor, int | float) and not floor > 0:
+        raise ValueError(f"floor: must be positive, or constant twin columns get scale 0: {floor}")
+    twin = jnp.asarray(twin)
+    mask = ~jnp.isnan(twin)
+    count = jnp.maximum(jnp.sum(mask, axis=1, dtype=twin.dtype), 1)
+    mean = jnp.sum(jnp.where(mask, twin, 0), axis=1) / count
+    squares = jnp.sum(jnp.where(mask, twin - mean[:, None], 0) ** 2, axis=1)
+    return jnp.maximum(jnp.sqrt(squares / count), floor)
+
+
+def _error(
+    residual: Float[Array, " s"], mask: Bool[Array, " s"], kind: str, beta: Level
+) -> Float[Array, ""]:
+    """One error per question; monotone in |residual|. NaN without an observed cell."""
+    count = jnp.sum(mask, dtype=residual.dtype)
+    size = jnp.where(mask, jnp.abs(residual), 0)
+    safe = jnp.maximum(count, 1)
+    if kind == "rmse":
+        value = jnp.sqrt(jnp.sum(size**2) / safe)
+    elif kind == "mae":
+        value = jnp.sum(size) / safe
+    elif kind == "max":
+        value = jnp.max(size)
+    elif kind == "quantile":
+        ordered = jnp.sort(jnp.where(mask, size, jnp.inf))
+        index = jnp.clip(_rank(count, beta) - 1, 0, size.shape[0] - 1).astype(jnp.int32)
+        value = ordered[index]
+    else:
+        raise ValueError(f"kind: 'rmse', 'mae', 'quantile' or 'max', got {kind!r}")
+    return jnp.where(count > 0, value, jnp.nan)
+
+
+def question_scores(
+    prediction: Float[Array | np.ndarray, "t s"],
+    truth: Float[Array | np.ndarray, "t s"],
+    scale: Float[Array | np.ndarray, " t"],
+    *,
+    kind: str = "rmse",
+    beta: Level = 0.1,
+) -> Float[Array, " t"]:
+    """One scale-free error per question (row): error of `truth - prediction`, over `scale`.
+
+    - `truth`: NaN = missing; a question without an observed answer scores NaN.
+    - `kind`: `"rmse"`, `"mae"`, `"max"`, or `"quantile"`: the ⌈N(1-β)⌉-th smallest of its N
+      absolute residuals, inside which at least 1 - β of its cells lie.
+    """
+    _check_level("beta", beta)
+    prediction, truth = jnp.asarray(prediction), jnp.asarray(truth)
+    mask = ~jnp.isnan(truth)
+    residual = jnp.where(mask, truth - prediction, 0)
+    errors = jax.vmap(lambda row, observed: _error(row, observed, kind, beta))(residual, mask)
+    return errors / jnp.asarray(scale)
+
+
+def split_conformal(
+    prediction: Float[Array, " s"],
+    scores: Float[Array | np.ndarray, " t"],
+    scale: float | Float[Array, ""],
+    alpha: Level = 0.1,
+) -> Interval:
+    """`prediction` ± scale · `conformal_quantile(scores)`; what that means depends on the scores.
+
+    The half-width is also the bound on the new question's error of the scores' kind (module
+    docstring).
+    """
+    width = conformal_quantile(scores, alpha) * scale
+    return Interval(prediction - width, prediction + width)
+
+
+def hierarchical_quantile(
+    residuals: Float[Array, "t s"], mask: Bool[Array, "t s"], alpha: Level = 0.1
+) -> Float[Array, ""]:
+    """Quantile of pooled cells in which each question has mass 1/(t+1), whatever its size.
+
+    - `residuals`: scale-free absolute residuals, one row per question.
+
+    The remaining 1/(t+1) sits at infinity. Plain pooling of cells would act as if there were as
+    many independent units as cells, and covers too little. Questions without an observed cell
+    are left out of t.
+    """
+    _check_level("alpha", alpha)
+    per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
+    questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
+    cell_mass = 1 / (jnp.maximum(per_question, 1) * (questions + 1))
+    mass = jnp.where(mask, cell_mass[:, None], 0)
+    return _weighted_quantile(jnp.where(mask, residuals, jnp.inf).ravel(), mass.ravel(), alpha)
+
+
+def _weighted_quantile(
+    values: Float[Array, " k"], mass: Float[Array, " k"], alpha: Level
+) -> Float[Array, ""]:
+    """Smallest value with cumulative mass >= 1 - α; infinity if the masses do not reach it."""
+    order = jnp.argsort(values)
+    cumulative = jnp.cumsum(mass[order])
+    # Masses such as 1/10 are not exact: allow for the rounding of the sum.
+    reached = cumulative >= (1 - alpha) - 64 * jnp.finfo(values.dtype).eps
+    return jnp.where(jnp.any(reached), values[order][jnp.argmax(reached)], jnp.inf)
+
+
+def jackknife_plus(
+    predictions_without: Float[Array, "t s"],
+    scores: Float[Array | np.ndarray, " t"],
+    scale: float | Float[Array, ""],
+    alpha: Level = 0.1,
+) -> Interval:
+    """Jackknife+ interval for every cell of a new question, from per-question scores.
+
+    - `predictions_without[j]`: the new question predicted by the fit without question j.
+    - `scores[j]`: question j's scale-free score under that same fit; NaN leaves it out.
+    - `scale`: the new question's own scale.
+    """
+    width = (jnp.asarray(scores) * scale)[:, None]
+    upper_end = jax.vmap(lambda column: conformal_quantile(column, alpha), in_axes=1)
+    return Interval(-upper_end(width - predictions_without), upper_end(width + predictions_without))
+
+
+def jackknife_plus_half_width(
+    prediction: Float[Array, " s"],
+    predictions_without: Float[Array, "t s"],
+    scores: Float[Array | np.ndarray, " t"],
+    scale: float | Float[Array, ""],
+    alpha: Level = 0.1,
+    *,
+    kind: str = "rmse",
+) -> Float[Array, ""]:
+    """A bound h on the new question's error of that `kind`, with probability >= 1 - 2α.
+
+    h is the conformal quantile of scores[j] · scale + distance(Ŷ, predictions_without[j]),
+    in the root-mean-square, mean-absolute or (for "quantile" and "max") largest-absolute
+    distance over the cells given. With "quantile" scores Ŷ ± h holds at least 1 - β of the cells.
+    The error is meant over the same cells: restrict both predictions to those of interest.
+    """
+    distance_kind: str = "max" if kind == "quantile" else kind
+    everywhere = jnp.ones(prediction.shape, dtype=bool)
+    difference = predictions_without - prediction[None, :]
+    distance = jax.vmap(lambda row: _error(row, everywhere, distance_kind, 0.5))(difference)
+    return conformal_quantile(jnp.asarray(scores) * scale + distance, alpha)
+
+
+def hierarchical_jackknife_plus(
+    predictions_without: Float[Array, "t s"],
+    residuals: Float[Array, "t c"],
+    mask: Bool[Array, "t c"],
+    scale: float | Float[Array, ""],
+    alpha: Level = 0.1,
+    *,
+    batch_size: int = 16,
+) -> Interval:
+    """Jackknife+ interval for one cell drawn at random from a new question.
+
+    - `predictions_without[j]`: the new question predicted by the fit without question j.
+    - `residuals[j]`: scale-free absolute residuals of question j under that same fit; `mask`
+      says which of its c cells are observed.
+
+    Every cell sorts t · c candidate ends; `batch_size` cells are in memory at a time.
+    """
+    _check_level("alpha", alpha)
+    per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
+    questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
+    cell_mass = 1 / (jnp.maximum(per_question, 1) * (questions + 1))
+    mass = jnp.where(mask, cell_mass[:, None], 0).ravel()
+    width = residuals * scale
+
+    def ends(column: Float[Array, " t"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        above = jnp.where(mask, width + column[:, None], jnp.inf).ravel()
+        below = jnp.where(mask, width - column[:, None], jnp.inf).ravel()
+        return -_weighted_quantile(below, mass, alpha), _weighted_quantile(above, mass, alpha)
+
+    lower, upper = jax.lax.map(ends, predictions_without.T, batch_size=batch_size)
+    return Interval(lower, upper)

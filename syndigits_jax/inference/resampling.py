@@ -1,0 +1,187 @@
+"""Standard errors, bootstrap intervals and permutation tests, all with an explicit key.
+
+The unit that is resampled is the leading axis. For calibrated panels that should be the question
+(or the user in the new-user task), never the single cell: cells of one question share its
+difficulty, so resampling cells understates the uncertainty.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree, UInt32
+
+PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
+
+
+def nan_mean(values: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
+    """Mean over the entries that are not NaN; NaN if there is none."""
+    values = jnp.asarray(values)
+    valid = ~jnp.isnan(values)
+    count = jnp.sum(valid, dtype=values.dtype)
+    total = jnp.sum(jnp.where(valid, values, 0))
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+
+
+def standard_error(values: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
+    """std(ddof=1) / sqrt(count) over the entries that are not NaN; NaN below two of them."""
+    values = jnp.asarray(values)
+    valid = ~jnp.isnan(values)
+    count = jnp.sum(valid, dtype=values.dtype)
+    mean = jnp.sum(jnp.where(valid, values, 0)) / jnp.maximum(count, 1)
+    squares = jnp.sum(jnp.where(valid, values - mean, 0) ** 2)
+    variance = squares / jnp.maximum(count - 1, 1)
+    return jnp.where(count > 1, jnp.sqrt(variance / jnp.maximum(count, 1)), jnp.nan)
+
+
+class BootstrapResult(eqx.Module):
+    """A statistic, its bootstrap standard error and its percentile interval.
+
+    **Arguments:**
+
+    - `estimate`: the statistic of the data themselves.
+    - `standard_error`: standard deviation (ddof=1) over the replicates.
+    - `lower`, `upper`: percentile interval.
+    """
+
+    estimate: Float[Array, "*value"]
+    standard_error: Float[Array, "*value"]
+    lower: Float[Array, "*value"]
+    upper: Float[Array, "*value"]
+
+
+def bootstrap(
+    key: PRNGKey,
+    statistic: Callable[[PyTree], Float[Array, "*value"]],
+    data: PyTree,
+    *,
+    replicates: int = 2000,
+    level: float = 0.95,
+    batch_size: int | None = None,
+) -> BootstrapResult:
+    """Percentile bootstrap of `statistic(data)`, resampling the leading axis of `data`.
+
+    `data` is an array or a pytree of arrays with one leading axis in common (for example
+    `{"calibrated": scores, "baseline": scores}` for a paired difference): rows are drawn together.
+    Replicates whose statistic is NaN are skipped. All replicates run at once under `vmap`;
+    `batch_size` bounds how many, and so the memory.
+
+    **Raises:** `ValueError` for an empty pytree, unequal leading axes, fewer than two replicates
+    or a level outside (0, 1).
+    """
+    data = jax.tree.map(jnp.asarray, data)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(f"data: every array needs the same leading axis, got {sorted(sizes)}")
+    if replicates < 2:
+        raise ValueError(f"replicates: at least 2 are needed, got {replicates}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: a probability strictly between 0 and 1, got {level}")
+    ((size,),) = sizes
+
+    def replicate(replicate_key):
+        rows = jax.random.randint(replicate_key, (size,), 0, size)
+        return statistic(jax.tree.map(lambda leaf: leaf[rows], data))
+
+    keys = jax.random.split(key, replicates)
+    draws = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
+    tail = (1 - level) / 2
+    return BootstrapResult(
+        estimate=statistic(data),
+        standard_error=jnp.nanstd(draws, axis=0, ddof=1),
+        lower=jnp.nanquantile(draws, tail, axis=0),
+        upper=jnp.nanquantile(draws, 1 - tail, axis=0),
+    )
+
+
+class PermutationResult(eqx.Module):
+    """An observed statistic and its permutation p-value."""
+
+    statistic: Float[Array, ""]
+    p_value: Float[Array, ""]
+
+
+def permutation_p_value(
+    observed: Float[Array, ""],
+    permuted: Float[Array, " b"],
+    *,
+    alternative: str = "greater",
+) -> Float[Array, ""]:
+    """(1 + #{permuted at least as extreme}) / (B + 1): valid at every number of permutations.
+
+    The observed arrangement counts as one of them, so the value is never 0 (Phipson and Smyth,
+    2010). Values that agree up to rounding count as ties. `alternative` is `"greater"`, `"less"`
+    or `"two-sided"`, which doubles the smaller one-sided value, at most 1.
+
+    **Raises:** `ValueError` for another alternative.
+    """
+    slack = 16 * jnp.finfo(permuted.dtype).eps * jnp.maximum(jnp.abs(observed), jnp.abs(permuted))
+    count = permuted.shape[0] + 1
+
+    def tail(extreme: Bool[Array, " b"]) -> Float[Array, ""]:
+        return (1 + jnp.sum(extreme, dtype=permuted.dtype)) / count
+
+    greater = tail(permuted >= observed - slack)
+    less = tail(permuted <= observed + slack)
+    if alternative == "greater":
+        return greater
+    if alternative == "less":
+        return less
+    if alternative == "two-sided":
+        return jnp.minimum(2 * jnp.minimum(greater, less), 1)
+    raise ValueError(f"alternative: 'greater', 'less' or 'two-sided', got {alternative!r}")
+
+
+def permutation_test(
+    key: PRNGKey,
+    statistic: Callable[[PyTree, PyTree], Float[Array, ""]],
+    x: PyTree,
+    y: PyTree,
+    *,
+    replicates: int = 999,
+    alternative: str = "greater",
+    batch_size: int | None = None,
+) -> PermutationResult:
+    """Test that the rows of `x` and of `y` are paired at random: rows of `y` are permuted."""
+    y = jax.tree.map(jnp.asarray, y)
+    size = jax.tree.leaves(y)[0].shape[0]
+
+    def replicate(replicate_key):
+        order = jax.random.permutation(replicate_key, size)
+        return statistic(x, jax.tree.map(lambda leaf: leaf[order], y))
+
+    keys = jax.random.split(key, replicates)
+    permuted = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
+    observed = statistic(x, y)
+    return PermutationResult(
+        observed, permutation_p_value(observed, permuted, alternative=alternative)
+    )
+
+
+def sign_flip_test(
+    key: PRNGKey,
+    differences: Float[Array | np.ndarray, " n"],
+    *,
+    replicates: int = 999,
+    alternative: str = "two-sided",
+    batch_size: int | None = None,
+) -> PermutationResult:
+    """Test that paired differences are symmetric about 0; the statistic is their mean.
+
+    For two methods scored on the same questions, pass the per-question differences of their
+    scores. NaN differences are skipped.
+    """
+    differences = jnp.asarray(differences)
+
+    def replicate(replicate_key):
+        signs = jax.random.rademacher(replicate_key, differences.shape, differences.dtype)
+        return nan_mean(signs * differences)
+
+    keys = jax.random.split(key, replicates)
+    flipped = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
+    observed = nan_mean(differences)
+    return PermutationResult(
+        observed, permutation_p_value(observed, flipped, alternative=alternative)
+    )
