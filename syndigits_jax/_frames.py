@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -83,7 +83,7 @@ def matched(
     human: Sequence[str],
     twin: Sequence[str],
     kind: str,
-    join: Literal["error", "inner"],
+    join: str,
     keep_new: bool,
     keep_argument: str,
 ) -> tuple[str, ...]:

@@ -51,6 +51,19 @@ def positions(names: Sequence[str], wanted: Iterable[Any], argument: str) -> Int
     return np.array([index[name] for name in wanted], dtype=int)
 
 
+def matrix_shape(values: Any, argument: str) -> tuple[int, int]:
+    """The shape of a matrix. **Raises:** `ValueError` naming `argument` if it is not a matrix."""
+    try:
+        shape = np.shape(values)
+    except ValueError:
+        raise ValueError(f"`{argument}`: its rows differ in length") from None
+    if len(shape) != 2:
+        raise ValueError(
+            f"`{argument}` must be a matrix (respondents x questions), got shape {shape}"
+        )
+    return shape[0], shape[1]
+
+
 def response_matrix(
     values: Any,
     argument: str,
@@ -64,16 +77,9 @@ def response_matrix(
     **Raises:** `ValueError` naming `argument` if it is not a matrix, and naming row, column and
     value for the first cell that is not a number or is infinite.
     """
+    matrix_shape(values, argument)
     masked = isinstance(values, np.ma.MaskedArray)
-    data = np.ma.getdata(values) if masked else values
-    try:
-        matrix = np.asarray(data)
-    except ValueError:
-        raise ValueError(f"`{argument}`: its rows differ in length") from None
-    if matrix.ndim != 2:
-        raise ValueError(
-            f"`{argument}` must be a matrix (respondents x questions), got shape {matrix.shape}"
-        )
+    matrix = np.asarray(np.ma.getdata(values) if masked else values)
     out = np.empty(matrix.shape)
     for j in range(matrix.shape[1]):
         out[:, j] = numeric_column(matrix[:, j], argument, users, label(questions, j, "column"))
@@ -92,7 +98,7 @@ def refuse_infinities(
     """**Raises:** `ValueError` with the number of infinite cells and the first of them, if any."""
     infinite: Bool[np.ndarray, "n m"] = np.isinf(matrix)
     if infinite.any():
-        i, j = np.argwhere(infinite)[0]
+        i, j = np.argwhere(infinite)[0].tolist()
         raise ValueError(
             f"`{argument}`: {int(infinite.sum())} infinite responses, the first at "
             f"{label(users, i, 'row')}, {label(questions, j, 'column')}; "

@@ -1,8 +1,9 @@
 """Paired human and twin responses with identifiers (host side), and their arrays for `jit`."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ._frames import FrameTable, import_pandas, is_frame, matched
-from ._responses import identifiers, positions, response_matrix, some
+from ._responses import identifiers, matrix_shape, positions, response_matrix, some
 from .schema import ScaleLike, answer_ranges
 
 
@@ -65,41 +66,7 @@ class Panel:
     controls: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
 
     def __post_init__(self):
-        users = identifiers(self.users, "users")
-        questions = identifiers(self.questions, "questions")
-        shape = (len(users), len(questions))
-
-        def matrix(values: Any, argument: str) -> np.ndarray:
-            if np.shape(values) != shape:  # before the cells, so that labels fit
-                raise ValueError(
-                    f"`{argument}` has shape {np.shape(values)}, but there are {shape[0]} "
-                    f"`users` and {shape[1]} `questions`"
-                )
-            return _frozen(response_matrix(values, argument, users, questions))
-
-        def per_question(values: Any, argument: str) -> np.ndarray:
-            vector = np.array(values, dtype=np.float64)
-            if vector.size == 0:
-                vector = np.full(shape[1], np.nan)
-            if vector.shape != shape[1:]:
-                raise ValueError(
-                    f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
-                )
-            return _frozen(vector)
-
-        fields = {
-            "users": users,
-            "questions": questions,
-            "human": matrix(self.human, "human"),
-            "twin": matrix(self.twin, "twin"),
-            "low": per_question(self.low, "low"),
-            "high": per_question(self.high, "high"),
-            "step": per_question(self.step, "step"),
-            "controls": {
-                name: matrix(values, f"controls[{name!r}]")
-                for name, values in dict(self.controls).items()
-            },
-        }
+        fields = _normalised(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         for key, value in fields.items():
             object.__setattr__(self, key, value)
         _check_contents(self)
@@ -136,18 +103,18 @@ class Panel:
                     f"`{argument}` is a data frame, which carries identifiers: use "
                     "`Panel.from_frames`, or pass its `.to_numpy()` if its order is known to match"
                 )
-        human, twin = response_matrix(human, "human"), response_matrix(twin, "twin")
-        if np.shape(human) != np.shape(twin):
+        n, m = matrix_shape(human, "human")
+        if matrix_shape(twin, "twin") != (n, m):
             raise ValueError(
-                f"`twin` has shape {np.shape(twin)} but `human` has shape {np.shape(human)}; both "
-                "must be (respondents x questions)"
+                f"`twin` has shape {np.shape(twin)} but `human` has shape {(n, m)}; both must be "
+                "(respondents x questions), rows and columns in the same order"
             )
-        n, m = np.shape(human)
         users = [f"user_{i}" for i in range(n)] if users is None else users
         questions = [f"question_{j}" for j in range(m)] if questions is None else questions
-        users, questions = identifiers(users, "users"), identifiers(questions, "questions")
+        questions = identifiers(questions, "questions")
         low, high, step = answer_ranges(scale, questions)
-        return cls(human, twin, users, questions, name, low, high, step, controls or {})
+        fields = _normalised(human, twin, users, questions, name, low, high, step, controls or {})
+        return cls(**fields)
 
     @classmethod
     def from_frames(
@@ -156,7 +123,7 @@ class Panel:
         twin: Any,
         *,
         id_column: str | None = None,
-        join: Literal["error", "inner"] = "error",
+        join: str = "error",
         new_questions: bool = False,
         new_users: bool = False,
         name: str = "",
@@ -338,7 +305,8 @@ class Panel:
 
     def replace(self, **changes: Any) -> "Panel":
         """The panel with other values for the named fields, checked anew."""
-        return replace(self, **changes)
+        old = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Panel(**_normalised(**{**old, **changes}))
 
     def with_missing(self, *, human: Any = None, twin: Any = None) -> "Panel":
         """The panel with responses removed where the given (n, m) Boolean masks are true."""
@@ -368,7 +336,7 @@ class Panel:
             step=np.where(known, step, self.step),
         )
 
-    def with_observedanswer_ranges(self) -> "Panel":
+    def with_observed_ranges(self) -> "Panel":
         """Unknown ranges replaced by the extremes of all observed answers, human and twin.
 
         The step becomes 1 where all of these are whole numbers. A question all of whose answers
@@ -394,6 +362,55 @@ class Panel:
             for values in (self.human, self.twin)
         )
         return human, twin
+
+
+def _normalised(
+    human: Any,
+    twin: Any,
+    users: Iterable[Any],
+    questions: Iterable[Any],
+    name: str,
+    low: Any,
+    high: Any,
+    step: Any,
+    controls: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The fields of a panel in their types, shapes checked. **Raises:** `ValueError`."""
+    users, questions = identifiers(users, "users"), identifiers(questions, "questions")
+    shape = (len(users), len(questions))
+
+    def matrix(values: Any, argument: str) -> np.ndarray:
+        found = matrix_shape(values, argument)
+        if found != shape:  # before looking at the cells, so that labels fit
+            raise ValueError(
+                f"`{argument}` has shape {found}, but there are {shape[0]} `users` and "
+                f"{shape[1]} `questions`"
+            )
+        return _frozen(response_matrix(values, argument, users, questions))
+
+    def per_question(values: Any, argument: str) -> np.ndarray:
+        vector = np.array(values, dtype=np.float64)
+        if vector.size == 0:
+            vector = np.full(shape[1], np.nan)
+        if vector.shape != shape[1:]:
+            raise ValueError(
+                f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
+            )
+        return _frozen(vector)
+
+    return {
+        "human": matrix(human, "human"),
+        "twin": matrix(twin, "twin"),
+        "users": users,
+        "questions": questions,
+        "name": name,
+        "low": per_question(low, "low"),
+        "high": per_question(high, "high"),
+        "step": per_question(step, "step"),
+        "controls": {
+            key: matrix(values, f"controls[{key!r}]") for key, values in dict(controls).items()
+        },
+    }
 
 
 def _check_contents(panel: Panel) -> None:

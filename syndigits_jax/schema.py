@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ._responses import identifiers, positions
 
-ScaleKind = Literal["ordinal", "interval", "nominal"]
+SCALE_KINDS = ("ordinal", "interval", "nominal")
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Scale:
     or the steps do not lead from `low` to `high`.
     """
 
-    low: float
-    high: float
-    step: float | None = None
-    kind: ScaleKind = "ordinal"
+    low: float | int
+    high: float | int
+    step: float | int | None = None
+    kind: str = "ordinal"
 
     def __post_init__(self):
         for name in ("low", "high") if self.step is None else ("low", "high", "step"):
             object.__setattr__(self, name, _finite(getattr(self, name), f"Scale: `{name}`"))
         if not self.low < self.high:
             raise ValueError(f"Scale: `low` must be below `high`, got {self.low} and {self.high}")
-        if self.kind not in get_args(ScaleKind):
-            raise ValueError(f"Scale: `kind` must be one of {get_args(ScaleKind)}")
+        if self.kind not in SCALE_KINDS:
+            raise ValueError(f"Scale: `kind` must be one of {SCALE_KINDS}, got {self.kind!r}")
         if self.step is None:
             return
         if self.step <= 0:
@@ -73,7 +73,7 @@ class Scale:
         return self.low + self.step * np.round((clipped - self.low) / self.step)
 
 
-ScaleLike = Scale | tuple[float, ...]
+ScaleLike = Scale | tuple[float | int, ...]
 """A [`Scale`][], or `(low, high)` or `(low, high, step)`."""
 
 
@@ -110,7 +110,7 @@ def answer_ranges(
 class Option:
     """One answer option: the number that stands for it and the words that are shown."""
 
-    value: float
+    value: float | int
     label: str
 
     def __post_init__(self):
@@ -182,11 +182,8 @@ class Persona:
         object.__setattr__(self, "attributes", dict(self.attributes))
 
 
-def _finite(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what} must be a number, got {value!r}") from None
+def _finite(value: float | int, what: str) -> float:
+    number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{what} must be finite, got {number}")
     return number

@@ -1,0 +1,32 @@
+"""Readers of public data sets and of users' files, and simulators with known truth."""
+
+from .sample import sample_panel, sample_panel_with_truth
+from .simulator import Truth, simulate_panel
+from .syn_digits import (
+    CONSTRUCTIONS,
+    DEFAULT_CONSTRUCTION,
+    Construction,
+    find_construction,
+    load_movielens,
+    load_twin_2k_500,
+    present_constructions,
+    read_twin_2k_500_questions,
+)
+from .tables import load_panel, read_table
+
+__all__ = [
+    "CONSTRUCTIONS",
+    "DEFAULT_CONSTRUCTION",
+    "Construction",
+    "Truth",
+    "find_construction",
+    "load_movielens",
+    "load_panel",
+    "load_twin_2k_500",
+    "present_constructions",
+    "read_table",
+    "read_twin_2k_500_questions",
+    "sample_panel",
+    "sample_panel_with_truth",
+    "simulate_panel",
+]
