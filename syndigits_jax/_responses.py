@@ -1,7 +1,7 @@
 """Checks of what users bring: response matrices and identifiers, with errors that name the cell."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,61 @@ def refuse_infinities(
             f"{label(users, i, 'row')}, {label(questions, j, 'column')}; "
             "missing responses must be NaN"
         )
+
+
+def panel_fields(
+    human: Any,
+    twin: Any,
+    users: Iterable[Any],
+    questions: Iterable[Any],
+    name: str,
+    low: Any,
+    high: Any,
+    step: Any,
+    controls: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The fields of a panel in their types, shapes checked. **Raises:** `ValueError`."""
+    users, questions = identifiers(users, "users"), identifiers(questions, "questions")
+    shape = (len(users), len(questions))
+
+    def matrix(values: Any, argument: str) -> np.ndarray:
+        found = matrix_shape(values, argument)
+        if found != shape:  # before looking at the cells, so that labels fit
+            raise ValueError(
+                f"`{argument}` has shape {found}, but there are {shape[0]} `users` and "
+                f"{shape[1]} `questions`"
+            )
+        return _frozen(response_matrix(values, argument, users, questions))
+
+    def per_question(values: Any, argument: str) -> np.ndarray:
+        vector = np.array(values, dtype=np.float64)
+        if vector.size == 0:
+            vector = np.full(shape[1], np.nan)
+        if vector.shape != shape[1:]:
+            raise ValueError(
+                f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
+            )
+        return _frozen(vector)
+
+    return {
+        "human": matrix(human, "human"),
+        "twin": matrix(twin, "twin"),
+        "users": users,
+        "questions": questions,
+        "name": name,
+        "low": per_question(low, "low"),
+        "high": per_question(high, "high"),
+        "step": per_question(step, "step"),
+        "controls": {
+            key: matrix(values, f"controls[{key!r}]") for key, values in dict(controls).items()
+        },
+    }
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    values = np.array(values)
+    values.flags.writeable = False
+    return values
 
 
 def _plain(array: np.ndarray) -> bool:

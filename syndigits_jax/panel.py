@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ._frames import FrameTable, import_pandas, is_frame, matched
-from ._responses import identifiers, matrix_shape, positions, response_matrix, some
+from ._responses import identifiers, matrix_shape, panel_fields, positions, some
 from .schema import ScaleLike, answer_ranges
 
 
@@ -66,7 +66,7 @@ class Panel:
     controls: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
 
     def __post_init__(self):
-        fields = _normalised(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+        fields = panel_fields(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         for key, value in fields.items():
             object.__setattr__(self, key, value)
         _check_contents(self)
@@ -113,7 +113,7 @@ class Panel:
         questions = [f"question_{j}" for j in range(m)] if questions is None else questions
         questions = identifiers(questions, "questions")
         low, high, step = answer_ranges(scale, questions)
-        fields = _normalised(human, twin, users, questions, name, low, high, step, controls or {})
+        fields = panel_fields(human, twin, users, questions, name, low, high, step, controls or {})
         return cls(**fields)
 
     @classmethod
@@ -306,7 +306,7 @@ class Panel:
     def replace(self, **changes: Any) -> "Panel":
         """The panel with other values for the named fields, checked anew."""
         old = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Panel(**_normalised(**{**old, **changes}))
+        return Panel(**panel_fields(**{**old, **changes}))
 
     def with_missing(self, *, human: Any = None, twin: Any = None) -> "Panel":
         """The panel with responses removed where the given (n, m) Boolean masks are true."""
@@ -364,55 +364,6 @@ class Panel:
         return human, twin
 
 
-def _normalised(
-    human: Any,
-    twin: Any,
-    users: Iterable[Any],
-    questions: Iterable[Any],
-    name: str,
-    low: Any,
-    high: Any,
-    step: Any,
-    controls: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The fields of a panel in their types, shapes checked. **Raises:** `ValueError`."""
-    users, questions = identifiers(users, "users"), identifiers(questions, "questions")
-    shape = (len(users), len(questions))
-
-    def matrix(values: Any, argument: str) -> np.ndarray:
-        found = matrix_shape(values, argument)
-        if found != shape:  # before looking at the cells, so that labels fit
-            raise ValueError(
-                f"`{argument}` has shape {found}, but there are {shape[0]} `users` and "
-                f"{shape[1]} `questions`"
-            )
-        return _frozen(response_matrix(values, argument, users, questions))
-
-    def per_question(values: Any, argument: str) -> np.ndarray:
-        vector = np.array(values, dtype=np.float64)
-        if vector.size == 0:
-            vector = np.full(shape[1], np.nan)
-        if vector.shape != shape[1:]:
-            raise ValueError(
-                f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
-            )
-        return _frozen(vector)
-
-    return {
-        "human": matrix(human, "human"),
-        "twin": matrix(twin, "twin"),
-        "users": users,
-        "questions": questions,
-        "name": name,
-        "low": per_question(low, "low"),
-        "high": per_question(high, "high"),
-        "step": per_question(step, "step"),
-        "controls": {
-            key: matrix(values, f"controls[{key!r}]") for key, values in dict(controls).items()
-        },
-    }
-
-
 def _check_contents(panel: Panel) -> None:
     for count, argument, what in (
         (panel.m, "questions", "questions"),
@@ -455,9 +406,3 @@ def _constant(values: np.ndarray) -> Bool[np.ndarray, " m"]:
     high = np.max(np.where(np.isnan(values), -np.inf, values), axis=0)
     low = np.min(np.where(np.isnan(values), np.inf, values), axis=0)
     return high == low
-
-
-def _frozen(values: np.ndarray) -> np.ndarray:
-    values = np.array(values)
-    values.flags.writeable = False
-    return values
