@@ -1,0 +1,88 @@
+"""What hold-out evaluation returns: predictions, diagnostics and scores per target."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..panel import Panel
+from .metrics import score_targets, summarize
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Out-of-sample predictions of several methods: one row per target in both directions.
+
+    - `truth`: (t, s) human answers, NaN where missing; s are users for questions, and questions
+      for users.
+    - `predictions`: by name, (t, s); the methods and the controls.
+    - `training_mse`, `status`, `steps`, `optimality`: by method, (t,).
+    - `seconds`: by method, time in its own fits; `preparation_seconds`: what all share. The first
+      batch of a shape includes compilation.
+    """
+
+    direction: Literal["question", "user"]
+    panel: Panel
+    targets: Int[np.ndarray, " t"]
+    truth: Float[np.ndarray, "t s"]
+    predictions: dict[str, Float[np.ndarray, "t s"]]
+    training_mse: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
+    status: dict[str, Int[np.ndarray, " t"]] = field(default_factory=dict)
+    steps: dict[str, Int[np.ndarray, " t"]] = field(default_factory=dict)
+    optimality: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    preparation_seconds: float = 0.0
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the calibrators, without the controls."""
+        return list(self.training_mse)
+
+    @property
+    def target_ids(self) -> list[str]:
+        """Identifiers of the targets."""
+        names = self.panel.questions if self.direction == "question" else self.panel.users
+        return [names[i] for i in self.targets]
+
+    def scores(self, metric: str, name: str) -> Float[np.ndarray, " t"]:
+        """One metric of one prediction for every target; NaN where there is nothing to judge.
+
+        **Raises:** `ValueError` for an unknown metric or name.
+        """
+        if name not in self.predictions:
+            raise ValueError(f"no predictions called {name!r}; there are {list(self.predictions)}")
+        prediction = self.predictions[name]
+        # A cell without a prediction (a twin that gave no answer) cannot be judged.
+        truth = np.where(np.isnan(prediction), np.nan, self.truth)
+        prediction = np.where(np.isnan(prediction), 0, prediction)
+        if metric == "accuracy":
+            width = self._width()
+            prediction, truth = prediction / width, truth / width
+        return np.asarray(score_targets(metric, prediction, truth, scale=(0.0, 1.0)))
+
+    def summary(self, metric: str = "pearson") -> list[dict]:
+        """`method`, `metric`, `mean`, `se`, `count` and `fisher_z_mean` of every prediction."""
+        rows = []
+        for name in self.predictions:
+            result = summarize(self.scores(metric, name))
+            rows.append(
+                {
+                    "method": name,
+                    "metric": metric,
+                    "mean": float(result.mean),
+                    "se": float(result.se),
+                    "count": int(result.count),
+                    "fisher_z_mean": float(result.fisher_z_mean),
+                }
+            )
+        return rows
+
+    def _width(self) -> Float[np.ndarray, "t s"]:
+        """Range of the answers behind every cell; a question everyone answers alike has width 1."""
+        panel = self.panel.with_observed_ranges()
+        width = panel.high - panel.low
+        width = np.where(width > 0, width, 1.0)
+        if self.direction == "question":
+            return np.broadcast_to(width[self.targets][:, None], self.truth.shape)
+        return np.broadcast_to(width[None, :], self.truth.shape)

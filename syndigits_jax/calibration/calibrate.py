@@ -1,0 +1,373 @@
+"""Calibrate new questions and new users: the product. Pure, and traceable under `jit` and `grad`."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..solvers._precision import full_precision
+from ..solvers.completion import hard_impute
+from ..solvers.solution import Status
+from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+from .problem import question_regression, question_stack, user_regression, user_stack
+from .settings import Settings
+
+
+class Calibrated(eqx.Module):
+    """Calibrated human answers to q new questions, or of q new users.
+
+    - `prediction`: (n, q) for questions, (q, m) for users, on the scale of the answers.
+    - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances).
+    - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
+      the twins' own answer (adaptive transfer, section 5.3).
+    - `status`, `steps`, `optimality`: (q,) of the solver behind each target.
+    """
+
+    prediction: Float[Array, "..."]
+    training_mse: Float[Array, " q"]
+    transferred: Bool[Array, " q"]
+    status: Int[Array, " q"]
+    steps: Int[Array, " q"]
+    optimality: Float[Array, " q"]
+
+
+class Answers(eqx.Module):
+    """Responses with missing ones replaced by 0, and the mask that says which are real."""
+
+    values: Float[Array, "..."]
+    mask: Bool[Array, "..."]
+
+
+def answers(x: Float[Array, "..."]) -> Answers:
+    """Split NaN-coded responses into finite values and a mask."""
+    mask = ~jnp.isnan(x)
+    return Answers(jnp.where(mask, x, 0), mask)
+
+
+def impute_donors(
+    donors: Answers, settings: Settings, sample_weight: Float[Array, " n"] | None = None
+) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
+    """Hard impute of donor responses (users x questions), and its status.
+
+    The rank is lowered to one less than the smaller side, beyond which nothing is learnt.
+    """
+    rank = max(1, min(settings.imputation_rank, min(donors.values.shape) - 1))
+    solution = hard_impute(
+        donors.values,
+        donors.mask,
+        rank,
+        sample_weight=sample_weight,
+        tol=settings.imputation_tol,
+        max_steps=settings.imputation_max_steps,
+    )
+    return solution.value.completed, solution.status
+
+
+def finish(problem, fit, status, observed: tuple[Array, Array] | None):
+    """Map a fit back to the answers' scale; shift it by what known human answers say.
+
+    Returns (prediction (s, t), training_mse, status, steps, optimality), the last three per target.
+    """
+    prediction = fit.prediction
+    centre, scale = problem.centre, problem.scale
+    if centre.ndim == 1:
+        centre, scale = centre[:, None], scale[:, None]
+    if observed is not None:
+        values, mask = observed
+        present = mask.astype(values.dtype)
+        residual = jnp.where(mask, (values - centre) / scale - prediction, 0)
+        # One pseudo-answer without residual: a single human answer says little of the level.
+        shift = jnp.sum(present * residual, axis=0) / (jnp.sum(present, axis=0) + 1)
+        prediction = prediction + shift[None, :]
+    prediction = centre + scale * prediction
+    finite = jnp.all(jnp.isfinite(prediction), axis=0)
+    broken = ~finite | (status == int(Status.NONFINITE))
+    code = jnp.where(broken, int(Status.NONFINITE), fit.status).astype(jnp.int32)
+    t = prediction.shape[1]
+    steps = jnp.broadcast_to(fit.steps, (t,))
+    optimality = jnp.broadcast_to(fit.optimality, (t,))
+    return prediction, fit.training_mse, code, steps, optimality
+
+
+def _concrete(x) -> bool:
+    return not isinstance(x, jax.core.Tracer)
+
+
+def _matrix(x, name: str) -> Array:
+    """A floating (n, m) array, checked where its values are known."""
+    try:
+        array = jnp.asarray(x, dtype=None if _is_float(x) else jnp.result_type(float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numeric with NaN for missing answers: {error}") from None
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a matrix (users x questions), got shape {array.shape}")
+    if _concrete(array) and bool(jnp.any(jnp.isinf(array))):
+        raise ValueError(f"{name} contains infinities; code missing answers as NaN")
+    return array
+
+
+def _is_float(x) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _check_sizes(shape: tuple[int, int], what: str) -> None:
+    if min(shape) < 2:
+        raise ValueError(
+            f"{what} has shape {shape}; calibration needs at least two users and two questions "
+            "with human answers"
+        )
+
+
+def _check_missing(human: Array, targets: Array, axis: int) -> None:
+    """Refuse donors without any human answer and targets without any twin answer."""
+    if not (_concrete(human) and _concrete(targets)):
+        return
+    kind = ("question (column)", "user (row)")[axis]
+    empty = np.flatnonzero(np.asarray(jnp.all(jnp.isnan(human), axis=axis)))
+    if empty.size:
+        raise ValueError(
+            f"human has no answer at all for {kind} {empty[0]}; a target belongs in `twin` only, "
+            "and what is never answered cannot be a donor"
+        )
+    empty = np.flatnonzero(np.asarray(jnp.all(jnp.isnan(targets), axis=axis)))
+    if empty.size:
+        raise ValueError(f"twin has no answer at all for new {kind} {empty[0]}")
+
+
+def _decide(calibrated, twin_prediction, training_mse, threshold, axis):
+    if threshold is None:
+        transferred = jnp.ones(training_mse.shape, bool)
+        return calibrated, transferred
+    transferred = training_mse <= jnp.asarray(threshold, training_mse.dtype)
+    keep = transferred[None, :] if axis == 0 else transferred[:, None]
+    # A twin that gave no answer leaves nothing to revert to.
+    use = keep | jnp.isnan(twin_prediction)
+    return jnp.where(use, calibrated, twin_prediction), transferred
+
+
+def _check_method(method: Calibrator) -> None:
+    if not isinstance(method, FitAndTransfer | MatrixCompletion):
+        raise ValueError(
+            f"method must be a calibrator such as ElasticNet(0.1, 0.5), got {method!r}"
+        )
+
+
+@full_precision
+def calibrate_question(
+    method: Calibrator,
+    human: Float[Array, "n m"],
+    twin: Float[Array, "n m+q"],
+    *,
+    observed: Float[Array, "n q"] | None = None,
+    sample_weight: Float[Array, " n"] | None = None,
+    threshold: float | Float[Array, ""] | None = None,
+    settings: Settings | None = None,
+) -> Calibrated:
+    """Predict the humans' answers to q new questions (Algorithms 1 and 2).
+
+    **Arguments:**
+
+    - `method`: one of the ten calibrators.
+    - `human`: (n, m) human answers to the m known questions, NaN where missing.
+    - `twin`: (n, m + q) their twins' answers, the known questions first, in the same order.
+    - `observed`: (n, q) the human answers to the new questions that are known, NaN elsewhere
+      (few-shot). The prediction is the model's even where an answer is known.
+    - `sample_weight`: (n,) weights of the users.
+    - `threshold`: revert to the twins' answer where the training error exceeds it (section 5.3).
+    - `settings`: see [`Settings`][].
+
+    **Returns:** [`Calibrated`][] with `prediction` (n, q).
+
+    **Raises:** `ValueError` for shapes that do not fit, infinities, text, fewer than two users or
+    questions, a question without any human answer, a new question without any twin answer, or a
+    rank beyond the matrix.
+    """
+    settings = Settings() if settings is None else settings
+    _check_method(method)
+    human, twin = _matrix(human, "human"), _matrix(twin, "twin")
+    twin = twin.astype(human.dtype)
+    n, m = human.shape
+    _check_sizes(human.shape, "human")
+    if twin.shape[0] != n:
+        raise ValueError(
+            f"twin has {twin.shape[0]} rows and human {n}: both must hold the same users"
+        )
+    if twin.shape[1] <= m:
+        raise ValueError(
+            f"twin has {twin.shape[1]} columns and human {m}: twin must hold the human questions "
+            "and, after them, at least one new question"
+        )
+    q = twin.shape[1] - m
+    if observed is not None:
+        observed = _matrix(observed, "observed").astype(human.dtype)
+        if observed.shape != (n, q):
+            raise ValueError(f"observed must have shape {(n, q)}, got {observed.shape}")
+    weight = _user_weight(sample_weight, n, human.dtype)
+    _check_missing(human, twin[:, m:], 0)
+    result = _questions(method, human, twin, observed, weight, settings)
+    prediction, mse, status, steps, optimality = result
+    prediction, transferred = _decide(prediction, twin[:, m:], mse, threshold, 0)
+    return Calibrated(prediction, mse, transferred, status, steps, optimality)
+
+
+def _user_weight(sample_weight, n: int, dtype) -> Array | None:
+    if sample_weight is None:
+        return None
+    weight = jnp.asarray(sample_weight, dtype)
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight must have shape {(n,)}, got {weight.shape}")
+    if _concrete(weight) and not bool(jnp.all((weight >= 0) & jnp.isfinite(weight))):
+        raise ValueError("sample_weight must be finite and not negative")
+    return weight
+
+
+@functools.partial(jax.jit, static_argnames=("settings",))
+def _questions(method, human, twin, observed, weight, settings):
+    m = human.shape[1]
+    humans, twins = answers(human), answers(twin)
+    donors = Answers(twins.values[:, :m], twins.mask[:, :m])
+    ones = jnp.ones((human.shape[0],), human.dtype)
+    if isinstance(method, FitAndTransfer):
+        x_human, status_human = impute_donors(humans, settings, weight)
+        x_twin, status_twin = impute_donors(donors, settings, weight)
+        status = jnp.maximum(status_human, status_twin)
+
+    def solve(target):
+        values, mask, known = target
+        seen = None if known is None else (known.values, known.mask)
+        if isinstance(method, FitAndTransfer):
+            problem = question_regression(
+                x_human,
+                x_twin,
+                values,
+                mask,
+                observed=seen,
+                user_weight=ones if weight is None else weight,
+                min_std=settings.min_std,
+                drop_missing=settings.missing_target == "drop",
+                few_shot_weight=settings.few_shot_weight,
+            )
+            outcome = finish(problem, method.fit(problem, settings), status, _column(seen))
+        else:
+            problem = question_stack(
+                humans.values,
+                humans.mask,
+                donors.values,
+                donors.mask,
+                values,
+                mask,
+                observed=seen,
+                user_weight=weight,
+                min_std=settings.min_std,
+            )
+            outcome = finish(problem, method.fit(problem, settings), jnp.int32(0), _column(seen))
+        return outcome
+
+    known = None if observed is None else jax.tree.map(jnp.transpose, answers(observed))
+    targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
+    prediction, *rest = jax.lax.map(solve, targets)
+    return prediction[:, :, 0].T, *(r[:, 0] for r in rest)
+
+
+def _column(seen):
+    return None if seen is None else (seen[0][:, None], seen[1][:, None])
+
+
+@full_precision
+def calibrate_user(
+    method: Calibrator,
+    human: Float[Array, "n m"],
+    twin: Float[Array, "n+q m"],
+    *,
+    observed: Float[Array, "q m"] | None = None,
+    sample_weight: Float[Array, " n"] | None = None,
+    threshold: float | Float[Array, ""] | None = None,
+    settings: Settings | None = None,
+) -> Calibrated:
+    """Predict the answers of q new users to the m questions (section 6).
+
+    As [`calibrate_question`][] with users and questions exchanged: `twin` holds the twins of the n
+    known users and, below them, of the q new ones; `observed` (q, m) what the new users themselves
+    answered, NaN elsewhere; `sample_weight` weighs the known users where a mean is taken over
+    people. `prediction` is (q, m).
+    """
+    settings = Settings() if settings is None else settings
+    _check_method(method)
+    human, twin = _matrix(human, "human"), _matrix(twin, "twin")
+    twin = twin.astype(human.dtype)
+    n, m = human.shape
+    _check_sizes(human.shape, "human")
+    if twin.shape[1] != m:
+        raise ValueError(
+            f"twin has {twin.shape[1]} columns and human {m}: both must hold the same questions"
+        )
+    if twin.shape[0] <= n:
+        raise ValueError(
+            f"twin has {twin.shape[0]} rows and human {n}: twin must hold the human users' twins "
+            "and, below them, at least one new user's"
+        )
+    q = twin.shape[0] - n
+    if observed is not None:
+        observed = _matrix(observed, "observed").astype(human.dtype)
+        if observed.shape != (q, m):
+            raise ValueError(f"observed must have shape {(q, m)}, got {observed.shape}")
+    weight = _user_weight(sample_weight, n, human.dtype)
+    _check_missing(human, twin[n:], 1)
+    result = _users(method, human, twin, observed, weight, settings)
+    prediction, mse, status, steps, optimality = result
+    prediction, transferred = _decide(prediction, twin[n:], mse, threshold, 1)
+    return Calibrated(prediction, mse, transferred, status, steps, optimality)
+
+
+@functools.partial(jax.jit, static_argnames=("settings",))
+def _users(method, human, twin, observed, weight, settings):
+    n = human.shape[0]
+    humans, twins = answers(human), answers(twin)
+    donors = Answers(twins.values[:n], twins.mask[:n])
+    targets = Answers(twins.values[n:], twins.mask[n:])
+    known = None if observed is None else answers(observed)
+    ones = jnp.ones((n,), human.dtype) if weight is None else weight
+    human_statistics = settings.new_user_statistics == "human"
+    if isinstance(method, MatrixCompletion):
+        problem = user_stack(
+            humans.values,
+            humans.mask,
+            donors.values,
+            donors.mask,
+            targets.values,
+            targets.mask,
+            observed=None if known is None else (known.values, known.mask),
+            user_weight=ones,
+            min_std=settings.min_std,
+            human_statistics=human_statistics,
+            layout=settings.new_user_stack,
+        )
+        seen = None if known is None else (known.values.T, known.mask.T)
+        prediction, *rest = finish(problem, method.fit(problem, settings), jnp.int32(0), seen)
+        return prediction.T, *rest
+    x_human, status_human = impute_donors(humans, settings, weight)
+    x_twin, status_twin = impute_donors(donors, settings, weight)
+    status = jnp.maximum(status_human, status_twin)
+
+    def solve(target):
+        values, mask, known = target
+        seen = None if known is None else (known.values, known.mask)
+        problem = user_regression(
+            x_human,
+            x_twin,
+            values,
+            mask,
+            observed=seen,
+            user_weight=ones,
+            min_std=settings.min_std,
+            drop_missing=settings.missing_target == "drop",
+            human_statistics=human_statistics,
+            few_shot_weight=settings.few_shot_weight,
+        )
+        return finish(problem, method.fit(problem, settings), status, _column(seen))
+
+    prediction, *rest = jax.lax.map(solve, (targets.values, targets.mask, known))
+    return prediction[:, :, 0], *(r[:, 0] for r in rest)

@@ -1,0 +1,299 @@
+"""The two array problems that calibrators solve, in one orientation: samples x features.
+
+New questions: samples are users, features the donor questions. New users: samples are questions,
+features the donor users. Everything below is pure; missing entries are 0 with a mask.
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..solvers._precision import full_precision
+from ..solvers.linear_model import GramStatistics, gram_statistics
+
+
+class Regression(eqx.Module):
+    """Fit on the twins, apply to the humans (the paper's Algorithm 1), in scaled units.
+
+    - `x_twin`, `y_twin`, `weight`: the twins' donors, target and sample weights.
+    - `x_human`: the humans' donors; `y_human`, `weight_human`: human answers to the target with
+      their weights where some are known, else `None`.
+    - `centre`, `scale`: (s,) map a prediction z back to `centre + scale * z`.
+    """
+
+    x_twin: Float[Array, "s p"]
+    y_twin: Float[Array, " s"]
+    weight: Float[Array, " s"]
+    x_human: Float[Array, "s p"]
+    y_human: Float[Array, " s"] | None
+    weight_human: Float[Array, " s"] | None
+    centre: Float[Array, " s"]
+    scale: Float[Array, " s"]
+    moments: GramStatistics | None = None
+
+    def training_set(self) -> tuple[Array, Array, Array]:
+        """`(x, y, sample_weight)`: the twins, and below them the humans where known."""
+        if self.y_human is None:
+            return self.x_twin, self.y_twin, self.weight
+        return (
+            jnp.concatenate([self.x_twin, self.x_human]),
+            jnp.concatenate([self.y_twin, self.y_human]),
+            jnp.concatenate([self.weight, self.weight_human]),
+        )
+
+    def with_moments(self) -> "Regression":
+        """Add the training set's second moments if they are smaller than the data.
+
+        They are what ridge, lasso, elastic net and synthetic control share.
+        """
+        x, y, weight = self.training_set()
+        if x.shape[0] < x.shape[1]:
+            return self
+        moments = gram_statistics(x, y, weight)
+        return eqx.tree_at(lambda r: r.moments, self, moments, is_leaf=lambda leaf: leaf is None)
+
+    def training_mse(self, fitted: Float[Array, " s"]) -> Float[Array, ""]:
+        """Mean squared error of fitted values on the twins, in scaled units."""
+        return weighted_mean((self.y_twin - fitted) ** 2, self.weight)
+
+
+class Stack(eqx.Module):
+    """Humans joined with twins, the humans' targets missing (Algorithm 2), in scaled units.
+
+    - `values`, `mask`: the joined matrix. With layout `"over"` (2s, f) humans above twins, as in
+      the paper's Figure 1; with `"beside"` (s, 2f) humans left of twins. The last t of the f
+      columns of each half are the targets.
+    - `weight`: row weights, or `None`.
+    - `centre`, `scale`: (s, t), to map predictions back.
+    """
+
+    values: Float[Array, "rows columns"]
+    mask: Bool[Array, "rows columns"]
+    weight: Float[Array, " rows"] | None
+    centre: Float[Array, "s t"]
+    scale: Float[Array, "s t"]
+    layout: Literal["over", "beside"] = eqx.field(static=True, default="over")
+
+    @property
+    def targets(self) -> int:
+        """t, the number of target columns."""
+        return self.centre.shape[1]
+
+    def human(self, joined: Array) -> Array:
+        """The humans' half (s, f) of a matrix of the stack's shape."""
+        rows, columns = self.values.shape
+        return joined[: rows // 2] if self.layout == "over" else joined[:, : columns // 2]
+
+    def twin(self, joined: Array) -> Array:
+        """The twins' half (s, f) of a matrix of the stack's shape."""
+        rows, columns = self.values.shape
+        return joined[rows // 2 :] if self.layout == "over" else joined[:, columns // 2 :]
+
+
+def weighted_mean(values: Float[Array, " s"], weight: Float[Array, " s"]) -> Float[Array, ""]:
+    """Mean of `values`; 0 if all weights are 0."""
+    total = jnp.sum(weight)
+    return jnp.sum(weight * values) / jnp.where(total > 0, total, 1)
+
+
+def moments_over(
+    x: Float[Array, "n m"], weight: Float[Array, "n m"], axis: int, min_std: float
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Weighted mean and population standard deviation along `axis`, kept as size-1 axes.
+
+    A standard deviation below `min_std`, or zero to rounding, is replaced by 1.
+    """
+    total = jnp.sum(weight, axis=axis, keepdims=True)
+    total = jnp.where(total > 0, total, 1)
+    mean = jnp.sum(weight * x, axis=axis, keepdims=True) / total
+    square = jnp.sum(weight * (x - mean) ** 2, axis=axis, keepdims=True) / total
+    size = jnp.max(jnp.abs(jnp.where(weight > 0, x, 0)), axis=axis, keepdims=True)
+    rounding = 16 * jnp.finfo(x.dtype).eps * size
+    varies = square > jnp.maximum(rounding**2, 0)
+    std = jnp.sqrt(jnp.where(varies, square, 1))
+    return mean, jnp.where(std < min_std, 1, std)
+
+
+@full_precision
+def question_regression(
+    human: Float[Array, "n p"],
+    twin: Float[Array, "n p"],
+    target: Float[Array, " n"],
+    target_mask: Bool[Array, " n"],
+    *,
+    observed: tuple[Float[Array, " n"], Bool[Array, " n"]] | None,
+    user_weight: Float[Array, " n"],
+    min_std: float,
+    drop_missing: bool,
+    few_shot_weight: float,
+) -> Regression:
+    """A new question: `human` and `twin` hold the imputed donor questions of all users.
+
+    Donors are scaled by column, each side by its own statistics; the target by the twins'.
+    """
+    everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
+    human_mean, human_std = moments_over(human, everyone, 0, min_std)
+    twin_mean, twin_std = moments_over(twin, everyone, 0, min_std)
+    present = target_mask.astype(target.dtype) * user_weight
+    mean, std = moments_over(target[:, None], present[:, None], 0, min_std)
+    y = jnp.where(target_mask, (target - mean[0]) / std[0], 0)
+    centre = jnp.broadcast_to(mean[0], target.shape)
+    scale = jnp.broadcast_to(std[0], target.shape)
+    y_human, weight_human = _human_rows(observed, centre, scale, user_weight, few_shot_weight)
+    return Regression(
+        x_twin=(twin - twin_mean) / twin_std,
+        y_twin=y,
+        weight=present if drop_missing else user_weight,
+        x_human=(human - human_mean) / human_std,
+        y_human=y_human,
+        weight_human=weight_human,
+        centre=centre,
+        scale=scale,
+    ).with_moments()
+
+
+@full_precision
+def user_regression(
+    human: Float[Array, "d m"],
+    twin: Float[Array, "d m"],
+    target: Float[Array, " m"],
+    target_mask: Bool[Array, " m"],
+    *,
+    observed: tuple[Float[Array, " m"], Bool[Array, " m"]] | None,
+    user_weight: Float[Array, " d"],
+    min_std: float,
+    drop_missing: bool,
+    human_statistics: bool,
+    few_shot_weight: float,
+) -> Regression:
+    """A new user: `human` and `twin` hold the imputed responses of the d donor users.
+
+    Every question is scaled by its donors' statistics, each side by its own, and the target user's
+    twin by the twins'; then users become features.
+    """
+    everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
+    human_mean, human_std = moments_over(human, everyone, 0, min_std)
+    twin_mean, twin_std = moments_over(twin, everyone, 0, min_std)
+    y = jnp.where(target_mask, (target - twin_mean[0]) / twin_std[0], 0)
+    weight = target_mask.astype(target.dtype) if drop_missing else jnp.ones_like(target)
+    mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
+    y_human, weight_human = _human_rows(
+        observed, mean[0], std[0], jnp.ones_like(target), few_shot_weight
+    )
+    return Regression(
+        x_twin=((twin - twin_mean) / twin_std).T,
+        y_twin=y,
+        weight=weight,
+        x_human=((human - human_mean) / human_std).T,
+        y_human=y_human,
+        weight_human=weight_human,
+        centre=mean[0],
+        scale=std[0],
+    ).with_moments()
+
+
+def _human_rows(observed, centre, scale, weight, few_shot_weight):
+    """Known human answers to the target as training rows, about their own (shrunken) mean."""
+    if observed is None:
+        return None, None
+    values, mask = observed
+    present = mask.astype(values.dtype) * weight
+    scaled = jnp.where(mask, (values - centre) / scale, 0)
+    # One pseudo-answer at zero: a single human answer says little of the level.
+    level = jnp.sum(present * scaled) / (jnp.sum(present) + 1)
+    return jnp.where(mask, scaled - level, 0), few_shot_weight * present
+
+
+@full_precision
+def question_stack(
+    human: Float[Array, "n p"],
+    human_mask: Bool[Array, "n p"],
+    twin: Float[Array, "n p"],
+    twin_mask: Bool[Array, "n p"],
+    target: Float[Array, " n"],
+    target_mask: Bool[Array, " n"],
+    *,
+    observed: tuple[Float[Array, " n"], Bool[Array, " n"]] | None,
+    user_weight: Float[Array, " n"] | None,
+    min_std: float,
+) -> Stack:
+    """Humans above twins, columns scaled by their observed statistics, the target column last."""
+    twin = jnp.concatenate([twin, target[:, None]], axis=1)
+    twin_mask = jnp.concatenate([twin_mask, target_mask[:, None]], axis=1)
+    weight = jnp.ones_like(target) if user_weight is None else user_weight
+    twin, mean, std = _scale_observed(twin, twin_mask, weight, min_std)
+    human, _, _ = _scale_observed(human, human_mask, weight, min_std)
+    centre = jnp.broadcast_to(mean[:, -1:], (target.shape[0], 1))
+    scale = jnp.broadcast_to(std[:, -1:], (target.shape[0], 1))
+    known, known_mask = _known_targets(observed, centre[:, 0], scale[:, 0])
+    human = jnp.concatenate([human, known[:, None]], axis=1)
+    human_mask = jnp.concatenate([human_mask, known_mask[:, None]], axis=1)
+    return Stack(
+        values=jnp.concatenate([human, twin]),
+        mask=jnp.concatenate([human_mask, twin_mask]),
+        weight=None if user_weight is None else jnp.concatenate([user_weight, user_weight]),
+        centre=centre,
+        scale=scale,
+    )
+
+
+def _known_targets(observed, centre, scale):
+    if observed is None:
+        return jnp.zeros_like(centre), jnp.zeros(centre.shape, bool)
+    values, mask = observed
+    return jnp.where(mask, (values - centre) / scale, 0), mask
+
+
+@full_precision
+def user_stack(
+    human: Float[Array, "d m"],
+    human_mask: Bool[Array, "d m"],
+    twin: Float[Array, "d m"],
+    twin_mask: Bool[Array, "d m"],
+    targets: Float[Array, "t m"],
+    target_masks: Bool[Array, "t m"],
+    *,
+    observed: tuple[Float[Array, "t m"], Bool[Array, "t m"]] | None,
+    user_weight: Float[Array, " d"],
+    min_std: float,
+    human_statistics: bool,
+    layout: Literal["over", "beside"],
+) -> Stack:
+    """Questions as rows; as columns the donor users, then the t target users.
+
+    Questions are scaled by observed statistics: the humans' by the donors', the twins' by all.
+    Layout `"over"` joins a user's human and twin answers in one column, so that the twin informs
+    the new user's prediction; `"beside"` gives them separate columns.
+    """
+    t = targets.shape[0]
+    twin_weight = jnp.concatenate([user_weight, jnp.ones((t,), targets.dtype)])
+    twin = jnp.concatenate([twin, targets])
+    twin_mask = jnp.concatenate([twin_mask, target_masks])
+    twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)
+    human, human_mean, human_std = _scale_observed(human, human_mask, user_weight, min_std)
+    mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
+    if observed is None:
+        known, known_mask = jnp.zeros_like(targets), jnp.zeros(targets.shape, bool)
+    else:
+        known_mask = observed[1]
+        known = jnp.where(known_mask, (observed[0] - mean) / std, 0)
+    human = jnp.concatenate([human, known])
+    human_mask = jnp.concatenate([human_mask, known_mask])
+    axis = 0 if layout == "over" else 1
+    return Stack(
+        values=jnp.concatenate([human.T, twin.T], axis),
+        mask=jnp.concatenate([human_mask.T, twin_mask.T], axis),
+        weight=None,
+        centre=jnp.broadcast_to(mean.T, (targets.shape[1], t)),
+        scale=jnp.broadcast_to(std.T, (targets.shape[1], t)),
+        layout=layout,
+    )
+
+
+def _scale_observed(x, mask, row_weight, min_std):
+    """Columns centred and scaled by their observed entries; missing entries become 0."""
+    weight = mask.astype(x.dtype) * row_weight[:, None]
+    mean, std = moments_over(x, weight, 0, min_std)
+    return jnp.where(mask, (x - mean) / std, 0), mean, std

@@ -1,0 +1,79 @@
+"""Where the published code and the mathematics differ: one object says which is meant."""
+
+from typing import Literal
+
+import equinox as eqx
+
+
+class Settings(eqx.Module):
+    """How responses are prepared and predictions mapped back. `Settings()` is right;
+    `Settings.reference()` reproduces the paper's tables.
+
+    **Arguments:**
+
+    - `imputation_rank`: rank of the hard impute that fills donors for the regressions. Lowered
+      where the matrix is too small for it.
+    - `imputation_tol`, `imputation_max_steps`: its stopping rule (relative change, refits).
+    - `min_std`: a donor's standard deviation below this counts as 1, so that the donor is
+      centred only. The published code uses 1, which switches scaling off for nearly all film
+      ratings and makes results depend on the unit; 0 scales every donor that varies at all.
+    - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
+      it no weight, `"zero"` (published) pretends the twin gave the mean answer.
+    - `new_user_statistics`: whose question means and spreads map a new user's prediction back:
+      those of the other `"human"` respondents or (published) of their `"twin"`s.
+    - `new_user_blocks`: held-out users are imputed in this many groups; a group's members take no
+      part in estimating the row space that imputes them or their fellow members. 0 imputes anew
+      for every user.
+    - `new_user_stack`: how the completion methods join humans and twins for new users: `"over"`
+      puts a user's human and twin answers in one column, the transpose of new questions; `"beside"`
+      (published) gives humans and twins rows of their own, so that a new user's row is empty and
+      its prediction hardly more than the questions' means.
+    - `simplex`: `"certified"` solves synthetic control to a Frank-Wolfe gap; `"unconverged"` is
+      the published exponentiated gradient after 3000 steps.
+    - `regression_tol`: relative duality gap at which lasso and elastic net stop.
+    - `completion_tol`: relative change at which the completion methods stop.
+    - `few_shot_weight`: weight of one human answer to the target relative to one twin's, where
+      some human answers are known.
+    """
+
+    imputation_rank: int = eqx.field(static=True, default=5)
+    imputation_tol: float = eqx.field(static=True, default=1e-4)
+    imputation_max_steps: int = eqx.field(static=True, default=1000)
+    min_std: float = eqx.field(static=True, default=0.0)
+    missing_target: Literal["drop", "zero"] = eqx.field(static=True, default="drop")
+    new_user_statistics: Literal["human", "twin"] = eqx.field(static=True, default="human")
+    new_user_blocks: int = eqx.field(static=True, default=40)
+    new_user_stack: Literal["over", "beside"] = eqx.field(static=True, default="over")
+    simplex: Literal["certified", "unconverged"] = eqx.field(static=True, default="certified")
+    regression_tol: float = eqx.field(static=True, default=1e-4)
+    completion_tol: float = eqx.field(static=True, default=1e-4)
+    few_shot_weight: float = eqx.field(static=True, default=5.0)
+
+    @staticmethod
+    def reference() -> "Settings":
+        """The settings of the published code (see the documentation of each field)."""
+        return Settings(
+            min_std=1.0,
+            missing_target="zero",
+            new_user_statistics="twin",
+            new_user_stack="beside",
+            simplex="unconverged",
+        )
+
+    def __check_init__(self):
+        if self.imputation_rank < 1:
+            raise ValueError(f"imputation_rank must be at least 1, got {self.imputation_rank}")
+        for name in ("min_std", "imputation_tol", "regression_tol", "completion_tol"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        choices = {
+            "missing_target": ("drop", "zero"),
+            "new_user_statistics": ("human", "twin"),
+            "new_user_stack": ("over", "beside"),
+            "simplex": ("certified", "unconverged"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if self.new_user_blocks < 0:
+            raise ValueError(f"new_user_blocks must not be negative, got {self.new_user_blocks}")

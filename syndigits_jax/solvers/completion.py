@@ -1,0 +1,316 @@
+"""Matrix completion: hard impute, soft impute and alternating least squares.
+
+All three fit a low-rank matrix to the observed entries of a matrix and read the missing ones off
+it (Mazumder, Hastie and Tibshirani 2010; Hastie, Mazumder, Lee and Zadeh 2015). They share one
+loop: fill the missing entries from the current fit, refit, repeat.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from ._completion_gradient import attach_gradient
+from ._precision import full_precision
+from .low_rank import OVERSAMPLE, Factors, block_width, check_rank, start_block, subspace_step
+from .solution import Solution, status_code
+
+
+class Completion(eqx.Module):
+    """A completed matrix.
+
+    - `completed`: (n, m), observed entries as given, missing ones from the fit.
+    - `fitted`: (n, m), the low-rank fit everywhere.
+    - `loadings`: (m, r) basis of the row space, for [`fold_in`][] of new rows.
+    """
+
+    completed: Float[Array, "n m"]
+    fitted: Float[Array, "n m"]
+    loadings: Float[Array, "m r"]
+
+
+def column_mean_start(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    sample_weight: Float[Array, " n"] | None = None,
+) -> Float[Array, "n m"]:
+    """`x` with missing entries replaced by the column's observed mean (0 for an empty column)."""
+    weight = mask.astype(x.dtype)
+    if sample_weight is not None:
+        weight = weight * sample_weight[:, None]
+    count = jnp.sum(weight, axis=0)
+    total = jnp.sum(weight * jnp.where(mask, x, 0), axis=0)
+    mean = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0)
+    return jnp.where(mask, x, mean[None, :])
+
+
+def _relative_change(new: Float[Array, "n m"], old: Float[Array, "n m"]) -> Float[Array, ""]:
+    tiny = jnp.finfo(old.dtype).tiny
+    return jnp.sqrt(jnp.sum((new - old) ** 2) / jnp.maximum(jnp.sum(old**2), tiny))
+
+
+def _spectral_impute(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    rank: int,
+    shrink: Callable[[Float[Array, " r"]], Float[Array, " r"]],
+    *,
+    start: Float[Array, "n m"] | None,
+    sample_weight: Float[Array, " n"] | None,
+    tol: float | Float[Array, ""],
+    max_steps: int | Int[Array, ""],
+    oversample: int,
+) -> Solution[Factors]:
+    """Iterate X <- observed entries of x, elsewhere the rank-r fit with shrunken singular values.
+
+    Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one.
+    """
+    check_rank(rank, x.shape)
+    filled = column_mean_start(x, mask, sample_weight) if start is None else start
+    filled = jnp.where(mask, x, filled)
+    if sample_weight is not None:
+        root = jnp.sqrt(sample_weight)[:, None]
+        x, filled = x * root, filled * root
+    width = block_width(rank, x.shape, oversample)
+    block = start_block(filled, width)
+    tol = jnp.maximum(jnp.asarray(tol, x.dtype), 8 * jnp.finfo(x.dtype).eps)
+
+    def cond(carry):
+        step, _, _, _, change = carry
+        # NaN compares false: a broken member stops at once and leaves the batch alone.
+        return (step < max_steps) & (change >= tol)
+
+    def body(carry):
+        step, filled, _, right, _ = carry
+        wide = subspace_step(filled, right)
+        fit = wide.truncate(rank)
+        fit = Factors(fit.left, shrink(fit.values), fit.right)
+        new = jnp.where(mask, x, fit.matrix())
+        return step + 1, new, fit, wide.right, _relative_change(new, filled)
+
+    zero = Factors(*(jnp.zeros(s, x.dtype) for s in ((x.shape[0], rank), rank, (x.shape[1], rank))))
+    carry = (jnp.int32(0), filled, zero, block, jnp.asarray(jnp.inf, x.dtype))
+    step, filled, fit, _, change = lax.while_loop(cond, body, carry)
+    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
+    return Solution(fit, status_code(change < tol, finite), step, change)
+
+
+def _finish(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    solution: Solution[Factors],
+    penalty: Float[Array, ""],
+    sample_weight: Float[Array, " n"] | None,
+) -> Solution[Completion]:
+    """Factors to a [`Completion`][], with gradients through the fixed point and weights undone."""
+    factors = solution.value
+    root = jnp.sqrt(factors.values)[None, :]
+    left, right = factors.left * root, factors.right * root
+    scaled = x if sample_weight is None else x * jnp.sqrt(sample_weight)[:, None]
+    left, right = attach_gradient(scaled, mask.astype(x.dtype), penalty, left, right)
+    fitted = left @ right.T
+    if sample_weight is not None:
+        weight_root = jnp.sqrt(sample_weight)
+        undo = jnp.where(weight_root > 0, 1 / jnp.where(weight_root > 0, weight_root, 1), 0)
+        fitted = fitted * undo[:, None]
+        # Rows of weight zero took no part in the fit; place them on it.
+        placed = fold_in(x, mask, right, penalty)
+        fitted = jnp.where((sample_weight > 0)[:, None], fitted, placed)
+    completed = jnp.where(mask, x, fitted)
+    value = Completion(completed, fitted, right)
+    return Solution(value, solution.status, solution.steps, solution.optimality)
+
+
+@full_precision
+def hard_impute(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    rank: int,
+    *,
+    start: Float[Array, "n m"] | None = None,
+    sample_weight: Float[Array, " n"] | None = None,
+    tol: float | Float[Array, ""] = 1e-4,
+    max_steps: int | Int[Array, ""] = 1000,
+    oversample: int = OVERSAMPLE,
+) -> Solution[Completion]:
+    """Complete `x` by iterated best rank-r approximation (hard-thresholded SVD).
+
+    **Arguments:**
+
+    - `x`: (n, m); entries where `mask` is false are ignored, but must be finite.
+    - `mask`: (n, m), true where observed.
+    - `rank`: static.
+    - `start`: (n, m) first guess of the missing entries; column means by default. The problem is
+      not convex, so the start matters.
+    - `sample_weight`: (n,) weights of the rows' squared errors.
+    - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it; never below 8 eps.
+    - `max_steps`: at most so many refits.
+    - `oversample`: extra columns of the subspace iteration.
+
+    **Returns:** a [`Solution`][] with a [`Completion`][]; `optimality` is the last relative change.
+    Gradients with respect to `x` follow the implicit function theorem at the fixed point.
+
+    **Raises:** `ValueError` for a rank beyond the matrix.
+    """
+    solution = _spectral_impute(
+        *lax.stop_gradient((x, mask)),
+        rank,
+        lambda values: values,
+        start=start,
+        sample_weight=lax.stop_gradient(sample_weight),
+        tol=tol,
+        max_steps=max_steps,
+        oversample=oversample,
+    )
+    return _finish(x, mask, solution, jnp.zeros((), x.dtype), sample_weight)
+
+
+@full_precision
+def soft_impute(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    rank: int,
+    penalty: float | Float[Array, ""],
+    *,
+    start: Float[Array, "n m"] | None = None,
+    sample_weight: Float[Array, " n"] | None = None,
+    tol: float | Float[Array, ""] = 1e-4,
+    max_steps: int | Int[Array, ""] = 1000,
+    oversample: int = OVERSAMPLE,
+) -> Solution[Completion]:
+    """Complete `x` with a nuclear-norm penalty: ½‖P_Ω(X - M)‖² + penalty·‖M‖_*, rank M <= rank.
+
+    Singular values are reduced by `penalty` in every refit. Convex, and independent of the start,
+    when `rank` is at least the rank of the unconstrained solution. Arguments, result and errors as
+    in [`hard_impute`][]; gradients also with respect to `penalty`.
+    """
+    penalty = jnp.asarray(penalty, x.dtype)
+    fixed = lax.stop_gradient(penalty)
+    solution = _spectral_impute(
+        *lax.stop_gradient((x, mask)),
+        rank,
+        lambda values: jnp.maximum(values - fixed, 0),
+        start=start,
+        sample_weight=lax.stop_gradient(sample_weight),
+        tol=tol,
+        max_steps=max_steps,
+        oversample=oversample,
+    )
+    return _finish(x, mask, solution, penalty, sample_weight)
+
+
+@full_precision
+def als(
+    x: Float[Array, "n m"],
+    mask: Bool[Array, "n m"],
+    rank: int,
+    penalty: float | Float[Array, ""],
+    *,
+    key: Array | None = None,
+    init: Float[Array, "m r"] | None = None,
+    sample_weight: Float[Array, " n"] | None = None,
+    tol: float | Float[Array, ""] = 1e-4,
+    max_steps: int | Int[Array, ""] = 1000,
+) -> Solution[Completion]:
+    """Alternating ridge regressions for ½‖P_Ω(X - ABᵀ)‖² + ½·penalty·(‖A‖² + ‖B‖²).
+
+    Each half step regresses the *filled* matrix on the other factor, so that one r x r system
+    serves all rows (softImpute-ALS; Hastie et al. 2015, algorithm 3.1) instead of one per row.
+
+    **Arguments:** as [`hard_impute`][], and
+
+    - `penalty`: ridge penalty on both factors; the same number as in [`soft_impute`][].
+    - `key`: for the random start 0.01·N(0, 1) (a fixed one by default); or
+    - `init`: (m, rank) loadings to start from.
+    - `tol`: stop when the relative change of the fit falls below it.
+
+    **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients as in [`soft_impute`][].
+
+    **Raises:** `ValueError` for a rank beyond the matrix.
+    """
+    check_rank(rank, x.shape)
+    penalty = jnp.asarray(penalty, x.dtype)
+    if init is None:
+        key = jax.random.key(0) if key is None else key
+        init = 0.01 * jax.random.normal(key, (x.shape[1], rank), x.dtype)
+    data = x if sample_weight is None else x * jnp.sqrt(sample_weight)[:, None]
+    data, lam, loadings = lax.stop_gradient((data, penalty, init))
+    tol = jnp.maximum(jnp.asarray(tol, x.dtype), 8 * jnp.finfo(x.dtype).eps)
+    # A ridge of rounding size keeps the first systems, built from tiny factors, solvable.
+    floor = jnp.finfo(x.dtype).eps
+    identity = jnp.eye(rank, dtype=x.dtype)
+
+    def half_step(filled, factor):
+        gram = factor.T @ factor
+        gram = gram + (lam + floor * jnp.trace(gram) + jnp.finfo(x.dtype).tiny) * identity
+        root = lax.linalg.triangular_solve(
+            jnp.linalg.cholesky(gram), identity, left_side=True, lower=True
+        )
+        # Products with the small inverse are far faster than a solve with n right-hand sides.
+        return filled @ (factor @ (root.T @ root))
+
+    def cond(carry):
+        step, *_, change = carry
+        return (step < max_steps) & (change >= tol)
+
+    def body(carry):
+        step, _, loadings, filled, _ = carry
+        scores = half_step(filled, loadings)
+        filled_half = jnp.where(mask, data, scores @ loadings.T)
+        new_loadings = half_step(filled_half.T, scores)
+        new = jnp.where(mask, data, scores @ new_loadings.T)
+        return step + 1, scores, new_loadings, new, _relative_change(new, filled)
+
+    filled = jnp.where(mask, data, 0)
+    scores = jnp.zeros((x.shape[0], rank), x.dtype)
+    carry = (jnp.int32(0), scores, loadings, filled, jnp.asarray(jnp.inf, x.dtype))
+    step, scores, loadings, filled, change = lax.while_loop(cond, body, carry)
+    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
+    # Balanced factors (equal Grams), which both the fixed point and its gradient assume.
+    factors = _balance(scores, loadings)
+    solution = Solution(factors, status_code(change < tol, finite), step, change)
+    return _finish(x, mask, solution, penalty, sample_weight)
+
+
+def _balance(scores: Float[Array, "n r"], loadings: Float[Array, "m r"]) -> Factors:
+    """The thin SVD of `scores @ loadings.T` through two small eigenproblems."""
+    basis, rotation_u = _polar_factor(scores)
+    right_basis, rotation_v = _polar_factor(loadings)
+    u, values, vt = jnp.linalg.svd(rotation_u @ rotation_v.T, full_matrices=False)
+    return Factors(basis @ u, values, right_basis @ vt.T)
+
+
+def _polar_factor(a: Float[Array, "n r"]) -> tuple[Float[Array, "n r"], Float[Array, "r r"]]:
+    """`(q, s)` with a = q @ s, q having orthonormal columns where a has full rank."""
+    squares, rotation = jnp.linalg.eigh(a.T @ a)
+    values = jnp.sqrt(jnp.maximum(squares, 0))
+    safe = jnp.maximum(values, jnp.finfo(a.dtype).eps * values[-1] + jnp.finfo(a.dtype).tiny)
+    return (a @ rotation) / safe[None, :], safe[:, None] * rotation.T
+
+
+@full_precision
+def fold_in(
+    x: Float[Array, "k m"],
+    mask: Bool[Array, "k m"],
+    loadings: Float[Array, "m r"],
+    penalty: float | Float[Array, ""] = 0.0,
+) -> Float[Array, "k m"]:
+    """Place new rows on a fitted row space: per row, a ridge regression on its observed entries.
+
+    `loadings` is [`Completion`][]`.loadings`; returns the (k, m) fit. Rows without any observed
+    entry come out zero.
+    """
+    weight = mask.astype(x.dtype)
+    rank = loadings.shape[1]
+    outer = (loadings[:, :, None] * loadings[:, None, :]).reshape(loadings.shape[0], rank * rank)
+    grams = (weight @ outer).reshape(-1, rank, rank)
+    ridge = jnp.asarray(penalty, x.dtype) + 8 * jnp.finfo(x.dtype).eps * jnp.maximum(
+        jnp.trace(loadings.T @ loadings), jnp.finfo(x.dtype).tiny
+    )
+    cross = jnp.where(mask, x, 0) @ loadings
+    system = grams + ridge * jnp.eye(rank, dtype=x.dtype)[None]
+    scores = jnp.linalg.solve(system, cross[:, :, None])[:, :, 0]
+    return scores @ loadings.T
