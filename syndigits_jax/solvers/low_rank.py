@@ -6,6 +6,8 @@ is two products with a thin block, a Cholesky-based orthonormalisation and an ei
 block's width.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,8 @@ OVERSAMPLE = 10
 class Factors(eqx.Module):
     """A truncated singular value decomposition `left * values @ right.T`.
 
-    `left` is (n, k) and `right` (m, k), with orthonormal columns; `values` (k,) descend.
+    `left` is (n, k) and `right` (m, k), with orthonormal columns; `values` (k,) descend. Columns of
+    `left` that belong to a value of zero are zero.
     """
 
     left: Float[Array, "n k"]
@@ -52,16 +55,22 @@ def check_rank(rank: int, shape: tuple[int, ...]) -> None:
 def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Orthonormal columns with the span of `y`: Cholesky-QR, twice, on normalised columns.
 
-    Columns that are zero, or dependent to rounding, come out small instead of NaN.
+    A column that depends on those before it to rounding comes out zero.
     """
     k = y.shape[1]
     info = jnp.finfo(y.dtype)
     identity = jnp.eye(k, dtype=y.dtype)
-    for _ in range(2):
+    shift = 4 * k * float(info.eps)
+    # Where `y` was orthonormal already, the factor is √(1 + shift): taken back here.
+    root = math.sqrt(1 + shift) * identity
+    for final in (False, True):
         norms = jnp.sqrt(jnp.sum(y * y, axis=0))
         y = y / jnp.maximum(norms, info.tiny)[None, :]
-        factor = jnp.linalg.cholesky(y.T @ y + 4 * k * info.eps * identity)
-        inverse = lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+        factor = jnp.linalg.cholesky(y.T @ y + shift * identity)
+        inverse = lax.linalg.triangular_solve(factor, root, left_side=True, lower=True)
+        if final:
+            # The first pass has brought out what is new in a column, unless that is rounding.
+            inverse = jnp.where((jnp.diagonal(factor) > 0.7)[:, None], inverse, 0)
         y = y @ inverse.T
     return y
 
@@ -75,11 +84,14 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     """
     basis = orthonormalise(x @ right)
     projected = x.T @ basis
-    squares, rotation = jnp.linalg.eigh(projected.T @ projected)
-    squares, rotation = squares[::-1], rotation[:, ::-1]
-    values = jnp.sqrt(jnp.maximum(squares, 0))
-    scale = jnp.maximum(values, jnp.finfo(x.dtype).tiny)
-    return Factors(basis @ rotation, values, (projected @ rotation) / scale[None, :])
+    _, rotation = jnp.linalg.eigh(projected.T @ projected)
+    rotation = rotation[:, ::-1]
+    new = projected @ rotation
+    values = jnp.sqrt(jnp.sum(new * new, axis=0))
+    # Directions that `x` lacks keep their old vector: a later, changed `x` may have them.
+    lacking = values <= 16 * jnp.finfo(x.dtype).eps * values[0]
+    new = jnp.where(lacking[None, :], right, new / jnp.where(lacking, 1, values)[None, :])
+    return Factors(basis @ rotation, jnp.where(lacking, 0, values), new)
 
 
 def start_block(x: Float[Array, "n m"], width: int, steps: int = 8) -> Float[Array, "m k"]:
@@ -109,7 +121,7 @@ def leading_subspace(
 
     - `x`: (n, m) matrix.
     - `rank`: how many triplets, static, at most min(n, m).
-    - `init`: (m, k) right block to start from, such as the `right` of a similar matrix.
+    - `init`: (m, k) right block to start from, k >= rank, such as the `right` of a similar matrix.
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
     - `max_steps`: at most so many steps.
@@ -118,17 +130,27 @@ def leading_subspace(
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
 
-    **Raises:** `ValueError` for a rank beyond the matrix.
+    **Raises:** `ValueError` for a rank beyond the matrix, or an `init` that does not fit it.
     """
     check_rank(rank, x.shape)
+    if init is not None and not (init.shape[0] == x.shape[1] and init.shape[1] >= rank):
+        raise ValueError(
+            f"init must have {x.shape[1]} rows, one per column of x, and at least {rank} columns; "
+            f"got shape {init.shape}"
+        )
     x = lax.stop_gradient(x)
     width = block_width(rank, x.shape, oversample)
     block = start_block(x, width) if init is None else lax.stop_gradient(init)
     first = subspace_step(x, block)
     threshold = max(float(tol), 4 * float(jnp.finfo(x.dtype).eps) ** 0.75)
 
-    def residual(factors: Factors) -> Float[Array, ""]:
+    def orthonormal(factors: Factors) -> Factors:
+        # Directions that `x` lacks are still those of the first block.
         kept = factors.truncate(rank)
+        return Factors(kept.left, kept.values, orthonormalise(kept.right))
+
+    def residual(factors: Factors) -> Float[Array, ""]:
+        kept = orthonormal(factors)
         error = x @ kept.right - kept.left * kept.values[None, :]
         largest = jnp.maximum(kept.values[0], jnp.finfo(x.dtype).tiny)
         return jnp.sqrt(jnp.max(jnp.sum(error**2, axis=0))) / largest
@@ -143,7 +165,5 @@ def leading_subspace(
         return step + 1, new, residual(new)
 
     step, factors, error = lax.while_loop(cond, body, (jnp.int32(1), first, residual(first)))
-    finite = jnp.isfinite(error)
-    return Solution(
-        factors.truncate(rank), status_code(error <= threshold, finite), step, error
-    )
+    status = status_code(error <= threshold, jnp.isfinite(error))
+    return Solution(orthonormal(factors), status, step, error)
