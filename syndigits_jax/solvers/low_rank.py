@@ -94,9 +94,13 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     return Factors(basis @ rotation, jnp.where(lacking, 0, values), new)
 
 
+def _gaussian_block(m: int, width: int, dtype) -> Float[Array, "m k"]:
+    return jax.random.normal(jax.random.key(0), (m, width), dtype)
+
+
 def start_block(x: Float[Array, "n m"], width: int, steps: int = 8) -> Float[Array, "m k"]:
     """A right block to start from: `steps` subspace steps on a fixed Gaussian block."""
-    block = jax.random.normal(jax.random.key(0), (x.shape[1], width), x.dtype)
+    block = _gaussian_block(x.shape[1], width, x.dtype)
     return lax.fori_loop(0, steps, lambda _, v: subspace_step(x, v).right, block)
 
 
@@ -110,7 +114,7 @@ def leading_subspace(
     x: Float[Array, "n m"],
     rank: int,
     *,
-    init: Float[Array, "m k"] | None = None,
+    init: Float[Array, "rows k"] | None = None,
     tol: float = 1e-5,
     max_steps: int = 500,
     oversample: int = OVERSAMPLE,
@@ -140,7 +144,15 @@ def leading_subspace(
         )
     x = lax.stop_gradient(x)
     width = block_width(rank, x.shape, oversample)
-    block = start_block(x, width) if init is None else lax.stop_gradient(init)
+    if init is None:
+        block = start_block(x, width)
+    else:
+        # Columns that say nothing new would never learn anything.
+        block = orthonormalise(lax.stop_gradient(init))
+        useless = jnp.all(block == 0, axis=0)
+        block = jnp.where(
+            useless[None, :], _gaussian_block(init.shape[0], init.shape[1], x.dtype), block
+        )
     first = subspace_step(x, block)
     threshold = max(float(tol), 4 * float(jnp.finfo(x.dtype).eps) ** 0.75)
 
