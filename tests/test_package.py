@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.resources
+import inspect
 import os
 import re
 import subprocess
@@ -96,12 +97,14 @@ def test_version_is_the_same_everywhere():
     )
 
 
-def test_public_names_resolve_and_are_documented():
-    names = getattr(syndigits_jax, "__all__", ())
-    assert len(set(names)) == len(names)
-    for name in names:
-        value = getattr(syndigits_jax, name)
-        assert not callable(value) or value.__doc__, f"{name} has no docstring"
+def test_public_names_are_documented():
+    public = {
+        name: value
+        for name, value in vars(syndigits_jax).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert {"calibrate_question", "leave_one_question_out", "Panel", "Ridge"} <= public.keys()
+    assert not [name for name, value in public.items() if callable(value) and not value.__doc__]
 
 
 def lower_bounds() -> dict[str, str]:
