@@ -1,0 +1,255 @@
+"""Small ReLU networks for regression: Adam with early stopping, one or many by `vmap`."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ._precision import full_precision
+from .solution import Solution, Status
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants (Kingma and Ba, 2015)
+
+
+class MLP(eqx.Module):
+    """A ReLU network with one output: x ↦ W_L relu(... relu(W_1 x + b_1) ...) + b_L.
+
+    - `weights`: one (out, in) matrix per layer; the last has out = 1.
+    - `biases`: one (out,) vector per layer.
+
+    Without hidden layers it is an affine function.
+    """
+
+    weights: tuple[Float[Array, "..."], ...]
+    biases: tuple[Float[Array, "..."], ...]
+
+    @full_precision
+    def __call__(self, x: Float[Array, "*n p"]) -> Float[Array, "*n"]:
+        """Predict for rows of `x`; one unbatched network only (use `jax.vmap` over networks)."""
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            z = x @ w.T
+            x = jax.nn.relu(z + jnp.broadcast_to(b, z.shape))
+        return x @ self.weights[-1][0] + self.biases[-1][0]
+
+
+def init_mlp(in_size: int, hidden: Sequence[int], *, key: PRNGKeyArray, dtype=jnp.float32) -> MLP:
+    """Random weights and biases, uniform in ±1/√fan_in (PyTorch's default for linear layers).
+
+    **Raises:** `ValueError` if a layer would be empty.
+    """
+    sizes = (in_size, *hidden, 1)
+    if min(sizes) < 1:
+        raise ValueError(
+            f"`in_size` and every entry of `hidden` must be positive, got {sizes[:-1]}"
+        )
+    keys = jax.random.split(key, 2 * (len(sizes) - 1))
+    weights, biases = [], []
+    for layer, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
+        a = 1 / math.sqrt(fan_in)
+        weights.append(jax.random.uniform(keys[2 * layer], (out, fan_in), dtype, -a, a))
+        biases.append(jax.random.uniform(keys[2 * layer + 1], (out,), dtype, -a, a))
+    return MLP(tuple(weights), tuple(biases))
+
+
+def _epoch_order(key: PRNGKeyArray, n: int) -> Int[Array, " n"]:
+    """A random permutation of `range(n)`, by sorting random bits that carry the index below them.
+
+    Sorting one packed word is several times faster than sorting keys with values. At least 20
+    random bits are left, so ties (broken by position) are too rare to matter; longer orders go
+    the ordinary way.
+    """
+    shift = max(n - 1, 1).bit_length()
+    if shift > 12:
+        return jax.random.permutation(key, n).astype(jnp.int32)
+    packed = (jax.random.bits(key, (n,)) >> shift << shift) | jnp.arange(n, dtype=jnp.uint32)
+    packed = jax.lax.sort(packed, is_stable=False)
+    return (packed & (2**shift - 1)).astype(jnp.int32)
+
+
+def _squared_loss(
+    model: MLP, x: Float[Array, "b p"], y: Float[Array, " b"], weight: Float[Array, " b"]
+) -> Float[Array, ""]:
+    return jnp.dot(weight, (model(x) - y) ** 2)
+
+
+def _sqrt(v: Float[Array, "..."]) -> Float[Array, "..."]:
+    """√v with derivative 0 at 0, where the units that never fired are."""
+    positive = v > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
+
+
+class _State(eqx.Module):
+    model: MLP
+    mean: MLP
+    square: MLP
+    updates: Float[Array, ""]
+    loss: Float[Array, ""]
+    best_loss: Float[Array, ""]
+    best_model: MLP
+    stalled: Int[Array, ""]
+    epoch: Int[Array, ""]
+
+
+@full_precision
+def mlp_regression(
+    x: Float[Array, "n p"],
+    y: Float[Array, " n"],
+    *,
+    hidden: Sequence[int],
+    key: PRNGKeyArray,
+    learning_rate: float | Float[Array, ""] = 1e-3,
+    weight_decay: float | Float[Array, ""] = 0.0,
+    batch_size: int = 128,
+    epochs: int = 200,
+    patience: int | None = 20,
+    sample_weight: Float[Array, " n"] | None = None,
+    init: MLP | None = None,
+) -> Solution[MLP]:
+    """Fit a ReLU network to `y` by minibatch Adam on the (weighted) mean squared error.
+
+    Rows are reshuffled before each epoch and cut into batches; the last batch may be smaller.
+    The loss of a batch is its weighted mean squared error, Σ w r² / Σ w. `weight_decay` · θ is
+    added to the gradient of every parameter θ, biases too (an ℓ2 penalty, not decoupled decay).
+    The epoch loss is the mean of the batch losses, each taken before its update and weighted by
+    the weight of its rows. Training stops after `patience` epochs in a row without a lower epoch
+    loss, and the parameters at the end of the best epoch are returned. (This is the network of
+    the SYN-DIGITS paper, appendix A.4, which leaves initialisation and batches to the framework.)
+
+    Under `jax.vmap` every member stops on its own; a stopped member is left as it is until the
+    last one ends. With `patience=None` there is no early stopping, the number of steps is fixed,
+    and gradients pass (forward and reverse, by unrolling with one checkpoint per epoch).
+
+    **Arguments:**
+
+    - `x`, `y`: (n, p) inputs and (n,) targets; no missing values.
+    - `hidden`: sizes of the hidden layers, e.g. `(16,)`; static.
+    - `key`: decides initial parameters and order of the rows. The same key in every member of a
+      batch gives every member the same start and the same orders.
+    - `learning_rate`, `weight_decay`: may be traced or batched.
+    - `batch_size`, `epochs`, `patience`: static; `patience=None` always runs all epochs.
+    - `sample_weight`: (n,) non-negative weights of the rows in the loss. A batch without weight
+      has loss 0 and moves the parameters by momentum and decay only.
+    - `init`: parameters to start from instead of random ones; its layers must match `hidden`.
+
+    **Returns:** a `Solution` with an [`MLP`][], the epochs run as `steps`, and as `optimality` the
+    best epoch loss over the loss of predicting the mean (1 - R² in training; the loss itself
+    where `y` is constant). Status is `CONVERGED` after early stopping, `FIXED_STEPS` after all
+    `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
+    training ends there, and the value holds the best parameters before.
+
+    **Raises:** `ValueError` if shapes disagree or a size is not positive.
+    """
+    n, p = _check_sizes(x, y, sample_weight, batch_size, epochs, patience)
+    dtype = x.dtype
+    learning_rate = jnp.asarray(learning_rate, dtype=dtype)
+    weight_decay = jnp.asarray(weight_decay, dtype=dtype)
+    weight = jnp.ones_like(y) if sample_weight is None else sample_weight
+    init_key, order_key = jax.random.split(key)
+    if init is None:
+        init = init_mlp(p, hidden, key=init_key, dtype=dtype)
+    elif (got := tuple(w.shape[0] for w in init.weights[:-1])) != tuple(hidden):
+        raise ValueError(f"`init` has hidden layers {got}, but `hidden` asks for {tuple(hidden)}")
+
+    batch_size = min(batch_size, n)
+    batches = -(-n // batch_size)
+    padding = batches * batch_size - n
+    # Padded slots read row 0 with weight 0.
+    is_row = jnp.arange(batches * batch_size).reshape(batches, batch_size) < n
+    total = jnp.sum(weight)
+
+    def update(carry, batch):
+        model, mean, square, updates, epoch_loss = carry
+        if batches == 1:  # the order of a full batch does not matter: spare the copy
+            xb, yb, wb = x, y, weight
+        else:
+            rows, valid = batch
+            xb = x.at[rows].get(mode="promise_in_bounds")
+            yb = y.at[rows].get(mode="promise_in_bounds")
+            wb = jnp.where(valid, weight.at[rows].get(mode="promise_in_bounds"), 0)
+        batch_weight = jnp.sum(wb)
+        wb = wb / jnp.where(batch_weight > 0, batch_weight, 1)
+        loss, gradient = jax.value_and_grad(_squared_loss)(model, xb, yb, wb)
+
+        updates = updates + 1
+        correction1 = 1 / (1 - _BETA1**updates)
+        correction2 = 1 / (1 - _BETA2**updates)
+        gradient = jax.tree.map(lambda g, v: g + weight_decay * v, gradient, model)
+        mean = jax.tree.map(lambda m, g: _BETA1 * m + (1 - _BETA1) * g, mean, gradient)
+        square = jax.tree.map(lambda s, g: _BETA2 * s + (1 - _BETA2) * g * g, square, gradient)
+        step = learning_rate * correction1
+        model = jax.tree.map(
+            lambda v, m, s: v - step * m / (_sqrt(s * correction2) + _EPSILON),
+            model,
+            mean,
+            square,
+        )
+        return (model, mean, square, updates, epoch_loss + loss * batch_weight), None
+
+    def epoch(state: _State) -> _State:
+        batch = None
+        if batches > 1:
+            order = _epoch_order(jax.random.fold_in(order_key, state.epoch), n)
+            order = jnp.pad(order, (0, padding)).reshape(batches, batch_size)
+            batch = (order, is_row)
+        carry = (state.model, state.mean, state.square, state.updates, jnp.zeros((), dtype))
+        carry, _ = jax.lax.scan(update, carry, batch, length=batches)
+        model, mean, square, updates, loss = carry
+        loss = loss / jnp.where(total > 0, total, 1)
+        better = loss < state.best_loss
+        return _State(
+            model,
+            mean,
+            square,
+            updates,
+            loss,
+            jnp.where(better, loss, state.best_loss),
+            jax.tree.map(lambda a, b: jnp.where(better, a, b), model, state.best_model),
+            jnp.where(better, 0, state.stalled + 1),
+            state.epoch + 1,
+        )
+
+    limit = epochs + 1 if patience is None else patience
+
+    def keep_going(state: _State):
+        finite = jnp.isfinite(state.loss)
+        return finite & (state.stalled < limit) & (state.epoch < epochs)
+
+    zeros = jax.tree.map(jnp.zeros_like, init)
+    zero, count = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
+    infinity = jnp.full((), jnp.inf, dtype)
+    state = _State(init, zeros, zeros, zero, zero, infinity, init, count, count)
+    if patience is None:
+        remembered = jax.checkpoint(epoch)
+        state = jax.lax.fori_loop(0, epochs, lambda _, s: remembered(s), state)
+    else:
+        state = jax.lax.while_loop(keep_going, epoch, state)
+
+    status = jnp.where(state.stalled >= limit, int(Status.CONVERGED), int(Status.FIXED_STEPS))
+    status = jnp.where(jnp.isfinite(state.loss), status, int(Status.NONFINITE)).astype(jnp.int32)
+    return Solution(state.best_model, status, state.epoch, _relative_loss(state, y, weight))
+
+
+def _relative_loss(
+    state: _State, y: Float[Array, " n"], weight: Float[Array, " n"]
+) -> Float[Array, ""]:
+    total = jnp.sum(weight)
+    weight = weight / jnp.where(total > 0, total, 1)
+    variance = jnp.dot(weight, (y - jnp.dot(weight, y)) ** 2)
+    # What rounding leaves of the variance of a constant.
+    floor = y.shape[0] * jnp.finfo(y.dtype).eps ** 2 * jnp.dot(weight, y**2)
+    return state.best_loss / jnp.where(variance > floor, variance, 1)
+
+
+def _check_sizes(x, y, sample_weight, batch_size, epochs, patience) -> tuple[int, int]:
+    if x.ndim != 2 or y.shape != x.shape[:1] or 0 in x.shape:
+        raise ValueError(f"`x` must be (n, p) and `y` (n,), not empty; got {x.shape}, {y.shape}")
+    if sample_weight is not None and sample_weight.shape != y.shape:
+        raise ValueError(f"`sample_weight` must be {y.shape}, got {sample_weight.shape}")
+    for name, size in (("batch_size", batch_size), ("epochs", epochs), ("patience", patience)):
+        if size is not None and size < 1:
+            raise ValueError(f"`{name}` must be positive, got {size}")
+    return x.shape

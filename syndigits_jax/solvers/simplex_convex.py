@@ -1,0 +1,246 @@
+"""Smooth convex functions over the probability simplex: accelerated projection, mirror descent."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ._precision import full_precision
+from .simplex import _project, broadcast_support, face_solve, frank_wolfe_gap, uniform_weights
+from .solution import Solution, Status, status_code
+
+Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
+
+
+def _gap_scale(fun: Objective, support: Bool[Array, " p"], dtype) -> Float[Array, ""]:
+    """What relative gaps are relative to: |f| or the gap at uniform weights, the larger one."""
+    w = uniform_weights(support, dtype)
+    value, gradient = jax.value_and_grad(fun)(w)
+    scale = jnp.maximum(jnp.abs(value), frank_wolfe_gap(gradient, w, support=support))
+    scale = jnp.where(scale == 0, 1, scale)
+    return jax.lax.stop_gradient(jnp.where(jnp.isfinite(scale), scale, jnp.nan))
+
+
+class _Accelerated(eqx.Module):
+    w: Float[Array, " p"]
+    z: Float[Array, " p"]
+    momentum: Float[Array, ""]
+    lipschitz: Float[Array, ""]
+    theta: Float[Array, ""]
+    best: Float[Array, " p"]
+    best_gap: Float[Array, ""]
+    gap: Float[Array, ""]
+    steps: Int[Array, ""]
+
+
+def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
+    """One step of Auslender and Teboulle's method: every point it visits is on the simplex."""
+    eps = float(jnp.finfo(state.w.dtype).eps)
+    a = state.momentum
+    y = (1 - a) * state.w + a * state.z
+    value, gradient = jax.value_and_grad(fun)(y)
+    gap = frank_wolfe_gap(gradient, y, support=support) / scale
+    better = gap < state.best_gap
+    z, theta = _project(state.z - gradient / (a * state.lipschitz), support, state.theta)
+    w = (1 - a) * state.w + a * z
+    move = w - y
+    model = value + jnp.dot(gradient, move) + state.lipschitz / 2 * jnp.dot(move, move)
+    # Values that agree to rounding cannot judge a step. NaN and infinity refuse it.
+    good = fun(w) <= model + 4 * eps * jnp.abs(value)
+    restart = jnp.dot(gradient, w - state.w) > 0
+    slower = 2 / (1 + jnp.sqrt(1 + 4 / a**2))
+    floor = float(jnp.finfo(state.w.dtype).tiny) / eps
+    return _Accelerated(
+        jnp.where(good, w, state.w),
+        jnp.where(good, jnp.where(restart, w, z), state.z),
+        jnp.where(good, jnp.where(restart, 1, slower), a),
+        jnp.where(good, jnp.maximum(0.9 * state.lipschitz, floor), 2 * state.lipschitz),
+        theta,
+        jnp.where(better, y, state.best),
+        jnp.where(better, gap, state.best_gap),
+        gap,
+        state.steps + 1,
+    )
+
+
+def _accelerate(fun: Objective, support, init, tol, max_steps: int):
+    """Weights, steps and relative gap of the accelerated method."""
+    scale = _gap_scale(fun, support, init.dtype)
+    w, theta = _project(init, support, -jnp.ones_like(tol))
+    gradient = jnp.where(support, jax.grad(fun)(w), 0)
+    centred = jnp.where(support, gradient - jnp.dot(uniform_weights(support, w.dtype), gradient), 0)
+    lipschitz = jnp.sqrt(jnp.dot(centred, centred))  # a first step of length 1
+    lipschitz = jnp.where(lipschitz > 0, lipschitz, 1)
+    gap = frank_wolfe_gap(gradient, w, support=support) / scale
+    one, zero = jnp.ones_like(tol), jnp.zeros((), jnp.int32)
+    state = _Accelerated(w, w, one, lipschitz, theta, w, gap, gap, zero)
+
+    def keep_going(s: _Accelerated):
+        # A gap that is not a number ends the loop.
+        return (s.best_gap > tol) & (s.gap >= 0) & (s.steps < max_steps)
+
+    state = jax.lax.while_loop(keep_going, lambda s: _step(fun, support, scale, s), state)
+    # One plain projected step sets weights that are only almost zero to zero.
+    last, _ = _project(
+        state.best - jax.grad(fun)(state.best) / state.lipschitz, support, state.theta
+    )
+    last_gap = frank_wolfe_gap(jax.grad(fun)(last), last, support=support) / scale
+    keep = last_gap <= jnp.maximum(state.best_gap, tol)
+    w = jnp.where(keep, last, state.best)
+    gap = jnp.where(keep, last_gap, state.best_gap)
+    return w, state.steps, jnp.where(state.gap >= 0, gap, jnp.nan)
+
+
+@full_precision
+def minimize_on_simplex(
+    fun: Objective,
+    init: Float[Array, " p"],
+    *,
+    support: Bool[Array, " p"] | None = None,
+    tol: float | Float[Array, ""] = 1e-6,
+    max_steps: int = 5000,
+) -> Solution[Float[Array, " p"]]:
+    """Minimise a smooth convex function over {w : w ≥ 0, Σ w = 1}.
+
+    Accelerated projected gradient with backtracking and restarts (Auslender and Teboulle, 2006;
+    O'Donoghue and Candès, 2015), stopped by the Frank-Wolfe gap. `fun` is evaluated on the
+    simplex only, and may be infinite on its boundary if it is finite at `init`.
+
+    Derivatives, forward and reverse, of the weights with respect to whatever `fun` closes over are
+    implicit, on the face of positive weights; they use Hessian-vector products of `fun`.
+
+    **Arguments:**
+
+    - `fun`: from (p,) weights to a scalar.
+    - `init`: (p,) start, projected onto the simplex first. Uniform weights are a good one.
+    - `support`: (p,); weights where it is `False` stay 0.
+    - `tol`: stop at this relative gap. `max_steps`: static.
+
+    **Returns:** a `Solution` with the (p,) weights. `optimality` is the Frank-Wolfe gap, a bound on
+    how far f is above its minimum, over a scale: |f| or the gap at uniform weights, the larger.
+
+    **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
+    """
+    support = _check(init, support)
+    tol = jnp.asarray(tol, dtype=init.dtype)
+    # Values that `fun` closes over become arguments, so that they can be differentiated.
+    converted, consts = jax.closure_convert(fun, init)
+
+    @jax.custom_jvp
+    def solve(consts, support, init, tol):
+        return _accelerate(lambda w: converted(w, *consts), support, init, tol, max_steps)
+
+    @solve.defjvp
+    def solve_jvp(primals, tangents) -> Any:
+        consts, support, _, _ = primals
+        w, steps, gap = solve(*primals)
+        gradient = jax.grad(converted)
+        _, moved = jax.jvp(lambda consts: gradient(w, *consts), (consts,), (tangents[0],))
+
+        def hessian(v):
+            return jax.jvp(lambda w: gradient(w, *consts), (w,), (v,))[1]
+
+        dw = -face_solve(hessian, support & (w > 0), moved)
+        return (w, steps, gap), (dw, np.zeros((), jax.dtypes.float0), jnp.zeros_like(gap))
+
+    w, steps, gap = solve(consts, support, jax.lax.stop_gradient(init), tol)
+    gap = jax.lax.stop_gradient(gap)
+    finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
+    return Solution(w, status_code(gap <= tol, finite), steps, gap)
+
+
+@full_precision
+def mirror_descent(
+    fun: Objective,
+    init: Float[Array, " p"],
+    step_size: float | Float[Array, ""],
+    *,
+    max_steps: int = 1000,
+    tol: float | Float[Array, ""] | None = None,
+    support: Bool[Array, " p"] | None = None,
+    gradient: Callable[[Float[Array, " p"]], Float[Array, " p"]] | None = None,
+) -> Solution[Float[Array, " p"]]:
+    """Entropic mirror descent: w ← w exp(-η g), normalised (Beck and Teboulle, 2003).
+
+    The step size is constant, and the weights are kept as logarithms, so none underflows on its
+    way. A step size above about 1 / max |∂²f| may not converge.
+
+    **Arguments:**
+
+    - `fun`: from (p,) weights to a scalar, convex and differentiable.
+    - `init`: (p,) start in the interior of the simplex; any positive numbers, normalised first.
+    - `step_size`: η.
+    - `max_steps`: static. With `tol=None` exactly this many steps are taken, and derivatives in
+      both modes are those of the steps, by unrolling.
+    - `tol`: stop at this relative Frank-Wolfe gap. Forward derivatives only; for derivatives of
+      the minimiser use [`minimize_on_simplex`][].
+    - `support`: (p,); weights where it is `False` are 0.
+    - `gradient`: used instead of the gradient of `fun` in the steps (clipped or smoothed ones).
+
+    **Returns:** a `Solution` with the (p,) weights, and as `optimality` the Frank-Wolfe gap on the
+    scale of [`minimize_on_simplex`][], from the same gradient as the steps. Status is
+    `FIXED_STEPS` without `tol`.
+
+    **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
+    """
+    support = _check(init, support)
+    step_size = jnp.asarray(step_size, dtype=init.dtype)
+    scale = _gap_scale(fun, support, init.dtype)
+    slope = jax.grad(fun) if gradient is None else gradient
+
+    def weights(logits):
+        mass = jnp.where(support, jnp.exp(logits), 0)
+        return mass / jnp.sum(mass)
+
+    def masked_slope(logits):
+        return jnp.where(support, slope(weights(logits)), 0)
+
+    def descend(logits, g):
+        logits = logits - step_size * g
+        top = jnp.max(jnp.where(support, logits, -jnp.inf))
+        return jnp.where(support, logits - jax.lax.stop_gradient(top), 0)
+
+    def relative_gap(logits, g):
+        return frank_wolfe_gap(g, weights(logits), support=support) / scale
+
+    start = jnp.log(jnp.where(support, init, 1))
+    if tol is None:
+
+        def fixed(_, logits):
+            return descend(logits, masked_slope(logits))
+
+        logits = jax.lax.fori_loop(0, max_steps, fixed, start)
+        gap = relative_gap(logits, masked_slope(logits))
+        steps = jnp.full((), max_steps, jnp.int32)
+    else:
+        tol = jnp.asarray(tol, dtype=init.dtype)
+
+        def body(state):
+            logits, g, _, steps = state
+            logits = descend(logits, g)
+            g = masked_slope(logits)
+            return logits, g, relative_gap(logits, g), steps + 1
+
+        first = masked_slope(start)
+        state = (start, first, relative_gap(start, first), jnp.zeros((), jnp.int32))
+        state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
+        logits, _, gap, steps = state
+
+    w = weights(logits) + jnp.where(jnp.any(support), 0, jnp.nan)
+    finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
+    if tol is None:
+        status = jnp.where(finite, int(Status.FIXED_STEPS), int(Status.NONFINITE))
+    else:
+        status = status_code(gap <= tol, finite)
+    return Solution(w, status.astype(jnp.int32), steps, gap)
+
+
+def _check(init: Float[Array, " p"], support: Bool[Array, " p"] | None) -> Bool[Array, " p"]:
+    if init.ndim != 1 or init.shape[0] == 0:
+        raise ValueError(f"`init` must be a vector that is not empty, got shape {init.shape}")
+    support = jnp.ones(init.shape, bool) if support is None else support
+    return broadcast_support(support, init.shape)
