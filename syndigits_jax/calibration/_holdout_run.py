@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
 
 from ..panel import Panel
 from ._holdout_result import HoldOut
@@ -86,7 +87,9 @@ class Run:
 
     def execute(self, batch: Callable, chunks: Sequence[np.ndarray], workers: int) -> None:
         """Run `batch` on every chunk; an error or an interrupt stops the rest."""
-        with ThreadPoolExecutor(workers) as pool:
+        # LAPACK calls (small eigenproblems) would each start threads of their own.
+        limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
+        with limits, ThreadPoolExecutor(workers) as pool:
             try:
                 self._methods_side_by_side = pool if workers > 1 else None
                 batch(chunks[0])

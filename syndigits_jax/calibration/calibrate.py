@@ -1,4 +1,4 @@
-"""Calibrate new questions and new users: the product. Pure, and traceable under `jit` and `grad`."""
+"""Calibrate new questions and new users: the product. Traceable under `jit` and `grad`."""
 
 import functools
 

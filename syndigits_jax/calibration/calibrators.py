@@ -15,13 +15,15 @@ from jaxtyping import Array, Float, Int
 from ..solvers._precision import full_precision
 from ..solvers.completion import als, hard_impute, soft_impute
 from ..solvers.elastic_net import elastic_net, elastic_net_from_gram
+from ..solvers.exponentiated_gradient import (
+    exponentiated_gradient,
+    exponentiated_gradient_from_gram,
+)
 from ..solvers.linear_model import gram_statistics
 from ..solvers.low_rank import leading_subspace
 from ..solvers.mlp import mlp_regression
 from ..solvers.ridge import ridge, ridge_from_gram
-from ..solvers.simplex import (
-    exponentiated_gradient,
-    exponentiated_gradient_from_gram,
+from ..solvers.simplex_least_squares import (
     simplex_least_squares,
     simplex_least_squares_from_gram,
 )
@@ -90,13 +92,11 @@ def _transfer(problem: Regression, coef, intercept, solution: Solution) -> Fit:
     fitted = problem.x_twin @ coef + intercept
     prediction = problem.x_human @ coef + intercept
     mse = problem.training_mse(fitted)
-    return Fit(
-        prediction[:, None], mse[None], solution.status, solution.steps, solution.optimality
-    )
+    return Fit(prediction[:, None], mse[None], solution.status, solution.steps, solution.optimality)
 
 
 class Ridge(FitAndTransfer):
-    """Ridge regression: Σ(y - xw - b)² + `penalty`·‖w‖², intercept free (Ben-Michael et al. 2021)."""
+    """Ridge regression, Σ(y - xw - b)² + `penalty`·‖w‖², b free (Ben-Michael et al. 2021)."""
 
     penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=100.0)
 
@@ -191,7 +191,7 @@ class NeuralNet(FitAndTransfer):
 
 
 class SyntheticControl(FitAndTransfer):
-    """Regression with weights on the simplex, no intercept, ridge `penalty` (Abadie et al. 2010)."""
+    """Weights on the simplex, ridge `penalty`, no intercept (Abadie et al. 2010)."""
 
     penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=1e-6)
 
@@ -216,7 +216,7 @@ class SyntheticControl(FitAndTransfer):
 
 
 class SyntheticIntervention(FitAndTransfer):
-    """Ridge on the leading `rank` singular directions of the twins' donors (Agarwal et al. 2025)."""
+    """Ridge on the leading singular directions of the twins' donors (Agarwal et al. 2025)."""
 
     rank: int = eqx.field(static=True, default=20)
     penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=100.0)
@@ -228,7 +228,7 @@ class SyntheticIntervention(FitAndTransfer):
     def fit(self, problem: Regression, settings: Settings) -> Fit:
         """See [`FitAndTransfer.fit`][]."""
         x, y, weight = problem.training_set()
-        directions = leading_subspace(problem.x_twin, self.rank).value.right
+        directions = leading_subspace(problem.x_twin, self.rank, tol=1e-3).value.right
         solution = ridge(x @ directions, y, self.penalty, sample_weight=weight)
         model = solution.value
         return _transfer(problem, directions @ model.coef, model.intercept, solution)

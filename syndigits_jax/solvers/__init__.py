@@ -1,1 +1,29 @@
 """Batched solvers as pure functions of arrays: nothing here knows of twins or questions."""
+
+from .completion import Completion as Completion
+from .completion import als as als
+from .completion import fold_in as fold_in
+from .completion import hard_impute as hard_impute
+from .completion import soft_impute as soft_impute
+from .elastic_net import critical_alpha as critical_alpha
+from .elastic_net import elastic_net as elastic_net
+from .elastic_net import elastic_net_from_gram as elastic_net_from_gram
+from .elastic_net import elastic_net_path as elastic_net_path
+from .exponentiated_gradient import exponentiated_gradient as exponentiated_gradient
+from .linear_model import GramStatistics as GramStatistics
+from .linear_model import LinearModel as LinearModel
+from .linear_model import gram_statistics as gram_statistics
+from .low_rank import Factors as Factors
+from .low_rank import leading_subspace as leading_subspace
+from .mlp import MLP as MLP
+from .mlp import mlp_regression as mlp_regression
+from .ridge import ridge as ridge
+from .ridge import ridge_from_gram as ridge_from_gram
+from .ridge import ridge_loo_residuals as ridge_loo_residuals
+from .simplex import project_simplex as project_simplex
+from .simplex_convex import minimize_on_simplex as minimize_on_simplex
+from .simplex_convex import mirror_descent as mirror_descent
+from .simplex_least_squares import simplex_least_squares as simplex_least_squares
+from .solution import Solution as Solution
+from .solution import Status as Status
+from .solution import raise_on_failure as raise_on_failure

@@ -20,6 +20,9 @@ from .solution import Solution, status_code
 OVERSAMPLE = 10
 """Columns carried beyond the rank: they speed up convergence where singular values lie close."""
 
+DIRECT_SHARE = 5
+"""A block wider than a fifth of the matrix is not thin: a CPU then factorises directly."""
+
 
 class Factors(eqx.Module):
     """A truncated singular value decomposition `left * values @ right.T`.
@@ -131,6 +134,9 @@ def leading_subspace(
     - `max_steps`: at most so many steps.
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 
+    On a CPU, where one eigenproblem is cheap, a block that would span more than a fifth of the
+    matrix gives way to a factorisation of the Gram matrix (0 steps).
+
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
 
@@ -144,6 +150,12 @@ def leading_subspace(
         )
     x = lax.stop_gradient(x)
     width = block_width(rank, x.shape, oversample)
+    if init is None and DIRECT_SHARE * width >= min(x.shape):
+        return lax.platform_dependent(
+            x,
+            cpu=lambda x: _direct(x, rank),
+            default=lambda x: _iterate(x, rank, start_block(x, width), tol, max_steps),
+        )
     if init is None:
         block = start_block(x, width)
     else:
@@ -153,6 +165,28 @@ def leading_subspace(
         block = jnp.where(
             useless[None, :], _gaussian_block(init.shape[0], init.shape[1], x.dtype), block
         )
+    return _iterate(x, rank, block, tol, max_steps)
+
+
+def _direct(x: Float[Array, "n m"], rank: int) -> Solution[Factors]:
+    """From all eigenvalues of the smaller Gram matrix: for blocks that would not be thin."""
+    wide = x.shape[0] < x.shape[1]
+    tall = x.T if wide else x
+    _, vectors = jnp.linalg.eigh(tall.T @ tall)
+    right = vectors[:, ::-1][:, :rank]
+    left = tall @ right
+    values = jnp.sqrt(jnp.sum(left * left, axis=0))
+    left = left / jnp.maximum(values, jnp.finfo(x.dtype).tiny)[None, :]
+    factors = Factors(right, values, left) if wide else Factors(left, values, right)
+    finite = jnp.all(jnp.isfinite(values))
+    error = jnp.where(finite, jnp.zeros((), x.dtype), jnp.nan)
+    return Solution(factors, status_code(finite, finite), jnp.int32(0), error)
+
+
+@full_precision
+def _iterate(
+    x: Float[Array, "n m"], rank: int, block: Float[Array, "m k"], tol: float, max_steps: int
+) -> Solution[Factors]:
     first = subspace_step(x, block)
     threshold = max(float(tol), 4 * float(jnp.finfo(x.dtype).eps) ** 0.75)
 

@@ -1,0 +1,1 @@
+"""One script per claim. Run from the repository root: `python -m benchmarks.NAME --help`."""
