@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from ._checks import check_penalty
 from ._completion_gradient import attach_gradient
 from ._precision import full_precision
 from .low_rank import OVERSAMPLE, Factors, block_width, check_rank, start_block, subspace_step
@@ -185,8 +186,10 @@ def soft_impute(
 
     Singular values are reduced by `penalty` in every refit. Convex, and independent of the start,
     when `rank` is at least the rank of the unconstrained solution. Arguments, result and errors as
-    in [`hard_impute`][]; gradients also with respect to `penalty`.
+    in [`hard_impute`][], and `ValueError` for a negative penalty; gradients also with respect to
+    `penalty`.
     """
+    check_penalty("penalty", penalty)
     penalty = jnp.asarray(penalty, x.dtype)
     fixed = lax.stop_gradient(penalty)
     solution = _spectral_impute(
@@ -229,9 +232,10 @@ def als(
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients as in [`soft_impute`][].
 
-    **Raises:** `ValueError` for a rank beyond the matrix.
+    **Raises:** `ValueError` for a rank beyond the matrix or a negative penalty.
     """
     check_rank(rank, x.shape)
+    check_penalty("penalty", penalty)
     penalty = jnp.asarray(penalty, x.dtype)
     if init is None:
         key = jax.random.key(0) if key is None else key
@@ -303,6 +307,7 @@ def fold_in(
     `loadings` is [`Completion`][]`.loadings`; returns the (k, m) fit. Rows without any observed
     entry come out zero.
     """
+    check_penalty("penalty", penalty)
     weight = mask.astype(x.dtype)
     rank = loadings.shape[1]
     outer = (loadings[:, :, None] * loadings[:, None, :]).reshape(loadings.shape[0], rank * rank)
