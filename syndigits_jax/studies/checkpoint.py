@@ -1,6 +1,7 @@
 """Resumption: units of work whose results are kept under a hash of all that determines them."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ def describe(value: Any) -> Any:
     raise TypeError(f"value: cannot describe a {type(value).__name__}")
 
 
+@functools.cache  # what was imported, whatever happens to the files afterwards
 def code_version() -> str:
     """A hash of the numeric source: a changed solver never meets an old result."""
     root = Path(syndigits_jax.__file__).parent

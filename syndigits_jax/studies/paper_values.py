@@ -7,10 +7,11 @@ uncalibrated twin, `InContext` the twin prompted with the user's other answers.
 
 from typing import NamedTuple
 
+from syndigits_jax.datasets import DEFAULT_CONSTRUCTION
+
 MOVIELENS = "movielens"
 TWIN_2K_500 = "twin-2k-500"
 ZERO_SHOT = "zero-shot"  # MovieLens has one construction and no folder name for it
-DEFAULT_CONSTRUCTION = "Text Persona - GPT4.1-mini"
 
 METHODS = (
     "Ridge",
@@ -44,23 +45,6 @@ TABLE2 = _row(
     ".349 .406 .511 .497 .524 .504 .457 .515 .473 .511 .512 .454",
     ".005 .005 .005 .006 .005 .005 .005 .005 .008 .005 .005 .005",
 )
-
-# Table 3's labels by the folder names of the published data.
-LABELS = {
-    "Text Persona - GPT4.1-mini": "Text, GPT-4.1-mini",
-    "Text Persona - Gemini-Flash2.5": "Text, Gemini-Flash-2.5",
-    "JSON Persona - GPT4.1-mini": "JSON, GPT-4.1-mini",
-    "JSON Persona - GPT4.1": "JSON, GPT-4.1",
-    "Text Persona (Reasoning) - GPT4.1-mini": "Text + CoT, GPT-4.1-mini",
-    "Text Persona (Repeating Questions) - GPT4.1-mini": "Text + repeat, GPT-4.1-mini",
-    "Text Persona (Default Temperature) - GPT4.1-mini": "Text, temp=0.7, GPT-4.1-mini",
-    "JSON Persona (Predicted Output) - GPT4.1-mini": "JSON + PO, GPT-4.1-mini",
-    "JSON Persona (Predicted Output) - GPT4.1": "JSON + PO, GPT-4.1",
-    "LLM Finetuning (500 training samples) - GPT4.1-mini": "Fine-tuned GPT-4.1-mini",
-    "Demographics Only - GPT4.1-mini": "Demographics only, GPT-4.1-mini",
-    "Persona Summary - GPT4.1-mini": "Summary, GPT-4.1-mini",
-    "Persona Summary - JSON Persona - GPT4.1-mini": "Summary + JSON, GPT-4.1-mini",
-}
 
 _TABLE4 = {
     "Text Persona - GPT4.1-mini": (
@@ -155,7 +139,8 @@ TABLE5_GAIN = {
 # Figure 5 and its caption: the best correlation over the threshold, near training MSE 0.15.
 FIGURE5_BEST = {"Ridge": PaperValue(0.252, None), "ElasticNet": PaperValue(0.252, None)}
 FIGURE5_BEST_THRESHOLD = 0.15
-FIGURE5_ALWAYS = {name: TABLE4[DEFAULT_CONSTRUCTION][name] for name in ("Ridge", "ElasticNet")}
+_DEFAULT = TABLE4[DEFAULT_CONSTRUCTION.folder]
+FIGURE5_ALWAYS = {name: _DEFAULT[name] for name in ("Ridge", "ElasticNet")}
 
 
 def paper_value(

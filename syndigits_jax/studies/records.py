@@ -31,7 +31,8 @@ class Record:
       `ItemMean`); `setting`: `reference` or `default`.
     - `mean`, `se`, `count`: over the held-out targets where `metric` is defined; None is unknown.
     - `paper_mean`, `paper_se`: the printed number; None where there is none.
-    - `seconds`: time the method took; None where it was not timed by itself.
+    - `seconds`: time in the method's own fits, without the imputation and scaling that all methods
+      of the evaluation share; None for controls.
     """
 
     table: str

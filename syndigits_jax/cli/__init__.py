@@ -1,0 +1,23 @@
+"""The `syndigits` command: a thin shell over [`syndigits_jax.studies`][] and the plots."""
+
+import sys
+
+# Modules of the `study` extra that the command line cannot do without.
+_NEEDS = ("typer", "rich", "pandas", "matplotlib")
+
+
+def main() -> None:
+    """Run the command line; exit with 2 and one line where the `study` extra is missing."""
+    try:
+        from syndigits_jax.cli.app import app
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _NEEDS:
+            raise
+        print(
+            f"error: the command line needs {missing}, which is not installed; "
+            'run: pip install "syndigits-jax[study]"',
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+    app()

@@ -1,0 +1,123 @@
+"""Which figures go with which results, and how they are saved."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from syndigits_jax.calibration.alignment import alignment
+from syndigits_jax.calibration.rank_selection import svd_diagnostics
+from syndigits_jax.panel import Panel
+from syndigits_jax.plots import (
+    plot_adaptive_curve,
+    plot_alignment,
+    plot_cumulative_variance,
+    plot_methods,
+)
+from syndigits_jax.studies.comparison import Block, blocks
+from syndigits_jax.studies.figure5 import Figure5, figure5
+from syndigits_jax.studies.files import replacing
+from syndigits_jax.studies.records import Record
+from syndigits_jax.studies.tables import UnitResult
+
+_DPI = 150
+
+
+def save_figure(ax: Axes, path: Path) -> Path:
+    """Write the figure that holds `ax`, whole or not at all."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("ax: belongs to no figure")
+    with replacing(path) as temporary:
+        # A fixed creation record: equal numbers give equal files.
+        figure.savefig(temporary, dpi=_DPI, metadata={"Software": None})
+    return path
+
+
+def save_result_figures(
+    out: Path, records: Sequence[Record], results: Sequence[UnitResult]
+) -> list[Path]:
+    """The figures of a table: bars per panel and setting, and the adaptive curves of Figure 5."""
+    paths = []
+    for block in blocks(records):
+        if block.table == "figure5":
+            continue
+        for setting in block.settings:
+            path = out / f"{block.table}-{_file_name(block)}-{setting}.png"
+            paths.append(save_figure(methods_figure(block, setting), path))
+    for result in results:
+        if result.unit.table == "figure5":
+            curves = figure5(result.arrays)
+            path = out / f"figure5-{_plain(result.unit.construction)}-{result.unit.setting}.png"
+            paths.append(save_figure(adaptive_figure(curves), path))
+    return paths
+
+
+def methods_figure(block: Block, setting: str) -> Axes:
+    """Bars of one printed block."""
+    ours = {row.method: row.ours.get(setting, (None, None)) for row in block.rows}
+    return plot_methods(
+        {name: _number(mean) for name, (mean, _) in ours.items()},
+        {name: _number(se) for name, (_, se) in ours.items()},
+        paper={row.method: _number(row.paper[0]) for row in block.rows},
+        title=block.title,
+    )
+
+
+def adaptive_figure(curves: Mapping[str, Figure5]) -> Axes:
+    """One panel per method, with one vertical axis."""
+    figure = Figure(figsize=(4.4 * len(curves), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for ax, (name, curve) in zip(panels, curves.items(), strict=True):
+        plot_adaptive_curve(
+            curve.thresholds,
+            curve.mean,
+            baseline=curve.baseline,
+            always=curve.always,
+            se=curve.se,
+            metric="Mean correlation" if ax is panels[0] else "",
+            ax=ax,
+            title=name,
+        )
+    return panels[0]
+
+
+def alignment_figures(panel: Panel) -> dict[str, Axes]:
+    """Row and column spaces of humans and twins, and the cumulative variance, by file name."""
+    names = {"row": "Space of questions", "column": "Space of people"}
+    figures = {}
+    for space, title in names.items():
+        aligned = alignment(jax.random.key(0), panel.human, panel.twin, space=space)
+        series = {
+            "Twins": aligned.twin,
+            "Random matrix": aligned.normal,
+            "Shuffled humans": aligned.shuffled,
+        }
+        left, _ = plot_alignment(
+            {name: np.asarray(value.cosine) for name, value in series.items()},
+            {name: np.asarray(value.projection_norm) for name, value in series.items()},
+            title=f"{title}: humans against ...",
+        )
+        figures[f"alignment-{space}-space"] = left
+    human, twin = svd_diagnostics(panel.human, panel.twin)
+    figures["cumulative-variance"] = plot_cumulative_variance(
+        {"Humans": np.asarray(human), "Twins": np.asarray(twin)}
+    )
+    return figures
+
+
+def _file_name(block: Block) -> str:
+    return _plain(block.dataset if block.dataset == "movielens" else block.construction)
+
+
+def _plain(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in ".-" else " " for c in name.lower())
+    return "-".join(part for part in kept.replace("-", " ").split() if part)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,136 @@
+"""The commands and their options; what they do is in the modules they call."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syndigits_jax import __version__
+from syndigits_jax.cli._errors import OneLineErrors, ending_well
+
+app = typer.Typer(
+    name="syndigits",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"syndigits {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _entry(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Calibrate LLM-simulated people against real ones."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("syndigits-out"),
+) -> None:
+    """Calibrate a simulated panel: ten methods against the controls, and figures."""
+    with ending_well("run the same command again to start where it stopped"):
+        from syndigits_jax.cli._demo import run
+
+        run(out)
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table2, table4, table5 or figure5.")],
+    data: Annotated[Path, typer.Option(help="Folder with the published SYN-DIGITS data.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.json, figures, finished work.")],
+    construction: Annotated[
+        list[str] | None, typer.Option(help="Twin-2K-500 construction, by folder; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method, such as elastic-net; repeatable.")
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(help="reference (as published), default (corrected) or both.")
+    ] = "reference",
+) -> None:
+    """Evaluate a table of the paper and print our numbers beside the published ones."""
+    with ending_well("finished parts are kept; run the same command again to resume"):
+        from syndigits_jax.cli._reproduce import run
+
+        run(table, data, out, construction, method, setting)
+
+
+@app.command()
+def calibrate(
+    human: Annotated[Path, typer.Option(help="Table of human answers (.csv, .tsv, .parquet).")],
+    twin: Annotated[Path, typer.Option(help="Table of the twins' answers.")],
+    out: Annotated[Path, typer.Option(help="Table of predictions to write.")],
+    method: Annotated[str, typer.Option(help="Method, such as elastic-net.")] = "elastic-net",
+    new_users: Annotated[
+        bool, typer.Option("--new-users", help="Predict respondents without human answers.")
+    ] = False,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Question (or respondent) to predict, even if humans answered some; repeatable. "
+            "By default those without any human answer."
+        ),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of respondent identifiers; the first by default.")
+    ] = None,
+    join: Annotated[
+        str, typer.Option(help="'inner' drops respondents or questions only one table has.")
+    ] = "error",
+    report: Annotated[
+        Path | None, typer.Option(help="Table of diagnostics per prediction to write.")
+    ] = None,
+    penalty: Annotated[float | None, typer.Option(help="Squared penalty λ.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Lasso or elastic-net penalty.")] = None,
+    l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of low-rank methods.")] = None,
+    hidden: Annotated[
+        list[int] | None, typer.Option(help="Units of a hidden layer; repeatable.")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Penalty of the network.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of the network.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of methods with a random start.")] = None,
+) -> None:
+    """Calibrate your own twins: predict human answers to new questions, or of new people.
+
+    Both tables have one row per respondent and one column per question, and are matched by these
+    identifiers. New questions are the columns that only the twins' table has (or that no human
+    answered); with --new-users, new rows likewise.
+    """
+    given = {
+        "penalty": penalty,
+        "alpha": alpha,
+        "l1_ratio": l1_ratio,
+        "rank": rank,
+        "hidden": tuple(hidden) if hidden else None,
+        "weight_decay": weight_decay,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    with ending_well("nothing was written; run the same command again"):
+        from syndigits_jax.cli._calibrate import run
+
+        run(
+            human,
+            twin,
+            out,
+            method=method,
+            hyperparameters={name: value for name, value in given.items() if value is not None},
+            new_users=new_users,
+            targets=target,
+            id_column=id_column,
+            join=join,
+            report=report,
+        )

@@ -1,0 +1,216 @@
+"""Calibration of a user's own tables: which targets, which method, and the tables written back."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from syndigits_jax import calibration
+from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
+from syndigits_jax.datasets import load_panel
+from syndigits_jax.panel import Panel
+from syndigits_jax.solvers.solution import Status
+from syndigits_jax.studies.files import replacing
+from syndigits_jax.studies.names import kebab, method_name
+from syndigits_jax.studies.protocol import Direction
+
+HYPERPARAMETERS = (
+    "penalty",
+    "alpha",
+    "l1_ratio",
+    "rank",
+    "hidden",
+    "weight_decay",
+    "epochs",
+    "seed",
+)
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class CalibratedFiles:
+    """Predictions and what is known about each.
+
+    - `predictions`: data frame, respondents x new questions (or new respondents x questions).
+    - `report`: data frame with one row per target: human answers seen, training MSE (twins,
+      scaled units), status, whether the transfer rule would use the calibrated values.
+    - `method`: the calibrator used; `id_column`: what the identifiers are called in files.
+    """
+
+    predictions: Any
+    report: Any
+    method: Any
+    direction: Direction
+
+
+def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
+    """A calibrator from a name in any spelling, with the hyperparameters that are given.
+
+    The others keep the class's defaults. **Raises:** `ValueError` for an unknown method, a
+    hyperparameter that it does not have, or a value that it refuses.
+    """
+    cls = getattr(calibration, method_name(name))
+    known = [field.name for field in dataclasses.fields(cls) if field.name in HYPERPARAMETERS]
+    for given in hyperparameters or {}:
+        if given not in known:
+            takes = ", ".join(option(field) for field in known)
+            raise ValueError(f"{kebab(cls.__name__)} has no {option(given)}; it takes {takes}")
+    return cls(**(hyperparameters or {}))
+
+
+def option(hyperparameter: str) -> str:
+    """A hyperparameter as it is typed on a command line."""
+    return "--" + hyperparameter.replace("_", "-")
+
+
+def choose_targets(
+    panel: Panel, direction: Direction, named: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """Identifiers to predict: those `named`, or else all without any human answer.
+
+    **Raises:** `ValueError` if there are none, one is unknown, or fewer than two donors remain.
+    """
+    everyone = panel.questions if direction == "question" else panel.users
+    targets = tuple(named or ())
+    unknown = [name for name in targets if name not in everyone]
+    if unknown:
+        raise ValueError(f"target: the tables have no {direction} '{unknown[0]}'")
+    if not targets:
+        targets = panel.new_questions if direction == "question" else panel.new_users
+    if not targets:
+        raise ValueError(
+            f"twin: it has no new {direction}: humans answered in every "
+            f"{'column' if direction == 'question' else 'row'} that it has; name what to predict "
+            "with --target"
+        )
+    if len(everyone) - len(set(targets)) < 2:
+        raise ValueError(f"human: at least two other {direction}s with human answers are needed")
+    return targets
+
+
+def calibrate_panel(
+    panel: Panel,
+    method: Any,
+    direction: Direction,
+    targets: Iterable[str] | None = None,
+    *,
+    settings: Settings | None = None,
+) -> CalibratedFiles:
+    """Predict the targets of a panel from its other questions (or users).
+
+    Human answers to a target that exist are used (few-shot). Other questions (or users) without
+    any human answer take no part.
+
+    **Raises:** `ValueError` as `choose_targets` and the calibration do.
+    """
+    from syndigits_jax._frames import import_pandas
+
+    pd = import_pandas()
+    names = choose_targets(panel, direction, targets)
+    unseen = panel.new_questions if direction == "question" else panel.new_users
+    idle = [name for name in unseen if name not in names]
+    panel = panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle)
+    everyone = panel.questions if direction == "question" else panel.users
+    chosen = np.array([everyone.index(name) for name in names])
+    donors = np.delete(np.arange(len(everyone)), chosen)
+    order = np.concatenate([donors, chosen])
+
+    run: Any
+    human, twin = panel.human, panel.twin
+    if direction == "question":
+        run = calibrate_question
+        donor_part, target_part, twin_part = human[:, donors], human[:, chosen], twin[:, order]
+    else:
+        run = calibrate_user
+        donor_part, target_part, twin_part = human[donors], human[chosen], twin[order]
+    seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
+    observed = target_part if seen.any() else None
+    result = run(method, donor_part, twin_part, observed=observed, settings=settings or Settings())
+
+    prediction = np.asarray(result.prediction, dtype=np.float64)
+    if direction == "question":
+        predictions = pd.DataFrame(prediction, index=list(panel.users), columns=list(names))
+    else:
+        predictions = pd.DataFrame(prediction, index=list(names), columns=list(panel.questions))
+    report = pd.DataFrame(
+        {
+            "human_answers": seen,
+            "training_mse": np.asarray(result.training_mse),
+            "status": [Status(int(code)).name.lower() for code in np.asarray(result.status)],
+            "steps": np.asarray(result.steps),
+            "optimality": np.asarray(result.optimality),
+            "transferred": np.asarray(result.transferred),
+        },
+        index=list(names),
+    )
+    report.index.name = direction
+    return CalibratedFiles(predictions, report, method, direction)
+
+
+def calibrate_files(
+    human: str | os.PathLike[str],
+    twin: str | os.PathLike[str],
+    method: str,
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    new_users: bool = False,
+    targets: Iterable[str] | None = None,
+    id_column: str | None = None,
+    join: Literal["error", "inner"] = "error",
+    settings: Settings | None = None,
+) -> CalibratedFiles:
+    """Read two tables, match them by identifier, and predict what humans have not answered.
+
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
+    and `calibrate_panel` do.
+    """
+    direction: Direction = "user" if new_users else "question"
+    calibrator = build_method(method, hyperparameters)
+    panel = load_panel(
+        human,
+        twin,
+        id_column=id_column,
+        join=join,
+        new_questions=not new_users,
+        new_users=new_users,
+    )
+    result = calibrate_panel(panel, calibrator, direction, targets, settings=settings)
+    result.predictions.index.name = id_column or _first_column(human)
+    return result
+
+
+def write_table(path: str | os.PathLike[str], frame: Any) -> None:
+    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, whole or not at all.
+
+    **Raises:** `ValueError` for another suffix.
+    """
+    check_table_path(path)
+    suffix = Path(path).suffix.lower()
+    with replacing(path) as temporary:
+        if suffix in _SEPARATORS:
+            frame.to_csv(temporary, sep=_SEPARATORS[suffix])
+        else:
+            frame.to_parquet(temporary)
+
+
+def check_table_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that no table can be written to, before any work is done.
+
+    **Raises:** `ValueError` for an unknown suffix or a folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*_SEPARATORS, ".parquet"):
+        raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+
+
+def _first_column(path: str | os.PathLike[str]) -> str:
+    """What the identifiers of a table are called in its own header."""
+    from syndigits_jax.datasets import read_table
+
+    return read_table(path).index.name or "user"

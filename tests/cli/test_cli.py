@@ -1,0 +1,320 @@
+"""The command line: exit codes, one-line errors, files whole or not at all, resumption."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from published_layout import OTHER, frames, write_published
+from typer.testing import CliRunner
+
+import syndigits_jax
+from syndigits_jax.cli.app import app
+from syndigits_jax.studies import files, tables
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def failed_in_one_line(result, *words):
+    """Exit code 2 and one line on the error stream that holds `words`."""
+    assert result.exit_code == 2, (result.output, result.exception)
+    lines = result.stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1 and lines[-1] == errors[0], result.stderr
+    for word in words:
+        assert word in errors[0]
+    assert "Traceback" not in result.output
+    return True
+
+
+def files_in(folder: Path):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    return write_published(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A user's tables: 24 people, 8 questions answered, 2 asked of the twins only."""
+    human, twin = frames(5, 24, 10)
+    human.iloc[:, :8].to_csv(tmp_path / "human.csv", index_label="person")
+    # The twins' table has another order: identifiers decide.
+    twin.iloc[::-1, ::-1].to_csv(tmp_path / "twin.csv", index_label="person")
+    return tmp_path
+
+
+def calibrate(folder, *arguments, out="pred.csv"):
+    return run(
+        "calibrate", "--human", folder / "human.csv", "--twin", folder / "twin.csv",
+        "--out", folder / out, *arguments,
+    )  # fmt: skip
+
+
+# --- the entry ----------------------------------------------------------------------------------
+
+
+def test_version_and_help():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"syndigits {syndigits_jax.__version__}\n")
+    result = run()
+    assert result.exit_code == 0 and "reproduce" in result.stdout
+    assert run("reproduce", "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["reproduce"], ["unknown"], ["calibrate", "--human"], ["demo", "--folder", "x"]],
+)
+def test_usage_errors_take_one_line(arguments):
+    assert failed_in_one_line(run(*arguments))
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    code = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'typer':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from syndigits_jax.cli import main\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "needs typer" in result.stderr and 'pip install "syndigits-jax[study]"' in result.stderr
+
+
+# --- reproduce ----------------------------------------------------------------------------------
+
+
+def test_reproduce_prints_both_numbers_and_writes_the_results(published, tmp_path):
+    result = run(
+        "reproduce", "table2", "--data", published, "--out", tmp_path, "--method", "ridge",
+        "--setting", "both",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "results.json").read_text())
+    means = {
+        (r["method"], r["setting"]): r["mean"]
+        for r in document["records"]
+        if r["metric"] == "pearson"
+    }
+    assert f"{means['Ridge', 'reference']:.3f}" in result.stdout
+    assert f"{means['Ridge', 'default']:.3f}" in result.stdout
+    assert "0.511 ± 0.005" in result.stdout and "UserMean" in result.stdout
+    assert "largest difference from the paper" in result.stdout
+    assert "[1/2] movielens, new questions, reference: done in" in result.stderr
+    made = files_in(tmp_path)
+    assert {"results.json", "table2-movielens-default.png", "table2-movielens-reference.png"} < set(
+        made
+    )
+    assert (tmp_path / "table2-movielens-default.png").read_bytes()[:4] == b"\x89PNG"
+    # Again: nothing is computed, and nothing changes.
+    again = run(
+        "reproduce", "table2", "--data", published, "--out", tmp_path, "--method", "Ridge",
+        "--setting", "both",
+    )  # fmt: skip
+    assert again.exit_code == 0 and again.stderr.count("resumed") == 2
+    assert again.stdout == result.stdout and files_in(tmp_path) == made
+    assert json.loads((tmp_path / "results.json").read_text()) == document
+
+
+def test_reproduce_prints_the_correlation_beyond_item_means_for_new_users(published, tmp_path):
+    result = run("reproduce", "table5", "--data", published, "--out", tmp_path, "--method", "ridge")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("new users, correlation beyond the item means") == 2
+    assert "ItemMean" in result.stdout and "0.373 ± 0.006" in result.stdout
+
+
+def test_reproduce_figure5_draws_its_curve(published, tmp_path):
+    result = run(
+        "reproduce", "figure5", "--data", published, "--out", tmp_path, "--method", "ridge"
+    )
+    assert result.exit_code == 0, result.output
+    assert "best adaptive correlation" in result.stdout and "(paper 0.252)" in result.stdout
+    assert "figure5-text-persona-gpt4.1-mini-reference.png" in files_in(tmp_path)
+
+
+def test_an_interrupt_keeps_finished_units_and_says_how_to_resume(published, tmp_path, monkeypatch):
+    real, calls = tables.leave_one_question_out, []
+
+    def second_is_interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(tables, "leave_one_question_out", second_is_interrupted)
+    arguments = (
+        "reproduce", "table4", "--data", published, "--out", tmp_path, "--method", "ridge",
+    )  # fmt: skip
+    result = run(*arguments)
+    assert result.exit_code == 130
+    assert "run the same command again to resume" in result.stderr
+    made = files_in(tmp_path)
+    assert len(made) == 1 and made[0].startswith("units/") and made[0].endswith(".npz")
+    result = run(*arguments)
+    assert result.exit_code == 0 and len(calls) == 3
+    assert result.stderr.count("resumed") == 1
+
+
+def test_a_write_that_fails_midway_leaves_no_results(published, tmp_path, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device", str(self))
+
+    arguments = ("reproduce", "table2", "--data", published, "--out", tmp_path, "--method", "ridge")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.Path, "write_text", full)
+        assert failed_in_one_line(run(*arguments), "no space left")
+    assert all(name.startswith("units/") for name in files_in(tmp_path))
+    assert run(*arguments).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["table9"], ["unknown table 'table9'", "table2"]),
+        (["table4", "--method", "elastc-net"], ["did you mean 'elastic-net'"]),
+        (["table4", "--construction", "JSON"], ["unknown construction 'JSON'"]),
+        (["table2", "--construction", OTHER], ["table2 is MovieLens"]),
+        (["table2", "--setting", "paper"], ["unknown setting 'paper'"]),
+    ],
+)
+def test_reproduce_refuses_bad_names(published, tmp_path, arguments, words):
+    result = run("reproduce", *arguments, "--data", published, "--out", tmp_path / "out")
+    assert failed_in_one_line(result, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_reproduce_says_where_missing_data_come_from(tmp_path):
+    result = run("reproduce", "table2", "--data", tmp_path / "none", "--out", tmp_path / "out")
+    assert failed_in_one_line(result, "none", "git clone")
+    assert not (tmp_path / "out").exists()
+
+
+def test_reproduce_leaves_a_foreign_results_file_alone(published, tmp_path):
+    (tmp_path / "results.json").write_text("mine")
+    result = run("reproduce", "table2", "--data", published, "--out", tmp_path, "--method", "ridge")
+    assert failed_in_one_line(result, "is not a results file")
+    assert (tmp_path / "results.json").read_text() == "mine"
+
+
+# --- calibrate ----------------------------------------------------------------------------------
+
+
+def test_calibrate_new_questions(own):
+    result = calibrate(own, "--method", "ridge", "--penalty", 5, "--report", own / "report.csv")
+    assert result.exit_code == 0, result.output
+    human = pd.read_csv(own / "human.csv", dtype={"person": str}).set_index("person")
+    predicted = pd.read_csv(own / "pred.csv", dtype={"person": str}).set_index("person")
+    assert list(predicted.index) == list(human.index)
+    assert sorted(predicted.columns) == ["Q10", "Q9"]
+    assert np.isfinite(predicted.to_numpy()).all()
+    report = pd.read_csv(own / "report.csv").set_index("question")
+    assert list(report.index) == list(predicted.columns)
+    assert {"human_answers", "training_mse", "status", "transferred"} <= set(report.columns)
+    assert "Q9" in result.stdout and "written" in result.stdout
+    assert files_in(own) == ["human.csv", "pred.csv", "report.csv", "twin.csv"]
+
+
+def test_calibrate_matches_by_identifier_not_position(own):
+    assert calibrate(own, "--method", "ridge").exit_code == 0
+    first = pd.read_csv(own / "pred.csv").set_index("person").sort_index()
+    twin = pd.read_csv(own / "twin.csv")
+    shuffled = twin.sample(frac=1.0, random_state=3)
+    columns = ["person", *sorted(twin.columns.drop("person"))]
+    shuffled[columns].to_csv(own / "twin.csv", index=False)
+    assert calibrate(own, "--method", "ridge").exit_code == 0
+    second = pd.read_csv(own / "pred.csv").set_index("person").sort_index()
+    np.testing.assert_allclose(second[first.columns], first, rtol=1e-4, atol=1e-4)
+
+
+def test_calibrate_new_users(own):
+    human = pd.read_csv(own / "human.csv")
+    twin = pd.read_csv(own / "twin.csv")[list(human.columns)]
+    twin.to_csv(own / "twin.csv", index=False)
+    human.iloc[:20].to_csv(own / "human.csv", index=False)
+    result = calibrate(own, "--method", "ridge", "--new-users")
+    assert result.exit_code == 0, result.output
+    predicted = pd.read_csv(own / "pred.csv")
+    assert sorted(predicted["person"]) == sorted(human["person"].iloc[20:])
+    assert list(predicted.columns) == list(human.columns)
+
+
+def test_calibrate_uses_known_answers_to_a_named_target(own):
+    human = pd.read_csv(own / "human.csv")
+    known = human["Q3"].notna()
+    human.loc[known & (known.cumsum() > 6), "Q3"] = np.nan
+    human.to_csv(own / "human.csv", index=False)
+    result = calibrate(own, "--method", "ridge", "--target", "Q3", "--report", own / "report.csv")
+    assert result.exit_code == 0, result.output
+    assert list(pd.read_csv(own / "pred.csv").columns) == ["person", "Q3"]
+    assert pd.read_csv(own / "report.csv")["human_answers"].tolist() == [6]
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "parquet"])
+def test_calibrate_writes_other_formats(own, suffix):
+    assert calibrate(own, "--method", "ridge", out=f"pred.{suffix}").exit_code == 0
+    path = own / f"pred.{suffix}"
+    frame = pd.read_parquet(path) if suffix == "parquet" else pd.read_csv(path, sep="\t")
+    assert len(frame) == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "elastic"], ["unknown method 'elastic'", "'elastic-net'"]),
+        (["--method", "ridge", "--alpha", 1], ["ridge has no --alpha", "--penalty"]),
+        (["--method", "ridge", "--penalty", -1], ["penalty must be at least 0"]),
+        (["--target", "Q99"], ["no question 'Q99'"]),
+        (["--id-column", "name"], ["no column 'name'"]),
+        (["--join", "outer"], ["join: must be"]),
+        (["--new-users"], ["new_questions"]),
+    ],
+)
+def test_calibrate_refuses_bad_options(own, arguments, words):
+    before = files_in(own)
+    assert failed_in_one_line(calibrate(own, *arguments), *words)
+    assert files_in(own) == before
+
+
+def test_calibrate_refuses_bad_files(own):
+    assert failed_in_one_line(calibrate(own, out="pred.txt"), "pred.txt", "unknown table format")
+    result = run(
+        "calibrate", "--human", own / "none.csv", "--twin", own / "twin.csv", "--out",
+        own / "pred.csv",
+    )  # fmt: skip
+    assert failed_in_one_line(result, "no such file", "none.csv")
+    twin = pd.read_csv(own / "twin.csv")
+    twin.iloc[:-1].to_csv(own / "twin.csv", index=False)
+    assert failed_in_one_line(calibrate(own), "respondent")
+    twin.assign(Q2="yes").to_csv(own / "twin.csv", index=False)
+    assert failed_in_one_line(calibrate(own), "Q2")
+    twin[["person", *(f"Q{j}" for j in range(1, 9))]].to_csv(own / "twin.csv", index=False)
+    assert failed_in_one_line(calibrate(own), "no new question")
+    assert not (own / "pred.csv").exists()
+
+
+def test_an_interrupted_calibration_keeps_the_old_predictions(own, monkeypatch):
+    (own / "pred.csv").write_text("old")
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", interrupted)
+    result = calibrate(own, "--method", "ridge")
+    assert result.exit_code == 130 and "nothing was written" in result.stderr
+    assert (own / "pred.csv").read_text() == "old"
+    assert files_in(own) == ["human.csv", "pred.csv", "twin.csv"]
