@@ -337,7 +337,9 @@ def estimate_error_bound(
       the population Σ̃, γ̃. The estimation error so overstates that of a fit on all twins.
 
     Scaling and intercept are off, and norms are spectral, as in the theorem. For these stand-ins
-    the inequalities still hold exactly; what is estimated is the split between the terms.
+    the inequalities still hold exactly; what is estimated is the split between the terms. Many
+    questions make σ_min(Σ̃) practically 0 and the bound vacuous at a small penalty, above all on
+    raw answers, where long scales dominate every norm: pass scaled columns for readable terms.
 
     **Raises:** `ValueError` for fewer than two questions or twins, unequal numbers of questions, a
     target outside them, a rank beyond the matrix or a negative penalty.

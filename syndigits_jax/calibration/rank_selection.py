@@ -110,15 +110,19 @@ def svd_diagnostics(
     twin: Float[Array | np.ndarray, "k l"],
     *,
     rank: int = 5,
+    scale: bool = False,
 ) -> tuple[Float[Array, " p"], Float[Array, " q"]]:
     """Figure 10: the cumulative variance of humans and of twins, NaN = missing.
 
     Missing answers are hard-imputed at `rank`, which favours the first `rank` directions where
-    much is missing.
+    much is missing. `scale=True` applies `scaled_columns` first: without it, questions with long
+    scales make up most of the variance.
     """
 
     def one(x: Float[Array, "n m"]) -> Float[Array, " p"]:
         mask = ~jnp.isnan(x)
-        return cumulative_variance(hard_impute(jnp.where(mask, x, 0), mask, rank).value.completed)
+        filled = jnp.where(mask, x, 0)
+        filled = scaled_columns(filled, mask) if scale else filled
+        return cumulative_variance(hard_impute(filled, mask, rank).value.completed)
 
     return one(jnp.asarray(human)), one(jnp.asarray(twin))

@@ -93,6 +93,11 @@ def test_svd_diagnostics_impute_each_side():
     human, twin = svd_diagnostics(np.where(mask, x, np.nan), x, rank=3)
     np.testing.assert_allclose(twin, cumulative_variance(jnp.asarray(x)), atol=1e-4)
     assert human[2] > 0.99 and human[0] < 0.95
+    # One question on a scale of thousands is all the variance, unless columns are scaled.
+    x[:, 0] *= 1000
+    stretched, _ = svd_diagnostics(x, x, rank=3)
+    scaled, _ = svd_diagnostics(x, x, rank=3, scale=True)
+    assert stretched[0] > 0.999 and scaled[0] < 0.95
 
 
 @pytest.mark.parametrize(
