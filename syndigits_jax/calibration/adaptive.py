@@ -32,7 +32,7 @@ from ..solvers._precision import full_precision
 from .metrics import Summary, summarize
 
 if TYPE_CHECKING:
-    from .holdout import HoldOut
+    from ._holdout_result import HoldOut
 
 PerTarget = Float[Array | np.ndarray, " t"]
 Flags = Bool[Array | np.ndarray, " t"]
