@@ -2,30 +2,20 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
-SWEEPS = 200
-"""Sweeps of the linearised iteration; its error shrinks as the completion itself converges."""
+MAX_PRODUCTS = 1000
+"""Most Hessian products per derivative; badly determined completions need the most."""
 
 
-def _half_sweep(
-    filled: Float[Array, "n m"], factor: Float[Array, "m r"], penalty: Float[Array, ""]
-) -> Float[Array, "n r"]:
-    """Ridge regression of the filled matrix's rows on `factor`."""
-    gram = factor.T @ factor
-    # Keeps the system solvable when singular values are zero and nothing is penalised.
-    floor = jnp.finfo(factor.dtype).eps * lax.stop_gradient(jnp.trace(gram))
-    ridge = penalty + floor + jnp.finfo(factor.dtype).tiny
-    system = gram + ridge * jnp.eye(factor.shape[1], dtype=factor.dtype)
-    return filled @ (factor @ jnp.linalg.inv(system))
+def _stationarity(x, mask, penalty, left, right):
+    """Gradient of ½‖P(X - ABᵀ)‖² + ½·penalty·(‖A‖² + ‖B‖²) in A and B: zero at a completion.
 
-
-def _sweep(x, mask, penalty, left, right):
-    """One alternating sweep; balanced factors of a completion are its fixed point."""
-    left = _half_sweep(jnp.where(mask, x, left @ right.T), right, penalty)
-    right = _half_sweep(jnp.where(mask, x, left @ right.T).T, left, penalty)
-    return left, right
+    Balanced factors of a hard, soft or alternating completion all make it zero.
+    """
+    residual = jnp.where(mask, left @ right.T - x, 0)
+    return residual @ right + penalty * left, residual.T @ left + penalty * right
 
 
 @jax.custom_jvp
@@ -38,27 +28,45 @@ def attach_gradient(
 ) -> tuple[Float[Array, "n r"], Float[Array, "m r"]]:
     """Return (`left`, `right`) as they are, with their implicit derivative in `x` and `penalty`.
 
-    The factors solve (left, right) = sweep(x, penalty, left, right); their tangents solve the
-    linearised equation, by iterating it. Rotations of the factors, which it leaves free, do not
-    change left @ right.T.
+    The factors must be balanced (equal Gram matrices). Their tangents solve a system in the
+    symmetric Hessian of the factored objective, by preconditioned conjugate gradients, to a
+    residual tied to the floating-point type. Rotations of the factors, which the system leaves
+    free, do not change left @ right.T.
     """
     return left, right
 
 
 @attach_gradient.defjvp
 def _attach_gradient_jvp(primals, tangents):
-    x, observed, penalty, left, right = primals
+    x, observed, penalty, _, _ = primals
     dx, _, dpenalty, _, _ = tangents
     mask = observed > 0
+    left, right = attach_gradient(*primals)
+    _, (in_left, in_right) = jax.jvp(
+        lambda x, penalty: _stationarity(x, mask, penalty, left, right),
+        (x, penalty),
+        (dx, dpenalty),
+    )
 
-    def sweep(x, penalty, left, right):
-        return _sweep(x, mask, penalty, left, right)
+    def hessian(vectors):
+        return jax.jvp(
+            lambda left, right: _stationarity(x, mask, penalty, left, right),
+            (left, right),
+            vectors,
+        )[1]
 
-    _, linear = jax.linearize(sweep, x, penalty, left, right)
+    # Were everything observed, this would be the Hessian's diagonal blocks.
+    scale = jnp.sum(left * left, axis=0) + penalty
+    scale = jax.lax.stop_gradient(jnp.where(scale > 0, scale, 1))[None, :]
 
-    def body(tangent, _):
-        return linear(dx, dpenalty, *tangent), None
+    def solve(product, vectors):
+        return cg(
+            product,
+            vectors,
+            tol=10 * float(jnp.finfo(x.dtype).eps) ** 0.75,
+            maxiter=MAX_PRODUCTS,
+            M=lambda v: (v[0] / scale, v[1] / scale),
+        )[0]
 
-    zero = (jnp.zeros_like(left), jnp.zeros_like(right))
-    tangent, _ = lax.scan(body, zero, None, length=SWEEPS)
+    tangent = jax.lax.custom_linear_solve(hessian, (-in_left, -in_right), solve, symmetric=True)
     return (left, right), tangent
