@@ -66,6 +66,20 @@ def impute_donors(
     return solution.value.completed, solution.status
 
 
+def impute_both(
+    human: Answers,
+    twin: Answers,
+    settings: Settings,
+    sample_weight: Float[Array, " n"] | None = None,
+) -> tuple[Float[Array, "n p"], Float[Array, "n p"], Int[Array, ""]]:
+    """[`impute_donors`][] of humans and of twins, each by itself, and the worse status."""
+    # In one loop, one after the other: XLA would run two loops at once on the few threads of a
+    # CPU's pool, which the other batches of folds need.
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), human, twin)
+    completed, status = jax.lax.map(lambda d: impute_donors(d, settings, sample_weight), both)
+    return completed[0], completed[1], jnp.max(status)
+
+
 def finish(problem, fit, status, observed: tuple[Array, Array] | None):
     """Map a fit back to the answers' scale; shift it by what known human answers say.
 
@@ -231,9 +245,7 @@ def _questions(method, human, twin, observed, weight, settings):
     donors = Answers(twins.values[:, :m], twins.mask[:, :m])
     ones = jnp.ones((human.shape[0],), human.dtype)
     if isinstance(method, FitAndTransfer):
-        x_human, status_human = impute_donors(humans, settings, weight)
-        x_twin, status_twin = impute_donors(donors, settings, weight)
-        status = jnp.maximum(status_human, status_twin)
+        x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
     def solve(target):
         values, mask, known = target
@@ -348,9 +360,7 @@ def _users(method, human, twin, observed, weight, settings):
         seen = None if known is None else (known.values.T, known.mask.T)
         prediction, *rest = finish(problem, method.fit(problem, settings), jnp.int32(0), seen)
         return prediction.T, *rest
-    x_human, status_human = impute_donors(humans, settings, weight)
-    x_twin, status_twin = impute_donors(donors, settings, weight)
-    status = jnp.maximum(status_human, status_twin)
+    x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
     def solve(target):
         values, mask, known = target

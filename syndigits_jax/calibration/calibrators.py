@@ -162,7 +162,7 @@ class NeuralNet(FitAndTransfer):
     batch_size: int = eqx.field(static=True, default=128)
     epochs: int = eqx.field(static=True, default=200)
     patience: int = eqx.field(static=True, default=20)
-    seed: int = eqx.field(static=True, default=42)
+    seed: int = eqx.field(static=True, default=0)
 
     def __check_init__(self):
         _check(self, weight_decay=(0, INFINITY), learning_rate=(0, INFINITY))

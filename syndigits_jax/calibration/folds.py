@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..panel import PanelArrays
-from .calibrate import Answers, finish, impute_donors
+from .calibrate import Answers, finish, impute_both
 from .problem import Regression, Stack, question_regression, question_stack, user_regression
 from .problem import user_stack as _user_stack
 from .settings import Settings
@@ -49,8 +49,7 @@ def question_regressions(
         rest = _others(j, m)
         human = Answers(panel.human[:, rest], panel.human_mask[:, rest])
         twin = Answers(panel.twin[:, rest], panel.twin_mask[:, rest])
-        x_human, status_human = impute_donors(human, settings, weight)
-        x_twin, status_twin = impute_donors(twin, settings, weight)
+        x_human, x_twin, status = impute_both(human, twin, settings, weight)
         problem = question_regression(
             x_human,
             x_twin,
@@ -62,7 +61,7 @@ def question_regressions(
             drop_missing=settings.missing_target == "drop",
             few_shot_weight=settings.few_shot_weight,
         )
-        return problem, jnp.maximum(status_human, status_twin)
+        return problem, status
 
     return over_batch(prepare, targets, vectorised)
 
@@ -109,9 +108,9 @@ def impute_without(
     """
     ones = jnp.ones(held_out.shape, panel.human.dtype) if weight is None else weight
     keep = jnp.where(held_out, 0, ones)
-    human, status_human = impute_donors(Answers(panel.human, panel.human_mask), settings, keep)
-    twin, status_twin = impute_donors(Answers(panel.twin, panel.twin_mask), settings, keep)
-    return human, twin, jnp.maximum(status_human, status_twin)
+    human = Answers(panel.human, panel.human_mask)
+    twin = Answers(panel.twin, panel.twin_mask)
+    return impute_both(human, twin, settings, keep)
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
