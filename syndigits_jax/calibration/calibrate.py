@@ -6,12 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
 from ..solvers.completion import hard_impute
 from ..solvers.solution import Status
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+from .known_answers import learn_from_answers
 from .problem import question_regression, question_stack, user_regression, user_stack
 from .settings import Settings
 
@@ -80,9 +82,10 @@ def impute_both(
     return completed[0], completed[1], jnp.max(status)
 
 
-def finish(problem, fit, status, observed: tuple[Array, Array] | None):
-    """Map a fit back to the answers' scale; shift it by what known human answers say.
+def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings: Settings):
+    """Map a fit back to the answers' scale, corrected by what known human answers say.
 
+    `observed`: human answers to the targets and their weights, (s, t), weight 0 where not known.
     Returns (prediction (s, t), training_mse, status, steps, optimality), the last three per target.
     """
     prediction = fit.prediction
@@ -90,12 +93,9 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None):
     if centre.ndim == 1:
         centre, scale = centre[:, None], scale[:, None]
     if observed is not None:
-        values, mask = observed
-        present = mask.astype(values.dtype)
-        residual = jnp.where(mask, (values - centre) / scale - prediction, 0)
-        # One pseudo-answer without residual: a single human answer says little of the level.
-        shift = jnp.sum(present * residual, axis=0) / (jnp.sum(present, axis=0) + 1)
-        prediction = prediction + shift[None, :]
+        values, known = observed
+        known_answers = (values - centre) / scale
+        prediction = learn_from_answers(prediction, problem.donors, known_answers, known, settings)
     prediction = centre + scale * prediction
     finite = jnp.all(jnp.isfinite(prediction), axis=0)
     broken = ~finite | (status == int(Status.NONFINITE))
@@ -107,7 +107,7 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None):
 
 
 def _concrete(x) -> bool:
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 def _matrix(x, name: str) -> Array:
@@ -127,7 +127,7 @@ def _is_float(x) -> bool:
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
 
 
-def _check_sizes(shape: tuple[int, int], what: str) -> None:
+def _check_sizes(shape: tuple[int, ...], what: str) -> None:
     if min(shape) < 2:
         raise ValueError(
             f"{what} has shape {shape}; calibration needs at least two users and two questions "
@@ -249,20 +249,18 @@ def _questions(method, human, twin, observed, weight, settings):
 
     def solve(target):
         values, mask, known = target
-        seen = None if known is None else (known.values, known.mask)
+        seen = jax.tree.map(lambda x: x[:, None], known)
         if isinstance(method, FitAndTransfer):
             problem = question_regression(
                 x_human,
                 x_twin,
                 values,
                 mask,
-                observed=seen,
                 user_weight=ones if weight is None else weight,
                 min_std=settings.min_std,
                 drop_missing=settings.missing_target == "drop",
-                few_shot_weight=settings.few_shot_weight,
             )
-            outcome = finish(problem, method.fit(problem, settings), status, _column(seen))
+            outcome = finish(problem, method.fit(problem, settings), status, seen, settings)
         else:
             problem = question_stack(
                 humans.values,
@@ -271,21 +269,25 @@ def _questions(method, human, twin, observed, weight, settings):
                 donors.mask,
                 values,
                 mask,
-                observed=seen,
                 user_weight=weight,
                 min_std=settings.min_std,
             )
-            outcome = finish(problem, method.fit(problem, settings), jnp.int32(0), _column(seen))
+            outcome = finish(problem, method.fit(problem, settings), jnp.int32(0), seen, settings)
         return outcome
 
-    known = None if observed is None else jax.tree.map(jnp.transpose, answers(observed))
+    known = jax.tree.map(jnp.transpose, _known(observed, weight))
     targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
     prediction, *rest = jax.lax.map(solve, targets)
     return prediction[:, :, 0].T, *(r[:, 0] for r in rest)
 
 
-def _column(seen):
-    return None if seen is None else (seen[0][:, None], seen[1][:, None])
+def _known(observed, weight):
+    """Known human answers and their weights, 0 where not known; `None` if there are none."""
+    if observed is None:
+        return None
+    seen = answers(observed)
+    known = seen.mask.astype(observed.dtype)
+    return seen.values, known if weight is None else known * weight[:, None]
 
 
 @full_precision
@@ -340,7 +342,7 @@ def _users(method, human, twin, observed, weight, settings):
     humans, twins = answers(human), answers(twin)
     donors = Answers(twins.values[:n], twins.mask[:n])
     targets = Answers(twins.values[n:], twins.mask[n:])
-    known = None if observed is None else answers(observed)
+    known = _known(observed, None)
     ones = jnp.ones((n,), human.dtype) if weight is None else weight
     human_statistics = settings.new_user_statistics == "human"
     if isinstance(method, MatrixCompletion):
@@ -351,33 +353,31 @@ def _users(method, human, twin, observed, weight, settings):
             donors.mask,
             targets.values,
             targets.mask,
-            observed=None if known is None else (known.values, known.mask),
             user_weight=ones,
             min_std=settings.min_std,
             human_statistics=human_statistics,
             layout=settings.new_user_stack,
         )
-        seen = None if known is None else (known.values.T, known.mask.T)
-        prediction, *rest = finish(problem, method.fit(problem, settings), jnp.int32(0), seen)
+        seen = jax.tree.map(jnp.transpose, known)
+        fit = method.fit(problem, settings)
+        prediction, *rest = finish(problem, fit, jnp.int32(0), seen, settings)
         return prediction.T, *rest
     x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
     def solve(target):
         values, mask, known = target
-        seen = None if known is None else (known.values, known.mask)
+        seen = jax.tree.map(lambda x: x[:, None], known)
         problem = user_regression(
             x_human,
             x_twin,
             values,
             mask,
-            observed=seen,
             user_weight=ones,
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
             human_statistics=human_statistics,
-            few_shot_weight=settings.few_shot_weight,
         )
-        return finish(problem, method.fit(problem, settings), status, _column(seen))
+        return finish(problem, method.fit(problem, settings), status, seen, settings)
 
     prediction, *rest = jax.lax.map(solve, (targets.values, targets.mask, known))
     return prediction[:, :, 0], *(r[:, 0] for r in rest)

@@ -55,11 +55,9 @@ def question_regressions(
             x_twin,
             panel.twin[:, j],
             panel.twin_mask[:, j],
-            observed=None,
             user_weight=ones if weight is None else weight,
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
-            few_shot_weight=settings.few_shot_weight,
         )
         return problem, status
 
@@ -86,7 +84,6 @@ def question_stacks(
             panel.twin_mask[:, rest],
             panel.twin[:, j],
             panel.twin_mask[:, j],
-            observed=None,
             user_weight=weight,
             min_std=settings.min_std,
         )
@@ -137,12 +134,10 @@ def user_regressions(
             twin[rest],
             panel.twin[i],
             panel.twin_mask[i],
-            observed=None,
             user_weight=ones[rest],
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
             human_statistics=settings.new_user_statistics == "human",
-            few_shot_weight=settings.few_shot_weight,
         )
 
     return over_batch(prepare, targets, vectorised)
@@ -171,7 +166,6 @@ def user_stack(
         panel.twin_mask & keep,
         panel.twin[targets],
         panel.twin_mask[targets] & real[:, None],
-        observed=None,
         user_weight=ones,
         min_std=settings.min_std,
         human_statistics=settings.new_user_statistics == "human",
@@ -185,7 +179,7 @@ def fit_batch(method, problems, status, settings: Settings, vectorised: bool):
 
     def solve(item):
         problem, code = item
-        return finish(problem, method.fit(problem, settings), code, None)
+        return finish(problem, method.fit(problem, settings), code, None, settings)
 
     return over_batch(solve, (problems, status), vectorised)
 
@@ -193,4 +187,4 @@ def fit_batch(method, problems, status, settings: Settings, vectorised: bool):
 @functools.partial(jax.jit, static_argnames=("settings",))
 def fit_stack(method, problem: Stack, settings: Settings):
     """Fit `method` to one stack with all its targets."""
-    return finish(problem, method.fit(problem, settings), jnp.int32(0), None)
+    return finish(problem, method.fit(problem, settings), jnp.int32(0), None, settings)

@@ -18,8 +18,7 @@ class Regression(eqx.Module):
     """Fit on the twins, apply to the humans (the paper's Algorithm 1), in scaled units.
 
     - `x_twin`, `y_twin`, `weight`: the twins' donors, target and sample weights.
-    - `x_human`: the humans' donors; `y_human`, `weight_human`: human answers to the target with
-      their weights where some are known, else `None`.
+    - `x_human`: the humans' donors.
     - `centre`, `scale`: (s,) map a prediction z back to `centre + scale * z`.
     """
 
@@ -27,21 +26,18 @@ class Regression(eqx.Module):
     y_twin: Float[Array, " s"]
     weight: Float[Array, " s"]
     x_human: Float[Array, "s p"]
-    y_human: Float[Array, " s"] | None
-    weight_human: Float[Array, " s"] | None
     centre: Float[Array, " s"]
     scale: Float[Array, " s"]
     moments: GramStatistics | None = None
 
     def training_set(self) -> tuple[Array, Array, Array]:
-        """`(x, y, sample_weight)`: the twins, and below them the humans where known."""
-        if self.y_human is None:
-            return self.x_twin, self.y_twin, self.weight
-        return (
-            jnp.concatenate([self.x_twin, self.x_human]),
-            jnp.concatenate([self.y_twin, self.y_human]),
-            jnp.concatenate([self.weight, self.weight_human]),
-        )
+        """`(x, y, sample_weight)` of the twins."""
+        return self.x_twin, self.y_twin, self.weight
+
+    @property
+    def donors(self) -> Float[Array, "s p"]:
+        """The humans' donors."""
+        return self.x_human
 
     def with_moments(self) -> "Regression":
         """Add the training set's second moments if they are smaller than the data.
@@ -86,6 +82,11 @@ class Stack(eqx.Module):
         rows, columns = self.values.shape
         return joined[: rows // 2] if self.layout == "over" else joined[:, : columns // 2]
 
+    @property
+    def donors(self) -> Float[Array, "s p"]:
+        """The humans' donors, 0 (their mean) where missing."""
+        return self.human(self.values)[:, : -self.targets]
+
     def twin(self, joined: Array) -> Array:
         """The twins' half (s, f) of a matrix of the stack's shape."""
         rows, columns = self.values.shape
@@ -123,11 +124,9 @@ def question_regression(
     target: Float[Array, " n"],
     target_mask: Bool[Array, " n"],
     *,
-    observed: tuple[Float[Array, " n"], Bool[Array, " n"]] | None,
     user_weight: Float[Array, " n"],
     min_std: float,
     drop_missing: bool,
-    few_shot_weight: float,
 ) -> Regression:
     """A new question: `human` and `twin` hold the imputed donor questions of all users.
 
@@ -141,14 +140,11 @@ def question_regression(
     y = jnp.where(target_mask, (target - mean[0]) / std[0], 0)
     centre = jnp.broadcast_to(mean[0], target.shape)
     scale = jnp.broadcast_to(std[0], target.shape)
-    y_human, weight_human = _human_rows(observed, centre, scale, user_weight, few_shot_weight)
     return Regression(
         x_twin=(twin - twin_mean) / twin_std,
         y_twin=y,
         weight=present if drop_missing else user_weight,
         x_human=(human - human_mean) / human_std,
-        y_human=y_human,
-        weight_human=weight_human,
         centre=centre,
         scale=scale,
     ).with_moments()
@@ -161,12 +157,10 @@ def user_regression(
     target: Float[Array, " m"],
     target_mask: Bool[Array, " m"],
     *,
-    observed: tuple[Float[Array, " m"], Bool[Array, " m"]] | None,
     user_weight: Float[Array, " d"],
     min_std: float,
     drop_missing: bool,
     human_statistics: bool,
-    few_shot_weight: float,
 ) -> Regression:
     """A new user: `human` and `twin` hold the imputed responses of the d donor users.
 
@@ -179,31 +173,14 @@ def user_regression(
     y = jnp.where(target_mask, (target - twin_mean[0]) / twin_std[0], 0)
     weight = target_mask.astype(target.dtype) if drop_missing else jnp.ones_like(target)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
-    y_human, weight_human = _human_rows(
-        observed, mean[0], std[0], jnp.ones_like(target), few_shot_weight
-    )
     return Regression(
         x_twin=((twin - twin_mean) / twin_std).T,
         y_twin=y,
         weight=weight,
         x_human=((human - human_mean) / human_std).T,
-        y_human=y_human,
-        weight_human=weight_human,
         centre=mean[0],
         scale=std[0],
     ).with_moments()
-
-
-def _human_rows(observed, centre, scale, weight, few_shot_weight):
-    """Known human answers to the target as training rows, about their own (shrunken) mean."""
-    if observed is None:
-        return None, None
-    values, mask = observed
-    present = mask.astype(values.dtype) * weight
-    scaled = jnp.where(mask, (values - centre) / scale, 0)
-    # One pseudo-answer at zero: a single human answer says little of the level.
-    level = jnp.sum(present * scaled) / (jnp.sum(present) + 1)
-    return jnp.where(mask, scaled - level, 0), few_shot_weight * present
 
 
 @full_precision
@@ -215,7 +192,6 @@ def question_stack(
     target: Float[Array, " n"],
     target_mask: Bool[Array, " n"],
     *,
-    observed: tuple[Float[Array, " n"], Bool[Array, " n"]] | None,
     user_weight: Float[Array, " n"] | None,
     min_std: float,
 ) -> Stack:
@@ -227,9 +203,8 @@ def question_stack(
     human, _, _ = _scale_observed(human, human_mask, weight, min_std)
     centre = jnp.broadcast_to(mean[:, -1:], (target.shape[0], 1))
     scale = jnp.broadcast_to(std[:, -1:], (target.shape[0], 1))
-    known, known_mask = _known_targets(observed, centre[:, 0], scale[:, 0])
-    human = jnp.concatenate([human, known[:, None]], axis=1)
-    human_mask = jnp.concatenate([human_mask, known_mask[:, None]], axis=1)
+    human = jnp.concatenate([human, jnp.zeros_like(target)[:, None]], axis=1)
+    human_mask = jnp.concatenate([human_mask, jnp.zeros((target.shape[0], 1), bool)], axis=1)
     return Stack(
         values=jnp.concatenate([human, twin]),
         mask=jnp.concatenate([human_mask, twin_mask]),
@@ -237,13 +212,6 @@ def question_stack(
         centre=centre,
         scale=scale,
     )
-
-
-def _known_targets(observed, centre, scale):
-    if observed is None:
-        return jnp.zeros_like(centre), jnp.zeros(centre.shape, bool)
-    values, mask = observed
-    return jnp.where(mask, (values - centre) / scale, 0), mask
 
 
 @full_precision
@@ -255,7 +223,6 @@ def user_stack(
     targets: Float[Array, "t m"],
     target_masks: Bool[Array, "t m"],
     *,
-    observed: tuple[Float[Array, "t m"], Bool[Array, "t m"]] | None,
     user_weight: Float[Array, " d"],
     min_std: float,
     human_statistics: bool,
@@ -274,13 +241,8 @@ def user_stack(
     twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)
     human, human_mean, human_std = _scale_observed(human, human_mask, user_weight, min_std)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
-    if observed is None:
-        known, known_mask = jnp.zeros_like(targets), jnp.zeros(targets.shape, bool)
-    else:
-        known_mask = observed[1]
-        known = jnp.where(known_mask, (observed[0] - mean) / std, 0)
-    human = jnp.concatenate([human, known])
-    human_mask = jnp.concatenate([human_mask, known_mask])
+    human = jnp.concatenate([human, jnp.zeros_like(targets)])
+    human_mask = jnp.concatenate([human_mask, jnp.zeros(targets.shape, bool)])
     axis = 0 if layout == "over" else 1
     return Stack(
         values=jnp.concatenate([human.T, twin.T], axis),

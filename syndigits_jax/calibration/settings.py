@@ -32,8 +32,10 @@ class Settings(eqx.Module):
       the published exponentiated gradient after 3000 steps.
     - `regression_tol`: relative duality gap at which lasso and elastic net stop.
     - `completion_tol`: relative change at which the completion methods stop.
-    - `few_shot_weight`: weight of one human answer to the target relative to one twin's, where
-      some human answers are known.
+    - `few_shot_level`, `few_shot_slope`, `few_shot_donors`: where some human answers to the target
+      are known, how far the truth is expected to be from the prediction without them, in level,
+      in slope and along the donors: prior variances over that of the noise (see
+      [`learn_from_answers`][]). A level of 1/3 is three answers' worth of trust in the twins'.
     """
 
     imputation_rank: int = eqx.field(static=True, default=5)
@@ -47,7 +49,9 @@ class Settings(eqx.Module):
     simplex: Literal["certified", "unconverged"] = eqx.field(static=True, default="certified")
     regression_tol: float = eqx.field(static=True, default=1e-4)
     completion_tol: float = eqx.field(static=True, default=1e-4)
-    few_shot_weight: float = eqx.field(static=True, default=5.0)
+    few_shot_level: float = eqx.field(static=True, default=1 / 3)
+    few_shot_slope: float = eqx.field(static=True, default=0.1)
+    few_shot_donors: float = eqx.field(static=True, default=0.15)
 
     @staticmethod
     def reference() -> "Settings":
@@ -63,7 +67,15 @@ class Settings(eqx.Module):
     def __check_init__(self):
         if self.imputation_rank < 1:
             raise ValueError(f"imputation_rank must be at least 1, got {self.imputation_rank}")
-        for name in ("min_std", "imputation_tol", "regression_tol", "completion_tol"):
+        for name in (
+            "min_std",
+            "imputation_tol",
+            "regression_tol",
+            "completion_tol",
+            "few_shot_level",
+            "few_shot_slope",
+            "few_shot_donors",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         choices = {

@@ -1,0 +1,49 @@
+"""Few-shot: what a handful of known human answers to the target say about the rest.
+
+Every calibrator predicts the target without them; the known answers then correct that prediction,
+so that all methods use them alike and no method has to weigh people against twins itself.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..solvers._precision import full_precision
+from ..solvers.ridge import ridge
+from .settings import Settings
+
+
+@full_precision
+def learn_from_answers(
+    prediction: Float[Array, "s t"],
+    donors: Float[Array, "s p"],
+    known: Float[Array, "s t"],
+    weight: Float[Array, "s t"],
+    settings: Settings,
+) -> Float[Array, "s t"]:
+    """Correct zero-shot predictions by known answers; all in the scaled units of the problem.
+
+    Per target, with zero-shot prediction f, donors x and known answers y, the posterior mean of
+
+        y = f + level + slope · f + x · w + noise,  level ~ N(0, a σ²), slope ~ N(0, b σ²),
+                                                    w ~ N(0, c σ² / p · I),  noise ~ N(0, σ²)
+
+    where a, b, c are `settings.few_shot_level`, `.few_shot_slope`, `.few_shot_donors`. That is one
+    ridge regression, whose result does not depend on σ. Without any known answer the correction
+    is 0; with many it is the regression on the humans alone that twins have given a start.
+
+    `known` must be finite; `weight` (at least 0) is 0 where the answer is not known.
+    """
+    spread = jnp.sqrt(jnp.asarray(settings.few_shot_donors / donors.shape[1], donors.dtype))
+    features = spread * donors
+    level = jnp.full_like(prediction[:, :1], settings.few_shot_level**0.5)
+
+    def correction(column):
+        f, y, w = column
+        slope = settings.few_shot_slope**0.5 * f[:, None]
+        design = jnp.concatenate([level, slope, features], axis=1)
+        residual = jnp.where(w > 0, y - f, 0)
+        return ridge(design, residual, 1.0, sample_weight=w, fit_intercept=False).value(design)
+
+    # One by one: batched factorisations on several threads can starve a CPU's thread pool.
+    return prediction + jax.lax.map(correction, (prediction.T, known.T, weight.T)).T
