@@ -24,7 +24,7 @@ def own(data: Path, predictions: Path) -> dict:
     """Run our side in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.own_table2", "--data", str(data)]
     command += ["--predictions", str(predictions)]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    out: str = subprocess.check_output(command, text=True)
     return json.loads(out.splitlines()[-1])
 
 
@@ -69,9 +69,7 @@ def main() -> None:
     rows = []
     for name in parameters:
         mine = correlations(predictions[name][targets], forms["published"]["truth"])
-        theirs = correlations(
-            forms["published"]["predictions"][name], forms["published"]["truth"]
-        )
+        theirs = correlations(forms["published"]["predictions"][name], forms["published"]["truth"])
         row = {
             "method": name,
             "ours_seconds": ours["alone"][name],
@@ -88,8 +86,7 @@ def main() -> None:
         )
     ratios = {
         "published_over_steady": forms["published"]["seconds"] / ours["steady"],
-        "published_over_with_compilation": forms["published"]["seconds"]
-        / ours["with_compilation"],
+        "published_over_with_compilation": forms["published"]["seconds"] / ours["with_compilation"],
         "shared_over_steady": forms["shared"]["seconds"] / ours["steady"],
         "shared_over_with_compilation": forms["shared"]["seconds"] / ours["with_compilation"],
     }
