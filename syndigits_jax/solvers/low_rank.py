@@ -21,7 +21,7 @@ OVERSAMPLE = 10
 """Columns carried beyond the rank: they speed up convergence where singular values lie close."""
 
 DIRECT_SHARE = 5
-"""A block wider than a fifth of the matrix is not thin: a CPU then factorises directly."""
+"""A block wider than a fifth of the matrix is not thin: a CPU then factorises the Gram matrix."""
 
 
 class Factors(eqx.Module):
@@ -69,11 +69,15 @@ def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     for final in (False, True):
         norms = jnp.sqrt(jnp.sum(y * y, axis=0))
         y = y / jnp.maximum(norms, info.tiny)[None, :]
-        factor = jnp.linalg.cholesky(y.T @ y + shift * identity)
-        inverse = lax.linalg.triangular_solve(factor, root, left_side=True, lower=True)
+        gram = y.T @ y + shift * identity
+        factor = jnp.linalg.cholesky(gram)
         if final:
             # The first pass has brought out what is new in a column, unless that is rounding.
-            inverse = jnp.where((jnp.diagonal(factor) > 0.7)[:, None], inverse, 0)
+            new = jnp.diagonal(factor) > 0.7
+            y = jnp.where(new[None, :], y, 0)
+            gram = jnp.where(new[:, None] & new[None, :], gram, identity)
+            factor = jnp.linalg.cholesky(gram)
+        inverse = lax.linalg.triangular_solve(factor, root, left_side=True, lower=True)
         y = y @ inverse.T
     return y
 
@@ -97,13 +101,13 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     return Factors(basis @ rotation, jnp.where(lacking, 0, values), new)
 
 
-def _gaussian_block(m: int, width: int, dtype) -> Float[Array, "m k"]:
-    return jax.random.normal(jax.random.key(0), (m, width), dtype)
+def _gaussian_block(shape: tuple[int, int], dtype) -> Float[Array, "m k"]:
+    return jax.random.normal(jax.random.key(0), shape, dtype)
 
 
 def start_block(x: Float[Array, "n m"], width: int, steps: int = 8) -> Float[Array, "m k"]:
     """A right block to start from: `steps` subspace steps on a fixed Gaussian block."""
-    block = _gaussian_block(x.shape[1], width, x.dtype)
+    block = _gaussian_block((x.shape[1], width), x.dtype)
     return lax.fori_loop(0, steps, lambda _, v: subspace_step(x, v).right, block)
 
 
@@ -135,7 +139,7 @@ def leading_subspace(
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 
     On a CPU, where one eigenproblem is cheap, a block that would span more than a fifth of the
-    matrix gives way to a factorisation of the Gram matrix (0 steps).
+    matrix starts from the eigenvectors of the Gram matrix; one step is then mostly enough.
 
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
@@ -151,36 +155,32 @@ def leading_subspace(
     x = lax.stop_gradient(x)
     width = block_width(rank, x.shape, oversample)
     if init is None and DIRECT_SHARE * width >= min(x.shape):
-        return lax.platform_dependent(
-            x,
-            cpu=lambda x: _direct(x, rank),
-            default=lambda x: _iterate(x, rank, start_block(x, width), tol, max_steps),
+        block = lax.platform_dependent(
+            x, cpu=lambda x: _gram_block(x, width), default=lambda x: start_block(x, width)
         )
-    if init is None:
+    elif init is None:
         block = start_block(x, width)
     else:
-        # Columns that say nothing new would never learn anything.
-        block = orthonormalise(lax.stop_gradient(init))
-        useless = jnp.all(block == 0, axis=0)
-        block = jnp.where(
-            useless[None, :], _gaussian_block(init.shape[0], init.shape[1], x.dtype), block
-        )
+        block = _completed(lax.stop_gradient(init))
     return _iterate(x, rank, block, tol, max_steps)
 
 
-def _direct(x: Float[Array, "n m"], rank: int) -> Solution[Factors]:
-    """From all eigenvalues of the smaller Gram matrix: for blocks that would not be thin."""
-    wide = x.shape[0] < x.shape[1]
-    tall = x.T if wide else x
-    _, vectors = jnp.linalg.eigh(tall.T @ tall)
-    right = vectors[:, ::-1][:, :rank]
-    left = tall @ right
-    values = jnp.sqrt(jnp.sum(left * left, axis=0))
-    left = left / jnp.maximum(values, jnp.finfo(x.dtype).tiny)[None, :]
-    factors = Factors(right, values, left) if wide else Factors(left, values, right)
-    finite = jnp.all(jnp.isfinite(values))
-    error = jnp.where(finite, jnp.zeros((), x.dtype), jnp.nan)
-    return Solution(factors, status_code(finite, finite), jnp.int32(0), error)
+def _gram_block(x: Float[Array, "n m"], width: int) -> Float[Array, "m k"]:
+    """Leading right vectors by the smaller Gram matrix, whose squares lose half the digits."""
+    if x.shape[0] < x.shape[1]:
+        _, vectors = jnp.linalg.eigh(x @ x.T)
+        return _completed(x.T @ vectors[:, ::-1][:, :width])
+    _, vectors = jnp.linalg.eigh(x.T @ x)
+    return vectors[:, ::-1][:, :width]
+
+
+def _completed(block: Float[Array, "m k"]) -> Float[Array, "m k"]:
+    """Orthonormal columns; those that said nothing new, and would never learn, are random."""
+    block = orthonormalise(block)
+    useless = jnp.all(block == 0, axis=0)
+    return jnp.where(
+        useless[None, :], _gaussian_block((block.shape[0], block.shape[1]), block.dtype), block
+    )
 
 
 @full_precision
