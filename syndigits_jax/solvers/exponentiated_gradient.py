@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ._precision import full_precision
@@ -104,14 +105,14 @@ def _exponentiated_gradient(objective, support, step_size, steps: int) -> Float[
 
 @full_precision
 def exponentiated_gradient(
-    x: Float[Array, "n p"],
-    y: Float[Array, " n"],
-    penalty: float | Float[Array, ""] = 0.0,
+    x: Float[Array, "..."],
+    y: Float[Array, "..."],
+    penalty: ArrayLike = 0.0,
     *,
-    sample_weight: Float[Array, " n"] | None = None,
-    support: Bool[Array, " p"] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
+    support: Bool[Array, "..."] | None = None,
     steps: int = 3000,
-    step_size: float | Float[Array, ""] = 0.01,
+    step_size: ArrayLike = 0.01,
 ) -> Solution[Float[Array, " p"]]:
     """The SYN-DIGITS paper's synthetic control: 3000 steps, wherever they end.
 
@@ -134,7 +135,7 @@ def exponentiated_gradient(
     the data or an empty support) and as `optimality` the relative Frank-Wolfe gap, on the scale
     of [`simplex_least_squares`][]. Derivatives are those of the steps taken, by unrolling.
 
-    **Raises:** `ValueError` if shapes disagree.
+    **Raises:** `ValueError` if shapes disagree, or a weight or the penalty is negative.
     """
     support, weight, penalty = check_problem(x, y, penalty, sample_weight, support)
     x = jnp.where(support[None, :], x, 0)
@@ -150,11 +151,11 @@ def exponentiated_gradient(
 @full_precision
 def exponentiated_gradient_from_gram(
     stats: GramStatistics,
-    penalty: float | Float[Array, ""] = 0.0,
+    penalty: ArrayLike = 0.0,
     *,
-    support: Bool[Array, " p"] | None = None,
+    support: Bool[Array, "..."] | None = None,
     steps: int = 3000,
-    step_size: float | Float[Array, ""] = 0.01,
+    step_size: ArrayLike = 0.01,
 ) -> Solution[Float[Array, " p"]]:
     """[`exponentiated_gradient`][] from second moments, for Gram matrices that are at hand."""
     support, penalty = check_gram(stats, penalty, support)

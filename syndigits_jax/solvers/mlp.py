@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ._checks import check_penalty, check_regression
 from ._precision import full_precision
 from .solution import Solution, Status
 
@@ -65,7 +67,8 @@ def _epoch_order(key: PRNGKeyArray, n: int) -> Int[Array, " n"]:
     shift = max(n - 1, 1).bit_length()
     if shift > 12:
         return jax.random.permutation(key, n).astype(jnp.int32)
-    packed = (jax.random.bits(key, (n,)) >> shift << shift) | jnp.arange(n, dtype=jnp.uint32)
+    bits = jax.random.bits(key, (n,), jnp.uint32)
+    packed = (bits >> shift << shift) | jnp.arange(n, dtype=jnp.uint32)
     packed = jax.lax.sort(packed, is_stable=False)
     return (packed & (2**shift - 1)).astype(jnp.int32)
 
@@ -96,17 +99,17 @@ class _State(eqx.Module):
 
 @full_precision
 def mlp_regression(
-    x: Float[Array, "n p"],
-    y: Float[Array, " n"],
+    x: Float[Array, "..."],
+    y: Float[Array, "..."],
     *,
     hidden: Sequence[int],
     key: PRNGKeyArray,
-    learning_rate: float | Float[Array, ""] = 1e-3,
-    weight_decay: float | Float[Array, ""] = 0.0,
+    learning_rate: ArrayLike = 1e-3,
+    weight_decay: ArrayLike = 0.0,
     batch_size: int = 128,
     epochs: int = 200,
     patience: int | None = 20,
-    sample_weight: Float[Array, " n"] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
     init: MLP | None = None,
 ) -> Solution[MLP]:
     """Fit a ReLU network to `y` by minibatch Adam on the (weighted) mean squared error.
@@ -141,9 +144,10 @@ def mlp_regression(
     `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
     training ends there, and the value holds the best parameters before.
 
-    **Raises:** `ValueError` if shapes disagree or a size is not positive.
+    **Raises:** `ValueError` if shapes disagree, a size is not positive, or a weight or the decay
+    is negative.
     """
-    n, p = _check_sizes(x, y, sample_weight, batch_size, epochs, patience)
+    n, p = _check(x, y, sample_weight, weight_decay, batch_size, epochs, patience)
     dtype = x.dtype
     learning_rate = jnp.asarray(learning_rate, dtype=dtype)
     weight_decay = jnp.asarray(weight_decay, dtype=dtype)
@@ -244,11 +248,9 @@ def _relative_loss(
     return state.best_loss / jnp.where(variance > floor, variance, 1)
 
 
-def _check_sizes(x, y, sample_weight, batch_size, epochs, patience) -> tuple[int, int]:
-    if x.ndim != 2 or y.shape != x.shape[:1] or 0 in x.shape:
-        raise ValueError(f"`x` must be (n, p) and `y` (n,), not empty; got {x.shape}, {y.shape}")
-    if sample_weight is not None and sample_weight.shape != y.shape:
-        raise ValueError(f"`sample_weight` must be {y.shape}, got {sample_weight.shape}")
+def _check(x, y, sample_weight, weight_decay, batch_size, epochs, patience) -> tuple[int, int]:
+    check_regression(x, y, sample_weight)
+    check_penalty("weight_decay", weight_decay)
     for name, size in (("batch_size", batch_size), ("epochs", epochs), ("patience", patience)):
         if size is not None and size < 1:
             raise ValueError(f"`{name}` must be positive, got {size}")

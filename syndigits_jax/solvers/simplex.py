@@ -45,8 +45,8 @@ def _project(
 
 
 def project_simplex(
-    v: Float[Array, "*batch p"], *, support: Bool[Array, "*#batch p"] | None = None
-) -> Float[Array, "*batch p"]:
+    v: Float[Array, "..."], *, support: Bool[Array, "..."] | None = None
+) -> Float[Array, "..."]:
     """Project every row of `v` onto {w : w ≥ 0, Σ w = 1}, in the Euclidean norm.
 
     The projection is max(v - θ, 0) with one θ per row. Its derivative, in forward and reverse
@@ -95,7 +95,9 @@ def broadcast_support(support: Bool[Array, "..."], shape: tuple[int, ...]) -> Bo
 def uniform_weights(support: Bool[Array, " p"], dtype) -> Float[Array, " p"]:
     """Equal weights over `support`; NaN throughout if it is empty."""
     mass = support.astype(dtype)
-    return mass / jnp.sum(mass)
+    count = jnp.sum(mass)
+    # Written out, because compilers may turn 0 / 0 of a converted mask into 0.
+    return jnp.where(count > 0, mass / jnp.where(count > 0, count, 1), jnp.nan)
 
 
 def frank_wolfe_gap(

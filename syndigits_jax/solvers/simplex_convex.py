@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ._precision import full_precision
@@ -38,29 +39,45 @@ class _Accelerated(eqx.Module):
 
 
 def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
-    """One step of Auslender and Teboulle's method: every point it visits is on the simplex."""
-    eps = float(jnp.finfo(state.w.dtype).eps)
+    """One step of Auslender and Teboulle's method: every point it visits is on the simplex.
+
+    A step is judged by the change of the gradient along it, not by the values of `fun`, whose
+    differences near a minimum are rounding noise long before the gradient's are. Where the value
+    is infinite or NaN the step is refused.
+    """
     a = state.momentum
     y = (1 - a) * state.w + a * state.z
-    value, gradient = jax.value_and_grad(fun)(y)
-    gap = frank_wolfe_gap(gradient, y, support=support) / scale
-    better = gap < state.best_gap
+    gradient = jax.grad(fun)(y)
     z, theta = _project(state.z - gradient / (a * state.lipschitz), support, state.theta)
     w = (1 - a) * state.w + a * z
-    move = w - y
-    model = value + jnp.dot(gradient, move) + state.lipschitz / 2 * jnp.dot(move, move)
-    # Values that agree to rounding cannot judge a step. NaN and infinity refuse it.
-    good = fun(w) <= model + 4 * eps * jnp.abs(value)
-    restart = jnp.dot(gradient, w - state.w) > 0
+    value, new_gradient = jax.value_and_grad(fun)(w)
+    move = jnp.where(support, w - y, 0)
+    square = jnp.dot(move, move)
+    curvature = jnp.dot(move, jnp.where(support, new_gradient - gradient, 0))
+    curvature = curvature / jnp.where(square > 0, square, 1)
+    good = jnp.isfinite(value) & (curvature <= state.lipschitz)
+    gap = frank_wolfe_gap(new_gradient, w, support=support) / scale
+    gap = jnp.where(good, gap, state.gap)
+    better = gap < state.best_gap
+    # Restart where the step points uphill, or where what is left of the gap is due to weights
+    # that z has set to zero but that the average w remembers: a plain step removes them.
+    remembered = frank_wolfe_gap(new_gradient, jnp.where(z > 0, 0, w), support=support) / scale
+    restart = (jnp.dot(gradient, w - state.w) > 0) | (remembered > 0.5 * gap)
     slower = 2 / (1 + jnp.sqrt(1 + 4 / a**2))
-    floor = float(jnp.finfo(state.w.dtype).tiny) / eps
+    info = jnp.finfo(state.w.dtype)
+    floor = float(info.tiny) / float(info.eps)
+    longer = jnp.where(curvature > 0, jnp.minimum(curvature, 2 * state.lipschitz), 0)
     return _Accelerated(
         jnp.where(good, w, state.w),
         jnp.where(good, jnp.where(restart, w, z), state.z),
         jnp.where(good, jnp.where(restart, 1, slower), a),
-        jnp.where(good, jnp.maximum(0.9 * state.lipschitz, floor), 2 * state.lipschitz),
+        jnp.where(
+            good,
+            jnp.maximum(0.9 * state.lipschitz, floor),
+            jnp.maximum(longer, 1.2 * state.lipschitz),
+        ),
         theta,
-        jnp.where(better, y, state.best),
+        jnp.where(better, w, state.best),
         jnp.where(better, gap, state.best_gap),
         gap,
         state.steps + 1,
@@ -98,10 +115,10 @@ def _accelerate(fun: Objective, support, init, tol, max_steps: int):
 @full_precision
 def minimize_on_simplex(
     fun: Objective,
-    init: Float[Array, " p"],
+    init: Float[Array, "..."],
     *,
-    support: Bool[Array, " p"] | None = None,
-    tol: float | Float[Array, ""] = 1e-6,
+    support: Bool[Array, "..."] | None = None,
+    tol: ArrayLike = 1e-6,
     max_steps: int = 5000,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise a smooth convex function over {w : w ≥ 0, Σ w = 1}.
@@ -156,12 +173,12 @@ def minimize_on_simplex(
 @full_precision
 def mirror_descent(
     fun: Objective,
-    init: Float[Array, " p"],
-    step_size: float | Float[Array, ""],
+    init: Float[Array, "..."],
+    step_size: ArrayLike,
     *,
     max_steps: int = 1000,
-    tol: float | Float[Array, ""] | None = None,
-    support: Bool[Array, " p"] | None = None,
+    tol: ArrayLike | None = None,
+    support: Bool[Array, "..."] | None = None,
     gradient: Callable[[Float[Array, " p"]], Float[Array, " p"]] | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """Entropic mirror descent: w ← w exp(-η g), normalised (Beck and Teboulle, 2003).
@@ -239,7 +256,7 @@ def mirror_descent(
     return Solution(w, status.astype(jnp.int32), steps, gap)
 
 
-def _check(init: Float[Array, " p"], support: Bool[Array, " p"] | None) -> Bool[Array, " p"]:
+def _check(init: Float[Array, "..."], support: Bool[Array, "..."] | None) -> Bool[Array, " p"]:
     if init.ndim != 1 or init.shape[0] == 0:
         raise ValueError(f"`init` must be a vector that is not empty, got shape {init.shape}")
     support = jnp.ones(init.shape, bool) if support is None else support

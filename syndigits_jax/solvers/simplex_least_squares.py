@@ -6,8 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from ._checks import check_penalty, check_regression, check_scalar
 from ._precision import full_precision
 from .linear_model import GramStatistics
 from .simplex import (
@@ -184,6 +186,10 @@ def _minimise(max_rounds: int, form, support, init, tol):
     scale = gap_scale(form, support)
     bound = jnp.sum(form.diagonal())
     w, theta = _project(init, support, -jnp.ones_like(tol))
+    # A start on the simplex stays what it is, zeros included.
+    eps = float(jnp.finfo(w.dtype).eps)
+    inside = jnp.all(jnp.where(support, init >= 0, init == 0))
+    w = jnp.where(inside & (jnp.abs(jnp.sum(init) - 1) <= 16 * eps), init, w)
     image = form(w)
     probe = jnp.where(support, image - jnp.dot(w, image), 0)
     square = jnp.dot(probe, probe)
@@ -223,6 +229,8 @@ def _minimise_jvp(max_rounds, primals, tangents):
 def _solve(form, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
     dtype = form.diagonal().dtype
     init = uniform_weights(support, dtype) if init is None else init
+    if init.shape != support.shape:
+        raise ValueError(f"`init` must have shape {support.shape}, got {init.shape}")
     rounds = -(-max_steps // _ROUND)
     tol = jnp.asarray(tol, dtype=dtype)
     w, steps, gap = _minimise(rounds, form, support, jax.lax.stop_gradient(init), tol)
@@ -233,15 +241,15 @@ def _solve(form, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
 
 @full_precision
 def simplex_least_squares(
-    x: Float[Array, "n p"],
-    y: Float[Array, " n"],
-    penalty: float | Float[Array, ""] = 0.0,
+    x: Float[Array, "..."],
+    y: Float[Array, "..."],
+    penalty: ArrayLike = 0.0,
     *,
-    sample_weight: Float[Array, " n"] | None = None,
-    support: Bool[Array, " p"] | None = None,
-    tol: float | Float[Array, ""] = 1e-6,
+    sample_weight: Float[Array, "..."] | None = None,
+    support: Bool[Array, "..."] | None = None,
+    tol: ArrayLike = 1e-6,
     max_steps: int = 5000,
-    init: Float[Array, " p"] | None = None,
+    init: Float[Array, "..."] | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise Σᵢ sᵢ (Xw - y)ᵢ² + λ‖w‖² over weights w ≥ 0 that sum to one; no intercept.
 
@@ -267,7 +275,7 @@ def simplex_least_squares(
     at uniform weights and of its mean over single donors. `steps` counts products with X or its
     Gram matrix. Status `NONFINITE` marks NaN in the data or an empty support.
 
-    **Raises:** `ValueError` if shapes disagree.
+    **Raises:** `ValueError` if shapes disagree, or a weight or the penalty is negative.
     """
     support, weight, penalty = check_problem(x, y, penalty, sample_weight, support)
     form = residual_form(x, y, penalty, weight, support)
@@ -277,12 +285,12 @@ def simplex_least_squares(
 @full_precision
 def simplex_least_squares_from_gram(
     stats: GramStatistics,
-    penalty: float | Float[Array, ""] = 0.0,
+    penalty: ArrayLike = 0.0,
     *,
-    support: Bool[Array, " p"] | None = None,
-    tol: float | Float[Array, ""] = 1e-6,
+    support: Bool[Array, "..."] | None = None,
+    tol: ArrayLike = 1e-6,
     max_steps: int = 5000,
-    init: Float[Array, " p"] | None = None,
+    init: Float[Array, "..."] | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """[`simplex_least_squares`][] from second moments, for Gram matrices that are at hand.
 
@@ -294,19 +302,20 @@ def simplex_least_squares_from_gram(
 
 
 def check_problem(x, y, penalty, sample_weight, support):
-    """Defaults and shape checks for a problem given by its data: `(support, weight, penalty)`."""
-    if x.ndim != 2 or y.shape != x.shape[:1] or 0 in x.shape:
-        raise ValueError(f"`x` must be (n, p) and `y` (n,), not empty; got {x.shape}, {y.shape}")
+    """Defaults and checks for a problem given by its data: `(support, weight, penalty)`."""
+    check_regression(x, y, sample_weight)
+    check_penalty("penalty", penalty)
+    check_scalar("penalty", penalty)
     weight = jnp.ones_like(y) if sample_weight is None else sample_weight
-    if weight.shape != y.shape:
-        raise ValueError(f"`sample_weight` must be {y.shape}, got {weight.shape}")
     support = jnp.ones(x.shape[1], bool) if support is None else support
     support = broadcast_support(support, (x.shape[1],))
     return support, weight, jnp.asarray(penalty, dtype=x.dtype)
 
 
 def check_gram(stats: GramStatistics, penalty, support):
-    """Defaults and shape checks for a problem given by second moments: `(support, penalty)`."""
+    """Defaults and checks for a problem given by second moments: `(support, penalty)`."""
+    check_penalty("penalty", penalty)
+    check_scalar("penalty", penalty)
     p = stats.cross.shape[0]
     support = jnp.ones(p, bool) if support is None else support
     return broadcast_support(support, (p,)), jnp.asarray(penalty, dtype=stats.gram.dtype)
