@@ -57,7 +57,7 @@ def plot(rows: list[dict], slopes: dict[str, float], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS / "growth.json")
     parser.add_argument("--one", nargs=3, type=int, help="folds users questions (internal)")
     args = parser.parse_args()

@@ -43,7 +43,7 @@ def peer(panel, parameters: dict, targets: list[int], form: str, jobs: int) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data")
     parser.add_argument("--folds", type=int, default=8, help="folds the peer is timed on")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)

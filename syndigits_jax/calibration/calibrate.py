@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
@@ -172,12 +173,12 @@ def _check_method(method: Calibrator) -> None:
 @full_precision
 def calibrate_question(
     method: Calibrator,
-    human: Float[Array, "n m"],
-    twin: Float[Array, "n m+q"],
+    human: ArrayLike,
+    twin: ArrayLike,
     *,
-    observed: Float[Array, "n q"] | None = None,
-    sample_weight: Float[Array, " n"] | None = None,
-    threshold: float | Float[Array, ""] | None = None,
+    observed: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    threshold: ArrayLike | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the humans' answers to q new questions (Algorithms 1 and 2).
@@ -293,12 +294,12 @@ def _known(observed, weight):
 @full_precision
 def calibrate_user(
     method: Calibrator,
-    human: Float[Array, "n m"],
-    twin: Float[Array, "n+q m"],
+    human: ArrayLike,
+    twin: ArrayLike,
     *,
-    observed: Float[Array, "q m"] | None = None,
-    sample_weight: Float[Array, " n"] | None = None,
-    threshold: float | Float[Array, ""] | None = None,
+    observed: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    threshold: ArrayLike | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the answers of q new users to the m questions (section 6).

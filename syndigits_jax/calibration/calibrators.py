@@ -10,6 +10,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..solvers._precision import full_precision
@@ -50,11 +51,11 @@ def _leaf(value) -> Array:
     return jnp.asarray(value, dtype=jnp.result_type(value, float))
 
 
-def _check(module: eqx.Module, **bounds: tuple[float, float]) -> None:
+def _check(module: eqx.Module, **bounds: tuple[int | float, int | float]) -> None:
     """Raise `ValueError` for concrete hyperparameters outside their bounds; tracers pass."""
     for name, (low, high) in bounds.items():
         value = getattr(module, name)
-        if isinstance(value, jax.core.Tracer) or not isinstance(value, (jax.Array, int, float)):
+        if isinstance(value, Tracer) or not isinstance(value, (jax.Array, int, float)):
             continue
         if not bool(jnp.all((jnp.asarray(value) >= low) & (jnp.asarray(value) <= high))):
             span = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"

@@ -27,7 +27,7 @@ def over_batch(function: Callable, batch: Any, vectorised: bool) -> Any:
     return jax.vmap(function)(batch) if vectorised else jax.lax.map(function, batch)
 
 
-def _others(position: Int[Array, ""], count: int) -> Int[Array, " count-1"]:
+def _others(position: Int[Array, ""], count: int) -> Int[Array, " rest"]:
     """All positions but one, in order; the same shape for every fold."""
     index = jnp.arange(count - 1)
     return index + (index >= position).astype(index.dtype)

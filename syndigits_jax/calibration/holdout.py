@@ -141,7 +141,7 @@ def leave_one_user_out(
 
     def block(slots: Int[np.ndarray, " t"]) -> None:
         # Blocks are fixed by position in the panel, whatever subset of targets is asked for.
-        members = np.arange(positions[slots[0]] % blocks, panel.n, blocks)
+        members = np.arange(int(positions[slots[0]]) % blocks, panel.n, blocks)
         if stacks:
             complete(members, slots)
         if regressions:
@@ -158,8 +158,12 @@ def leave_one_user_out(
 def _by_kind(
     methods: dict[str, Calibrator],
 ) -> tuple[dict[str, Calibrator], dict[str, Calibrator]]:
-    regressions = {k: v for k, v in methods.items() if isinstance(v, FitAndTransfer)}
-    stacks = {k: v for k, v in methods.items() if isinstance(v, MatrixCompletion)}
+    regressions: dict[str, Calibrator] = {
+        k: v for k, v in methods.items() if isinstance(v, FitAndTransfer)
+    }
+    stacks: dict[str, Calibrator] = {
+        k: v for k, v in methods.items() if isinstance(v, MatrixCompletion)
+    }
     return regressions, stacks
 
 
