@@ -1,14 +1,28 @@
 """`syndigits calibrate`."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from syndigits_jax.cli._console import output, showing_step
-from syndigits_jax.studies.own_files import calibrate_files, check_table_path, write_table
+from syndigits_jax.studies.own_files import (
+    calibrate_files,
+    check_table_path,
+    method_title,
+    write_table,
+)
 
+# What the readers' errors call by its Python name, as it is typed here.
+_TYPED = (
+    ("new_questions=True keeps them as new, ", ""),
+    ("new_users=True keeps them as new", "--new-users predicts them"),
+    ("join='inner'", "--join inner"),
+    ("`id_column`", "--id-column"),
+)
 _SHOWN = 12  # targets printed; all of them are in --report
 
 
@@ -23,6 +37,7 @@ def run(
     targets: Sequence[str] | None,
     id_column: str | None,
     join: str,
+    threshold: float | None,
     report: Path | None,
 ) -> None:
     """Calibrate two tables and write the predictions, and the report if one is wanted."""
@@ -31,7 +46,7 @@ def run(
     for path in (out, report):
         if path is not None:
             check_table_path(path)
-    with showing_step(f"calibrating {twin} with {method} ..."):
+    with _as_options(), showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(
             human,
             twin,
@@ -40,21 +55,36 @@ def run(
             new_users=new_users,
             targets=targets,
             id_column=id_column,
+            threshold=threshold,
             join=join,  # pyright: ignore[reportArgumentType]
         )
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
     console = output()
-    table = Table(title=f"{result.method}", title_justify="left")
+    console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(f"new {result.direction}")
-    for name in ("human answers", "training MSE", "status"):
+    for name in ("human answers", "training MSE", "status", "used"):
         table.add_column(name, justify="right")
     for name, row in result.report.head(_SHOWN).iterrows():
-        table.add_row(str(name), str(row.human_answers), f"{row.training_mse:.3f}", str(row.status))
+        used = "calibrated" if row.transferred else "twins as they are"
+        cells = (row.human_answers, f"{row.training_mse:.3f}", row.status, used)
+        table.add_row(str(name), *map(str, cells))
     console.print(table)
     rest = len(result.report) - _SHOWN
     if rest > 0:
         console.print(f"... and {rest} more")
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _as_options() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for name, typed in _TYPED:
+            text = text.replace(name, typed)
+        raise ValueError(text) from error

@@ -18,6 +18,7 @@ from syndigits_jax.plots import (
     plot_cumulative_variance,
     plot_methods,
 )
+from syndigits_jax.plots._style import label
 from syndigits_jax.studies.comparison import Block, blocks
 from syndigits_jax.studies.figure5 import Figure5, figure5
 from syndigits_jax.studies.files import replacing
@@ -25,6 +26,8 @@ from syndigits_jax.studies.records import Record
 from syndigits_jax.studies.tables import UnitResult
 
 _DPI = 150
+# Each candidate is a program to compile; three suffice for the simulated panel of rank 3.
+_RANKS = (1, 3, 5)
 
 
 def save_figure(ax: Axes, path: Path) -> Path:
@@ -81,7 +84,7 @@ def adaptive_figure(curves: Mapping[str, Figure5]) -> Axes:
             se=curve.se,
             metric="Mean correlation" if ax is panels[0] else "",
             ax=ax,
-            title=name,
+            title=label(name),
         )
     return panels[0]
 
@@ -91,7 +94,9 @@ def alignment_figures(panel: Panel) -> dict[str, Axes]:
     names = {"row": "Space of questions", "column": "Space of people"}
     figures = {}
     for space, title in names.items():
-        aligned = alignment(jax.random.key(0), panel.human, panel.twin, space=space)
+        aligned = alignment(
+            jax.random.key(0), panel.human, panel.twin, space=space, candidates=_RANKS
+        )
         series = {
             "Twins": aligned.twin,
             "Random matrix": aligned.normal,
@@ -103,7 +108,7 @@ def alignment_figures(panel: Panel) -> dict[str, Axes]:
             title=f"{title}: humans against ...",
         )
         figures[f"alignment-{space}-space"] = left
-    human, twin = svd_diagnostics(panel.human, panel.twin)
+    human, twin = jax.jit(svd_diagnostics)(panel.human, panel.twin)
     figures["cumulative-variance"] = plot_cumulative_variance(
         {"Humans": np.asarray(human), "Twins": np.asarray(twin)}
     )

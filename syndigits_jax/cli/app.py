@@ -92,6 +92,10 @@ def calibrate(
     report: Annotated[
         Path | None, typer.Option(help="Table of diagnostics per prediction to write.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Keep the twins' answers where the training MSE exceeds this."),
+    ] = None,
     penalty: Annotated[float | None, typer.Option(help="Squared penalty λ.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Lasso or elastic-net penalty.")] = None,
     l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
@@ -132,5 +136,6 @@ def calibrate(
             targets=target,
             id_column=id_column,
             join=join,
+            threshold=threshold,
             report=report,
         )

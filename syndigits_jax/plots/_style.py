@@ -77,3 +77,21 @@ def finish(ax: Axes, *, xlabel: str, ylabel: str, title: str | None, grid: str =
         ax.grid(axis=grid, color=PALE, linewidth=0.6)  # pyright: ignore[reportArgumentType]
     ax.set_axisbelow(True)
     return ax
+
+
+def legend_above(ax: Axes, **options: Any) -> None:
+    """A legend in one row over the plot, where it hides no data."""
+    ax.legend(
+        frameon=False,
+        fontsize="small",
+        loc="lower left",
+        bbox_to_anchor=(-0.015, 1.0),
+        borderaxespad=0.2,
+        columnspacing=1.4,
+        **options,
+    )
+
+
+def title_above_legend(ax: Axes, title: str) -> None:
+    """The title of a plot that has its legend above."""
+    ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK, pad=24)

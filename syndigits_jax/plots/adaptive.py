@@ -4,7 +4,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import BLUE, GREY, INK, ORANGE, axes_or_new, finish
+from syndigits_jax.plots._style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    axes_or_new,
+    finish,
+    legend_above,
+    title_above_legend,
+)
 
 
 def plot_adaptive_curve(
@@ -43,20 +52,21 @@ def plot_adaptive_curve(
         ax.fill_between(thresholds, scores - se, scores + se, color=BLUE, alpha=0.15, linewidth=0)
     ax.plot(thresholds, scores, color=BLUE, linewidth=1.8, label="Adaptive")
     ax.axhline(always, color=ORANGE, linestyle="--", linewidth=1.4, label="Always calibrate")
-    ax.axhline(
-        baseline, color=GREY, linestyle=":", linewidth=1.8, label="Never (twins as they are)"
-    )
+    ax.axhline(baseline, color=GREY, linestyle=":", linewidth=1.8, label="Never calibrate")
 
     best = int(np.nanargmax(scores))
     ax.plot(thresholds[best], scores[best], "o", color=BLUE, markersize=6)
+    # The label goes where there is room: left of a top on the right, and beyond the mark of a
+    # chosen threshold that lies just beside the top.
+    left = thresholds[best] > 0.5 * (thresholds[0] + thresholds[-1])
     ax.annotate(
         f"{scores[best]:.3f} at τ = {thresholds[best]:.2f}",
-        # To the right of the marked threshold too, if that lies just beyond the top.
-        (max(thresholds[best], _just_beyond(chosen, thresholds[best])), scores[best]),
-        xytext=(9, 5),
+        (thresholds[best] if left else _just_beyond(chosen, thresholds[best]), scores[best]),
+        xytext=(-6 if left else 9, 5),
         textcoords="offset points",
         fontsize="small",
         color=INK,
+        ha="right" if left else "left",
         va="bottom",
     )
     if chosen is not None:
@@ -71,9 +81,12 @@ def plot_adaptive_curve(
             color=INK,
         )
     # Room for the label above the curve's top; the zero of a correlation says nothing here.
-    ax.margins(x=0.01, y=0.16)
-    ax.legend(frameon=False, fontsize="small", loc="upper right")
-    return finish(ax, xlabel="Threshold τ on the training MSE", ylabel=metric, title=title)
+    ax.margins(x=0.01, y=0.12)
+    legend_above(ax, ncols=3)
+    finish(ax, xlabel="Threshold τ on the training MSE", ylabel=metric, title=None)
+    if title:
+        title_above_legend(ax, title)
+    return ax
 
 
 def _just_beyond(chosen: float | None, best: float) -> float:

@@ -9,7 +9,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import BLUE, GREY, INK, ORANGE, axes_or_new, finish, label
+from syndigits_jax.plots._style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    axes_or_new,
+    finish,
+    label,
+    legend_above,
+    title_above_legend,
+)
 
 CONTROLS = ("Baseline", "InContext", "UserMean", "ItemMean")
 
@@ -69,10 +79,10 @@ def plot_methods(
     ax.set_yticks(np.arange(len(names)), [label(name) for name in names])
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(0.0, 1.1 * min(finite.values())), 1.14 * reach)
-    _legend(ax, names, any(name in paper for name in names))
+    _legend(ax, names, any(np.isfinite(paper.get(name, np.nan)) for name in names))
     finish(ax, xlabel=xlabel, ylabel="", title=None, grid="x")
     if title:  # above the legend
-        ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK, pad=24)
+        title_above_legend(ax, title)
     ax.tick_params(axis="y", length=0)
     return ax
 
@@ -122,12 +132,4 @@ def _legend(ax: Axes, names: list[str], with_paper: bool) -> None:
     if with_paper:
         look: dict[str, Any] = {"color": "none", "marker": "D", "markerfacecolor": "white"}
         handles.append(Line2D([], [], markeredgecolor=ORANGE, label="Paper", **look))
-    ax.legend(
-        handles=handles,
-        frameon=False,
-        fontsize="small",
-        loc="lower left",
-        bbox_to_anchor=(-0.015, 1.0),
-        ncols=len(handles),
-        borderaxespad=0.2,
-    )
+    legend_above(ax, handles=handles, ncols=len(handles))

@@ -62,6 +62,18 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
     return cls(**(hyperparameters or {}))
 
 
+def method_title(method: Any) -> str:
+    """A calibrator and its hyperparameters as they are typed: `ridge --penalty 100`."""
+    parts = [kebab(type(method).__name__)]
+    for field in dataclasses.fields(method):
+        if field.name in HYPERPARAMETERS:
+            value = getattr(method, field.name)
+            parts += [
+                f"{option(field.name)} {float(item):g}" for item in np.atleast_1d(np.asarray(value))
+            ]
+    return " ".join(parts)
+
+
 def option(hyperparameter: str) -> str:
     """A hyperparameter as it is typed on a command line."""
     return "--" + hyperparameter.replace("_", "-")
@@ -75,7 +87,7 @@ def choose_targets(
     **Raises:** `ValueError` if there are none, one is unknown, or fewer than two donors remain.
     """
     everyone = panel.questions if direction == "question" else panel.users
-    targets = tuple(named or ())
+    targets = tuple(dict.fromkeys(named or ()))
     unknown = [name for name in targets if name not in everyone]
     if unknown:
         raise ValueError(f"target: the tables have no {direction} '{unknown[0]}'")
@@ -87,7 +99,7 @@ def choose_targets(
             f"{'column' if direction == 'question' else 'row'} that it has; name what to predict "
             "with --target"
         )
-    if len(everyone) - len(set(targets)) < 2:
+    if len(everyone) - len(targets) < 2:
         raise ValueError(f"human: at least two other {direction}s with human answers are needed")
     return targets
 
@@ -98,12 +110,14 @@ def calibrate_panel(
     direction: Direction,
     targets: Iterable[str] | None = None,
     *,
+    threshold: float | None = None,
     settings: Settings | None = None,
 ) -> CalibratedFiles:
     """Predict the targets of a panel from its other questions (or users).
 
     Human answers to a target that exist are used (few-shot). Other questions (or users) without
-    any human answer take no part.
+    any human answer take no part. Where the training MSE exceeds `threshold`, the prediction is
+    the twins' own answer.
 
     **Raises:** `ValueError` as `choose_targets` and the calibration do.
     """
@@ -129,7 +143,14 @@ def calibrate_panel(
         donor_part, target_part, twin_part = human[donors], human[chosen], twin[order]
     seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
     observed = target_part if seen.any() else None
-    result = run(method, donor_part, twin_part, observed=observed, settings=settings or Settings())
+    result = run(
+        method,
+        donor_part,
+        twin_part,
+        observed=observed,
+        threshold=threshold,
+        settings=settings,
+    )
 
     prediction = np.asarray(result.prediction, dtype=np.float64)
     if direction == "question":
@@ -161,6 +182,7 @@ def calibrate_files(
     targets: Iterable[str] | None = None,
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
+    threshold: float | None = None,
     settings: Settings | None = None,
 ) -> CalibratedFiles:
     """Read two tables, match them by identifier, and predict what humans have not answered.
@@ -178,7 +200,9 @@ def calibrate_files(
         new_questions=not new_users,
         new_users=new_users,
     )
-    result = calibrate_panel(panel, calibrator, direction, targets, settings=settings)
+    result = calibrate_panel(
+        panel, calibrator, direction, targets, threshold=threshold, settings=settings
+    )
     result.predictions.index.name = id_column or _first_column(human)
     return result
 
@@ -192,7 +216,8 @@ def write_table(path: str | os.PathLike[str], frame: Any) -> None:
     suffix = Path(path).suffix.lower()
     with replacing(path) as temporary:
         if suffix in _SEPARATORS:
-            frame.to_csv(temporary, sep=_SEPARATORS[suffix])
+            # Single precision carries seven digits; more would be noise.
+            frame.to_csv(temporary, sep=_SEPARATORS[suffix], float_format="%.7g")
         else:
             frame.to_parquet(temporary)
 

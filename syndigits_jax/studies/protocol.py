@@ -83,20 +83,20 @@ def plan(
     else:
         names = method_names(methods)
 
-    panels: list[tuple[str, str, Direction]] = []
+    direction: Direction = "user" if table == "table5" else "question"
+    panels: list[tuple[str, str]] = []
     if table in ("table2", "table5"):
-        panels.append((MOVIELENS, ZERO_SHOT, "question" if table == "table2" else "user"))
+        panels.append((MOVIELENS, ZERO_SHOT))
     if table != "table2":
         present = [c.folder for c in present_constructions(data_dir)]
         if not present:
             raise FileNotFoundError(f"no construction of Twin-2K-500 in {os.fspath(data_dir)}")
         if not chosen and table != "table4":
             chosen = [DEFAULT_CONSTRUCTION.folder]
-        direction: Direction = "user" if table == "table5" else "question"
-        panels += [(TWIN_2K_500, c, direction) for c in construction_names(chosen, present)]
+        panels += [(TWIN_2K_500, c) for c in construction_names(chosen, present)]
     return [
         Unit(table, dataset, construction, direction, setting, names)
-        for dataset, construction, direction in panels
+        for dataset, construction in panels
         for setting in settings
     ]
 

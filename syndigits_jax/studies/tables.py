@@ -1,5 +1,6 @@
 """The paper's tables run on the public data, resumably, with every control beside every method."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from syndigits_jax.calibration import Settings, leave_one_question_out, leave_on
 from syndigits_jax.panel import Panel
 from syndigits_jax.studies import figure5
 from syndigits_jax.studies.checkpoint import Checkpoints, unit_key
-from syndigits_jax.studies.protocol import Unit, load, plan
+from syndigits_jax.studies.protocol import Direction, Unit, load, plan
 from syndigits_jax.studies.records import Record, write_results
 from syndigits_jax.studies.scoring import target_scores, unit_records
 
 RESULTS = "results.json"
+_QUESTIONS, _USERS = 64, 512  # targets per part
 UNITS = "units"  # folder of finished units inside the output folder
 
 
@@ -93,26 +95,66 @@ def evaluate(
     on_progress: OnProgress | None = None,
     place: tuple[int, int] = (0, 1),
 ) -> UnitResult:
-    """Per-target scores of one unit, from `store` if they are there, else computed and kept."""
+    """Per-target scores of one unit, from `store` if they are there, else computed and kept.
+
+    Large units are kept in parts of some hundred targets, so that an interrupt costs little.
+    """
     total = panel.m if unit.direction == "question" else panel.n
 
-    def report(done: int, total: int, resumed: bool = False) -> None:
+    def report(done: int, resumed: bool = False) -> None:
         if on_progress is not None:
             on_progress(Progress(*place, unit.label, done, total, resumed))
 
-    def compute() -> dict[str, np.ndarray]:
+    def compute(targets: np.ndarray, before: int) -> dict[str, np.ndarray]:
         leave_one_out: Any = leave_one_question_out
         if unit.direction == "user":
             leave_one_out = leave_one_user_out
-        return target_scores(leave_one_out(methods, panel, settings=settings, on_progress=report))
+        holdout = leave_one_out(
+            methods,
+            panel,
+            settings=settings,
+            targets=targets,
+            on_progress=lambda done, _: report(before + done),
+        )
+        return target_scores(holdout)
 
-    report(0, total)
+    report(0)
     if store is None:
-        return UnitResult(unit, compute(), False)
-    key = unit_key(panel=panel, direction=unit.direction, methods=methods, settings=settings)
-    arrays, resumed = store.get(key, compute)
-    report(total, total, resumed)
-    return UnitResult(unit, arrays, resumed)
+        return UnitResult(unit, compute(np.arange(total), 0), False)
+    content = {"panel": panel, "methods": methods, "settings": settings}
+    found, resumed, before = [], True, 0
+    for targets in parts(unit.direction, panel, settings):
+        key = unit_key(direction=unit.direction, targets=targets, **content)
+        arrays, was_there = store.get(key, functools.partial(compute, targets, before))
+        found.append((targets, arrays))
+        resumed, before = resumed and was_there, before + len(targets)
+        report(before, resumed)
+    return UnitResult(unit, _joined(found), resumed)
+
+
+def parts(direction: Direction, panel: Panel, settings: Settings) -> list[np.ndarray]:
+    """The positions of a unit's targets, in the parts in which they are computed and kept.
+
+    Users who are held out together (`settings.new_user_blocks`) stay together: they share an
+    imputation.
+    """
+    if direction == "question":
+        return [np.arange(i, min(i + _QUESTIONS, panel.m)) for i in range(0, panel.m, _QUESTIONS)]
+    blocks = min(settings.new_user_blocks or panel.n, panel.n)
+    count = min(-(-panel.n // _USERS), blocks)
+    users = np.arange(panel.n)
+    return [users[np.isin(users % blocks, group)] for group in np.array_split(range(blocks), count)]
+
+
+def _joined(found: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """One set of arrays in the order of the targets; seconds add up."""
+    order = np.argsort(np.concatenate([targets for targets, _ in found]))
+    joined = {}
+    for name in found[0][1]:
+        pieces = [arrays[name] for _, arrays in found]
+        scalar = pieces[0].ndim == 0
+        joined[name] = np.sum(pieces) if scalar else np.concatenate(pieces)[order]
+    return joined
 
 
 def _records(result: UnitResult) -> list[Record]:

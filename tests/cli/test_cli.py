@@ -264,6 +264,16 @@ def test_calibrate_uses_known_answers_to_a_named_target(own):
     assert pd.read_csv(own / "report.csv")["human_answers"].tolist() == [6]
 
 
+def test_calibrate_reverts_to_the_twins_beyond_a_threshold(own):
+    result = calibrate(own, "--method", "ridge", "--threshold", 0.0)
+    assert result.exit_code == 0 and "twins as they are" in result.stdout
+    predicted = pd.read_csv(own / "pred.csv").set_index("person")
+    twin = pd.read_csv(own / "twin.csv").set_index("person")
+    pd.testing.assert_frame_equal(
+        predicted, twin.loc[predicted.index, predicted.columns], check_dtype=False
+    )
+
+
 @pytest.mark.parametrize("suffix", ["tsv", "parquet"])
 def test_calibrate_writes_other_formats(own, suffix):
     assert calibrate(own, "--method", "ridge", out=f"pred.{suffix}").exit_code == 0
@@ -281,7 +291,7 @@ def test_calibrate_writes_other_formats(own, suffix):
         (["--target", "Q99"], ["no question 'Q99'"]),
         (["--id-column", "name"], ["no column 'name'"]),
         (["--join", "outer"], ["join: must be"]),
-        (["--new-users"], ["new_questions"]),
+        (["--new-users"], ["'Q9'", "--join inner"]),
     ],
 )
 def test_calibrate_refuses_bad_options(own, arguments, words):

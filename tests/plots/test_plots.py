@@ -71,7 +71,7 @@ def test_adaptive_curve_marks_its_best_point_and_both_references(ax):
     drawn = lines_by_label(ax)
     np.testing.assert_allclose(drawn["Adaptive"], scores)
     np.testing.assert_allclose(drawn["Always calibrate"], 0.15)
-    np.testing.assert_allclose(drawn["Never (twins as they are)"], 0.1)
+    np.testing.assert_allclose(drawn["Never calibrate"], 0.1)
     notes = [text.get_text() for text in ax.texts]
     assert "0.200 at τ = 0.30" in notes
 
@@ -105,6 +105,11 @@ def test_methods_are_sorted_and_controls_look_different(ax):
         "Control",
         "Paper",
     ]
+
+
+def test_no_legend_for_a_paper_that_prints_nothing(ax):
+    plots.plot_methods({"Ridge": 0.5}, paper={"Ridge": np.nan}, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Calibrated"]
 
 
 def test_score_differences_count_the_improved(ax):

@@ -152,6 +152,29 @@ def test_an_interrupted_run_resumes_after_its_last_finished_unit(
     assert (tmp_path / "results.json").exists()
 
 
+@pytest.mark.parametrize(("table", "first"), [("table2", 4), ("table5", 8)])
+def test_large_units_resume_part_by_part(published, tmp_path, counted, monkeypatch, table, first):
+    options = {"methods": ["hard-impute"], "out": tmp_path / "parts"}
+    whole, _ = run_table(table, published, methods=["hard-impute"])
+    calls = len(counted)
+    monkeypatch.setattr(tables, "_QUESTIONS", 4)
+    monkeypatch.setattr(tables, "_USERS", 8)
+
+    def stop(progress):
+        if progress.done > first:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_table(table, published, on_progress=stop, **options)
+    assert len(counted) == calls + 2
+    records, _ = run_table(table, published, **options)
+    # 10 questions in parts of 4, or 24 users of two data sets in parts of 8; one was kept.
+    assert len(counted) == calls + 2 + (2 if table == "table2" else 5)
+    for got, expected in zip(records, whole, strict=True):
+        assert got.key == expected.key and got.count == expected.count
+        np.testing.assert_allclose(got.mean, expected.mean, rtol=1e-5)
+
+
 def test_changed_data_are_computed_anew(tmp_path, counted):
     folder = write_published(tmp_path / "data")
     options = {"methods": ["ridge"], "out": tmp_path / "out"}
