@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 import jax
@@ -16,6 +16,10 @@ from ._holdout_result import HoldOut
 from .calibrators import Calibrator
 
 Progress = Callable[[int, int], None]
+
+
+class _Stopped(Exception):
+    """Another batch has failed or been interrupted."""
 
 
 class Run:
@@ -41,10 +45,13 @@ class Run:
         self._done = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._error: BaseException | None = None
         self._methods_side_by_side: ThreadPoolExecutor | None = None
 
     def prepare(self, function: Callable, *args: Any) -> Any:
         """Compute what methods share, on the shared clock."""
+        if self._stop.is_set():
+            raise _Stopped
         start = time.perf_counter()
         result = jax.block_until_ready(function(*args))
         with self._lock:
@@ -82,25 +89,41 @@ class Run:
         """Report `count` more folds done."""
         with self._lock:
             self._done += count
-            if self._on_progress is not None:
+            if self._on_progress is not None and not self._stop.is_set():
                 self._on_progress(self._done, self._total)
 
     def execute(self, batch: Callable, chunks: Sequence[np.ndarray], workers: int) -> None:
         """Run `batch` on every chunk; an error or an interrupt stops the rest."""
+
+        def guarded(chunk: np.ndarray) -> None:
+            if self._stop.is_set():
+                return
+            try:
+                batch(chunk)
+            except _Stopped:
+                pass
+            except BaseException as error:
+                self._fail(error)
+
         # LAPACK calls (small eigenproblems) would each start threads of their own.
         limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
         with limits, ThreadPoolExecutor(workers) as pool:
             try:
                 self._methods_side_by_side = pool if workers > 1 else None
-                batch(chunks[0])
+                guarded(chunks[0])
                 self._methods_side_by_side = None
-                # In order, so that the first error surfaces first.
-                for future in [pool.submit(batch, chunk) for chunk in chunks[1:]]:
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+                wait([pool.submit(guarded, chunk) for chunk in chunks[1:]])
+            except BaseException as error:
+                self._fail(error)
+        if self._error is not None:
+            raise self._error
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep the first error and stop what has not started."""
+        self._stop.set()
+        with self._lock:
+            if self._error is None:
+                self._error = error
 
     def result(
         self,

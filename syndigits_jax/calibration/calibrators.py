@@ -99,7 +99,7 @@ def _transfer(problem: Regression, coef, intercept, solution: Solution) -> Fit:
 class Ridge(FitAndTransfer):
     """Ridge regression, Σ(y - xw - b)² + `penalty`·‖w‖², b free (Ben-Michael et al. 2021)."""
 
-    penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=100.0)
+    penalty: float | int | Array = eqx.field(converter=_leaf, default=100.0)
 
     def __check_init__(self):
         _check(self, penalty=(0, INFINITY))
@@ -117,8 +117,8 @@ class Ridge(FitAndTransfer):
 class ElasticNet(FitAndTransfer):
     """Elastic net, 1/(2n)·Σ(y - xw - b)² + `alpha`·(ρ‖w‖₁ + (1-ρ)/2·‖w‖²), ρ = `l1_ratio`."""
 
-    alpha: Float[Array, "..."] = eqx.field(converter=_leaf, default=0.1)
-    l1_ratio: Float[Array, "..."] = eqx.field(converter=_leaf, default=0.5)
+    alpha: float | int | Array = eqx.field(converter=_leaf, default=0.1)
+    l1_ratio: float | int | Array = eqx.field(converter=_leaf, default=0.5)
 
     def __check_init__(self):
         _check(self, alpha=(0, INFINITY), l1_ratio=(0, 1))
@@ -131,7 +131,7 @@ class ElasticNet(FitAndTransfer):
 class Lasso(FitAndTransfer):
     """Lasso: [`ElasticNet`][] with an ℓ1 penalty only (Hollingsworth and Wing 2020)."""
 
-    alpha: Float[Array, "..."] = eqx.field(converter=_leaf, default=0.01)
+    alpha: float | int | Array = eqx.field(converter=_leaf, default=0.01)
 
     def __check_init__(self):
         _check(self, alpha=(0, INFINITY))
@@ -158,8 +158,8 @@ class NeuralNet(FitAndTransfer):
     """A small ReLU network trained with Adam and early stopping on the training loss."""
 
     hidden: tuple[int, ...] = eqx.field(static=True, default=(8,))
-    weight_decay: Float[Array, "..."] = eqx.field(converter=_leaf, default=0.05)
-    learning_rate: Float[Array, "..."] = eqx.field(converter=_leaf, default=1e-3)
+    weight_decay: float | int | Array = eqx.field(converter=_leaf, default=0.05)
+    learning_rate: float | int | Array = eqx.field(converter=_leaf, default=1e-3)
     batch_size: int = eqx.field(static=True, default=128)
     epochs: int = eqx.field(static=True, default=200)
     patience: int = eqx.field(static=True, default=20)
@@ -194,7 +194,7 @@ class NeuralNet(FitAndTransfer):
 class SyntheticControl(FitAndTransfer):
     """Weights on the simplex, ridge `penalty`, no intercept (Abadie et al. 2010)."""
 
-    penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=1e-6)
+    penalty: float | int | Array = eqx.field(converter=_leaf, default=1e-6)
 
     def __check_init__(self):
         _check(self, penalty=(0, INFINITY))
@@ -220,7 +220,7 @@ class SyntheticIntervention(FitAndTransfer):
     """Ridge on the leading singular directions of the twins' donors (Agarwal et al. 2025)."""
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=100.0)
+    penalty: float | int | Array = eqx.field(converter=_leaf, default=100.0)
 
     def __check_init__(self):
         _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
@@ -278,7 +278,7 @@ class SoftImpute(MatrixCompletion):
     """Nuclear-norm regularised completion of the stack (Mazumder et al. 2010)."""
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=20.0)
+    penalty: float | int | Array = eqx.field(converter=_leaf, default=20.0)
 
     def __check_init__(self):
         _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
@@ -301,7 +301,7 @@ class AlternatingLeastSquares(MatrixCompletion):
     """Alternating ridge regressions on the stack (Hastie et al. 2015)."""
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: Float[Array, "..."] = eqx.field(converter=_leaf, default=20.0)
+    penalty: float | int | Array = eqx.field(converter=_leaf, default=20.0)
     seed: int = eqx.field(static=True, default=0)
 
     def __check_init__(self):

@@ -1,7 +1,5 @@
 """The trivial predictors that every table shows beside the calibrators."""
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -25,17 +23,28 @@ def controls(
     result = {"Baseline": by_target(panel.twin)}
     for name, values in panel.controls.items():
         result[name] = by_target(values)
-    axis = 1 if direction == "question" else 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        result["UserMean" if axis == 1 else "ItemMean"] = by_target(_leave_out(panel.human, axis))
+    by_question = direction == "question"
+    result["UserMean" if by_question else "ItemMean"] = _mean_of_others(
+        panel.human.T if by_question else panel.human, targets
+    )
     return result
 
 
-def _leave_out(human: Float[np.ndarray, "n m"], axis: int) -> Float[np.ndarray, "n m"]:
-    """Mean along `axis` of all observed entries but the cell's own, NaN where there is none."""
+def _mean_of_others(
+    human: Float[np.ndarray, "k s"], targets: Int[np.ndarray, " t"]
+) -> Float[np.ndarray, "t s"]:
+    """Per target row, the column means of all other rows' observed entries; NaN without any.
+
+    The target's row is left out of the sum, not taken off it: not even rounding depends on it.
+    """
     observed = ~np.isnan(human)
     values = np.where(observed, human, 0.0)
-    others = observed.sum(axis, keepdims=True) - observed
-    total = values.sum(axis, keepdims=True) - values
-    return np.where(others > 0, total / np.maximum(others, 1), np.nan)
+    count = observed.sum(0)
+    means = np.full((len(targets), human.shape[1]), np.nan)
+    for mean, target in zip(means, targets, strict=True):
+        own = values[target].copy()
+        values[target] = 0
+        others = count - observed[target]
+        np.divide(values.sum(0), others, out=mean, where=others > 0)
+        values[target] = own
+    return means

@@ -16,7 +16,7 @@ from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .controls import controls
 from .settings import Settings
 
-Methods = Mapping[str, Calibrator] | Sequence[Calibrator]
+Methods = Calibrator | Mapping[str, Calibrator] | Sequence[Calibrator]
 
 
 def leave_one_question_out(
@@ -24,7 +24,7 @@ def leave_one_question_out(
     panel: Panel,
     *,
     settings: Settings | None = None,
-    targets: Iterable[int] | None = None,
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
     sample_weight: Float[np.ndarray, " n"] | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -88,7 +88,7 @@ def leave_one_user_out(
     panel: Panel,
     *,
     settings: Settings | None = None,
-    targets: Iterable[int] | None = None,
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
     sample_weight: Float[np.ndarray, " n"] | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -188,7 +188,9 @@ def _methods(methods: Methods) -> dict[str, Calibrator]:
     return named
 
 
-def _targets(targets: Iterable[int] | None, count: int, kind: str) -> Int[np.ndarray, " t"]:
+def _targets(
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None, count: int, kind: str
+) -> Int[np.ndarray, " t"]:
     if targets is None:
         return np.arange(count)
     positions = np.asarray(list(targets))
