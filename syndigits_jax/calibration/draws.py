@@ -132,12 +132,14 @@ def calibrated_draws(
 
 def _resample(key, pool: ResidualPool, position, shape, window) -> Float[Array, "d s"]:
     question_key, person_key = jax.random.split(key)
-    row = jax.random.randint(question_key, shape[:1], 0, pool.questions)
+    row = jax.random.randint(question_key, shape[:1], 0, pool.questions, jnp.int32)
     cells = pool.cells.astype(position.dtype)
     width = jnp.clip(jnp.ceil(window * cells), 20, cells).astype(jnp.int32)
     first = jnp.searchsorted(pool.position, position).astype(jnp.int32) - width // 2
     first = jnp.clip(first, 0, pool.cells - width)
-    within = pool.within[first[None, :] + jax.random.randint(person_key, shape, 0, width)]
+    within = pool.within[
+        first[None, :] + jax.random.randint(person_key, shape, 0, width, jnp.int32)
+    ]
     return pool.offset[row][:, None] + within
 
 
