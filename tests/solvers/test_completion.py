@@ -251,19 +251,6 @@ def test_unobserved_entries_are_not_read(dtype):
 
 
 @pytest.mark.parametrize("kind", SOLVERS)
-def test_vmap_equals_a_loop(kind):
-    problems = [make_problem(seed) for seed in range(3)]
-    x = jnp.stack([p[0] for p in problems])
-    mask = jnp.stack([p[1] for p in problems])
-    batch = jax.vmap(SOLVERS[kind])(x, mask)
-    for i in range(3):
-        alone = SOLVERS[kind](x[i], mask[i])
-        assert int(batch.steps[i]) == int(alone.steps)
-        assert int(batch.status[i]) == int(alone.status) == Status.CONVERGED
-        np.testing.assert_allclose(batch.value.completed[i], alone.value.completed, atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", SOLVERS)
 def test_limits_are_reported(kind):
     x, mask = make_problem()
     solution = SOLVERS[kind](x, mask, max_steps=2, tol=1e-7)

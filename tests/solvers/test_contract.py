@@ -1,0 +1,118 @@
+"""What every solver promises: a `Solution`, under `jit`, `vmap` and both modes of `grad`."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import CASES, Case
+
+from syndigits_jax.solvers import Solution, Status, raise_on_failure
+
+X64 = bool(jax.config.read("jax_enable_x64"))
+GOOD = (Status.CONVERGED, Status.FIXED_STEPS)
+every_solver = pytest.mark.parametrize("name", CASES)
+
+
+@functools.cache
+def compiled(name: str):
+    return jax.jit(CASES[name].solve)
+
+
+def run(name: str, seed: int, dtype, penalty: float | None = None) -> Solution:
+    case = CASES[name]
+    penalty = first_penalty(case) if penalty is None else penalty
+    return compiled(name)(case.make(seed, dtype), jnp.asarray(penalty, dtype))
+
+
+def first_penalty(case: Case) -> float:
+    return case.penalties[0] if case.penalties else 0.0
+
+
+@every_solver
+def test_returns_a_solution_of_the_data_type_it_was_given(name, dtype):
+    solution = run(name, 0, dtype)
+    assert isinstance(solution, Solution)
+    assert solution.status.shape == solution.steps.shape == solution.optimality.shape == ()
+    assert int(solution.status) in GOOD
+    assert solution.status.dtype == solution.steps.dtype == jnp.int32
+    assert int(solution.steps) >= 0
+    assert float(solution.optimality) >= 0
+    for leaf in jax.tree.leaves(solution.value):
+        assert leaf.dtype == dtype
+        assert np.all(np.isfinite(leaf))
+    assert raise_on_failure(solution, name=name) is solution
+
+
+@every_solver
+def test_one_trace_serves_many_penalties_and_they_matter(name):
+    case = CASES[name]
+    if case.penalties is None:
+        pytest.skip("no penalty")
+    traces = []
+
+    @jax.jit
+    def counted(data, penalty):
+        traces.append(1)
+        return case.result(case.solve(data, penalty).value)
+
+    data = case.make(0, jnp.float32)
+    low, high = (counted(data, jnp.float32(penalty)) for penalty in case.penalties)
+    assert len(traces) == 1
+    assert np.abs(low - high).max() > 1e-3
+
+
+@every_solver
+def test_a_batch_is_a_loop_and_a_broken_member_breaks_alone(name):
+    case = CASES[name]
+    members = [case.make(seed, jnp.float32) for seed in range(3)]
+    penalties = jnp.float32(case.penalties or (0.0, 0.0))[jnp.array([0, 0, 1])]
+    spoilt = members[1] | {"x": jnp.full_like(members[1]["x"], jnp.nan)}
+    data = jax.tree.map(lambda *a: jnp.stack(a), members[0], spoilt, members[2])
+    batch = jax.jit(jax.vmap(case.solve))(data, penalties)
+    assert batch.status.shape == batch.steps.shape == batch.optimality.shape == (3,)
+    assert int(batch.status[1]) == Status.NONFINITE
+    for i in (0, 2):
+        alone = run(name, i, jnp.float32, float(penalties[i]))
+        assert int(batch.status[i]) == int(alone.status)
+        member = case.result(jax.tree.map(lambda leaf, i=i: leaf[i], batch.value))
+        expected = case.result(alone.value)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(member, expected, atol=case.accuracy * scale)
+    with pytest.raises(RuntimeError, match=f"{name}: 1 of 3 problems met NaN"):
+        raise_on_failure(batch, name=name)
+
+
+@every_solver
+def test_forward_and_reverse_derivatives_agree(name):
+    case = CASES[name]
+    data = case.make(0, jnp.float32)
+    rng = np.random.default_rng(1)
+    direction = jnp.float32(rng.normal(size=data["x"].shape))
+    shape = jax.eval_shape(lambda d: case.result(case.solve(d, 0.3).value), data).shape
+    probe = jnp.float32(rng.normal(size=shape))
+
+    @jax.jit
+    def both(x):
+        def loss(x):
+            value = case.solve(data | {"x": x}, jnp.float32(first_penalty(case))).value
+            return jnp.sum(probe * case.result(value))
+
+        return jax.grad(loss)(x), jax.jvp(loss, (x,), (direction,))[1]
+
+    gradient, forward = both(data["x"])
+    assert np.all(np.isfinite(gradient))
+    size = np.linalg.norm(gradient) * np.linalg.norm(direction)
+    np.testing.assert_allclose(jnp.sum(gradient * direction), forward, atol=1e-3 * size)
+    assert (np.abs(gradient).max() > 0) == case.gradient
+
+
+@pytest.mark.skipif(not X64, reason="needs float64")
+@every_solver
+def test_float32_agrees_with_float64(name):
+    case = CASES[name]
+    double = case.result(run(name, 0, jnp.float64).value)
+    single = case.result(run(name, 0, jnp.float32).value)
+    scale = np.abs(double).max()
+    np.testing.assert_allclose(single, double, atol=case.accuracy * scale)
