@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,9 +33,7 @@ _RANKS = (1, 3, 5)
 
 def save_figure(ax: Axes, path: Path) -> Path:
     """Write the figure that holds `ax`, whole or not at all."""
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise ValueError("ax: belongs to no figure")
+    figure: Any = ax.figure.figure  # the whole of it, if `ax` lies in a part
     with replacing(path) as temporary:
         # A fixed creation record: equal numbers give equal files.
         figure.savefig(temporary, dpi=_DPI, metadata={"Software": None})

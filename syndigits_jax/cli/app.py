@@ -8,6 +8,10 @@ import typer
 from syndigits_jax import __version__
 from syndigits_jax.cli._errors import OneLineErrors, ending_well
 
+# Empty lists rather than None: old versions of typer know no optional list.
+_NO_NAMES: list[str] = []
+_NO_NUMBERS: list[int] = []
+
 app = typer.Typer(
     name="syndigits",
     cls=OneLineErrors,
@@ -51,11 +55,11 @@ def reproduce(
     data: Annotated[Path, typer.Option(help="Folder with the published SYN-DIGITS data.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, figures, finished work.")],
     construction: Annotated[
-        list[str] | None, typer.Option(help="Twin-2K-500 construction, by folder; repeatable.")
-    ] = None,
+        list[str], typer.Option(help="Twin-2K-500 construction, by folder; repeatable.")
+    ] = _NO_NAMES,
     method: Annotated[
-        list[str] | None, typer.Option(help="Method, such as elastic-net; repeatable.")
-    ] = None,
+        list[str], typer.Option(help="Method, such as elastic-net; repeatable.")
+    ] = _NO_NAMES,
     setting: Annotated[
         str, typer.Option(help="reference (as published), default (corrected) or both.")
     ] = "reference",
@@ -77,12 +81,12 @@ def calibrate(
         bool, typer.Option("--new-users", help="Predict respondents without human answers.")
     ] = False,
     target: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
             help="Question (or respondent) to predict, even if humans answered some; repeatable. "
             "By default those without any human answer."
         ),
-    ] = None,
+    ] = _NO_NAMES,
     id_column: Annotated[
         str | None, typer.Option(help="Column of respondent identifiers; the first by default.")
     ] = None,
@@ -101,8 +105,8 @@ def calibrate(
     l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of low-rank methods.")] = None,
     hidden: Annotated[
-        list[int] | None, typer.Option(help="Units of a hidden layer; repeatable.")
-    ] = None,
+        list[int], typer.Option(help="Units of a hidden layer; repeatable.")
+    ] = _NO_NUMBERS,
     weight_decay: Annotated[float | None, typer.Option(help="Penalty of the network.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs of the network.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of methods with a random start.")] = None,
