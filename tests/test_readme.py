@@ -78,3 +78,9 @@ def test_links_into_the_repository_exist(document):
     targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / document).read_text())
     missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
     assert not missing
+
+
+def test_figures_are_those_of_the_committed_results():
+    from benchmarks.readme import with_results
+
+    assert with_results(README) == README, "run `python -m benchmarks.readme --write`"

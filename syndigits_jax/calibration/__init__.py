@@ -24,9 +24,15 @@ from .calibrators import SyntheticPrior as SyntheticPrior
 from .error_bound import ErrorBound as ErrorBound
 from .error_bound import estimate_error_bound as estimate_error_bound
 from .error_bound import theorem_4_1 as theorem_4_1
+from .few_shot import FewShotCurve as FewShotCurve
+from .few_shot import equivalent_respondents as equivalent_respondents
+from .few_shot import few_shot_curve as few_shot_curve
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .presets import preset as preset
 from .rank_selection import select_rank as select_rank
 from .rank_selection import svd_diagnostics as svd_diagnostics
 from .settings import Settings as Settings
+from .tuning import Choice as Choice
+from .tuning import choose_penalty as choose_penalty
+from .tuning import tune_penalty as tune_penalty

@@ -5,14 +5,20 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
 from ..solvers.completion import hard_impute
 from ..solvers.solution import Status
+from ._inputs import (
+    _check_method,
+    _check_missing,
+    _check_sizes,
+    _matrix,
+    _threshold,
+    _user_weight,
+)
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .known_answers import learn_from_answers
 from .problem import question_regression, question_stack, user_regression, user_stack
@@ -25,8 +31,10 @@ class Calibrated(eqx.Module):
     - `prediction`: (n, q) for questions, (q, m) for users, on the scale of the answers.
     - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances).
     - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
-      the twins' own answer (adaptive transfer, section 5.3).
-    - `status`, `steps`, `optimality`: (q,) of the solver behind each target.
+      the twins' own answer (adaptive transfer, section 5.3), and still the calibrated one where a
+      twin gave none.
+    - `status`, `steps`, `optimality`: (q,) of the solver behind each target. The status is
+      `MAX_STEPS` too where the imputation before it ran out of steps.
     """
 
     prediction: Float[Array, "..."]
@@ -100,74 +108,25 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings:
     prediction = centre + scale * prediction
     finite = jnp.all(jnp.isfinite(prediction), axis=0)
     broken = ~finite | (status == int(Status.NONFINITE))
-    code = jnp.where(broken, int(Status.NONFINITE), fit.status).astype(jnp.int32)
+    ended_well = (fit.status == int(Status.CONVERGED)) | (fit.status == int(Status.FIXED_STEPS))
+    unfinished = ended_well & (status == int(Status.MAX_STEPS))
+    code = jnp.where(unfinished, int(Status.MAX_STEPS), fit.status)
+    code = jnp.where(broken, int(Status.NONFINITE), code).astype(jnp.int32)
     t = prediction.shape[1]
     steps = jnp.broadcast_to(fit.steps, (t,))
     optimality = jnp.broadcast_to(fit.optimality, (t,))
     return prediction, fit.training_mse, code, steps, optimality
 
 
-def _concrete(x) -> bool:
-    return not isinstance(x, Tracer)
-
-
-def _matrix(x, name: str) -> Array:
-    """A floating (n, m) array, checked where its values are known."""
-    try:
-        array = jnp.asarray(x, dtype=None if _is_float(x) else jnp.result_type(float))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numeric with NaN for missing answers: {error}") from None
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be a matrix (users x questions), got shape {array.shape}")
-    if _concrete(array) and bool(jnp.any(jnp.isinf(array))):
-        raise ValueError(f"{name} contains infinities; code missing answers as NaN")
-    return array
-
-
-def _is_float(x) -> bool:
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
-
-
-def _check_sizes(shape: tuple[int, ...], what: str) -> None:
-    if min(shape) < 2:
-        raise ValueError(
-            f"{what} has shape {shape}; calibration needs at least two users and two questions "
-            "with human answers"
-        )
-
-
-def _check_missing(human: Array, targets: Array, axis: int) -> None:
-    """Refuse donors without any human answer and targets without any twin answer."""
-    if not (_concrete(human) and _concrete(targets)):
-        return
-    kind = ("question (column)", "user (row)")[axis]
-    empty = np.flatnonzero(np.asarray(jnp.all(jnp.isnan(human), axis=axis)))
-    if empty.size:
-        raise ValueError(
-            f"human has no answer at all for {kind} {empty[0]}; a target belongs in `twin` only, "
-            "and what is never answered cannot be a donor"
-        )
-    empty = np.flatnonzero(np.asarray(jnp.all(jnp.isnan(targets), axis=axis)))
-    if empty.size:
-        raise ValueError(f"twin has no answer at all for new {kind} {empty[0]}")
-
-
 def _decide(calibrated, twin_prediction, training_mse, threshold, axis):
     if threshold is None:
         transferred = jnp.ones(training_mse.shape, bool)
         return calibrated, transferred
-    transferred = training_mse <= jnp.asarray(threshold, training_mse.dtype)
+    transferred = training_mse <= threshold
     keep = transferred[None, :] if axis == 0 else transferred[:, None]
     # A twin that gave no answer leaves nothing to revert to.
     use = keep | jnp.isnan(twin_prediction)
     return jnp.where(use, calibrated, twin_prediction), transferred
-
-
-def _check_method(method: Calibrator) -> None:
-    if not isinstance(method, FitAndTransfer | MatrixCompletion):
-        raise ValueError(
-            f"method must be a calibrator such as ElasticNet(0.1, 0.5), got {method!r}"
-        )
 
 
 @full_precision
@@ -190,15 +149,23 @@ def calibrate_question(
     - `twin`: (n, m + q) their twins' answers, the known questions first, in the same order.
     - `observed`: (n, q) the human answers to the new questions that are known, NaN elsewhere
       (few-shot). The prediction is the model's even where an answer is known.
-    - `sample_weight`: (n,) weights of the users.
-    - `threshold`: revert to the twins' answer where the training error exceeds it (section 5.3).
+    - `sample_weight`: (n,) weights of the users; one of weight 0 is predicted but teaches nothing.
+    - `threshold`: revert to the twins' answer where the training error exceeds it (section 5.3);
+      one for all new questions, or (q,).
     - `settings`: see [`Settings`][].
 
-    **Returns:** [`Calibrated`][] with `prediction` (n, q).
+    **Returns:** [`Calibrated`][] with `prediction` (n, q). The new questions do not inform each
+    other: each is predicted as if it were the only one.
+
+    Legal, if of little use: users who answered nothing (predicted from the questions' means, by
+    the synthetic prior from their twin), known questions and users that no twin answered, constant
+    donors. Where the twins all answer a new question alike, that answer is the prediction; the
+    network's only nearly, and not synthetic control's, which has no intercept and remains a mix.
 
     **Raises:** `ValueError` for shapes that do not fit, infinities, text, fewer than two users or
-    questions, a question without any human answer, a new question without any twin answer, or a
-    rank beyond the matrix.
+    questions, a question without any human answer, a new question without any twin answer,
+    weights that are negative, not finite or all zero, a threshold that is NaN, or a rank beyond the
+    matrix. What depends on values is not checked inside `jit`.
     """
     settings = Settings() if settings is None else settings
     _check_method(method)
@@ -221,22 +188,12 @@ def calibrate_question(
         if observed.shape != (n, q):
             raise ValueError(f"observed must have shape {(n, q)}, got {observed.shape}")
     weight = _user_weight(sample_weight, n, human.dtype)
+    threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[:, m:], 0)
     result = _questions(method, human, twin, observed, weight, settings)
     prediction, mse, status, steps, optimality = result
     prediction, transferred = _decide(prediction, twin[:, m:], mse, threshold, 0)
     return Calibrated(prediction, mse, transferred, status, steps, optimality)
-
-
-def _user_weight(sample_weight, n: int, dtype) -> Array | None:
-    if sample_weight is None:
-        return None
-    weight = jnp.asarray(sample_weight, dtype)
-    if weight.shape != (n,):
-        raise ValueError(f"sample_weight must have shape {(n,)}, got {weight.shape}")
-    if _concrete(weight) and not bool(jnp.all((weight >= 0) & jnp.isfinite(weight))):
-        raise ValueError("sample_weight must be finite and not negative")
-    return weight
 
 
 @functools.partial(jax.jit, static_argnames=("settings",))
@@ -308,6 +265,12 @@ def calibrate_user(
     known users and, below them, of the q new ones; `observed` (q, m) what the new users themselves
     answered, NaN elsewhere; `sample_weight` weighs the known users where a mean is taken over
     people. `prediction` is (q, m).
+
+    The regressions predict each new user as if it were the only one. The completion methods
+    complete one matrix with all of them, in which the new users' twins inform each other.
+
+    **Raises:** `ValueError` as there: for a known user without any human answer, a new user whose
+    twin gave none, and a question that no human answered, whose level nobody knows.
     """
     settings = Settings() if settings is None else settings
     _check_method(method)
@@ -330,6 +293,7 @@ def calibrate_user(
         if observed.shape != (q, m):
             raise ValueError(f"observed must have shape {(q, m)}, got {observed.shape}")
     weight = _user_weight(sample_weight, n, human.dtype)
+    threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[n:], 1)
     result = _users(method, human, twin, observed, weight, settings)
     prediction, mse, status, steps, optimality = result

@@ -10,9 +10,11 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ..solvers._checks import check_scalar
 from ..solvers._precision import full_precision
 from ..solvers.completion import als, hard_impute, soft_impute
 from ..solvers.elastic_net import elastic_net, elastic_net_from_gram
@@ -57,8 +59,11 @@ def _check(module: eqx.Module, **bounds: tuple[int | float, int | float]) -> Non
         value = getattr(module, name)
         if isinstance(value, Tracer) or not isinstance(value, (jax.Array, int, float)):
             continue
-        if not bool(jnp.all((jnp.asarray(value) >= low) & (jnp.asarray(value) <= high))):
-            span = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
+        # NumPy: inside `jit` JAX would trace the comparison, even of numbers that are known.
+        array = np.asarray(value)
+        if not np.all((array >= low) & (array <= high) & np.isfinite(array)):
+            finite = f"finite and at least {low:g}"
+            span = finite if high == INFINITY else f"in [{low:g}, {high:g}]"
             raise ValueError(f"{type(module).__name__}: {name} must be {span}, got {value}")
 
 
@@ -106,6 +111,7 @@ class Ridge(FitAndTransfer):
 
     def fit(self, problem: Regression, settings: Settings) -> Fit:
         """See [`FitAndTransfer.fit`][]."""
+        check_scalar("penalty", self.penalty)
         if problem.moments is None:
             x, y, weight = problem.training_set()
             solution = ridge(x, y, self.penalty, sample_weight=weight)
@@ -170,6 +176,8 @@ class NeuralNet(FitAndTransfer):
 
     def fit(self, problem: Regression, settings: Settings) -> Fit:
         """See [`FitAndTransfer.fit`][]."""
+        check_scalar("weight_decay", self.weight_decay)
+        check_scalar("learning_rate", self.learning_rate)
         x, y, weight = problem.training_set()
         solution = mlp_regression(
             x,
@@ -225,11 +233,19 @@ class SyntheticIntervention(FitAndTransfer):
     def __check_init__(self):
         _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
 
+    def directions(self, problem: Regression) -> Float[Array, "p r"]:
+        """The donors' leading right singular vectors, on which the regression is run."""
+        x = problem.x_twin
+        if problem.donor_weight is not None:
+            x = jnp.sqrt(problem.donor_weight)[:, None] * x
+        return leading_subspace(x, self.rank, tol=1e-3).value.right
+
     @full_precision
     def fit(self, problem: Regression, settings: Settings) -> Fit:
         """See [`FitAndTransfer.fit`][]."""
+        check_scalar("penalty", self.penalty)
         x, y, weight = problem.training_set()
-        directions = leading_subspace(problem.x_twin, self.rank, tol=1e-3).value.right
+        directions = self.directions(problem)
         solution = ridge(x @ directions, y, self.penalty, sample_weight=weight)
         model = solution.value
         return _transfer(problem, directions @ model.coef, model.intercept, solution)
@@ -285,6 +301,7 @@ class SoftImpute(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        check_scalar("penalty", self.penalty)
         solution = soft_impute(
             problem.values,
             problem.mask,
@@ -309,6 +326,7 @@ class AlternatingLeastSquares(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        check_scalar("penalty", self.penalty)
         solution = als(
             problem.values,
             problem.mask,
@@ -316,7 +334,7 @@ class AlternatingLeastSquares(MatrixCompletion):
             self.penalty,
             key=jax.random.key(self.seed),
             sample_weight=problem.weight,
-            tol=settings.completion_tol,
+            tol=settings.als_tol,
         )
         return _read_off(problem, solution)
 

@@ -20,6 +20,8 @@ class Regression(eqx.Module):
     - `x_twin`, `y_twin`, `weight`: the twins' donors, target and sample weights.
     - `x_human`: the humans' donors.
     - `centre`, `scale`: (s,) map a prediction z back to `centre + scale * z`.
+    - `donor_weight`: (s,) sample weights of the donors alone, whether or not the target was
+      answered; `None` if all are equal.
     """
 
     x_twin: Float[Array, "s p"]
@@ -29,6 +31,7 @@ class Regression(eqx.Module):
     centre: Float[Array, " s"]
     scale: Float[Array, " s"]
     moments: GramStatistics | None = None
+    donor_weight: Float[Array, " s"] | None = None
 
     def training_set(self) -> tuple[Array, Array, Array]:
         """`(x, y, sample_weight)` of the twins."""
@@ -147,6 +150,7 @@ def question_regression(
         x_human=(human - human_mean) / human_std,
         centre=centre,
         scale=scale,
+        donor_weight=user_weight,
     ).with_moments()
 
 
@@ -230,12 +234,15 @@ def user_stack(
 ) -> Stack:
     """Questions as rows; as columns the donor users, then the t target users.
 
-    Questions are scaled by observed statistics: the humans' by the donors', the twins' by all.
+    Questions are scaled by observed statistics: the humans' by the donors', the twins' by all, a
+    new user's twin counting as much as the average user's of positive weight.
     Layout `"over"` joins a user's human and twin answers in one column, so that the twin informs
     the new user's prediction; `"beside"` gives them separate columns.
     """
     t = targets.shape[0]
-    twin_weight = jnp.concatenate([user_weight, jnp.ones((t,), targets.dtype)])
+    count = jnp.maximum(jnp.sum((user_weight > 0).astype(targets.dtype)), 1)
+    average = jnp.broadcast_to(jnp.sum(user_weight) / count, (t,))
+    twin_weight = jnp.concatenate([user_weight, average])
     twin = jnp.concatenate([twin, targets])
     twin_mask = jnp.concatenate([twin_mask, target_masks])
     twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)

@@ -26,6 +26,8 @@ LABELS = {
     "InContext": "Twins, in-context",
     "UserMean": "User mean",
     "ItemMean": "Item mean",
+    "KnownMean": "Mean of the known",
+    "HumansOnly": "Humans only",
     "ElasticNet": "Elastic net",
     "NeuralNet": "Neural net",
     "SyntheticControl": "Synthetic control",

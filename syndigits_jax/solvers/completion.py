@@ -228,7 +228,7 @@ def als(
     - `penalty`: ridge penalty on both factors; the same number as in [`soft_impute`][].
     - `key`: for the random start 0.01·N(0, 1) (a fixed one by default); or
     - `init`: (m, rank) loadings to start from.
-    - `tol`: stop when the relative change of the fit falls below it.
+    - `tol`: stop when ‖M_new - M‖_F / ‖M_new‖_F of the fit M falls below it; never below 8 eps.
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients as in [`soft_impute`][].
 
@@ -256,27 +256,45 @@ def als(
         # Products with the small inverse are far faster than a solve with n right-hand sides.
         return filled @ (factor @ (root.T @ root))
 
+    # Relative to this, a fit is nothing: a penalty beyond the data shrinks it there.
+    nothing = jnp.finfo(x.dtype).eps * jnp.sqrt(jnp.sum(jnp.where(mask, data, 0) ** 2))
+
     def cond(carry):
         step, *_, change = carry
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, _, loadings, filled, _ = carry
-        scores = half_step(filled, loadings)
-        filled_half = jnp.where(mask, data, scores @ loadings.T)
-        new_loadings = half_step(filled_half.T, scores)
-        new = jnp.where(mask, data, scores @ new_loadings.T)
-        return step + 1, scores, new_loadings, new, _relative_change(new, filled)
+        step, scores, loadings, _ = carry
+        filled = jnp.where(mask, data, scores @ loadings.T)
+        new_scores = half_step(filled, loadings)
+        filled = jnp.where(mask, data, new_scores @ loadings.T)
+        new_loadings = half_step(filled.T, new_scores)
+        old, new = (scores, loadings), (new_scores, new_loadings)
+        change = _product_change(old, new) / (_product_norm(new) + nothing)
+        return step + 1, new_scores, new_loadings, change
 
-    filled = jnp.where(mask, data, 0)
     scores = jnp.zeros((x.shape[0], rank), x.dtype)
-    carry = (jnp.int32(0), scores, loadings, filled, jnp.asarray(jnp.inf, x.dtype))
-    step, scores, loadings, filled, change = lax.while_loop(cond, body, carry)
-    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
+    carry = (jnp.int32(0), scores, loadings, jnp.asarray(jnp.inf, x.dtype))
+    step, scores, loadings, change = lax.while_loop(cond, body, carry)
+    finite = jnp.isfinite(change)
     # Balanced factors (equal Grams), which both the fixed point and its gradient assume.
     factors = _balance(scores, loadings)
     solution = Solution(factors, status_code(change < tol, finite), step, change)
     return _finish(x, mask, solution, penalty, sample_weight)
+
+
+def _product_norm(factors: tuple[Array, Array]) -> Float[Array, ""]:
+    """‖ABᵀ‖_F from the factors' Gram matrices."""
+    a, b = factors
+    return jnp.sqrt(jnp.maximum(jnp.sum((a.T @ a) * (b.T @ b)), 0))
+
+
+def _product_change(old: tuple[Array, Array], new: tuple[Array, Array]) -> Float[Array, ""]:
+    """‖A'B'ᵀ - ABᵀ‖_F without either product: (A' - A)B'ᵀ + A(B' - B)ᵀ, in one pair of factors."""
+    (a, b), (a_new, b_new) = old, new
+    left = jnp.concatenate([a_new - a, a], axis=1)
+    right = jnp.concatenate([b_new, b_new - b], axis=1)
+    return _product_norm((left, right))
 
 
 def _balance(scores: Float[Array, "n r"], loadings: Float[Array, "m r"]) -> Factors:

@@ -287,7 +287,7 @@ def test_calibrate_writes_other_formats(own, suffix):
     [
         (["--method", "elastic"], ["unknown method 'elastic'", "'elastic-net'"]),
         (["--method", "ridge", "--alpha", 1], ["ridge has no --alpha", "--penalty"]),
-        (["--method", "ridge", "--penalty", -1], ["penalty must be at least 0"]),
+        (["--method", "ridge", "--penalty", -1], ["penalty must be finite and at least 0"]),
         (["--target", "Q99"], ["no question 'Q99'"]),
         (["--id-column", "name"], ["no column 'name'"]),
         (["--join", "outer"], ["join: must be"]),

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from syndigits_jax import plots
+from syndigits_jax.calibration import FewShotCurve
 
 matplotlib.use("Agg")
 
@@ -81,6 +82,52 @@ def test_adaptive_curve_survives_missing_scores(ax):
     assert "0.300 at τ = 0.10" in [text.get_text() for text in ax.texts]
 
 
+def few_shot(direction="question", metric="mse", **values):
+    """A curve of two methods and three controls; `values` replaces what one of them scores."""
+    values = {
+        "Ridge": [0.5, 0.4, 0.3],
+        "SoftImpute": [0.6, 0.4, 0.2],
+        "Baseline": [0.9, 0.9, 0.9],
+        "KnownMean": [np.nan, 1.0, 0.8],
+        "HumansOnly": [np.nan, 0.7, 0.3],
+    } | values
+    scores = {metric: {name: np.array([row]) for name, row in values.items()}}
+    ks, targets = np.array([0, 10, 20]), np.array([0])
+    return FewShotCurve(direction, ks, targets, scores, ("Ridge", "SoftImpute"))
+
+
+def crosses(ax):
+    return [line.get_xydata()[0].tolist() for line in ax.get_lines() if line.get_marker() == "X"]
+
+
+def test_few_shot_marks_where_people_reach_the_twins(ax):
+    assert plots.plot_few_shot(few_shot(), ax=ax, title="Films") is ax
+    drawn = lines_by_label(ax)
+    np.testing.assert_allclose(drawn["Ridge"], [0.5, 0.4, 0.3])
+    np.testing.assert_allclose(drawn["Humans only"], [np.nan, 0.7, 0.3])
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend[:3] == ["Ridge", "Soft impute", "Humans only"]
+    assert set(legend[3:]) == {"Twins, uncalibrated", "Mean of the known"}
+    np.testing.assert_allclose(crosses(ax), [[15.0, 0.5]])
+    assert [text.get_text() for text in ax.texts] == ["worth 15 respondents"]
+    assert ax.get_ylabel() == "Mean squared error"
+    assert ax.get_xlabel() == "Known human answers (users per question)"
+
+
+def test_few_shot_marks_the_method_asked_for(ax):
+    curve = few_shot("user", "pearson", HumansOnly=[0.1, 0.5, 0.7])
+    plots.plot_few_shot(curve, metric="pearson", worth="SoftImpute", methods=["Ridge"], ax=ax)
+    np.testing.assert_allclose(crosses(ax), [[15.0, 0.6]])
+    assert [text.get_text() for text in ax.texts] == ["worth 15 questions asked"]
+    assert "Soft impute" not in lines_by_label(ax)
+
+
+def test_few_shot_says_when_people_never_reach_the_twins(ax):
+    plots.plot_few_shot(few_shot(HumansOnly=[np.nan, 0.9, 0.8]), ax=ax)
+    assert crosses(ax) == []
+    assert [text.get_text() for text in ax.texts] == ["worth more than 20 respondents"]
+
+
 def test_cumulative_variance_counts_the_components_needed(ax):
     shares = {"Humans": [0.5, 0.85, 0.9, 1.0], "Twins": [0.95, 1.0, 1.0, 1.0]}
     plots.plot_cumulative_variance(shares, ax=ax)
@@ -126,6 +173,12 @@ def test_score_differences_count_the_improved(ax):
         (lambda: plots.plot_cumulative_variance({}), "shares: nothing to draw"),
         (lambda: plots.plot_cumulative_variance({"a": []}), "'a' has shape"),
         (lambda: plots.plot_methods({"Ridge": np.nan}), "means: nothing to draw"),
+        (lambda: plots.plot_few_shot(few_shot(), metric="r2"), "'r2' was not computed"),
+        (
+            lambda: plots.plot_few_shot(few_shot(), methods=["Lasso"]),
+            "no predictions called 'Lasso'",
+        ),
+        (lambda: plots.plot_few_shot(few_shot(), methods=[]), "methods: choose 1 to 5"),
         (lambda: plots.plot_score_differences([1.0], [1.0, 2.0]), "does not match baseline"),
         (
             lambda: plots.plot_adaptive_curve([0, 1], [0.1], baseline=0.0, always=0.0),

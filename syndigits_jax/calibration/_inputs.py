@@ -1,0 +1,103 @@
+"""Checks at the boundary of calibration: shapes always, values where they are known."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+
+
+def _check_method(method: Calibrator) -> None:
+    if not isinstance(method, FitAndTransfer | MatrixCompletion):
+        raise ValueError(
+            f"method must be a calibrator such as ElasticNet(0.1, 0.5), got {method!r}"
+        )
+
+
+def _values(x: Array) -> np.ndarray | None:
+    """The values as NumPy (inside `jit` JAX would trace a check even of known ones), or None."""
+    return None if isinstance(x, Tracer) else np.asarray(x)
+
+
+def _matrix(x, name: str) -> Array:
+    """A floating (n, m) array of at least single precision, checked where its values are known."""
+    try:
+        array = jnp.asarray(x, dtype=None if _is_float(x) else jnp.result_type(float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numeric with NaN for missing answers: {error}") from None
+    if array.dtype.itemsize < 4:
+        array = array.astype(jnp.float32)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a matrix (users x questions), got shape {array.shape}")
+    values = _values(array)
+    if values is not None and np.any(np.isinf(values)):
+        raise ValueError(f"{name} contains infinities; code missing answers as NaN")
+    return array
+
+
+def _is_float(x) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _check_sizes(shape: tuple[int, ...], what: str) -> None:
+    if min(shape) < 2:
+        raise ValueError(
+            f"{what} has shape {shape}; calibration needs at least two users and two questions "
+            "with human answers"
+        )
+
+
+def _check_missing(human: Array, targets: Array, axis: int) -> None:
+    """Refuse donors without any human answer and targets without any twin answer."""
+    human_values, target_values = _values(human), _values(targets)
+    if human_values is None or target_values is None:
+        return
+    kind = ("question (column)", "user (row)")[axis]
+    empty = np.flatnonzero(np.isnan(human_values).all(axis=axis))
+    if empty.size:
+        raise ValueError(
+            f"human has no answer at all for {kind} {empty[0]}; a target belongs in `twin` only, "
+            "and what is never answered cannot be a donor"
+        )
+    empty = np.flatnonzero(np.isnan(target_values).all(axis=axis))
+    if empty.size:
+        raise ValueError(f"twin has no answer at all for new {kind} {empty[0]}")
+    empty = np.flatnonzero(np.isnan(human_values).all(axis=0))
+    if empty.size:  # of a new user; for new questions this was the first check
+        raise ValueError(
+            f"human has no answer at all for question (column) {empty[0]}, so that its level is "
+            "unknown; calibrate it as a new question"
+        )
+
+
+def _user_weight(sample_weight, n: int, dtype) -> Array | None:
+    if sample_weight is None:
+        return None
+    try:
+        weight = jnp.asarray(sample_weight, dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight must be numeric: {error}") from None
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight must have shape {(n,)}, got {weight.shape}")
+    values = _values(weight)
+    if values is not None and not np.all((values >= 0) & np.isfinite(values)):
+        raise ValueError("sample_weight must be finite and not negative")
+    if values is not None and not np.any(values):
+        raise ValueError("sample_weight is zero for every user")
+    return weight
+
+
+def _threshold(threshold, q: int, dtype) -> Array | None:
+    if threshold is None:
+        return None
+    try:
+        limit = jnp.asarray(threshold, dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"threshold must be numeric: {error}") from None
+    if limit.shape not in ((), (q,)):
+        raise ValueError(f"threshold must be one number or have shape {(q,)}, got {limit.shape}")
+    values = _values(limit)
+    if values is not None and np.any(np.isnan(values)):
+        raise ValueError("threshold must not be NaN; leave it out to transfer always")
+    return jnp.broadcast_to(limit, (q,))
