@@ -105,7 +105,9 @@ def with_results(text: str) -> str:
         block = "\n".join([mark, "", *build(), "", END])
         if len(pattern.findall(text)) != 1:
             raise ValueError(f"README.md needs exactly one block from {mark} to {END}")
-        text = text[: text.index(mark)] + block + text[text.index(END, text.index(mark)) + len(END) :]
+        text = (
+            text[: text.index(mark)] + block + text[text.index(END, text.index(mark)) + len(END) :]
+        )
     return text
 
 
