@@ -21,7 +21,13 @@ from ._inputs import (
 )
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .known_answers import learn_from_answers
-from .problem import question_regression, question_stack, user_regression, user_stack
+from .problem import (
+    moments_over,
+    question_regression,
+    question_stack,
+    user_regression,
+    user_stack,
+)
 from .settings import Settings
 
 
@@ -63,18 +69,28 @@ def impute_donors(
 ) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
     """Hard impute of donor responses (users x questions), and its status.
 
-    The rank is lowered to one less than the smaller side, beyond which nothing is learnt.
+    Every question counts alike (`settings.imputation_scale`). The rank is lowered to one less than
+    the smaller side, beyond which nothing is learnt.
     """
     rank = max(1, min(settings.imputation_rank, min(donors.values.shape) - 1))
+    values, mean, std = donors.values, None, None
+    if settings.imputation_scale == "standardised":
+        seen = donors.mask.astype(values.dtype)
+        seen = seen if sample_weight is None else seen * sample_weight[:, None]
+        mean, std = moments_over(values, seen, 0, 0.0)
+        values = jnp.where(donors.mask, (values - mean) / std, 0)
     solution = hard_impute(
-        donors.values,
+        values,
         donors.mask,
         rank,
         sample_weight=sample_weight,
         tol=settings.imputation_tol,
         max_steps=settings.imputation_max_steps,
     )
-    return solution.value.completed, solution.status
+    completed = solution.value.completed
+    if mean is not None and std is not None:
+        completed = jnp.where(donors.mask, donors.values, mean + std * completed)
+    return completed, solution.status
 
 
 def impute_both(

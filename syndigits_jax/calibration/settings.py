@@ -13,6 +13,9 @@ class Settings(eqx.Module):
 
     - `imputation_rank`: rank of the hard impute that fills donors for the regressions. Lowered
       where the matrix is too small for it.
+    - `imputation_scale`: whether donors are imputed `"standardised"`, every question by its
+      observed mean and standard deviation, or `"raw"` (published), where questions with large
+      numbers decide what is imputed into all others.
     - `imputation_tol`, `imputation_max_steps`: its stopping rule (relative change, refits).
     - `min_std`: a donor's standard deviation below this counts as 1, so that the donor is
       centred only. The published code uses 1, which switches scaling off for nearly all film
@@ -41,6 +44,9 @@ class Settings(eqx.Module):
     """
 
     imputation_rank: int = eqx.field(static=True, default=5)
+    imputation_scale: Literal["standardised", "raw"] = eqx.field(
+        static=True, default="standardised"
+    )
     imputation_tol: float = eqx.field(static=True, default=1e-4)
     imputation_max_steps: int = eqx.field(static=True, default=1000)
     min_std: float = eqx.field(static=True, default=0.0)
@@ -60,6 +66,7 @@ class Settings(eqx.Module):
     def reference() -> "Settings":
         """The settings of the published code (see the documentation of each field)."""
         return Settings(
+            imputation_scale="raw",
             min_std=1.0,
             missing_target="zero",
             new_user_statistics="twin",
@@ -85,6 +92,7 @@ class Settings(eqx.Module):
             if not getattr(self, name) >= 0:  # so that NaN is refused too
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         choices = {
+            "imputation_scale": ("standardised", "raw"),
             "missing_target": ("drop", "zero"),
             "new_user_statistics": ("human", "twin"),
             "new_user_stack": ("over", "beside"),
