@@ -131,6 +131,7 @@ def _user_regressions(panel, targets, settings, vectorised):
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
             human_statistics=settings.new_user_statistics == "human",
+            outlier_limit=settings.outlier_limit,
         )
         return problem, status
 
@@ -151,6 +152,7 @@ def _user_stacks(panel, targets, settings, vectorised):
             user_weight=ones,
             min_std=settings.min_std,
             human_statistics=settings.new_user_statistics == "human",
+            outlier_limit=settings.outlier_limit,
             layout=settings.new_user_stack,
         )
 

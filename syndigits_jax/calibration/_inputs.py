@@ -15,6 +15,22 @@ def _check_method(method: Calibrator) -> None:
         )
 
 
+def _check_labels(human, twin, axis: int) -> None:
+    """Refuse data frames whose labels disagree: arrays are matched by position."""
+    if not all(hasattr(x, "columns") and hasattr(x, "index") for x in (human, twin)):
+        return
+    for name, ours, theirs, longer in (
+        ("columns", human.columns, twin.columns, axis == 0),
+        ("index", human.index, twin.index, axis == 1),
+    ):
+        common = list(theirs)[: len(ours)] if longer else list(theirs)
+        if list(ours) != common:
+            raise ValueError(
+                f"twin: its {name} are labelled otherwise than human's, and rows and columns are "
+                "matched by position here; align them, or use Panel.from_frames"
+            )
+
+
 def _values(x: Array) -> np.ndarray | None:
     """The values as NumPy (inside `jit` JAX would trace a check even of known ones), or None."""
     return None if isinstance(x, Tracer) else np.asarray(x)
@@ -48,11 +64,14 @@ def _check_sizes(shape: tuple[int, ...], what: str) -> None:
         )
 
 
-def _check_missing(human: Array, targets: Array, axis: int) -> None:
-    """Refuse donors without any human answer and targets without any twin answer."""
+def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None = None) -> None:
+    """Refuse donors without any human answer and targets without any twin answer that counts."""
     human_values, target_values = _values(human), _values(targets)
     if human_values is None or target_values is None:
         return
+    weights = None if weight is None or axis == 1 else _values(weight)
+    if weights is not None:
+        target_values = np.where((weights > 0)[:, None], target_values, np.nan)
     kind = ("question (column)", "user (row)")[axis]
     empty = np.flatnonzero(np.isnan(human_values).all(axis=axis))
     if empty.size:
@@ -62,7 +81,8 @@ def _check_missing(human: Array, targets: Array, axis: int) -> None:
         )
     empty = np.flatnonzero(np.isnan(target_values).all(axis=axis))
     if empty.size:
-        raise ValueError(f"twin has no answer at all for new {kind} {empty[0]}")
+        counted = "" if weights is None else " from users of positive weight"
+        raise ValueError(f"twin has no answer at all{counted} for new {kind} {empty[0]}")
     empty = np.flatnonzero(np.isnan(human_values).all(axis=0))
     if empty.size:  # of a new user; for new questions this was the first check
         raise ValueError(

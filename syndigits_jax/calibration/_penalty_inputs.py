@@ -74,8 +74,8 @@ def panel_inputs(human, twin, sample_weight) -> tuple[Array, Array, Array | None
             f"twin has shape {twin.shape} and human {human.shape}: twin must hold the same users, "
             "and the human questions before any new one"
         )
-    _check_missing(human, twin, 0)
     weight = _user_weight(sample_weight, human.shape[0], human.dtype)
+    _check_missing(human, twin[:, human.shape[1] :], 0, weight)
     return human, twin.astype(human.dtype), weight
 
 
@@ -95,8 +95,10 @@ def fold_masks(method, folds: int | None, key, n: int) -> Bool[Array, "f n"] | N
         if has_closed_form(method):
             return None
         folds = min(DEFAULT_FOLDS, n)
-    if not 2 <= folds <= n:
-        raise ValueError(f"folds must be from 2 to the number of users, {n}, got {folds}")
+    if folds != int(folds) or not 2 <= folds <= n:
+        raise ValueError(
+            f"folds must be a whole number from 2 to the number of users, {n}, got {folds}"
+        )
     fold = jnp.arange(n) % folds
     fold = fold if key is None else jax.random.permutation(key, fold)
     return fold[None, :] == jnp.arange(folds)[:, None]

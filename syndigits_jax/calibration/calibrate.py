@@ -12,6 +12,7 @@ from ..solvers._precision import full_precision
 from ..solvers.completion import hard_impute
 from ..solvers.solution import Status
 from ._inputs import (
+    _check_labels,
     _check_method,
     _check_missing,
     _check_sizes,
@@ -165,7 +166,8 @@ def calibrate_question(
     - `twin`: (n, m + q) their twins' answers, the known questions first, in the same order.
     - `observed`: (n, q) the human answers to the new questions that are known, NaN elsewhere
       (few-shot). The prediction is the model's even where an answer is known.
-    - `sample_weight`: (n,) weights of the users; one of weight 0 is predicted but teaches nothing.
+    - `sample_weight`: (n,) weights of the users. A weight of 2 repeats the user, so that rescaling
+      all weights rescales the penalty; one of weight 0 is predicted but teaches nothing.
     - `threshold`: revert to the twins' answer where the training error exceeds it (section 5.3);
       one for all new questions, or (q,).
     - `settings`: see [`Settings`][].
@@ -185,6 +187,7 @@ def calibrate_question(
     """
     settings = Settings() if settings is None else settings
     _check_method(method)
+    _check_labels(human, twin, 0)
     human, twin = _matrix(human, "human"), _matrix(twin, "twin")
     twin = twin.astype(human.dtype)
     n, m = human.shape
@@ -205,7 +208,7 @@ def calibrate_question(
             raise ValueError(f"observed must have shape {(n, q)}, got {observed.shape}")
     weight = _user_weight(sample_weight, n, human.dtype)
     threshold = _threshold(threshold, q, human.dtype)
-    _check_missing(human, twin[:, m:], 0)
+    _check_missing(human, twin[:, m:], 0, weight)
     result = _questions(method, human, twin, observed, weight, settings)
     prediction, mse, status, steps, optimality = result
     prediction, transferred = _decide(prediction, twin[:, m:], mse, threshold, 0)
@@ -290,6 +293,7 @@ def calibrate_user(
     """
     settings = Settings() if settings is None else settings
     _check_method(method)
+    _check_labels(human, twin, 1)
     human, twin = _matrix(human, "human"), _matrix(twin, "twin")
     twin = twin.astype(human.dtype)
     n, m = human.shape
@@ -337,6 +341,7 @@ def _users(method, human, twin, observed, weight, settings):
             user_weight=ones,
             min_std=settings.min_std,
             human_statistics=human_statistics,
+            outlier_limit=settings.outlier_limit,
             layout=settings.new_user_stack,
         )
         seen = jax.tree.map(jnp.transpose, known)
@@ -357,6 +362,7 @@ def _users(method, human, twin, observed, weight, settings):
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
             human_statistics=human_statistics,
+            outlier_limit=settings.outlier_limit,
         )
         return finish(problem, method.fit(problem, settings), status, seen, settings)
 

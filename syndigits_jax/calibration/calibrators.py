@@ -2,7 +2,8 @@
 
 Each is a frozen Equinox module. What one sweeps or differentiates (`penalty`, `alpha`,
 `l1_ratio`, `weight_decay`) is an array leaf; what shapes the program (`rank`, `hidden`) is static.
-`fit` is pure: it works under `jit`, `vmap` and `grad`.
+`fit` is pure: it works under `jit`, `vmap` and `grad` (the network in forward mode only; synthetic
+prior carries no gradient).
 """
 
 import abc
@@ -161,7 +162,10 @@ def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Fi
 
 
 class NeuralNet(FitAndTransfer):
-    """A small ReLU network trained with Adam and early stopping on the training loss."""
+    """A small ReLU network trained with Adam and early stopping on the training loss.
+
+    Forward derivatives only: how long it trains depends on the data.
+    """
 
     hidden: tuple[int, ...] = eqx.field(static=True, default=(8,))
     weight_decay: float | int | Array = eqx.field(converter=_leaf, default=0.05)
@@ -259,8 +263,10 @@ def _read_off(problem: Stack, solution: Solution, fitted_twin: Array | None = No
     fitted_twin = problem.twin(fitted)[:, -t:] if fitted_twin is None else fitted_twin
     twin, mask = problem.twin(problem.values)[:, -t:], problem.twin(problem.mask)[:, -t:]
     weight = mask.astype(twin.dtype)
-    count = jnp.maximum(jnp.sum(weight, axis=0), 1)
-    mse = jnp.sum(weight * (twin - fitted_twin) ** 2, axis=0) / count
+    if problem.weight is not None:
+        weight = weight * problem.weight[-weight.shape[0] :][:, None]
+    total = jnp.sum(weight, axis=0)
+    mse = jnp.sum(weight * (twin - fitted_twin) ** 2, axis=0) / jnp.where(total > 0, total, 1)
     return Fit(prediction, mse, solution.status, solution.steps, solution.optimality)
 
 
@@ -340,7 +346,11 @@ class AlternatingLeastSquares(MatrixCompletion):
 
 
 class SyntheticPrior(MatrixCompletion):
-    """Hard impute of the *human* matrix alone, its missing entries started from the twins'."""
+    """Hard impute of the *human* matrix alone, its missing entries started from the twins'.
+
+    Carries no gradient: where a column has no human answer the result depends on the start, which
+    no condition at the solution determines.
+    """
 
     rank: int = eqx.field(static=True, default=8)
 
@@ -351,10 +361,10 @@ class SyntheticPrior(MatrixCompletion):
         """See [`MatrixCompletion.fit`][]."""
         weight = problem.weight
         solution = hard_impute(
-            problem.human(problem.values),
+            jax.lax.stop_gradient(problem.human(problem.values)),
             problem.human(problem.mask),
             self.rank,
-            start=problem.twin(problem.values),
+            start=jax.lax.stop_gradient(problem.twin(problem.values)),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.completion_tol,
         )

@@ -228,9 +228,10 @@ def _check_counts(ks: ArrayLike) -> Int[np.ndarray, " K"]:
     counts = np.asarray(ks)
     if counts.ndim != 1 or counts.size == 0 or not np.issubdtype(counts.dtype, np.integer):
         raise ValueError(f"ks must be a list of whole numbers such as [0, 5, 20], got {ks}")
+    counts = counts.astype(int)  # differences of unsigned numbers are never negative
     if counts[0] < 0 or np.any(np.diff(counts) <= 0):
         raise ValueError(f"ks must increase from 0 or more, got {ks}")
-    return counts.astype(int)
+    return counts
 
 
 def _usable_targets(panel: Panel, direction: str, targets, most: int) -> Int[np.ndarray, " t"]:

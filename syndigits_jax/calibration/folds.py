@@ -138,6 +138,7 @@ def user_regressions(
             min_std=settings.min_std,
             drop_missing=settings.missing_target == "drop",
             human_statistics=settings.new_user_statistics == "human",
+            outlier_limit=settings.outlier_limit,
         )
 
     return over_batch(prepare, targets, vectorised)
@@ -169,6 +170,7 @@ def user_stack(
         user_weight=ones,
         min_std=settings.min_std,
         human_statistics=settings.new_user_statistics == "human",
+        outlier_limit=settings.outlier_limit,
         layout=settings.new_user_stack,
     )
 

@@ -165,17 +165,26 @@ def user_regression(
     min_std: float,
     drop_missing: bool,
     human_statistics: bool,
+    outlier_limit: float,
 ) -> Regression:
     """A new user: `human` and `twin` hold the imputed responses of the d donor users.
 
     Every question is scaled by its donors' statistics, each side by its own, and the target user's
-    twin by the twins'; then users become features.
+    twin by the twins'; then users become features. With `drop_missing`, questions that all other
+    twins answer alike take no part either: they say nothing of whom the new user is like.
     """
     everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
     human_mean, human_std = moments_over(human, everyone, 0, min_std)
     twin_mean, twin_std = moments_over(twin, everyone, 0, min_std)
     y = jnp.where(target_mask, (target - twin_mean[0]) / twin_std[0], 0)
-    weight = target_mask.astype(target.dtype) if drop_missing else jnp.ones_like(target)
+    y = jnp.clip(y, -outlier_limit, outlier_limit)
+    counted = (user_weight > 0)[:, None]
+    high = jnp.max(jnp.where(counted, twin, -jnp.inf), axis=0)
+    low = jnp.min(jnp.where(counted, twin, jnp.inf), axis=0)
+    # Imputed answers to a question that is answered alike differ by what the imputation left open.
+    varies = high - low > 1e-4 * jnp.maximum(jnp.abs(high), jnp.abs(low))
+    used = (target_mask & varies).astype(target.dtype)
+    weight = used if drop_missing else jnp.ones_like(target)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
     return Regression(
         x_twin=((twin - twin_mean) / twin_std).T,
@@ -230,6 +239,7 @@ def user_stack(
     user_weight: Float[Array, " d"],
     min_std: float,
     human_statistics: bool,
+    outlier_limit: float,
     layout: Literal["over", "beside"],
 ) -> Stack:
     """Questions as rows; as columns the donor users, then the t target users.
@@ -246,6 +256,7 @@ def user_stack(
     twin = jnp.concatenate([twin, targets])
     twin_mask = jnp.concatenate([twin_mask, target_masks])
     twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)
+    twin = twin.at[-t:].set(jnp.clip(twin[-t:], -outlier_limit, outlier_limit))
     human, human_mean, human_std = _scale_observed(human, human_mask, user_weight, min_std)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
     human = jnp.concatenate([human, jnp.zeros_like(targets)])

@@ -20,6 +20,9 @@ class Settings(eqx.Module):
     - `min_std`: a donor's standard deviation below this counts as 1, so that the donor is
       centred only. The published code uses 1, which switches scaling off for nearly all film
       ratings and makes results depend on the unit; 0 scales every donor that varies at all.
+    - `outlier_limit`: a new user's twin answer further than so many standard deviations from the
+      other twins' mean counts as this far; `inf` (published) takes it as it is, so that one odd
+      answer to a question that other twins answer alike can outweigh all the rest.
     - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
       it no weight, `"zero"` (published) pretends the twin gave the mean answer.
     - `new_user_statistics`: whose question means and spreads map a new user's prediction back:
@@ -50,6 +53,7 @@ class Settings(eqx.Module):
     imputation_tol: float = eqx.field(static=True, default=1e-4)
     imputation_max_steps: int = eqx.field(static=True, default=1000)
     min_std: float = eqx.field(static=True, default=0.0)
+    outlier_limit: float = eqx.field(static=True, default=4.0)
     missing_target: Literal["drop", "zero"] = eqx.field(static=True, default="drop")
     new_user_statistics: Literal["human", "twin"] = eqx.field(static=True, default="human")
     new_user_blocks: int = eqx.field(static=True, default=40)
@@ -68,6 +72,7 @@ class Settings(eqx.Module):
         return Settings(
             imputation_scale="raw",
             min_std=1.0,
+            outlier_limit=float("inf"),
             missing_target="zero",
             new_user_statistics="twin",
             new_user_stack="beside",

@@ -171,6 +171,11 @@ def tune_penalty(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     start = scalar_field(method, field)
+    if field == "l1_ratio":
+        raise ValueError(
+            "field: l1_ratio is bounded, and the descent is in logarithms; compare its values with "
+            "choose_penalty"
+        )
     if not isinstance(start, Tracer) and not bool(start > 0):
         raise ValueError(f"{field}: the descent starts at a positive value, got {start}")
     human, twin, weight = panel_inputs(human, twin, sample_weight)

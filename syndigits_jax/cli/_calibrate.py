@@ -46,6 +46,10 @@ def run(
     for path in (out, report):
         if path is not None:
             check_table_path(path)
+            if any(path.resolve() == given.resolve() for given in (human, twin)):
+                raise ValueError(f"out: {path} is an input and would be overwritten")
+    if report is not None and report.resolve() == out.resolve():
+        raise ValueError(f"report: {report} is the table of predictions too; name another file")
     with _as_options(), showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(
             human,

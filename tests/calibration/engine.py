@@ -17,7 +17,13 @@ NEW = 2
 CALIBRATE = {"question": calibrate_question, "user": calibrate_user}
 # Default but for the stopping rules, so that results can be compared, and for a rank of imputation
 # that so small a matrix determines.
-SETTINGS = Settings(imputation_rank=2, imputation_tol=3e-6, completion_tol=3e-6, als_tol=3e-6)
+SETTINGS = Settings(
+    imputation_rank=2,
+    imputation_tol=3e-6,
+    imputation_max_steps=5000,
+    completion_tol=3e-6,
+    als_tol=3e-6,
+)
 # At this size compiling is all the time there is; so it takes a fifth. JAX 0.11 has one of the two.
 COMPILER: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
