@@ -61,19 +61,19 @@ def test_the_order_of_users_and_questions_does_not_matter(direction, name, seed)
     users, questions = rng.permutation(USERS), rng.permutation(QUESTIONS)
     if direction == "question":
         after = predict(direction, method, human[users], twin[users], weight=weight[users])
-        np.testing.assert_allclose(after, before[users], atol=3 * CLOSE)
+        np.testing.assert_allclose(after, before[users], atol=5 * CLOSE)
         questions = np.append(rng.permutation(QUESTIONS - NEW), [QUESTIONS - 2, QUESTIONS - 1])
         after = predict(direction, method, human[:, questions], twin[:, questions], weight=weight)
     else:
         human_, twin_ = human[:, questions], twin[:, questions]
         after = predict(direction, method, human_, twin_, weight=weight)
-        np.testing.assert_allclose(after, before[:, questions], atol=3 * CLOSE)
+        np.testing.assert_allclose(after, before[:, questions], atol=5 * CLOSE)
         users = rng.permutation(USERS - NEW)
         weight, users = weight[users], np.append(users, [USERS - 2, USERS - 1])
         after = predict(direction, method, human[users], twin[users], weight=weight)
     # Each input of a network starts from weights of its own, drawn by position.
     if name != "NeuralNet":
-        np.testing.assert_allclose(after, before, atol=3 * CLOSE)
+        np.testing.assert_allclose(after, before, atol=5 * CLOSE)
 
 
 @both_ways
@@ -104,7 +104,7 @@ def test_the_unit_of_a_new_question_passes_through_with_answers_missing(name, se
     before = predict("question", name, human, twin, observed=observed)
     twin[:, -NEW:] = 50 + 0.1 * twin[:, -NEW:]
     after = predict("question", name, human, twin, observed=50 + 0.1 * observed)
-    np.testing.assert_allclose((after - 50) * 10, before, atol=3 * CLOSE)
+    np.testing.assert_allclose((after - 50) * 10, before, atol=5 * CLOSE)
 
 
 @every_method
