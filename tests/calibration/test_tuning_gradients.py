@@ -46,7 +46,7 @@ def test_slopes_agree_with_finite_differences(method, judge):
     h = 1e-4 if X64 else 0.01
     slope = (error(at + h)[0] - error(at - h)[0]) / (2 * h)
     assert abs(slope) > 5e-4
-    np.testing.assert_allclose(error(at)[1], slope, rtol=1e-5 if X64 else 0.05)
+    np.testing.assert_allclose(error(at)[1], slope, rtol=1e-4 if X64 else 0.05)
 
 
 @pytest.mark.parametrize(
