@@ -133,9 +133,9 @@ def _lines(console: Console) -> Callable[[Progress], None]:
                 ended.add(unit)
                 text = "resumed" if progress.resumed else f"done in {now - start:.1f} s"
         elif unit not in said:
-            text = f"{progress.total} targets ..."
+            text = f"{progress.total} {progress.counted} ..."
         elif now - said[unit] > _SECONDS_BETWEEN_LINES:
-            text = f"{progress.done} of {progress.total} targets, {now - start:.0f} s"
+            text = f"{progress.done} of {progress.total} {progress.counted}, {now - start:.0f} s"
         if text is not None:
             said[unit] = now
             place = f"[{unit + 1}/{progress.units}] {progress.label}"

@@ -16,11 +16,14 @@ from syndigits_jax.panel import Panel
 from syndigits_jax.plots import (
     plot_adaptive_curve,
     plot_alignment,
+    plot_answer_distribution,
     plot_cumulative_variance,
     plot_methods,
+    plot_variance_ratios,
 )
 from syndigits_jax.plots._style import label
 from syndigits_jax.studies.comparison import Block, blocks
+from syndigits_jax.studies.demo import DistributionDemo
 from syndigits_jax.studies.figure5 import Figure5, figure5
 from syndigits_jax.studies.files import replacing
 from syndigits_jax.studies.records import Record
@@ -112,6 +115,27 @@ def alignment_figures(panel: Panel) -> dict[str, Axes]:
         {"Humans": np.asarray(human), "Twins": np.asarray(twin)}
     )
     return figures
+
+
+def distribution_figure(demo: DistributionDemo) -> Axes:
+    """A new question that is predicted neither well nor badly, and the spread of all of them."""
+    left, right = Figure(figsize=(9.2, 3.6), layout="constrained").subplots(1, 2)
+    true = demo.new.counts / demo.new.counts.sum(axis=1, keepdims=True)
+    blend, uniform = demo.predictions["blend"], demo.predictions["uniform"]
+    off = np.abs(blend - true).sum(axis=1)
+    j = int(np.argsort(off)[len(off) // 2])
+    plot_answer_distribution(
+        blend[j],
+        true=true[j],
+        baseline=uniform[j],
+        options=demo.new.options,
+        ax=left,
+        title="The new question of median error",
+    )
+    plot_variance_ratios(
+        demo.ratios["blend"], demo.ratios["uniform"], ax=right, title="Spread, all new questions"
+    )
+    return left
 
 
 def _file_name(block: Block) -> str:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from syndigits_jax.cli._console import output, print_block, showing_progress
 from syndigits_jax.cli._figures import save_result_figures
+from syndigits_jax.cli._reproduce_ensembles import run as run_distributions
 from syndigits_jax.studies.comparison import largest_difference, printed_blocks
+from syndigits_jax.studies.ensembles import DISTRIBUTION_TABLES
+from syndigits_jax.studies.protocol import TABLES
 from syndigits_jax.studies.tables import RESULTS, run_table
 
 
@@ -18,6 +21,15 @@ def run(
     setting: str,
 ) -> None:
     """Evaluate, print, draw; returns once every file is in `out`."""
+    if table in DISTRIBUTION_TABLES:
+        for option, given in (("--construction", constructions), ("--method", methods)):
+            if given:
+                raise ValueError(f"{table} takes no {option}: it holds every fit of both data sets")
+        run_distributions(table, data, out, setting)
+        return
+    if table not in TABLES:
+        known = ", ".join((*TABLES, *DISTRIBUTION_TABLES))
+        raise ValueError(f"unknown table '{table}'; known: {known}")
     with showing_progress() as on_progress:
         records, results = run_table(
             table,

@@ -51,7 +51,9 @@ def demo(
 
 @app.command()
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table2, table4, table5 or figure5.")],
+    table: Annotated[
+        str, typer.Argument(help="table2, table4, table5, figure5, table6, tables9-10.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder with the published SYN-DIGITS data.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, figures, finished work.")],
     construction: Annotated[
@@ -141,5 +143,59 @@ def calibrate(
             id_column=id_column,
             join=join,
             threshold=threshold,
+            report=report,
+        )
+
+
+@app.command()
+def calibrate_distribution(
+    targets: Annotated[
+        Path, typer.Option(help="Table of counts: a row per question, a column per option.")
+    ],
+    twins: Annotated[
+        Path,
+        typer.Option(help="Table of the twins' answers: a row per twin, a column per question."),
+    ],
+    out: Annotated[Path, typer.Option(help="Table of predicted shares to write.")],
+    divergence: Annotated[
+        str, typer.Option(help="tv, chi2, kl, hellinger, ks, cdf_l1 or cdf_l2.")
+    ] = "tv",
+    variant: Annotated[
+        str, typer.Option(help="Weigh personas, dummies (twins of constant answer) or both.")
+    ] = "both",
+    drop: Annotated[
+        list[str], typer.Option(help="Option to leave out, such as refusals; repeatable.")
+    ] = _NO_NAMES,
+    blend: Annotated[
+        bool,
+        typer.Option(
+            help="Mix with the mean distribution as far as cross-validation finds useful."
+        ),
+    ] = True,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Add intervals of which this share may miss, such as 0.1."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Table of errors per known question to write.")
+    ] = None,
+) -> None:
+    """Predict how people answer a new question from how they answered others, and from twins.
+
+    Questions are matched by their identifiers. Those that only the twins' table has, or that have
+    no counts, are predicted.
+    """
+    with ending_well("nothing was written; run the same command again"):
+        from syndigits_jax.cli._calibrate_distribution import run
+
+        run(
+            targets,
+            twins,
+            out,
+            divergence=divergence,
+            variant=variant,
+            drop=drop,
+            blend=blend,
+            alpha=alpha,
             report=report,
         )

@@ -1,5 +1,13 @@
 """Readers of public data sets and of users' files, and simulators with known truth."""
 
+from .distributions import (
+    DistributionData,
+    DistributionTruth,
+    load_distributions,
+    load_movielens_distributions,
+    load_opinionqa,
+    simulate_distributions,
+)
 from .sample import sample_panel, sample_panel_with_truth
 from .simulator import Truth, simulate_panel
 from .syn_digits import (
@@ -18,9 +26,14 @@ __all__ = [
     "CONSTRUCTIONS",
     "DEFAULT_CONSTRUCTION",
     "Construction",
+    "DistributionData",
+    "DistributionTruth",
     "Truth",
     "find_construction",
+    "load_distributions",
     "load_movielens",
+    "load_movielens_distributions",
+    "load_opinionqa",
     "load_panel",
     "load_twin_2k_500",
     "present_constructions",
@@ -28,5 +41,6 @@ __all__ = [
     "read_twin_2k_500_questions",
     "sample_panel",
     "sample_panel_with_truth",
+    "simulate_distributions",
     "simulate_panel",
 ]

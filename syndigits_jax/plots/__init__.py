@@ -6,6 +6,11 @@ from syndigits_jax.plots.alignment import (
     plot_principal_cosines,
     plot_projection_distance,
 )
+from syndigits_jax.plots.ensembles import (
+    plot_answer_distribution,
+    plot_gap,
+    plot_variance_ratios,
+)
 from syndigits_jax.plots.few_shot import plot_few_shot
 from syndigits_jax.plots.methods import plot_methods, plot_score_differences
 from syndigits_jax.plots.variance import plot_cumulative_variance
@@ -13,10 +18,13 @@ from syndigits_jax.plots.variance import plot_cumulative_variance
 __all__ = [
     "plot_adaptive_curve",
     "plot_alignment",
+    "plot_answer_distribution",
     "plot_cumulative_variance",
     "plot_few_shot",
+    "plot_gap",
     "plot_methods",
     "plot_principal_cosines",
     "plot_projection_distance",
     "plot_score_differences",
+    "plot_variance_ratios",
 ]

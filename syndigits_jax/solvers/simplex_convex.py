@@ -84,9 +84,8 @@ def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
     )
 
 
-def _accelerate(fun: Objective, support, init, tol, max_steps: int):
+def _accelerate(fun: Objective, support, init, tol, scale, max_steps: int):
     """Weights, steps and relative gap of the accelerated method."""
-    scale = _gap_scale(fun, support, init.dtype)
     w, theta = _project(init, support, -jnp.ones_like(tol))
     gradient = jnp.where(support, jax.grad(fun)(w), 0)
     centred = jnp.where(support, gradient - jnp.dot(uniform_weights(support, w.dtype), gradient), 0)
@@ -119,6 +118,7 @@ def minimize_on_simplex(
     *,
     support: Bool[Array, "..."] | None = None,
     tol: ArrayLike = 1e-6,
+    scale: ArrayLike | None = None,
     max_steps: int = 5000,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise a smooth convex function over {w : w ≥ 0, Σ w = 1}.
@@ -136,24 +136,28 @@ def minimize_on_simplex(
     - `init`: (p,) start, projected onto the simplex first. Uniform weights are a good one.
     - `support`: (p,); weights where it is `False` stay 0.
     - `tol`: stop at this relative gap. `max_steps`: static.
+    - `scale`: what gaps are relative to; |f| or the gap at uniform weights, the larger, by default.
 
     **Returns:** a `Solution` with the (p,) weights. `optimality` is the Frank-Wolfe gap, a bound on
-    how far f is above its minimum, over a scale: |f| or the gap at uniform weights, the larger.
+    how far f is above its minimum, over `scale`.
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
     """
     support = _check(init, support)
     tol = jnp.asarray(tol, dtype=init.dtype)
+    if scale is None:
+        scale = _gap_scale(fun, support, init.dtype)
+    scale = jax.lax.stop_gradient(jnp.asarray(scale, dtype=init.dtype))
     # Values that `fun` closes over become arguments, so that they can be differentiated.
     converted, consts = jax.closure_convert(fun, init)
 
     @jax.custom_jvp
-    def solve(consts, support, init, tol):
-        return _accelerate(lambda w: converted(w, *consts), support, init, tol, max_steps)
+    def solve(consts, support, init, tol, scale):
+        return _accelerate(lambda w: converted(w, *consts), support, init, tol, scale, max_steps)
 
     @solve.defjvp
     def solve_jvp(primals, tangents) -> Any:
-        consts, support, _, _ = primals
+        consts, support, *_ = primals
         w, steps, gap = solve(*primals)
         gradient = jax.grad(converted)
         _, moved = jax.jvp(lambda consts: gradient(w, *consts), (consts,), (tangents[0],))
@@ -164,7 +168,7 @@ def minimize_on_simplex(
         dw = -face_solve(hessian, support & (w > 0), moved)
         return (w, steps, gap), (dw, np.zeros((), jax.dtypes.float0), jnp.zeros_like(gap))
 
-    w, steps, gap = solve(consts, support, jax.lax.stop_gradient(init), tol)
+    w, steps, gap = solve(consts, support, jax.lax.stop_gradient(init), tol, scale)
     gap = jax.lax.stop_gradient(gap)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
     return Solution(w, status_code(gap <= tol, finite), steps, gap)

@@ -11,6 +11,7 @@ from syndigits_jax.datasets import DEFAULT_CONSTRUCTION
 
 MOVIELENS = "movielens"
 TWIN_2K_500 = "twin-2k-500"
+OPINIONQA = "opinionqa"
 ZERO_SHOT = "zero-shot"  # MovieLens has one construction and no folder name for it
 
 METHODS = (
@@ -167,3 +168,23 @@ def paper_value(
     if table == "table5":
         return TABLE5.get(dataset, {}).get(method)
     return None
+
+
+# Table 6: the ensemble fitted by the CDF ℓ1 distance, and the uniform ensemble.
+_TABLE6_METRICS = ("tv", "chi2", "kl", "hellinger", "ks", "cdf_l1", "cdf_l2")
+TABLE6: dict[tuple[str, str], dict[str, float]] = {
+    (dataset, variant): dict(zip(_TABLE6_METRICS, map(float, printed.split()), strict=True))
+    for dataset, variant, printed in (
+        (MOVIELENS, "both", "0.188 23.54 0.212 0.036 0.123 0.415 0.041"),
+        (MOVIELENS, "uniform", "0.381 28558 2.438 0.176 0.280 0.922 0.189"),
+        (OPINIONQA, "both", "0.178 0.298 0.123 0.031 0.154 0.271 0.045"),
+        (OPINIONQA, "uniform", "0.350 11824 1.300 0.137 0.303 0.520 0.154"),
+    )
+}
+
+
+def table6_value(dataset: str, objective: str, variant: str, metric: str) -> float | None:
+    """The number Table 6 prints for a test divergence, or None; no standard errors are printed."""
+    if variant != "uniform" and objective != "cdf_l1":
+        return None
+    return TABLE6.get((dataset, variant), {}).get(metric)

@@ -16,6 +16,7 @@ from syndigits_jax import __version__
 from syndigits_jax.studies.files import write_text
 
 _KEY = ("table", "dataset", "construction", "direction", "method", "setting", "metric")
+_ENSEMBLE = ("objective", "variant", "gap")
 _PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "pandas", "matplotlib")
 
 
@@ -31,6 +32,8 @@ class Record:
       `ItemMean`); `setting`: `reference` or `default`.
     - `mean`, `se`, `count`: over the held-out targets where `metric` is defined; None is unknown.
     - `paper_mean`, `paper_se`: the printed number; None where there is none.
+    - `objective`, `variant`, `gap`: of weighted ensembles: the divergence that was minimised, the
+      block that was weighed, the certified relative gap; absent elsewhere.
     - `seconds`: time in the method's own fits, without the imputation and scaling that all methods
       of the evaluation share; None for controls.
     """
@@ -48,11 +51,14 @@ class Record:
     paper_mean: float | None = None
     paper_se: float | None = None
     seconds: float | None = None
+    objective: str | None = None
+    variant: str | None = None
+    gap: float | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
         """What tells one record from another."""
-        return tuple(getattr(self, name) for name in _KEY)
+        return (*(getattr(self, name) for name in _KEY), self.objective or "", self.variant or "")
 
 
 def machine() -> dict[str, Any]:
@@ -104,10 +110,15 @@ def write_results(
     if len(fresh) != len(records):
         raise ValueError("records: two of them have the same table, data, method and metric")
     # A key keeps its place when it is recomputed; new keys follow.
-    everything = [dataclasses.asdict(record) for record in {**kept, **fresh}.values()]
+    everything = [_fields(record) for record in {**kept, **fresh}.values()]
     document = {**described, "records": _finite(everything)}
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return len(everything)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    fields = dataclasses.asdict(record)
+    return {k: v for k, v in fields.items() if v is not None or k not in _ENSEMBLE}
 
 
 def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Record]]:

@@ -26,7 +26,7 @@ UNITS = "units"  # folder of finished units inside the output folder
 class Progress:
     """How far a table is: unit `unit` of `units` (from 0), `done` of its `total` targets.
 
-    `resumed` says that the unit was found finished.
+    `resumed` says that the unit was found finished; `counted`: what is counted, for display.
     """
 
     unit: int
@@ -35,6 +35,7 @@ class Progress:
     done: int
     total: int
     resumed: bool = False
+    counted: str = "targets"
 
 
 OnProgress = Callable[[Progress], None]

@@ -1,0 +1,103 @@
+"""`syndigits calibrate-distribution`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from syndigits_jax.cli._console import output, showing_step
+from syndigits_jax.solvers.solution import Status
+from syndigits_jax.studies.own_distributions import (
+    HELD_OUT,
+    MEAN,
+    UNIFORM,
+    CalibratedDistributions,
+    calibrate_distribution_files,
+)
+from syndigits_jax.studies.own_files import check_table_path, write_table
+
+_SHOWN = 12  # questions printed; all of them are in --out
+
+
+def run(
+    targets: Path,
+    twins: Path,
+    out: Path,
+    *,
+    divergence: str,
+    variant: str,
+    drop: Sequence[str],
+    blend: bool,
+    alpha: float | None,
+    report: Path | None,
+) -> None:
+    """Calibrate two tables and write the predictions, and the report if one is wanted."""
+    for path in (out, report):
+        if path is not None:
+            check_table_path(path)
+            if any(path.resolve() == given.resolve() for given in (targets, twins)):
+                raise ValueError(f"out: {path} is an input and would be overwritten")
+    if report is not None and report.resolve() == out.resolve():
+        raise ValueError(f"report: {report} is the table of predictions too; name another file")
+    with showing_step(f"weighing the twins of {twins} by {divergence} ..."):
+        result = calibrate_distribution_files(
+            targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha
+        )
+        if report is not None:
+            write_table(report, result.report)
+        write_table(out, result.predictions)
+    console = output()
+    _print_fit(console, result)
+    _print_predictions(console, result, with_intervals=alpha is not None)
+    rows, columns = result.predictions.shape
+    console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+def _print_fit(console: Console, result: CalibratedDistributions) -> None:
+    fit, spec, means = result.ensemble, result.spec, result.report.mean()
+    penalty = f", entropy penalty {spec.entropy:g}" if spec.entropy else ""
+    title = f"{spec.divergence}, {spec.variant}{penalty}; mean over {len(result.report)} questions"
+    console.print(f"\n{title}", style="bold", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("fitted", justify="right")
+    table.add_column("held out", justify="right")
+    name = "weighted twins"
+    if result.share_of_mean:
+        name += f" and {100 * result.share_of_mean:.0f}% mean distribution"
+    table.add_row(name, f"{means['training']:.4f}", f"{means[HELD_OUT]:.4f}")
+    table.add_row("all twins alike", "", f"{means[UNIFORM]:.4f}")
+    table.add_row("mean distribution", "", f"{means[MEAN]:.4f}")
+    console.print(table)
+    console.print(
+        f"certified gap {float(fit.gap):.0e} ({Status(int(fit.status)).name.lower()}), effective "
+        f"sample size {float(fit.effective_sample_size):.1f}"
+    )
+    if result.carriers:
+        heaviest = ", ".join(f"{name} {100 * weight:.1f}%" for name, weight in result.carriers)
+        console.print(f"heaviest twins: {heaviest}", markup=False, soft_wrap=True)
+
+
+def _print_predictions(
+    console: Console, result: CalibratedDistributions, with_intervals: bool
+) -> None:
+    frame = result.predictions
+    options = list(frame.columns[: frame.shape[1] // (3 if with_intervals else 1)])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("new question")
+    for option in options:
+        table.add_column(option, justify="right")
+    for name, row in frame.head(_SHOWN).iterrows():
+        cells = []
+        for option in options:
+            text = f"{row[option]:.3f}"
+            if with_intervals:
+                text += f"\n{row[f'{option}_lower']:.2f}..{row[f'{option}_upper']:.2f}"
+            cells.append(text)
+        table.add_row(str(name), *cells)
+    console.print(table)
+    rest = len(frame) - _SHOWN
+    if rest > 0:
+        console.print(f"... and {rest} more")

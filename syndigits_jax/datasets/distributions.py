@@ -1,0 +1,315 @@
+"""Answer distributions of people beside the answers of twins: readers, and a simulator."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .._frames import FrameTable
+from .._responses import some
+from .syn_digits import _required, data_root
+from .tables import read_table
+
+_MOVIELENS = Path("MovieLens-20M", "distribution_calibration")
+_OPINIONQA = Path("OpinionQA", "distribution_calibration")
+REFUSED = "Refused"
+
+
+@dataclass(frozen=True, eq=False)
+class DistributionData:
+    """Counts of human answers and the choices of twins, aligned by question.
+
+    - `questions` (m), `twins` (n), `options` (K): identifiers, and the options' labels.
+    - `counts`: (m, K) how many people chose each option, NaN where a question has no such option,
+      and everywhere in a question that nobody was asked.
+    - `choices`: (n, m) positions of the options that the twins chose, NaN where missing.
+    - `values`: (K,) ascending ordinal values of the options.
+    - `kept`: (m, K) which options exist and are to be compared (refusals may be dropped).
+    """
+
+    questions: tuple[str, ...]
+    twins: tuple[str, ...]
+    options: tuple[str, ...]
+    counts: Float[np.ndarray, "m K"]
+    choices: Float[np.ndarray, "n m"]
+    values: Float[np.ndarray, " K"]
+    kept: Bool[np.ndarray, "m K"]
+    name: str = ""
+
+    @property
+    def asked(self) -> Bool[np.ndarray, " m"]:
+        """Questions whose human distribution is known."""
+        return np.asarray(~np.isnan(self.counts).all(axis=1))
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> "DistributionData":
+        """Some of the questions."""
+        where = np.asarray(positions)
+        return dataclasses.replace(
+            self,
+            questions=tuple(self.questions[j] for j in where),
+            counts=self.counts[where],
+            choices=self.choices[:, where],
+            kept=self.kept[where],
+        )
+
+    def published_split(self, seed: int = 42, share: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test positions of the published evaluation (legacy NumPy generator)."""
+        order = np.arange(len(self.questions))
+        np.random.RandomState(seed).shuffle(order)
+        cut = int(share * len(order))
+        return order[:cut], order[cut:]
+
+
+def load_movielens_distributions(data_dir: str | PathLike[str]) -> DistributionData:
+    """MovieLens-20M: rating counts of 500 films in ten steps, ratings of 2,058 twins.
+
+    The two published tables name films differently; their rows are matched by the films' mean
+    rating, which both hold and which is unique.
+
+    **Raises:** `FileNotFoundError` naming the missing file and where the data come from;
+    `ValueError` if the tables do not match; `ImportError` without pandas.
+    """
+    folder = data_root(data_dir, _MOVIELENS) / _MOVIELENS
+    films = read_table(_required(folder / "top_movies_df.csv"))
+    twins = read_table(_required(folder / "persona_ratings.csv"))
+    values = np.arange(1, 11) / 2
+    try:
+        counts = films[[f"{v:.1f}" for v in values]].to_numpy(float)
+        column, row = films["avg_rating"].to_numpy(float), twins["avg_rating"].to_numpy(float)
+        answers = twins.drop(columns="avg_rating").to_numpy(float).T
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: not the published tables of films ({error})") from error
+    order = {round(x, 9): i for i, x in enumerate(row)}
+    if len(order) < len(row) or sorted(round(x, 9) for x in column) != sorted(order):
+        raise ValueError(f"{folder}: films and ratings cannot be matched by their mean rating")
+    where = [order[round(x, 9)] for x in column]
+    return _build(
+        questions=[str(title) for title in films.index],
+        twins=[str(name) for name in twins.columns if name != "avg_rating"],
+        options=[f"{v:g}" for v in values],
+        counts=counts,
+        answers=answers[:, where],
+        values=values,
+        name="movielens",
+    )
+
+
+def load_opinionqa(
+    data_dir: str | PathLike[str], *, drop_refused: bool = False
+) -> DistributionData:
+    """OpinionQA: 489 questions with five options, the last of which is "Refused"; 2,058 twins.
+
+    `drop_refused`: compare the other four options only. The published tables keep it and rank it
+    highest.
+
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as the other readers.
+    """
+    folder = data_root(data_dir, _OPINIONQA) / _OPINIONQA
+    path = _required(folder / "Qs_likert_scale_5_choices.json")
+    twins = read_table(_required(folder / "persona_answers.csv"))
+    try:
+        catalogue = json.loads(path.read_text(encoding="utf-8"))
+        rows = {
+            name: [float(entry["choice_counts"].get(str(k), 0)) for k in range(1, 6)]
+            for name, entry in catalogue.items()
+        }
+        labels = np.array([catalogue[name]["choices"] for name in twins.index])
+        refused = (labels == REFUSED) & np.ones(5, bool)
+        counts = np.array([rows[name] for name in twins.index])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not the catalogue of questions ({error})") from error
+    try:
+        answers = twins.to_numpy(float).T
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'persona_answers.csv'}: not answers ({error})") from error
+    return _build(
+        questions=[str(name) for name in twins.index],
+        twins=[str(name) for name in twins.columns],
+        options=["1", "2", "3", "4", "5"],
+        counts=counts,
+        answers=answers,
+        values=np.arange(1.0, 6.0),
+        kept=~refused if drop_refused else None,
+        name="opinionqa",
+    )
+
+
+def load_distributions(
+    targets: str | PathLike[str], twins: str | PathLike[str]
+) -> DistributionData:
+    """Your own files: a table of option counts, and one of the twins' answers.
+
+    `targets` has a row per question and a column per option, named by the option's value (1, 2, 3);
+    a blank cell is an option that the question does not have. `twins` has a row per twin and a
+    column per question, cells being values of options, blank where missing. Questions are matched
+    by identifier; those without any count, and those that only the twins answered, are the ones to
+    predict.
+
+    **Raises:** `ValueError` naming the table, for columns that are not numbers, counts that are
+    negative or all zero, answers that are no option of their question, no twins, or questions that
+    no twin answered; else as [`read_table`][].
+    """
+    counts = FrameTable.read(read_table(targets), "targets", None)
+    answers = FrameTable.read(read_table(twins), "twins", None)
+    for table in (counts, answers):
+        if not table.users:
+            raise ValueError(f"{table.argument}: the table has no rows")
+    values = _option_values(counts.questions)
+    order = np.argsort(values)
+    options = [counts.questions[i] for i in order]
+    asked, answered = set(counts.users), set(answers.questions)
+    lost = [name for name in counts.users if name not in answered]
+    if lost:
+        raise ValueError(f"twins: no answers to {len(lost)} questions of targets ({some(lost)})")
+    questions = [*counts.users, *(name for name in answers.questions if name not in asked)]
+    given = answers.at(answers.users, questions)
+    empty = [name for name, column in zip(questions, given.T) if np.isnan(column).all()]
+    if empty:
+        raise ValueError(f"twins: none of them answers {len(empty)} questions ({some(empty)})")
+    cells = counts.at(questions, options)
+    blank = np.isnan(cells)
+    data = _build(
+        questions=questions,
+        twins=list(answers.users),
+        options=options,
+        counts=cells,
+        answers=given,
+        values=values[order],
+        kept=~blank | blank.all(axis=1, keepdims=True),
+        name=Path(targets).stem,
+    )
+    chosen = np.nan_to_num(data.choices).astype(int)
+    _refuse(data, given, ~np.isnan(given) & ~data.kept[np.arange(len(questions)), chosen])
+    return data
+
+
+def _option_values(options: Sequence[str]) -> np.ndarray:
+    try:
+        values = np.array([float(option) for option in options])
+    except ValueError:
+        values = np.array([np.nan])
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"targets: columns must be named by the options' values, such as 1, 2, 3; got "
+            f"{some(options)}"
+        )
+    if len(values) < 2 or len(np.unique(values)) < len(values):
+        raise ValueError(
+            f"targets: needs at least two columns with different values; got {some(options)}"
+        )
+    return values
+
+
+def _build(*, questions, twins, options, counts, answers, values, name, kept=None):
+    position = np.searchsorted(values, answers).clip(0, len(values) - 1).astype(float)
+    known = ~np.isnan(answers)
+    total = np.nansum(counts, axis=1)
+    negative = (np.nan_to_num(counts) < 0).any(axis=1)
+    nobody = (total == 0) & ~np.isnan(counts).all(axis=1)
+    for wrong, what in ((negative, "a negative count for"), (nobody, "nobody is counted in")):
+        if wrong.any():
+            raise ValueError(f"targets: {what} question {questions[int(np.argmax(wrong))]!r}")
+    data = DistributionData(
+        tuple(questions),
+        tuple(twins),
+        tuple(options),
+        counts,
+        np.where(known, position, np.nan),
+        values,
+        np.ones(counts.shape, bool) if kept is None else kept,
+        name,
+    )
+    _refuse(data, answers, known & (values[position.astype(int)] != answers))
+    return data
+
+
+def _refuse(data: DistributionData, answers: np.ndarray, wrong: np.ndarray) -> None:
+    """**Raises:** `ValueError` naming the first of the answers that are `wrong`, if any."""
+    if wrong.any():
+        i, j = np.argwhere(wrong)[0]
+        options = ", ".join(o for o, here in zip(data.options, data.kept[j]) if here)
+        raise ValueError(
+            f"twins: {data.twins[i]!r} answers {answers[i, j]:g} to {data.questions[j]!r}, which "
+            f"is none of the options {options}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DistributionTruth:
+    """What [`simulate_distributions`][] knows: `shares` (m, K) of the whole human population,
+    `probabilities` (n, m, K) of every twin, `coefficients` (m - 1,) of the last question, and
+    `ratio`, the largest weight of a twin type among humans over that among twins.
+    """
+
+    shares: Float[np.ndarray, "m K"]
+    probabilities: Float[np.ndarray, "n m K"]
+    coefficients: Float[np.ndarray, " p"]
+    ratio: float
+
+
+def simulate_distributions(
+    seed: int = 0,
+    twins: int = 300,
+    questions: int = 40,
+    options: int = 5,
+    *,
+    types: int = 12,
+    ratio: float = 3.0,
+    spread: float = 1.0,
+    sample: int | None = None,
+) -> tuple[DistributionData, DistributionTruth]:
+    """People and twins under Assumptions 7.1 to 7.3 of the paper, with known truth.
+
+    Both populations consist of the same `types`, in other proportions: those of humans are at most
+    `ratio` times those of twins. The last question is a convex combination of the others.
+
+    **Arguments:** `spread`: how much the types' answers differ; `sample`: how many people answer
+    each question (`counts`), all of them by default (shares).
+
+    **Raises:** `ValueError` for sizes or a ratio below their minimum.
+    """
+    if min(twins, options - 1, types - 1) < 1 or questions < 3 or ratio < 1:
+        raise ValueError(
+            "twins must be positive, options and types at least 2, questions at least 3, ratio at "
+            f"least 1; got {twins}, {options}, {types}, {questions}, {ratio}"
+        )
+    if spread <= 0 or (sample is not None and sample < 1):
+        raise ValueError(f"spread and sample must be positive, got {spread} and {sample}")
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet(np.full(options, 1 / spread), (types, questions - 1))
+    coefficients = rng.dirichlet(np.ones(questions - 1))
+    last = np.tensordot(rows, coefficients, (1, 0))[:, None]
+    rows = np.concatenate([rows, last], axis=1)
+    twin_share = rng.dirichlet(np.full(types, 5.0))
+    tilt = rng.uniform(0, 1, types)
+    human_share = twin_share * tilt / (twin_share @ tilt)
+    # Mixed with the twins' own proportions until no type is over-represented by more than `ratio`.
+    excess = float((human_share / twin_share).max())
+    mix = min(1.0, (ratio - 1) / (excess - 1)) if excess > ratio else 1.0
+    human_share = mix * human_share + (1 - mix) * twin_share
+    kind = rng.choice(types, twins, p=twin_share)
+    probabilities = rows[kind]
+    shares = np.tensordot(human_share, rows, 1)
+    counts = shares
+    if sample is not None:
+        counts = np.stack([rng.multinomial(sample, p / p.sum()) for p in shares]).astype(float)
+    uniform = rng.random((twins, questions, 1))
+    choices = (uniform > np.cumsum(probabilities, axis=2)[:, :, :-1]).sum(axis=2)
+    data = _build(
+        questions=[f"q{j}" for j in range(questions)],
+        twins=[f"t{i}" for i in range(twins)],
+        options=[str(k + 1) for k in range(options)],
+        counts=counts,
+        answers=choices + 1.0,
+        values=np.arange(1.0, options + 1),
+        name="simulated",
+    )
+    truth = DistributionTruth(
+        shares, probabilities, coefficients, float((human_share / twin_share).max())
+    )
+    return data, truth

@@ -1,0 +1,235 @@
+"""Twins' answers as small integers or probabilities, and the two products that fits are made of."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from ..solvers._precision import full_precision
+
+MISSING = -1
+"""Code of a missing answer."""
+
+_BLOCK_ENTRIES = 1 << 18
+"""Answers that products with codes go over at a time: what stays in a core's cache."""
+
+
+class Answers(eqx.Module):
+    """What n twins answer to m questions with at most K options each.
+
+    - `codes`: (n, m) int8 or int16 positions of the chosen options, -1 where missing; or `None`.
+    - `probabilities`: (n, m, K) distributions over the options; or `None`.
+    - `fallback`: (m, K) what a missing answer counts as: the other twins' mean, so that an ensemble
+      stays a mixture of distributions and linear in its weights.
+
+    Build with [`Answers.from_choices`][] or [`Answers.from_probabilities`][]. Memory of choices is
+    one byte an answer; nothing of size n x m x K is ever held.
+    """
+
+    codes: Int[Array, "n m"] | None
+    probabilities: Float[Array, "n m K"] | None
+    fallback: Float[Array, "m K"]
+
+    @staticmethod
+    def from_choices(choices: ArrayLike, n_options: int) -> "Answers":
+        """Choices as positions 0 .. K - 1 of the options, NaN or -1 where missing.
+
+        **Raises:** `ValueError` for another shape than (n, m), no twins or questions, positions
+        that are not whole or outside the options, or infinities.
+        """
+        codes = _codes(np.asarray(choices), n_options)
+        counts = np.stack([(codes == k).sum(0) for k in range(n_options)], axis=1)
+        return Answers(jnp.asarray(codes), None, _fallback(counts))
+
+    @staticmethod
+    def from_probabilities(probabilities: ArrayLike) -> "Answers":
+        """Distributions over the options, (n, m, K); a row of NaN is a missing answer.
+
+        **Raises:** `ValueError` for another shape, negative entries, or rows that do not sum to 1
+        within 1e-3 (they are normalised).
+        """
+        given: np.ndarray = np.asarray(probabilities)
+        if given.ndim != 3 or min(given.shape) == 0:
+            raise ValueError(
+                f"probabilities must be twins x questions x options, got shape {given.shape}"
+            )
+        given = given.astype(float)
+        missing = np.isnan(given)
+        gone: np.ndarray = np.asarray(missing.all(axis=2))
+        if (missing.any(axis=2) & ~gone).any():
+            raise ValueError("probabilities: an answer is NaN for some options but not for all")
+        rows = np.where(gone[:, :, None], 0, given)
+        total = rows.sum(axis=2)
+        if not (np.isfinite(rows).all() and (rows >= 0).all()):
+            raise ValueError("probabilities must be finite and not negative")
+        if (np.abs(total - 1) > 1e-3)[~gone].any():
+            raise ValueError("probabilities must sum to 1 over the options (the last axis)")
+        rows = rows / np.where(gone, 1, total)[:, :, None]
+        fallback = _fallback(rows.sum(axis=0))
+        rows = np.where(gone[:, :, None], np.asarray(fallback)[None], rows)
+        return Answers(None, jnp.asarray(rows, jnp.result_type(float)), fallback)
+
+    @property
+    def n(self) -> int:
+        """Number of twins."""
+        return self._stored().shape[0]
+
+    @property
+    def m(self) -> int:
+        """Number of questions."""
+        return self.fallback.shape[0]
+
+    @property
+    def n_options(self) -> int:
+        """K, the largest number of options."""
+        return self.fallback.shape[1]
+
+    def _stored(self) -> Array:
+        stored = self.probabilities if self.codes is None else self.codes
+        if stored is None:
+            raise ValueError("Answers need codes or probabilities")
+        return stored
+
+    def questions(self, positions: ArrayLike) -> "Answers":
+        """The answers to some of the questions; what is missing keeps its fallback."""
+        where = jnp.asarray(positions)
+        return Answers(
+            None if self.codes is None else self.codes[:, where],
+            None if self.probabilities is None else self.probabilities[:, where],
+            self.fallback[where],
+        )
+
+    def restricted(self, options: ArrayLike) -> "Answers":
+        """The answers without some options: a twin that chose one of them counts as missing.
+
+        `options`: (m, K) or (K,), true for those that stay. Probabilities are renormalised.
+
+        **Raises:** `ValueError` for another shape, or a question that loses every option.
+        """
+        keep = np.asarray(options, bool)
+        if keep.shape not in (self.fallback.shape, self.fallback.shape[1:]):
+            raise ValueError(
+                f"options must have shape {self.fallback.shape} or {self.fallback.shape[1:]}, got "
+                f"{keep.shape}"
+            )
+        keep = np.broadcast_to(keep, self.fallback.shape)
+        if not keep.any(axis=1).all():
+            raise ValueError(f"options: question {int(np.argmin(keep.any(axis=1)))} keeps none")
+        if keep.all():
+            return self
+        if self.codes is None:
+            rows = np.where(keep, np.asarray(self._stored()), 0)
+            total = rows.sum(axis=2, keepdims=True)
+            gone = total == 0
+            rows = np.where(gone, np.nan, rows / np.where(gone, 1, total))
+            new = Answers.from_probabilities(rows)
+            fallback = _fallback(np.nansum(rows, axis=0), keep)
+            return Answers(
+                None,
+                jnp.where(gone, fallback[None], new._stored()).astype(fallback.dtype),
+                fallback,
+            )
+        codes = np.asarray(self.codes)
+        lost = (codes != MISSING) & ~keep[np.arange(self.m), codes]
+        codes = np.where(lost, MISSING, codes).astype(codes.dtype)
+        counts = np.stack([(codes == k).sum(0) for k in range(self.n_options)], axis=1)
+        return Answers(jnp.asarray(codes), None, _fallback(counts, keep))
+
+    def twins(self, positions: ArrayLike) -> "Answers":
+        """The answers of some of the twins; what is missing keeps its fallback."""
+        where = jnp.asarray(positions)
+        return Answers(
+            None if self.codes is None else self.codes[where],
+            None if self.probabilities is None else self.probabilities[where],
+            self.fallback,
+        )
+
+    def dense(self) -> Float[Array, "n cells"]:
+        """Every twin's distributions, side by side: n x m x K numbers, for small problems."""
+        if self.codes is None:
+            return self._stored().reshape(self.n, -1)
+        dtype = self.fallback.dtype
+        chosen = jax.nn.one_hot(self.codes, self.n_options, dtype=dtype)
+        gone = (self.codes == MISSING)[:, :, None]
+        return jnp.where(gone, self.fallback[None], chosen).reshape(self.n, -1)
+
+    @full_precision
+    def mix(self, weights: Float[Array, " n"]) -> Float[Array, "m K"]:
+        """Σᵢ wᵢ (answer of twin i): the ensemble's distribution of every question."""
+        if self.codes is None:
+            return jnp.tensordot(weights, self._stored().astype(weights.dtype), 1)
+        kinds = jnp.arange(MISSING, self.n_options, dtype=self.codes.dtype)
+
+        # A block is one matrix product per option: on a CPU four times faster than one product
+        # with a one-hot tensor. Segment sums, about as fast, add up a million small numbers one
+        # by one, which loses digits.
+        def add(total, block):
+            codes, w = block
+            rows = jax.lax.map(lambda k: w @ (codes == k).astype(w.dtype), kinds)
+            return total + rows, None
+
+        blocks = _blocks(self.codes)
+        padded = jnp.pad(weights, (0, blocks.shape[0] * blocks.shape[1] - self.n))
+        zero = jnp.zeros((1 + self.n_options, self.m), weights.dtype)
+        total, _ = jax.lax.scan(add, zero, (blocks, padded.reshape(blocks.shape[:2])))
+        return total[1:].T + total[0][:, None] * self.fallback.astype(weights.dtype)
+
+    @full_precision
+    def score(self, gradient: Float[Array, "m K"]) -> Float[Array, " n"]:
+        """Per twin, Σ_j ⟨its answer to question j, gradient_j⟩: the transpose of [`mix`][]."""
+        if self.codes is None:
+            return jnp.tensordot(self._stored().astype(gradient.dtype), gradient, 2)
+        default = jnp.sum(self.fallback.astype(gradient.dtype) * gradient, axis=1)
+        slopes = jnp.concatenate([default[None], gradient.T])
+
+        # Chains of selections fuse with the sum: no product is as fast.
+        def block(codes):
+            found = jnp.broadcast_to(slopes[:1], codes.shape)
+            for k in range(self.n_options):
+                found = jnp.where(codes == k, slopes[None, 1 + k], found)
+            return jnp.sum(found, axis=1)
+
+        return jax.lax.map(block, _blocks(self.codes)).reshape(-1)[: self.n]
+
+
+def _blocks(codes: Array) -> Int[Array, "blocks rows m"]:
+    n, m = codes.shape
+    rows = max(1, min(n, _BLOCK_ENTRIES // m))
+    return jnp.pad(codes, ((0, -n % rows), (0, 0)), constant_values=MISSING).reshape(-1, rows, m)
+
+
+def _fallback(counts: np.ndarray, keep: np.ndarray | None = None) -> Float[Array, "m K"]:
+    """Mean answer to every question; even over its options where nobody answered."""
+    keep = np.ones(counts.shape, bool) if keep is None else keep
+    total = counts.sum(axis=1, keepdims=True)
+    even = keep / keep.sum(axis=1, keepdims=True)
+    mean = np.where(total > 0, counts / np.where(total > 0, total, 1), even)
+    return jnp.asarray(mean, jnp.result_type(float))
+
+
+def _codes(choices: np.ndarray, n_options: int) -> np.ndarray:
+    if choices.ndim != 2 or min(choices.shape) == 0:
+        raise ValueError(f"choices must be twins x questions, got shape {choices.shape}")
+    if n_options < 2:
+        raise ValueError(f"n_options must be at least 2, got {n_options}")
+    if not (np.issubdtype(choices.dtype, np.number) or choices.dtype == bool):
+        raise ValueError(f"choices must be numbers (positions of options), got {choices.dtype}")
+    small = np.int8 if n_options <= 127 else np.int16
+    if np.issubdtype(choices.dtype, np.floating):
+        gone = np.isnan(choices)
+        whole = np.where(gone, MISSING, choices)
+        if not np.array_equal(whole, np.round(whole)):
+            raise ValueError(
+                "choices must be positions of options (0, 1, ...); got fractions: are these the "
+                "options' ordinal values?"
+            )
+    else:
+        whole = choices
+    if whole.size and (whole.min() < MISSING or whole.max() >= n_options):
+        raise ValueError(
+            f"choices must lie in 0..{n_options - 1} (or be -1 or NaN where missing), got "
+            f"{whole.min()}..{whole.max()}: are they numbered from 1?"
+        )
+    return whole.astype(small)

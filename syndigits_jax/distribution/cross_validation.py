@@ -1,0 +1,138 @@
+"""Choices made on the training questions alone: penalties, blends, and cross-fitted predictions."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from .answers import Answers
+from .ensemble import Ensemble, Spec, _options, fit_ensembles
+from .evaluation import divergence_by_question, mean_distribution
+from .objective import Targets, make_targets
+
+
+def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
+    """A random fold for every question, sizes as equal as possible.
+
+    **Raises:** `ValueError` unless 2 <= folds <= m.
+    """
+    if not 2 <= folds <= m:
+        raise ValueError(f"folds must lie between 2 and the {m} training questions, got {folds}")
+    return np.random.default_rng(seed).permutation(np.arange(m) % folds)
+
+
+def cross_fit(
+    targets: ArrayLike,
+    answers: Answers,
+    specs: Sequence[Spec],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    options: ArrayLike | None = None,
+    values: ArrayLike | None = None,
+    floor: float = 1e-6,
+) -> tuple[Float[np.ndarray, "specs m K"], Float[np.ndarray, "m K"]]:
+    """Predictions of every training question by fits that did not see it.
+
+    All folds of all specs are one batch of fits: a question held out is one of weight 0.
+
+    **Returns:** per spec the (m, K) distributions, and those of the control, the other folds' mean
+    human distribution.
+    """
+    keep = _options(options, answers)
+    fold = question_folds(answers.m, folds, seed)
+    many = []
+    for spec in specs:
+        share = np.ones(answers.m) if spec.weight is None else np.asarray(spec.weight, float)
+        many += [
+            dataclasses.replace(spec, weight=np.where(fold == k, 0, share)) for k in range(folds)
+        ]
+    fits = fit_ensembles(targets, answers, many, options=keep, values=values, floor=floor)
+    predictions = np.empty((len(specs), answers.m, answers.n_options))
+    means = np.empty((answers.m, answers.n_options))
+    for i in range(len(specs)):
+        for k in range(folds):
+            fit, held = fits[i * folds + k], fold == k
+            predictions[i, held] = np.asarray(fit.predict(answers, options=keep))[held]
+    for k in range(folds):
+        seen = make_targets(targets, options=keep, weight=np.where(fold == k, 0.0, 1.0))
+        means[fold == k] = np.asarray(mean_distribution(seen, keep))[fold == k]
+    return predictions, means
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The default predictor: an ensemble, mixed with the mean human distribution if that is better.
+
+    - `ensemble`: fitted to all training questions with the chosen penalties, `spec`.
+    - `share`: of the mean distribution in the prediction, chosen together with the penalties.
+    - `error`: (specs, shares) cross-validated mean divergence; `specs`, `shares`: what was tried.
+    """
+
+    ensemble: Ensemble
+    targets: Targets
+    spec: Spec
+    share: float
+    specs: tuple[Spec, ...]
+    shares: tuple[float, ...]
+    error: Float[np.ndarray, "specs shares"]
+
+    def predict(self, answers: Answers, *, options: ArrayLike | None = None) -> Float[Array, "q K"]:
+        """(q, K) answer distributions of new questions; see [`Ensemble.predict`][]."""
+        keep = _options(options, answers)
+        twins = self.ensemble.predict(answers, options=keep)
+        return (1 - self.share) * twins + self.share * mean_distribution(self.targets, keep)
+
+
+def fit_blend(
+    targets: ArrayLike,
+    answers: Answers,
+    divergence: str = "tv",
+    *,
+    variant: str = "both",
+    entropies: Sequence[float] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2),
+    ridges: Sequence[float] = (0.0,),
+    shares: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    folds: int = 5,
+    seed: int = 0,
+    weight: ArrayLike | None = None,
+    options: ArrayLike | None = None,
+    values: ArrayLike | None = None,
+    floor: float = 1e-6,
+) -> Blend:
+    """Choose penalties and the share of the mean distribution by cross-validation over questions.
+
+    Every combination of `entropies` and `ridges` is fitted to every fold in one batch; the best
+    combination with the best of `shares` is refitted to all questions. Other arguments as in
+    [`fit_ensemble`][].
+
+    **Raises:** `ValueError` as there; for empty grids or shares outside 0..1.
+    """
+    if not (len(entropies) and len(ridges) and len(shares)):
+        raise ValueError("entropies, ridges and shares must not be empty")
+    if min(shares) < 0 or max(shares) > 1:
+        raise ValueError(f"shares must lie between 0 and 1, got {tuple(shares)}")
+    keep = _options(options, answers)
+    given = None if weight is None else np.asarray(weight, float)
+    specs = tuple(Spec(divergence, variant, r, e, given) for e in entropies for r in ridges)
+    predictions, means = cross_fit(
+        targets, answers, specs, folds=folds, seed=seed, options=keep, values=values, floor=floor
+    )
+    truth = make_targets(targets, options=keep, weight=given, values=values)
+
+    def error(twins: np.ndarray, share: float) -> float:
+        q = jnp.asarray((1 - share) * twins + share * means, truth.p.dtype)
+        return float(jnp.dot(truth.weight, divergence_by_question(divergence, truth, q)))
+
+    table = np.array([[error(twins, share) for share in shares] for twins in predictions])
+    row, column = np.unravel_index(np.argmin(table), table.shape)
+    chosen = specs[int(row)]
+    ensemble = fit_ensembles(targets, answers, [chosen], options=keep, values=values, floor=floor)[
+        0
+    ]
+    share = float(shares[int(column)])
+    return Blend(ensemble, truth, chosen, share, specs, tuple(shares), table)

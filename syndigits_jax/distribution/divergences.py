@@ -1,0 +1,149 @@
+"""Divergences between answer distributions: pure functions of arrays, exact (sub)gradients.
+
+All take `p` and `q` of shape (..., K), broadcast against each other, and reduce the last axis.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Options = Bool[Array, "..."] | None
+
+REFERENCE_CLIP: Mapping[str, float] = MappingProxyType(
+    {"chi2": 1e-6, "kl": 1e-6, "hellinger": 1e-8}
+)
+"""Probabilities below this count as this in the published code: see `clip` of each function."""
+
+
+def _only(options: Options, *terms: Array) -> tuple[Array, ...]:
+    """`terms`, 0 where an option does not exist."""
+    return terms if options is None else tuple(jnp.where(options, t, 0) for t in terms)
+
+
+def _at_least(x: Array, clip: float | None) -> Array:
+    return x if clip is None else jnp.maximum(x, jnp.asarray(clip, x.dtype))
+
+
+def total_variation(
+    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
+) -> Float[Array, "..."]:
+    """TV = ½ Σ |p - q|. `options`: (..., K), which options a question has; all by default."""
+    p, q = _only(options, p, q)
+    return jnp.sum(jnp.abs(p - q), axis=-1) / 2
+
+
+def _sum(terms: Array, options: Options) -> Array:
+    return jnp.sum(terms if options is None else jnp.where(options, terms, 0), axis=-1)
+
+
+def chi_square(
+    p: Float[Array, "..."],
+    q: Float[Array, "..."],
+    *,
+    options: Options = None,
+    clip: float | None = None,
+) -> Float[Array, "..."]:
+    """χ² = Σ p² / q - 1; infinite where q is 0 and p is not.
+
+    `clip`: smallest q, in the paper's formula. Without it the sum is Σ (p - q)² / q, which is the
+    same for distributions and keeps its digits where they are close.
+    """
+    if clip is not None:
+        return _sum(p * p / _at_least(q, clip), options) - 1
+    either = (p > 0) | (q > 0)
+    return _sum(jnp.where(either, (p - q) ** 2 / jnp.where(either, q, 1), 0), options)
+
+
+def kullback_leibler(
+    p: Float[Array, "..."],
+    q: Float[Array, "..."],
+    *,
+    options: Options = None,
+    clip: float | None = None,
+) -> Float[Array, "..."]:
+    """KL = Σ p log(p / q); infinite where q is 0 and p is not.
+
+    `clip`: smallest p and q, in the paper's formula. Without it q - p, which sums to 0, is added to
+    every term: all are then positive, and none cancels where the distributions are close.
+    """
+    if clip is not None:
+        p, q = _at_least(p, clip), _at_least(q, clip)
+        return _sum(p * (jnp.log(p) - jnp.log(q)), options)
+    some = p > 0
+    ratio = (p - q) / jnp.where(some, q, 1)
+    return _sum(jnp.where(some, p * jnp.log1p(jnp.where(some, ratio, 0)) - p + q, q), options)
+
+
+def hellinger(
+    p: Float[Array, "..."],
+    q: Float[Array, "..."],
+    *,
+    options: Options = None,
+    clip: float | None = None,
+) -> Float[Array, "..."]:
+    """Squared Hellinger distance H² = 1 - Σ √(p q).
+
+    `clip`: smallest p and q, in the paper's formula. Without it the sum is ½ Σ (√p - √q)², which is
+    the same for distributions and keeps its digits where they are close.
+    """
+    if clip is not None:
+        p, q = _at_least(p, clip), _at_least(q, clip)
+        return 1 - _sum(jnp.sqrt(p * q), options)
+    some = p > 0
+    root_p = jnp.sqrt(jnp.where(some, p, 1))
+    root_q = jnp.sqrt(jnp.where(some, q, 1))
+    return _sum(jnp.where(some, ((p - q) / (root_p + root_q)) ** 2, q), options) / 2
+
+
+def _cdf_difference(p: Array, q: Array, options: Options) -> Array:
+    """F - G at every option but the last, where both are 1."""
+    p, q = _only(options, p, q)
+    return jnp.cumsum(p - q, axis=-1)[..., :-1]
+
+
+def _spacing(values: Array | None, options: Options, like: Array) -> Array:
+    """Distance from every option to the next one, (..., K - 1); 1 without `values`."""
+    gaps = jnp.ones_like(like) if values is None else jnp.diff(values, axis=-1)
+    if options is None:
+        return jnp.broadcast_to(gaps, like.shape)
+    # F and G agree from a question's last option on, and before its first.
+    return jnp.where(options[..., 1:] | options[..., :-1], gaps, 0)
+
+
+def kolmogorov_smirnov(
+    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
+) -> Float[Array, "..."]:
+    """KS = max |F - G| of the distribution functions over ordered options.
+
+    Where several options attain the maximum, the gradient is shared between them.
+    """
+    return jnp.max(jnp.abs(_cdf_difference(p, q, options)), axis=-1)
+
+
+def cdf_l1(
+    p: Float[Array, "..."],
+    q: Float[Array, "..."],
+    *,
+    options: Options = None,
+    values: Float[Array, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """∫ |F - G|, the 1-Wasserstein distance of ordered options.
+
+    `values`: (..., K) ascending ordinal values of the options; 1, 2, ... (the paper's) by default.
+    """
+    difference = _cdf_difference(p, q, options)
+    return jnp.sum(_spacing(values, options, difference) * jnp.abs(difference), axis=-1)
+
+
+def cdf_l2(
+    p: Float[Array, "..."],
+    q: Float[Array, "..."],
+    *,
+    options: Options = None,
+    values: Float[Array, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """∫ (F - G)², the Cramér distance of ordered options; `values` as in [`cdf_l1`][]."""
+    difference = _cdf_difference(p, q, options)
+    return jnp.sum(_spacing(values, options, difference) * difference**2, axis=-1)

@@ -1,0 +1,82 @@
+"""How far off a predicted answer share may be: conformal intervals over questions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ..inference.conformal import Interval, conformal_quantile
+from .answers import Answers
+from .cross_validation import cross_fit
+from .ensemble import Spec, _options, fit_ensembles
+from .objective import Targets, make_targets
+
+
+def share_intervals(
+    targets: ArrayLike,
+    answers: Answers,
+    new_answers: Answers,
+    spec: Spec,
+    *,
+    alpha: float = 0.1,
+    simultaneous: bool = False,
+    folds: int = 10,
+    seed: int = 0,
+    options: ArrayLike | None = None,
+    new_options: ArrayLike | None = None,
+    values: ArrayLike | None = None,
+    floor: float = 1e-6,
+) -> tuple[Float[Array, "q K"], Interval]:
+    """Predicted answer shares of new questions, with intervals for the true ones.
+
+    The widths are conformal quantiles of how far *cross-fitted* predictions of the training
+    questions were off: in-sample errors of thousands of weights would be far too small. Questions
+    are taken as exchangeable; each option has its own width, or with `simultaneous` one width
+    covers all options of a question at once. The prediction is that of a fit to all questions, a
+    little better than the fits behind the widths, so coverage errs on the safe side.
+
+    **Arguments:** as in [`fit_ensemble`][]; `alpha`: the share of intervals that may miss;
+    `new_options`: (q, K) or (K,) the new questions' options.
+
+    **Returns:** predictions (q, K), and an [`Interval`][] of the same shape, within [0, 1].
+
+    **Raises:** `ValueError` as [`fit_ensemble`][]; for an `alpha` outside (0, 1).
+    """
+    keep = _options(options, answers)
+    crossed, _ = cross_fit(
+        targets, answers, [spec], folds=folds, seed=seed, options=keep, values=values, floor=floor
+    )
+    truth = make_targets(targets, options=keep, values=values)
+    ensemble = fit_ensembles(targets, answers, [spec], options=keep, values=values, floor=floor)[0]
+    q = ensemble.predict(new_answers, options=new_options)
+    here = _options(new_options, new_answers)
+    return q, intervals_around(
+        q, crossed[0], truth, alpha=alpha, simultaneous=simultaneous, options=here
+    )
+
+
+def intervals_around(
+    q: Float[Array, "q K"],
+    crossed: ArrayLike,
+    truth: Targets,
+    *,
+    alpha: float = 0.1,
+    simultaneous: bool = False,
+    options: ArrayLike,
+) -> Interval:
+    """Intervals about `q` as wide as `crossed`, (m, K) cross-fitted predictions, missed `truth`.
+
+    For any predictor; `options`: (q, K), which options the new questions have. See
+    [`share_intervals`][].
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    """
+    missed = np.abs(np.asarray(crossed) - np.asarray(truth.p))
+    off = jnp.asarray(np.where(np.asarray(truth.options), missed, np.nan), q.dtype)
+    if simultaneous:
+        off = jnp.broadcast_to(jnp.nanmax(off, axis=1, keepdims=True), off.shape)
+    width = jax.vmap(lambda column: conformal_quantile(column, alpha), in_axes=1)(off)
+    here = jnp.asarray(options)
+    lower, upper = jnp.clip(q - width[None], 0, 1), jnp.clip(q + width[None], 0, 1)
+    return Interval(jnp.where(here, lower, 0), jnp.where(here, upper, 0))

@@ -1,0 +1,171 @@
+"""What an ensemble minimises: a convex function of the distributions it predicts.
+
+Every divergence comes in three forms on the same footing: its value, a smooth lower bound of it
+(itself, where it is smooth), and a linear lower bound that touches the smooth one. The last is what
+certificates are made of: over the simplex a linear function is minimised at a vertex.
+"""
+
+from typing import Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from . import divergences
+
+DivergenceName = Literal["tv", "chi2", "kl", "hellinger", "ks", "cdf_l1", "cdf_l2"]
+DIVERGENCES: tuple[str, ...] = get_args(DivergenceName)
+SMOOTH = ("chi2", "kl", "hellinger", "cdf_l2")
+"""Divergences with a gradient everywhere; the others are polyhedral."""
+
+
+class Targets(eqx.Module):
+    """Human answer distributions of m questions.
+
+    - `p`: (m, K), 0 where a question has no such option.
+    - `weight`: (m,) weights of the questions, summing to 1.
+    - `options`: (m, K), which options exist.
+    - `values`: (K,) ascending ordinal values of the options.
+    """
+
+    p: Float[Array, "m K"]
+    weight: Float[Array, " m"]
+    options: Bool[Array, "m K"]
+    values: Float[Array, " K"]
+
+
+def make_targets(
+    targets: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    options: ArrayLike | None = None,
+    values: ArrayLike | None = None,
+) -> Targets:
+    """Check and normalise counts or shares of answers, (m, K).
+
+    **Arguments:** `weight`: (m,) weights of the questions, such as sample sizes, equal by default;
+    `options`: (m, K) or (K,), true for the options to keep: the rest (refusals) are dropped and
+    what remains is renormalised; `values`: (K,) ordinal values, 1, 2, ... by default.
+
+    **Raises:** `ValueError` for negative or all-zero rows, NaN, infinities and shapes that do not
+    fit, naming the argument.
+    """
+    p = np.asarray(targets, float)
+    if p.ndim != 2 or min(p.shape) == 0:
+        raise ValueError(f"targets must be questions x options, got shape {p.shape}")
+    keep = np.ones(p.shape, bool) if options is None else np.asarray(options)
+    if keep.dtype != bool or keep.shape not in (p.shape, p.shape[1:]):
+        raise ValueError(
+            f"options must be a mask of shape {p.shape} or {p.shape[1:]}, got {keep.dtype} of "
+            f"shape {keep.shape}"
+        )
+    keep = np.broadcast_to(keep, p.shape)
+    if not np.isfinite(p[keep]).all():
+        raise ValueError("targets must be finite; an option a question does not have: see options")
+    if (p[keep] < 0).any():
+        raise ValueError("targets must be counts or shares of answers; some are negative")
+    p = np.where(keep, p, 0)
+    total = p.sum(axis=1, keepdims=True)
+    if (total == 0).any():
+        raise ValueError(
+            f"targets: nobody has chosen any option of question {int(np.argmin(total[:, 0]))}"
+        )
+    share = np.ones(len(p)) if weight is None else np.asarray(weight, float)
+    if share.shape != (len(p),) or not np.isfinite(share).all() or (share < 0).any():
+        raise ValueError(f"weight must be {len(p)} finite numbers that are not negative")
+    if share.sum() == 0:
+        raise ValueError("weight: all questions have weight 0")
+    scale = np.arange(1.0, p.shape[1] + 1) if values is None else np.asarray(values, float)
+    if scale.shape != (p.shape[1],) or not (np.diff(scale) > 0).all():
+        raise ValueError(f"values must be {p.shape[1]} ascending numbers, one per option")
+    dtype = jnp.result_type(float)
+    return Targets(
+        jnp.asarray(p / total, dtype),
+        jnp.asarray(share / share.sum(), dtype),
+        jnp.asarray(keep),
+        jnp.asarray(scale, dtype),
+    )
+
+
+def value(name: str, targets: Targets, q: Float[Array, "m K"]) -> Float[Array, ""]:
+    """Weighted mean over questions of the divergence of `targets.p` from `q`."""
+    t = targets
+    match name:
+        case "tv":
+            d = divergences.total_variation(t.p, q, options=t.options)
+        case "chi2":
+            d = divergences.chi_square(t.p, q, options=t.options)
+        case "kl":
+            d = divergences.kullback_leibler(t.p, q, options=t.options)
+        case "hellinger":
+            d = divergences.hellinger(t.p, q, options=t.options)
+        case "ks":
+            d = divergences.kolmogorov_smirnov(t.p, q, options=t.options)
+        case "cdf_l1":
+            d = divergences.cdf_l1(t.p, q, options=t.options, values=t.values)
+        case "cdf_l2":
+            d = divergences.cdf_l2(t.p, q, options=t.options, values=t.values)
+        case _:
+            raise ValueError(f"divergence must be one of {DIVERGENCES}, got {name!r}")
+    # A question of weight 0 may diverge without bounds: it takes no part.
+    return jnp.sum(jnp.where(t.weight > 0, t.weight * jnp.where(t.weight > 0, d, 0), 0))
+
+
+def _huber(x: Array, width: Array) -> Array:
+    size = jnp.abs(x)
+    return jnp.where(size < width, x * x / (2 * width), size - width / 2)
+
+
+def smoothed(
+    name: str, targets: Targets, q: Float[Array, "m K"], width: Float[Array, ""]
+) -> Float[Array, ""]:
+    """A smooth lower bound of [`value`][] that meets it as `width` goes to 0 (Nesterov 2005)."""
+    t = targets
+    if name in SMOOTH:
+        return value(name, t, q)
+    match name:
+        case "tv":
+            d = jnp.sum(_huber(jnp.where(t.options, t.p - q, 0), width), axis=1) / 2
+        case "cdf_l1":
+            difference, gaps = _cdf_parts(t, q)
+            d = jnp.sum(gaps * _huber(difference, width), axis=1)
+        case _:
+            difference, _ = _cdf_parts(t, q)
+            both = jnp.concatenate([difference, -difference], axis=1)
+            d = width * (
+                jax.scipy.special.logsumexp(both / width, axis=1) - jnp.log(float(both.shape[1]))
+            )
+    return jnp.sum(t.weight * d)
+
+
+def touching(
+    name: str, targets: Targets, q: Float[Array, "m K"], width: Float[Array, ""]
+) -> Float[Array, ""]:
+    """At `q`, the linear lower bound of [`value`][] whose slope is that of [`smoothed`][] there.
+
+    For the smooth divergences the tangent, that is the value; for TV, ℓ1 and KS ⟨y, P - Q⟩ at the
+    dual point y of the smoothing, which is feasible whatever `width` is.
+    """
+    t = targets
+    match name:
+        case "tv":
+            x = jnp.where(t.options, t.p - q, 0)
+            d = jnp.sum(jnp.clip(x / width, -1, 1) * x, axis=1) / 2
+        case "cdf_l1":
+            x, gaps = _cdf_parts(t, q)
+            d = jnp.sum(gaps * jnp.clip(x / width, -1, 1) * x, axis=1)
+        case "ks":
+            x, _ = _cdf_parts(t, q)
+            both = jnp.concatenate([x, -x], axis=1)
+            d = jnp.sum(jax.nn.softmax(both / width, axis=1) * both, axis=1)
+        case _:
+            return value(name, t, q)
+    return jnp.sum(t.weight * d)
+
+
+def _cdf_parts(t: Targets, q: Array) -> tuple[Array, Array]:
+    difference = divergences._cdf_difference(t.p, q, t.options)
+    return difference, divergences._spacing(t.values, t.options, difference)
