@@ -20,7 +20,7 @@ CALIBRATE = {"question": calibrate_question, "user": calibrate_user}
 SETTINGS = Settings(
     imputation_rank=2,
     imputation_tol=3e-6,
-    imputation_max_steps=5000,
+    imputation_max_steps=1_000_000,
     completion_tol=3e-6,
     als_tol=3e-6,
 )
