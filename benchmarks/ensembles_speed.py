@@ -6,6 +6,7 @@ runs one fit at a time, NumPy's products on all cores; every fit is timed on a f
 """
 
 import argparse
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from syndigits_jax.distribution.reference import STEPS, published_fits
 
 LOADERS: dict[str, Callable] = {
     "movielens": load_movielens_distributions,
-    "opinionqa": load_opinionqa,
+    "opinionqa": functools.partial(load_opinionqa, drop_refused=False),
 }
 FITS = [(name, variant) for name in DIVERGENCES for variant in VARIANTS]
 

@@ -29,9 +29,11 @@ def run(table: str, data: Path, out: Path, setting: str) -> None:
 
         records = run_ensembles(table, data, setting=setting, out=out, on_progress=on_progress)
     console = output()
-    for dataset, name in dict.fromkeys((r.dataset, r.setting) for r in records):
-        mine = [r for r in records if (r.dataset, r.setting) == (dataset, name)]
-        print_ensembles(console, f"{dataset}: new questions, {name} setting", mine)
+    for key in dict.fromkeys((r.dataset, r.construction, r.setting) for r in records):
+        dataset, construction, name = key
+        mine = [r for r in records if (r.dataset, r.construction, r.setting) == key]
+        what = dataset if construction == "summary" else f"{dataset}, {construction}"
+        print_ensembles(console, f"{what}: new questions, {name} setting", mine)
     furthest = furthest_from_paper(records)
     if furthest is not None:
         difference, record = furthest

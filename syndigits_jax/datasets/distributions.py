@@ -99,13 +99,11 @@ def load_movielens_distributions(data_dir: str | PathLike[str]) -> DistributionD
     )
 
 
-def load_opinionqa(
-    data_dir: str | PathLike[str], *, drop_refused: bool = False
-) -> DistributionData:
+def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) -> DistributionData:
     """OpinionQA: 489 questions with five options, the last of which is "Refused"; 2,058 twins.
 
-    `drop_refused`: compare the other four options only. The published tables keep it and rank it
-    highest.
+    `drop_refused`: compare the other four options only, as `kept` says: no distance between ranks
+    makes sense of a refusal. The published tables keep it and rank it highest.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as the other readers.
     """

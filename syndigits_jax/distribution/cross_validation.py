@@ -44,24 +44,32 @@ def cross_fit(
     human distribution.
     """
     keep = _options(options, answers)
+    predictions, means, _ = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
+    return predictions, means
+
+
+def _cross_fit(targets, answers: Answers, specs, folds, seed, keep, values, floor):
+    """Predictions and means as [`cross_fit`][] returns them, and every spec's fit to all folds."""
     fold = question_folds(answers.m, folds, seed)
     many = []
     for spec in specs:
         share = np.ones(answers.m) if spec.weight is None else np.asarray(spec.weight, float)
+        # No question is in fold -1: the last fit of a spec is to all of them.
         many += [
-            dataclasses.replace(spec, weight=np.where(fold == k, 0, share)) for k in range(folds)
+            dataclasses.replace(spec, weight=np.where(fold == k, 0, share))
+            for k in (*range(folds), -1)
         ]
     fits = fit_ensembles(targets, answers, many, options=keep, values=values, floor=floor)
     predictions = np.empty((len(specs), answers.m, answers.n_options))
     means = np.empty((answers.m, answers.n_options))
     for i in range(len(specs)):
         for k in range(folds):
-            fit, held = fits[i * folds + k], fold == k
+            fit, held = fits[i * (folds + 1) + k], fold == k
             predictions[i, held] = np.asarray(fit.predict(answers, options=keep))[held]
     for k in range(folds):
         seen = make_targets(targets, options=keep, weight=np.where(fold == k, 0.0, 1.0))
         means[fold == k] = np.asarray(mean_distribution(seen, keep))[fold == k]
-    return predictions, means
+    return predictions, means, fits[folds :: folds + 1]
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def fit_blend(
     divergence: str = "tv",
     *,
     variant: str = "both",
-    entropies: Sequence[float] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2),
+    entropies: Sequence[float] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
     ridges: Sequence[float] = (0.0,),
     shares: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
     folds: int = 5,
@@ -106,8 +114,8 @@ def fit_blend(
 ) -> Blend:
     """Choose penalties and the share of the mean distribution by cross-validation over questions.
 
-    Every combination of `entropies` and `ridges` is fitted to every fold in one batch; the best
-    combination with the best of `shares` is refitted to all questions. Other arguments as in
+    Every combination of `entropies` and `ridges` is fitted to all questions and without every fold
+    in one batch; the best combination goes with the best of `shares`. Other arguments as in
     [`fit_ensemble`][].
 
     **Raises:** `ValueError` as there; for empty grids or shares outside 0..1.
@@ -119,9 +127,7 @@ def fit_blend(
     keep = _options(options, answers)
     given = None if weight is None else np.asarray(weight, float)
     specs = tuple(Spec(divergence, variant, r, e, given) for e in entropies for r in ridges)
-    predictions, means = cross_fit(
-        targets, answers, specs, folds=folds, seed=seed, options=keep, values=values, floor=floor
-    )
+    predictions, means, fits = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
     truth = make_targets(targets, options=keep, weight=given, values=values)
 
     def error(twins: np.ndarray, share: float) -> float:
@@ -130,9 +136,5 @@ def fit_blend(
 
     table = np.array([[error(twins, share) for share in shares] for twins in predictions])
     row, column = np.unravel_index(np.argmin(table), table.shape)
-    chosen = specs[int(row)]
-    ensemble = fit_ensembles(targets, answers, [chosen], options=keep, values=values, floor=floor)[
-        0
-    ]
     share = float(shares[int(column)])
-    return Blend(ensemble, truth, chosen, share, specs, tuple(shares), table)
+    return Blend(fits[row], truth, specs[row], share, specs, tuple(shares), table)

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from ..inference.conformal import Interval, conformal_quantile
 from .answers import Answers
-from .cross_validation import cross_fit
-from .ensemble import Spec, _options, fit_ensembles
+from .cross_validation import Blend, _cross_fit
+from .ensemble import Spec, _options
 from .objective import Targets, make_targets
 
 
@@ -17,7 +17,7 @@ def share_intervals(
     targets: ArrayLike,
     answers: Answers,
     new_answers: Answers,
-    spec: Spec,
+    spec: Spec | Blend,
     *,
     alpha: float = 0.1,
     simultaneous: bool = False,
@@ -36,23 +36,29 @@ def share_intervals(
     covers all options of a question at once. The prediction is that of a fit to all questions, a
     little better than the fits behind the widths, so coverage errs on the safe side.
 
-    **Arguments:** as in [`fit_ensemble`][]; `alpha`: the share of intervals that may miss;
-    `new_options`: (q, K) or (K,) the new questions' options.
+    **Arguments:** as in [`fit_ensemble`][]; `spec`: the fit, or a [`Blend`][] of the same targets
+    and answers, whose penalties and share are taken as given; `alpha`: the share of intervals that
+    may miss; `new_options`: (q, K) or (K,) the new questions' options.
 
     **Returns:** predictions (q, K), and an [`Interval`][] of the same shape, within [0, 1].
 
     **Raises:** `ValueError` as [`fit_ensemble`][]; for an `alpha` outside (0, 1).
     """
     keep = _options(options, answers)
-    crossed, _ = cross_fit(
-        targets, answers, [spec], folds=folds, seed=seed, options=keep, values=values, floor=floor
+    blend = spec if isinstance(spec, Blend) else None
+    chosen = spec if isinstance(spec, Spec) else spec.spec
+    [crossed], means, [fit] = _cross_fit(
+        targets, answers, [chosen], folds, seed, keep, values, floor
     )
+    if blend is None:
+        q = fit.predict(new_answers, options=new_options)
+    else:
+        q = blend.predict(new_answers, options=new_options)
+        crossed = (1 - blend.share) * crossed + blend.share * means
     truth = make_targets(targets, options=keep, values=values)
-    ensemble = fit_ensembles(targets, answers, [spec], options=keep, values=values, floor=floor)[0]
-    q = ensemble.predict(new_answers, options=new_options)
     here = _options(new_options, new_answers)
     return q, intervals_around(
-        q, crossed[0], truth, alpha=alpha, simultaneous=simultaneous, options=here
+        q, crossed, truth, alpha=alpha, simultaneous=simultaneous, options=here
     )
 
 

@@ -37,23 +37,30 @@ from syndigits_jax.studies.records import Record, write_results
 DISTRIBUTION_TABLES = ("table6", "tables9-10")
 _READERS: dict[str, Callable[..., DistributionData]] = {
     MOVIELENS: load_movielens_distributions,
-    OPINIONQA: load_opinionqa,
+    OPINIONQA: functools.partial(load_opinionqa, drop_refused=False),
 }
+_WITHOUT_REFUSED = "summary-without-refused"
 _UNITS = "units"
 
 
 @dataclass(frozen=True)
 class EnsembleUnit:
-    """One data set in one setting: all its fits are one batch."""
+    """One data set in one setting: all its fits are one batch.
+
+    `construction`: the published twins come from summaries of a person; the second one compares
+    the same answers without the option "Refused", which the published tables rank highest.
+    """
 
     table: str
     dataset: str
     setting: str
+    construction: str = "summary"
 
     @property
     def label(self) -> str:
         """For progress lines."""
-        return f"{self.dataset}, answer distributions, {self.setting}"
+        without = " without refusals" if self.construction == _WITHOUT_REFUSED else ""
+        return f"{self.dataset}{without}, answer distributions, {self.setting}"
 
     @property
     def fits(self) -> list[tuple[str, str]]:
@@ -83,6 +90,8 @@ def run_ensembles(
         raise ValueError(f"unknown table '{table}'; known: {', '.join(DISTRIBUTION_TABLES)}")
     data = {name: read(data_dir) for name, read in _READERS.items()}
     units = [EnsembleUnit(table, name, s) for name in data for s in setting_names(setting)]
+    if OPINIONQA in data and "default" in setting_names(setting):
+        units.append(EnsembleUnit(table, OPINIONQA, "default", _WITHOUT_REFUSED))
     store = None if out is None else Checkpoints(Path(out) / _UNITS)
     records = []
     for index, unit in enumerate(units):
@@ -92,9 +101,12 @@ def run_ensembles(
                 on_progress(index, len(units), unit.label, done, total, resumed)
 
         source = data[unit.dataset]
+        if unit.construction == _WITHOUT_REFUSED:
+            source = load_opinionqa(data_dir, drop_refused=True)
         key = unit_key(
             table=table,
             dataset=unit.dataset,
+            construction=unit.construction,
             setting=unit.setting,
             steps=steps,
             counts=source.counts,
@@ -133,7 +145,8 @@ def evaluate_ensembles(
     k = len(data.options)
     answers = Answers.from_choices(seen.choices, k)
     new_answers = Answers.from_choices(unseen.choices, k)
-    truth, new_truth = make_targets(seen.counts), make_targets(unseen.counts)
+    truth = make_targets(seen.counts, options=seen.kept)
+    new_truth = make_targets(unseen.counts, options=unseen.kept)
     predictions: dict[tuple[str, str], Float[np.ndarray, "q K"]] = {}
     found: dict[str, np.ndarray] = {}
     seconds, blend_seconds, start = 0.0, 0.0, time.perf_counter()
@@ -154,15 +167,18 @@ def evaluate_ensembles(
         for i, objective in enumerate(objectives):
             specs = [Spec(o, v) for o, v in unit.fits if o == objective]
             start = time.perf_counter()
-            for spec, fit in zip(specs, fit_ensembles(seen.counts, answers, specs), strict=True):
+            fits = fit_ensembles(seen.counts, answers, specs, options=seen.kept)
+            for spec, fit in zip(specs, fits, strict=True):
                 name = f"{objective}/{spec.variant}"
-                predictions[objective, spec.variant] = np.asarray(fit.predict(new_answers))
+                q = fit.predict(new_answers, options=unseen.kept)
+                predictions[objective, spec.variant] = np.asarray(q)
                 found[f"{name}/training"] = np.asarray(fit.divergence)
                 found[f"{name}/gap"] = np.asarray(fit.gap)
                 found[f"{name}/effective_sample_size"] = np.asarray(fit.effective_sample_size)
             fitted = time.perf_counter()
-            blend = fit_blend(seen.counts, answers, objective)
-            predictions[objective, "blend"] = np.asarray(blend.predict(new_answers))
+            blend = fit_blend(seen.counts, answers, objective, options=seen.kept)
+            q = blend.predict(new_answers, options=unseen.kept)
+            predictions[objective, "blend"] = np.asarray(q)
             found[f"{objective}/blend/share_of_mean"] = np.asarray(blend.share)
             seconds += fitted - start
             blend_seconds += time.perf_counter() - fitted
@@ -171,12 +187,12 @@ def evaluate_ensembles(
     found["seconds"] = np.asarray(seconds)
     found["blend_seconds"] = np.asarray(blend_seconds)
     everywhere = {
-        "uniform": uniform_ensemble(new_answers),
+        "uniform": uniform_ensemble(new_answers, unseen.kept),
         "mean-distribution": mean_distribution(truth, new_truth.options),
     }
     named = {f"{o}/{v}": jnp.asarray(q) for (o, v), q in predictions.items()}
     named |= {f"/{name}": q for name, q in everywhere.items()}
-    for name, by_metric in scores(unseen.counts, named).items():
+    for name, by_metric in scores(unseen.counts, named, options=unseen.kept).items():
         for metric, per_question in by_metric.items():
             found[f"{name}/{metric}"] = per_question
         found[f"{name}/variance_ratio"] = np.asarray(variance_ratio(new_truth, named[name]))
@@ -198,13 +214,14 @@ def _records(unit: EnsembleUnit, arrays: Mapping[str, np.ndarray]) -> Iterable[R
         method = {"uniform": "Baseline", "mean-distribution": "MeanDistribution"}.get(
             variant, "WeightedEnsemble"
         )
-        paper = table6_value(unit.dataset, objective, variant, metric)
+        published = unit.construction == "summary" and (unit.setting == "reference" or control)
+        paper = table6_value(unit.dataset, objective, variant, metric) if published else None
         several = values.ndim > 0
         gap = arrays.get(f"{objective}/{variant}/gap")
         yield Record(
             table=unit.table,
             dataset=unit.dataset,
-            construction="summary",
+            construction=unit.construction,
             direction="question",
             method=method,
             setting=unit.setting,
@@ -212,7 +229,7 @@ def _records(unit: EnsembleUnit, arrays: Mapping[str, np.ndarray]) -> Iterable[R
             mean=float(np.nanmean(values)),
             se=float(standard_error(values)) if several else None,
             count=int(np.isfinite(values).sum()),
-            paper_mean=paper if unit.setting == "reference" or control else None,
+            paper_mean=paper,
             seconds=None if control else seconds[variant == "blend"],
             objective=objective or None,
             variant=variant,

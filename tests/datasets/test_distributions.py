@@ -43,7 +43,7 @@ def test_films_are_matched_by_their_mean_rating(published):
 
 
 def test_opinionqa_is_matched_by_name_and_unlisted_options_count_zero(published):
-    data = load_opinionqa(published.parent)
+    data = load_opinionqa(published.parent, drop_refused=False)
     folder = published / "OpinionQA" / "distribution_calibration"
     answers = pd.read_csv(folder / "persona_answers.csv", index_col=0)
     catalogue = json.loads((folder / "Qs_likert_scale_5_choices.json").read_text())
@@ -53,7 +53,7 @@ def test_opinionqa_is_matched_by_name_and_unlisted_options_count_zero(published)
         assert data.counts[j].tolist() == [counts.get(str(k), 0) for k in range(1, 6)]
         np.testing.assert_array_equal(data.choices[:, j] + 1, answers.loc[name])
     assert data.kept.all() and data.asked.all()
-    less = load_opinionqa(published, drop_refused=True)
+    less = load_opinionqa(published)
     np.testing.assert_array_equal(less.kept, np.tile([1, 1, 1, 1, 0], (8, 1)))
 
 
@@ -143,7 +143,8 @@ def test_real_data_and_the_published_baselines(data_dir, load, shape, split):
         assert mean["tv"] == pytest.approx(0.188, abs=5e-4)
         assert mean["kl"] == pytest.approx(0.127, abs=5e-4)
     else:
-        assert load(data_dir, drop_refused=True).kept.sum(axis=0).tolist() == [489] * 4 + [0]
+        assert data.kept.sum(axis=0).tolist() == [489] * 4 + [0]
+        assert load(data_dir, drop_refused=False).kept.all()
 
 
 # --- users' own tables ---------------------------------------------------------------------------

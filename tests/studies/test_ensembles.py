@@ -35,8 +35,12 @@ def counted(monkeypatch):
     return calls
 
 
-def by_key(records):
-    return {(r.dataset, r.setting, r.objective, r.variant, r.metric): r for r in records}
+def by_key(records, construction="summary"):
+    return {
+        (r.dataset, r.setting, r.objective, r.variant, r.metric): r
+        for r in records
+        if r.construction == construction
+    }
 
 
 def opinions_only(patch):
@@ -69,6 +73,17 @@ def test_every_fit_and_control_has_every_test_divergence(both_settings):
     assert len({r.key for r in both_settings}) == len(both_settings)
     methods = {r.variant: r.method for r in both_settings}
     assert methods["uniform"] == "Baseline" and methods["both"] == "WeightedEnsemble"
+
+
+def test_the_default_also_compares_without_refusals(both_settings):
+    found = by_key(both_settings, "summary-without-refused")
+    with_refusals = by_key(both_settings)
+    assert {key[1] for key in found} == {"default"}
+    for key, record in found.items():
+        assert record.paper_mean is None
+        if key[-1] in ("cdf_l1", "cdf_l2"):
+            # There refusals count as the highest rank.
+            assert record.mean != with_refusals[key].mean
 
 
 def test_controls_do_not_depend_on_the_setting(both_settings):
