@@ -1,0 +1,44 @@
+"""The Fréchet distance between the Gaussian fits of two populations (section 3.4, FPD)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..solvers._precision import full_precision
+from .distances import Points, finite_or_nan, populations
+
+
+def _root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
+    """R with RᵀR the covariance of `x` (ddof = 1), r = min(n, d); differentiable at any rank.
+
+    The rotation is held fixed: turning R does not change RᵀR.
+    """
+    deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
+    rotation, _ = jnp.linalg.qr(jax.lax.stop_gradient(deviations))
+    return jax.lax.stop_gradient(rotation).T @ deviations
+
+
+@full_precision
+def frechet_distance(x: Float[Points, "n d"], y: Float[Points, "l d"]) -> Float[Array, ""]:
+    """|μx - μy|² + tr(Σx + Σy - 2 (Σx Σy)^½), squared as in FID; covariances with ddof = 1.
+
+    With Σx = RxᵀRx and Σy = RyᵀRy this is |μx - μy|² + |Rx - U Ry|² for the rotation U that brings
+    the two closest, from the singular vectors of Rx Ryᵀ. Against square roots of eigenvalues of
+    Σx Σy nothing needs clipping: the value is never negative, keeps its digits where the
+    populations are alike, and rank-deficient covariances (users of K prototypes span K - 1
+    dimensions at most) are like any other. With fewer users than dimensions the matrices are of
+    users, not of dimensions. Invariant to rotation and translation.
+
+    Its derivative is that with U held fixed (Danskin), valid wherever there is one.
+
+    **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+    """
+    x, y = populations(x, y, 2)
+    shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
+    x_root, y_root = _root(x), _root(y)
+    rank = max(x_root.shape[0], y_root.shape[0])
+    x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
+    left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(x_root @ y_root.T))
+    rotation = jax.lax.stop_gradient(left @ right)
+    value = jnp.dot(shift, shift) + jnp.sum((x_root - rotation @ y_root) ** 2)
+    return finite_or_nan(value, x, y)
