@@ -1,7 +1,8 @@
 """The published weighted ensembles in plain NumPy, one fit at a time: oracle and peer.
 
 Entropic mirror descent on weights over twins and K dummy twins, in float64 and with one-hot
-answers, defects included. It shares no code with ``syndigits_jax``.
+answers, defects included. It shares no code with ``syndigits_jax``. Its products come in two forms:
+as written (`einsum`), and handed to BLAS, which uses all cores.
 """
 
 import numpy as np
@@ -88,21 +89,33 @@ def _means(variant: str, personas, dummies, values) -> np.ndarray:
     return (personas + dummies) @ values
 
 
-def objective(name, variant, p, answers, w, pi, values) -> float:
+def _mix(w: np.ndarray, answers: np.ndarray, blas: bool) -> np.ndarray:
+    """What the twins answer together, (m, K)."""
+    return np.tensordot(w, answers, 1) if blas else np.einsum("i,ijk->jk", w, answers)
+
+
+def _score(answers: np.ndarray, by_option: np.ndarray, blas: bool) -> np.ndarray:
+    """(m, K) slopes to one per twin."""
+    return (
+        np.tensordot(answers, by_option, 2) if blas else np.einsum("ijk,jk->i", answers, by_option)
+    )
+
+
+def objective(name, variant, p, answers, w, pi, values, blas=True) -> float:
     """What is minimised: divergence, ridge and the mean term."""
-    personas = np.tensordot(w, answers, 1)
+    personas = _mix(w, answers, blas)
     off = p @ values - _means(variant, personas, pi, values)
     ridge = RIDGE * (w @ w) + RIDGE * (pi @ pi)
     return divergence(name, p, personas + pi).mean() + ridge + MEAN_PENALTY * np.square(off).mean()
 
 
-def gradient(name, variant, p, answers, w, pi, values) -> tuple[np.ndarray, np.ndarray]:
+def gradient(name, variant, p, answers, w, pi, values, blas=True) -> tuple[np.ndarray, np.ndarray]:
     """Published gradients in the twins' and the dummies' weights; that of a frozen block is 0."""
     m = len(p)
-    personas = np.tensordot(w, answers, 1)
+    personas = _mix(w, answers, blas)
     off = p @ values - _means(variant, personas, pi, values)
     by_option = slope(name, p, personas + pi) / m - 2 * MEAN_PENALTY / m * np.outer(off, values)
-    by_twin = np.tensordot(answers, by_option, 2) + 2 * RIDGE * w
+    by_twin = _score(answers, by_option, blas) + 2 * RIDGE * w
     by_dummy = by_option.sum(axis=0) + 2 * RIDGE * pi
     if variant == "personas":
         by_dummy = np.zeros_like(pi)
@@ -118,6 +131,7 @@ def fit(
     answers: np.ndarray,
     steps: int = STEPS,
     values: np.ndarray | None = None,
+    blas: bool = True,
 ) -> tuple[np.ndarray, int]:
     """Weights (n + K,) after `steps` steps, and how many were taken.
 
@@ -130,7 +144,8 @@ def fit(
     theta = theta / theta.sum()
     log_theta = np.log(theta + SMALLEST)
     for step in range(steps):
-        g = np.concatenate(gradient(name, variant, targets, answers, theta[:n], theta[n:], values))
+        now = (answers, theta[:n], theta[n:], values, blas)
+        g = np.concatenate(gradient(name, variant, targets, *now))
         # Clipped by its norm about its mean: a constant moves nothing once weights are normalised.
         norm = np.linalg.norm(g - g.mean())
         if norm > GRADIENT_NORM:
@@ -140,6 +155,7 @@ def fit(
         theta = theta / theta.sum()
         log_theta = np.log(theta + SMALLEST)
         # Compares the objective, not its change: never true in practice.
-        if objective(name, variant, targets, answers, theta[:n], theta[n:], values) < STOP_BELOW:
+        now = (answers, theta[:n], theta[n:], values, blas)
+        if objective(name, variant, targets, *now) < STOP_BELOW:
             return theta, step + 1
     return theta, steps
