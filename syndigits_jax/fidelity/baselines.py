@@ -1,0 +1,130 @@
+"""Synthetic populations to compare personas with: the paper's samplers, floors and ceilings.
+
+All live in the space of embeddings, take real users (n, d) or prototypes (p, d), the context's
+projections P_k(c̄), and return (count, d). None of them knows of personas.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..inference.resampling import PRNGKey
+from ..solvers._precision import full_precision
+from .distances import Points, population, positive
+
+
+def real_bootstrap(
+    key: PRNGKey, real: Float[Points, "n d"], count: int, *, replace: bool = True
+) -> Float[Array, "count d"]:
+    """`count` real users drawn with replacement, or without.
+
+    **Raises:** `ValueError` for NaN, no users, or without `replace` more than there are.
+    """
+    positive("count", count)
+    real = population(real, "real", 1 if replace else count)
+    return real[jax.random.choice(key, real.shape[0], (count,), replace=replace)]
+
+
+def moment_matched_noise(
+    key: PRNGKey, real: Float[Points, "n d"], count: int
+) -> Float[Array, "count d"]:
+    """Gaussian noise with the mean and the SD (ddof = 0) of every coordinate: the paper's ceiling.
+
+    Its covariance is diagonal on purpose (section 3.4). Users of K prototypes span K - 1 of the d
+    dimensions and this noise spans all d, so it has coverage 0 by construction; a ceiling that
+    stays where users can be is [`random_mixture`][].
+
+    **Raises:** `ValueError` for NaN or no users.
+    """
+    positive("count", count)
+    real = population(real, "real")
+    noise = jax.random.normal(key, (count, real.shape[1]), real.dtype)
+    return jnp.mean(real, axis=0)[None, :] + jnp.std(real, axis=0)[None, :] * noise
+
+
+@full_precision
+def random_mixture(
+    key: PRNGKey, prototypes: Float[Points, "p d"], count: int, *, temperature: float = 1.0
+) -> Float[Array, "count d"]:
+    """Users whose mixture logits are N(0, I), as those of an encoder nobody has trained on.
+
+    Structureless within the space that users can reach: a ceiling whose coverage is not 0 by
+    construction.
+
+    **Raises:** `ValueError` for NaN, no prototypes, or a temperature that is not positive.
+    """
+    positive("count", count)
+    prototypes = population(prototypes, "prototypes")
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be positive, got {temperature}")
+    logits = jax.random.normal(key, (count, prototypes.shape[0]), prototypes.dtype)
+    return jax.nn.softmax(logits / temperature, axis=1) @ prototypes
+
+
+@full_precision
+def dirichlet_interpolation(
+    key: PRNGKey,
+    real: Float[Points, "n d"],
+    count: int,
+    *,
+    anchors: int = 3,
+    concentration: float = 1.0,
+) -> Float[Array, "count d"]:
+    """Dirichlet(β) mixtures of a few real users each, drawn uniformly (section 4).
+
+    The anchors of one synthetic user are different users.
+
+    **Raises:** `ValueError` for NaN, fewer users than anchors, or a β that is not positive.
+    """
+    positive("count", count)
+    positive("anchors", anchors)
+    real = population(real, "real", anchors)
+    draw, mix = jax.random.split(key)
+    keys = jax.random.split(draw, count)
+    n = real.shape[0]
+
+    def choose(key):
+        # Floyd's algorithm: `anchors` different positions at a cost that does not grow with n.
+        chosen = jnp.full(anchors, -1)
+        for i, k in enumerate(jax.random.split(key, anchors)):
+            last = n - anchors + i
+            position = jax.random.randint(k, (), 0, last + 1)
+            taken = jnp.any(chosen == position)
+            chosen = chosen.at[i].set(jnp.where(taken, last, position))
+        return chosen
+
+    weights = _dirichlet(mix, concentration, (count, anchors), real.dtype)
+    return jnp.einsum("ca,cad->cd", weights, real[jax.vmap(choose)(keys)])
+
+
+@full_precision
+def prototype_perturbation(
+    key: PRNGKey,
+    prototypes: Float[Points, "p d"],
+    count: int,
+    *,
+    sigma: float = 0.01,
+    concentration: float = 1.0,
+) -> Float[Array, "count d"]:
+    """Dirichlet(β) mixtures of the prototypes plus isotropic Gaussian noise of SD σ (section 4).
+
+    σ is in the units of the embedding. Its default is the paper's, and is much or little depending
+    on how long the encoder's embeddings are.
+
+    **Raises:** `ValueError` for NaN, no prototypes, a negative σ, or a β that is not positive.
+    """
+    positive("count", count)
+    prototypes = population(prototypes, "prototypes")
+    if sigma < 0:
+        raise ValueError(f"`sigma` must not be negative, got {sigma}")
+    mix, noise = jax.random.split(key)
+    shape = (count, prototypes.shape[0])
+    centres = _dirichlet(mix, concentration, shape, prototypes.dtype) @ prototypes
+    return centres + sigma * jax.random.normal(noise, centres.shape, centres.dtype)
+
+
+def _dirichlet(key, concentration: float, shape: tuple[int, int], dtype) -> Float[Array, "c a"]:
+    if not concentration > 0:
+        raise ValueError(f"`concentration` must be positive, got {concentration}")
+    alpha = jnp.full(shape[1], concentration, dtype)
+    return jax.random.dirichlet(key, alpha, (shape[0],), dtype)

@@ -1,0 +1,57 @@
+"""The Fidelity Gap Index: a metric on the scale from real users (0) to structureless ones (1)."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from .distances import positive
+
+
+def fidelity_gap_index(
+    value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike
+) -> Float[Array, "*batch"]:
+    """(value - floor) / (ceiling - floor), the paper's equations 6 and 7, which are the same.
+
+    (Equation 7, for coverage, turns the signs of numerator and denominator round.) 0 is what fresh
+    real users get, 1 what the ceiling gets, more is worse than the ceiling. A ratio of noisy
+    numbers: where floor and ceiling are close it means nothing, see [`stable_gap`][]. Arguments
+    broadcast; NaN or infinite where floor and ceiling are equal.
+    """
+    value, floor, ceiling = (jnp.asarray(a, float) for a in (value, floor, ceiling))
+    value, floor, ceiling = jnp.broadcast_arrays(value, floor, ceiling)
+    return (value - floor) / (ceiling - floor)
+
+
+def stable_gap(
+    floor: Float[Array, "s ..."],
+    ceiling: Float[Array, "..."],
+    *,
+    averaged: int | None = None,
+    errors: float = 3.0,
+    higher_is_closer: bool = False,
+) -> Bool[Array, "..."]:
+    """Whether floor and ceiling are far enough apart to divide by their difference.
+
+    True where the mean of ceiling - floor, in the direction that makes the ceiling the worse one,
+    exceeds `errors` standard errors. Below two the confidence set of such a ratio is unbounded
+    (Fieller, 1954): any index at all would be compatible with the data.
+
+    **Arguments:**
+
+    - `floor`, `ceiling`: the metric on s resamples, paired where they share the real users.
+    - `averaged`: how many resamples the floor and ceiling in use average; s by default.
+    - `higher_is_closer`: True for coverage and its like.
+
+    **Raises:** `ValueError` for fewer than two resamples, or arrays that differ in shape.
+    """
+    if floor.shape != ceiling.shape or floor.ndim == 0:
+        raise ValueError(
+            f"`ceiling` must have the shape of `floor`, {floor.shape}, got {ceiling.shape}"
+        )
+    count = floor.shape[0]
+    positive("the number of resamples", count, 2)
+    positive("averaged", count if averaged is None else averaged)
+    difference = floor - ceiling if higher_is_closer else ceiling - floor
+    spread = jnp.std(difference, axis=0, ddof=1)
+    error = spread / (count if averaged is None else averaged) ** 0.5
+    return jnp.mean(difference, axis=0) > errors * error
