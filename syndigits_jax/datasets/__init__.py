@@ -8,6 +8,8 @@ from .distributions import (
     load_opinionqa,
     simulate_distributions,
 )
+from .rating_files import load_amazon_2018, load_amazon_2023, load_movielens_ratings
+from .ratings import RatingTable, rating_table
 from .sample import sample_panel, sample_panel_with_truth
 from .simulator import Truth, simulate_panel
 from .syn_digits import (
@@ -28,15 +30,20 @@ __all__ = [
     "Construction",
     "DistributionData",
     "DistributionTruth",
+    "RatingTable",
     "Truth",
     "find_construction",
+    "load_amazon_2018",
+    "load_amazon_2023",
     "load_distributions",
     "load_movielens",
     "load_movielens_distributions",
+    "load_movielens_ratings",
     "load_opinionqa",
     "load_panel",
     "load_twin_2k_500",
     "present_constructions",
+    "rating_table",
     "read_table",
     "read_twin_2k_500_questions",
     "sample_panel",

@@ -1,0 +1,200 @@
+"""Readers of public rating data: MovieLens, Amazon Reviews 2018 and 2023."""
+
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._frames import import_pandas
+from .ratings import RatingTable, rating_table
+
+PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+_FIELDS = ("user_id", "parent_asin", "rating", "timestamp", "title", "store", "features")
+_FIELDS += ("description",)
+_TAGS = 10  # most frequent tags that describe a film
+
+
+def _read(path: Path, columns: Iterable[str] = ()) -> Any:
+    """A table as text, whatever its format. **Raises:** `FileNotFoundError`, `ValueError`."""
+    pd = import_pandas()
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+    suffix = suffixes[-1] if suffixes else ""
+    try:
+        if suffix == ".csv":
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        elif suffix in (".jsonl", ".json"):
+            frame = pd.DataFrame(_records(path))
+        elif suffix in (".parquet", ".pq"):
+            frame = pd.read_parquet(path)
+        else:
+            raise ValueError("expected .csv, .jsonl (also .gz) or .parquet")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path}: no column {missing[0]!r}; there are {list(frame.columns)}")
+    return frame
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """What is needed of every line: reviews carry far more."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        lines = (json.loads(line) for line in file if line.strip())
+        return [{name: row[name] for name in _FIELDS if name in row} for row in lines]
+
+
+def _sentence(*parts: str) -> str:
+    """What there is of `parts`, as one text."""
+    return ". ".join(part for part in parts if part)
+
+
+def film_text(title: str, genres: Sequence[str] = (), tags: Sequence[str] = ()) -> str:
+    """What a sentence encoder reads about a film."""
+    text = f"{title}. Genres: {', '.join(genres)}." if genres else f"{title}."
+    return f"{text} Tags: {', '.join(tags)}." if tags else text
+
+
+def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) -> RatingTable:
+    """A MovieLens release: `ratings.csv`, `movies.csv` and, unless `tags=False`, `tags.csv`.
+
+    Items are all films of `movies.csv`, rated or not. A film's text is its title, genres and the
+    ten tags that most people gave it. **Raises:** `FileNotFoundError`, and `ValueError` naming the
+    file that lacks a column.
+    """
+    folder = Path(folder)
+    ratings = _read(folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
+    movies = _read(folder / "movies.csv", ("movieId", "title", "genres"))
+    tag_of: dict[str, list[str]] = {}
+    if tags:
+        given = _read(folder / "tags.csv", ("movieId", "tag"))
+        counts: dict[str, dict[str, int]] = {}
+        for film, tag in zip(given["movieId"], given["tag"].str.strip().str.lower(), strict=True):
+            of_film = counts.setdefault(film, {})
+            of_film[tag] = of_film.get(tag, 0) + 1
+        for film, count in counts.items():
+            ranked = sorted(count.items(), key=lambda entry: (-entry[1], entry[0]))
+            tag_of[film] = [tag for tag, _ in ranked[:_TAGS]]
+    table = rating_table(
+        ratings["userId"], ratings["movieId"], ratings["rating"], ratings["timestamp"]
+    )
+    texts = [
+        film_text(title, genres.split("|"), tag_of.get(film, ()))
+        for film, title, genres in zip(
+            movies["movieId"], movies["title"], movies["genres"], strict=True
+        )
+    ]
+    return table.with_items(movies["movieId"], texts)
+
+
+def load_amazon_2018(
+    folder: str | PathLike[str], categories: Sequence[str] | None = None
+) -> RatingTable:
+    """Amazon Reviews 2018 by category: `<category>_ratings_5plus.csv` and `<category>_items.csv`.
+
+    Categories (by default all in `folder`) are concatenated; a user of several is one user. An
+    item's text is its title, brand and description. Where a user rated an item more than once, the
+    last rating counts. **Raises:** `FileNotFoundError` if a file is absent, `ValueError` naming a
+    file that lacks a column.
+    """
+    folder = Path(folder)
+    ending = "_ratings_5plus.csv"
+    if categories is None:
+        categories = sorted(path.name[: -len(ending)] for path in folder.glob(f"*{ending}"))
+    if not categories:
+        raise FileNotFoundError(f"no *{ending} in {folder}")
+    pd = import_pandas()
+    ratings = pd.concat(
+        [
+            _read(folder / f"{name}{ending}", ("user_id", "asin", "rating", "timestamp"))
+            for name in categories
+        ]
+    )
+    items = pd.concat(
+        [
+            _read(folder / f"{name}_items.csv", ("asin", "title", "brand", "description"))
+            for name in categories
+        ]
+    ).drop_duplicates("asin")
+    table = rating_table(
+        ratings["user_id"],
+        ratings["asin"],
+        ratings["rating"],
+        ratings["timestamp"],
+        duplicates="last",
+    )
+    texts = {
+        asin: _sentence(
+            title.strip(), brand.strip() and f"Brand: {brand.strip()}", description.strip()
+        )
+        for asin, title, brand, description in zip(
+            items["asin"], items["title"], items["brand"], items["description"], strict=True
+        )
+    }
+    return table.with_items(table.items, [texts.get(asin, "") for asin in table.items])
+
+
+def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> RatingTable:
+    """Amazon Reviews 2023 from its public files, one or several categories.
+
+    **Arguments:**
+
+    - `ratings`: `.csv` (`user_id, parent_asin, rating, timestamp`), `.jsonl` of reviews (the same
+      fields and more), `.parquet`, possibly `.gz`. Times are in milliseconds, in `timestamp` or
+      `timestamp_ms`.
+    - `items`: files of item metadata (`parent_asin, title`, and where there are any `store`,
+      `features`, `description`); by default texts are the titles in the rating files, if they
+      have a column `parent_asin`, `title` and `category` (in reviews, `title` is the review's).
+
+    A user of several files is one user; of several ratings of one item the last counts.
+    **Raises:** `FileNotFoundError`, and `ValueError` naming the file that lacks a column.
+    """
+    pd = import_pandas()
+    frames, titles = [], {}
+    for path in _paths(ratings):
+        frame = _read(path, ("user_id", "parent_asin", "rating"))
+        time = "timestamp_ms" if "timestamp_ms" in frame.columns else "timestamp"
+        if time not in frame.columns:
+            raise ValueError(f"{path}: no column 'timestamp' or 'timestamp_ms'")
+        if {"title", "category"} <= set(frame.columns):
+            titles.update(zip(frame["parent_asin"], frame["title"], strict=True))
+        frames.append(
+            frame[["user_id", "parent_asin", "rating", time]].set_axis(
+                ["user", "item", "rating", "time"], axis=1
+            )
+        )
+    for path in _paths(items) if items is not None else ():
+        frame = _read(path, ("parent_asin", "title"))
+        for row in frame.to_dict("records"):
+            titles[row["parent_asin"]] = _sentence(
+                *(_joined(row.get(name)) for name in ("title", "store", "features", "description"))
+            )
+    both = pd.concat(frames)
+    table = rating_table(
+        both["user"],
+        both["item"],
+        both["rating"],
+        both["time"].astype(np.float64) / 1000,
+        duplicates="last",
+    )
+    return table.with_items(table.items, [titles.get(name, "") for name in table.items])
+
+
+def _paths(value: PathOrPaths) -> list[Path]:
+    return [Path(value)] if isinstance(value, str | PathLike) else [Path(path) for path in value]
+
+
+def _joined(value: Any) -> str:
+    """A field of the metadata as text: a string, a list of strings, or nothing."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list | tuple | np.ndarray):
+        return " ".join(str(part).strip() for part in value)
+    return ""
