@@ -27,6 +27,10 @@ from .index import stable_gap as stable_gap
 from .mmd import median_distance as median_distance
 from .mmd import mmd2_unbiased as mmd2_unbiased
 from .mmd import mmd_permutation_test as mmd_permutation_test
+from .panel import Estimate as Estimate
+from .panel import FidelityPanel as FidelityPanel
+from .panel import fidelity_panel as fidelity_panel
+from .panel import reference_panel as reference_panel
 from .placement import Placement as Placement
 from .placement import place_newton as place_newton
 from .placement import place_ssr as place_ssr
@@ -35,6 +39,10 @@ from .prdc import coverage as coverage
 from .prdc import expected_coverage as expected_coverage
 from .prdc import neighbour_radius as neighbour_radius
 from .prdc import prdc as prdc
+from .reference import FidelityReference as FidelityReference
+from .reference import PopulationMetrics as PopulationMetrics
+from .reference import fidelity_reference as fidelity_reference
+from .reference import population_metrics as population_metrics
 from .sliced_wasserstein import sliced_wasserstein as sliced_wasserstein
 from .text import embed_texts as embed_texts
 from .text import sentence_encoder as sentence_encoder

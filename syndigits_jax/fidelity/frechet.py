@@ -2,10 +2,25 @@
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers._precision import full_precision
 from .distances import Points, finite_or_nan, populations
+
+
+# Batched factorisations share a thread pool with whatever runs beside them on the CPU, and can wait
+# for each other for ever (jaxlib 0.10.2, two threads): under `vmap` these run one after the other.
+@sequential_vmap
+def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
+    return jnp.linalg.qr(x)[0]
+
+
+@sequential_vmap
+def _closest_rotation(x: Float[Array, "r r"]) -> Float[Array, "r r"]:
+    """The orthogonal matrix U with the largest ⟨U, x⟩."""
+    left, _, right = jnp.linalg.svd(x)
+    return left @ right
 
 
 def _root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
@@ -14,7 +29,7 @@ def _root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     The rotation is held fixed: turning R does not change RᵀR.
     """
     deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
-    rotation, _ = jnp.linalg.qr(jax.lax.stop_gradient(deviations))
+    rotation = _orthonormal(jax.lax.stop_gradient(deviations))
     return jax.lax.stop_gradient(rotation).T @ deviations
 
 
@@ -38,7 +53,6 @@ def frechet_distance(x: Float[Points, "n d"], y: Float[Points, "l d"]) -> Float[
     x_root, y_root = _root(x), _root(y)
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
-    left, _, right = jnp.linalg.svd(jax.lax.stop_gradient(x_root @ y_root.T))
-    rotation = jax.lax.stop_gradient(left @ right)
+    rotation = jax.lax.stop_gradient(_closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
     value = jnp.dot(shift, shift) + jnp.sum((x_root - rotation @ y_root) ** 2)
     return finite_or_nan(value, x, y)

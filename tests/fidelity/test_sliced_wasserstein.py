@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 jitted = jax.jit(sliced_wasserstein, static_argnames=("projections", "block"))
 
 
-@pytest.mark.parametrize(("n", "size", "d"), [(80, 80, 6), (60, 45, 30), (7, 50, 1)])
+@pytest.mark.parametrize(("n", "size", "d"), [(80, 80, 6), (60, 45, 30), (7, 50, 1), (40, 4200, 3)])
 @pytest.mark.parametrize("block", [1000, 1 << 22])
 def test_agrees_with_pot(n, size, d, block, dtype):
     x, y = cloud(0, n, d, dtype), 0.8 * cloud(1, size, d, dtype) + 0.1
@@ -35,7 +35,7 @@ def test_agrees_with_pot(n, size, d, block, dtype):
     np.testing.assert_allclose(given_them, expected, rtol=rtol)
 
 
-@pytest.mark.parametrize(("n", "size"), [(9, 9), (9, 6), (5, 31), (1, 4)])
+@pytest.mark.parametrize(("n", "size"), [(9, 9), (9, 6), (5, 31), (1, 4), (1, 1), (64, 65)])
 def test_one_dimension(n, size, dtype):
     rng = np.random.default_rng(n)
     u, v = rng.normal(size=n).round(1), rng.normal(size=size).round(1) + 0.3  # with ties

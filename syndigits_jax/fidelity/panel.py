@@ -1,0 +1,167 @@
+"""The whole panel of fidelity metrics for one population, with intervals and the index."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..inference.resampling import PRNGKey
+from .distances import Points, populations
+from .index import fidelity_gap_index, stable_gap
+from .reference import (
+    METRICS,
+    Draws,
+    FidelityReference,
+    PopulationMetrics,
+    evaluate,
+    permute,
+    rows_rng,
+)
+
+INDEXED = ("frechet", "mmd2", "sliced_wasserstein", "coverage")
+"""The metrics that the paper's index is made of."""
+
+_FRACTIONS = ("precision", "recall", "coverage")
+
+
+class Estimate(NamedTuple):
+    """A number and its interval; NaN where undefined."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FidelityPanel:
+    """What one population gets.
+
+    - `metrics`: by name of the metric, means over the resamples with bootstrap intervals.
+    - `index`: by ceiling, then by metric; NaN where `stable` is False.
+    - `resampled`: (resamples,) values behind `metrics`.
+    - `p_values`: (resamples,) of the MMD. Their mean is what the paper prints; twice it is a valid
+      p-value of all resamples together.
+    """
+
+    metrics: dict[str, Estimate]
+    index: dict[str, dict[str, Estimate]]
+    stable: dict[str, dict[str, bool]]
+    resampled: dict[str, Float[np.ndarray, " r"]]
+    p_values: Float[np.ndarray, " r"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record per number: `metric`, `mean`, `low`, `high`, by metric and then by ceiling.
+
+        The index against noise is `fgi_coverage`, against another ceiling
+        `fgi_coverage_random_mixture`; `mmd_p` has no interval.
+        """
+        found = [{"metric": name, **value._asdict()} for name, value in self.metrics.items()]
+        p_value = float(np.mean(self.p_values))
+        found.append({"metric": "mmd_p", "mean": p_value, "low": np.nan, "high": np.nan})
+        for ceiling, values in self.index.items():
+            suffix = "" if ceiling == "noise" else f"_{ceiling}"
+            found += [
+                {"metric": f"fgi_{name}{suffix}", **value._asdict()}
+                for name, value in values.items()
+            ]
+        return found
+
+
+def fidelity_panel(
+    key: PRNGKey, reference: FidelityReference, y: Float[Points, "l d"]
+) -> FidelityPanel:
+    """All metrics of the population `y`, with bootstrap intervals, and its Fidelity Gap Index.
+
+    An estimate is the mean over resamples of `count` rows of `y`, all of them where it has no more.
+    A bootstrap replicate repeats the whole procedure with fresh real users and with personas drawn
+    with replacement; its variance is made up for the real users being a sample of finite size
+    themselves ([`FidelityReference.finite_pool`][]). Duplicates shift most of these metrics, so
+    only the replicates' spread about their own mean is used: low and high are its 2.5% and 97.5%
+    quantiles, put about the estimate. Where the difference between floor and ceiling is not three
+    of its standard errors, the index is NaN and not `stable`.
+
+    **Raises:** `ValueError` if `y` has fewer rows than the reference's `count`, another width, or
+    NaN.
+    """
+    _, y = populations(reference.real, y, names=("reference.real", "y"))
+    size, count, resamples = y.shape[0], reference.count, reference.resamples
+    if size < count:
+        raise ValueError(
+            f"`y` has {size} rows, but floor and ceilings were made with {count}: metrics depend "
+            f"on it; make a reference with `count={size}`"
+        )
+    row_key, p_key = jax.random.split(key)
+    rng = rows_rng(row_key)
+    total = reference.rows.shape[0]
+    rows = np.empty((total, count), np.int32)
+    everyone = np.arange(size)
+    for first in range(0, total, resamples):
+        pool = everyone if first == 0 else rng.integers(0, size, size)
+        for i in range(first, first + resamples):
+            rows[i] = pool if size == count else rng.choice(pool, count, replace=False)
+    draws = Draws(y, jnp.asarray(rows), "rows", count)
+    ref = reference
+    values = evaluate(
+        ref.real, ref.rows, ref.radius, draws, ref.sigma, ref.directions, k=reference.k
+    )
+    p_values = permute(
+        p_key, ref.real, ref.rows[:resamples], draws, ref.sigma, permutations=ref.permutations
+    )
+    return _summary(reference, values, p_values)
+
+
+def reference_panel(reference: FidelityReference, name: str = "real") -> FidelityPanel:
+    """The panel of the floor ("real") or of a ceiling ("noise", "random_mixture").
+
+    **Raises:** `ValueError` for a name that is not in the reference.
+    """
+    if name not in reference.populations:
+        raise ValueError(f"`name` must be one of {sorted(reference.populations)}, got {name!r}")
+    return _summary(reference, reference.populations[name], reference.p_values[name])
+
+
+def _summary(
+    reference: FidelityReference, values: PopulationMetrics, p_values: Float[Array, " r"]
+) -> FidelityPanel:
+    resamples = reference.resamples
+
+    def split(of: PopulationMetrics, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Values of the estimate's resamples, and the replicates."""
+        found = np.asarray(getattr(of, name), float).reshape(-1, resamples)
+        means = found[1:].mean(axis=1)
+        return found[0], means + reference.finite_pool * (found[1:, 0] - means)
+
+    metrics, resampled = {}, {}
+    for name in METRICS:
+        resampled[name], replicates = split(values, name)
+        mean = resampled[name].mean()
+        metrics[name] = _estimate(mean, mean + replicates - replicates.mean())
+        if name in _FRACTIONS:
+            metrics[name] = Estimate(*(float(np.clip(v, 0, 1)) for v in metrics[name]))
+    index: dict[str, dict[str, Estimate]] = {}
+    stable: dict[str, dict[str, bool]] = {}
+    for ceiling, of_ceiling in reference.populations.items():
+        if ceiling == "real":
+            continue
+        index[ceiling], stable[ceiling] = {}, {}
+        for name in INDEXED:
+            of_floor = reference.populations["real"]
+            parts = [split(of, name) for of in (values, of_floor, of_ceiling)]
+            estimates = [first.mean() for first, _ in parts]
+            ratio = float(fidelity_gap_index(*estimates))
+            replicates = [b - b.mean() + e for (_, b), e in zip(parts, estimates)]
+            ratios = np.asarray(fidelity_gap_index(*replicates), float)
+            # A replicate varies like an estimate does: its SD is the estimate's standard error.
+            floor, top = (jnp.asarray(r) for r in replicates[1:])
+            far = stable_gap(floor, top, averaged=1, higher_is_closer=name == "coverage")
+            stable[ceiling][name] = bool(far)
+            index[ceiling][name] = _estimate(ratio, ratios) if far else Estimate(*[np.nan] * 3)
+    return FidelityPanel(metrics, index, stable, resampled, np.asarray(p_values, float))
+
+
+def _estimate(mean: float, replicates: np.ndarray) -> Estimate:
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    return Estimate(float(mean), float(low), float(high))

@@ -1,0 +1,259 @@
+"""Resamples of real users to compare populations with, and all metrics of all of them.
+
+Each resample draws real users for reference and, disjoint from them, as many as there are personas
+for the floor. Their metrics, and those of the ceilings, depend on the real users alone: they are
+computed once, in a [`FidelityReference`][], and every population is read against the same ones.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..inference.resampling import PRNGKey
+from ..solvers._precision import full_precision
+from .distances import BLOCK, Points, population, populations, positive
+from .frechet import frechet_distance
+from .homogeneity import cosine_homogeneity, norm_ratio
+from .mmd import median_distance, mmd2_unbiased, mmd_permutation_test
+from .prdc import neighbour_radius, prdc
+from .sliced_wasserstein import random_directions, sliced_wasserstein
+
+
+class PopulationMetrics(eqx.Module):
+    """One population against real users: fields named as the functions, all of shape (*batch)."""
+
+    frechet: Float[Array, "*batch"]
+    mmd2: Float[Array, "*batch"]
+    sliced_wasserstein: Float[Array, "*batch"]
+    precision: Float[Array, "*batch"]
+    recall: Float[Array, "*batch"]
+    density: Float[Array, "*batch"]
+    coverage: Float[Array, "*batch"]
+    cosine_mean: Float[Array, "*batch"]
+    cosine_sd: Float[Array, "*batch"]
+    norm_ratio: Float[Array, "*batch"]
+
+
+METRICS = tuple(field.name for field in dataclasses.fields(PopulationMetrics))
+
+
+def population_metrics(
+    x: Float[Points, "n d"],
+    y: Float[Points, "l d"],
+    sigma: Float[Array, ""],
+    directions: Float[Array, "c d"],
+    *,
+    k: int = 5,
+    radius: Float[Array, " n"] | None = None,
+    block: int = BLOCK,
+) -> PopulationMetrics:
+    """Every metric of synthetic `y` against real `x`, one number each; pure, for `vmap` and `jit`.
+
+    **Arguments:** `sigma`: bandwidth of the MMD; `directions`: unit vectors of the sliced
+    Wasserstein distance; `radius`: of the real points where known; the rest as in [`prdc`][].
+
+    **Raises:** `ValueError` as the metrics do.
+    """
+    x, y = populations(x, y, 2)
+    balls = prdc(x, y, k, radius=radius, block=block)
+    cosines = cosine_homogeneity(y)
+    unused = jax.random.key(0)
+    return PopulationMetrics(
+        frechet=frechet_distance(x, y),
+        mmd2=mmd2_unbiased(x, y, sigma, block=block),
+        sliced_wasserstein=sliced_wasserstein(unused, x, y, directions=directions, block=block),
+        precision=balls.precision,
+        recall=balls.recall,
+        density=balls.density,
+        coverage=balls.coverage,
+        cosine_mean=cosines.mean,
+        cosine_sd=cosines.sd,
+        norm_ratio=norm_ratio(x, y),
+    )
+
+
+class Draws(eqx.Module):
+    """Where the personas of every resample come from; static `kind`."""
+
+    source: Any
+    each: Array
+    kind: str = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+
+    @full_precision
+    def sample(self, one: Array) -> Float[Array, "count d"]:
+        if self.kind == "rows":
+            return self.source[one]
+        if self.kind == "noise":
+            mean, spread = self.source
+            draws = jax.random.normal(one, (self.count, len(mean)), mean.dtype)
+            return mean[None, :] + spread[None, :] * draws
+        logits = jax.random.normal(one, (self.count, len(self.source)), self.source.dtype)
+        return jax.nn.softmax(logits, axis=1) @ self.source
+
+
+class FidelityReference(eqx.Module):
+    """Real users, their resamples, and what floor and ceilings get on each.
+
+    S = resamples x (1 + replicates) draws: the first `resamples` make the estimate, groups of as
+    many each make one bootstrap replicate.
+
+    **Arguments:**
+
+    - `real`: all real users; `rows`: (S, size) those of each reference sample; `radius`: of their
+      balls; `sigma`, `directions`: shared by all populations.
+    - `populations`: "real" (the floor), "noise" and, with prototypes, "random_mixture".
+    """
+
+    real: Float[Array, "n d"]
+    rows: Int[Array, "s size"]
+    radius: Float[Array, "s size"]
+    sigma: Float[Array, ""]
+    directions: Float[Array, "c d"]
+    populations: dict[str, PopulationMetrics]
+    p_values: dict[str, Float[Array, " r"]]
+    size: int = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+    resamples: int = eqx.field(static=True)
+    k: int = eqx.field(static=True)
+    permutations: int = eqx.field(static=True)
+    pool: int = eqx.field(static=True)
+
+    @property
+    def finite_pool(self) -> float:
+        """How much of one resample's deviation to add to a replicate's mean over resamples.
+
+        The mean of R samples of m out of N users has the variance (1/m - 1/N) σ² / R over samples,
+        and σ² / N as N users are a sample themselves. The second part is added by counting one
+        resample's deviation from the mean, of variance (1/m - 1/N) (1 - 1/R) σ², this many times.
+        """
+        if self.resamples == 1:
+            return 0.0
+        within = (self.pool / self.size - 1) * (1 - 1 / self.resamples)
+        return (1 / within) ** 0.5
+
+
+@functools.partial(jax.jit, static_argnames=("k",))
+def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> PopulationMetrics:
+    def one(inputs):
+        chosen, reach, each = inputs
+        y = draws.sample(each)
+        return population_metrics(real[chosen], y, sigma, directions, k=k, radius=reach)
+
+    return jax.lax.map(one, (rows, radius, draws.each), batch_size=_batch())
+
+
+@functools.partial(jax.jit, static_argnames=("permutations",))
+def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Array, " r"]:
+    def one(inputs):
+        key, chosen, each = inputs
+        y = draws.sample(each)
+        test = mmd_permutation_test(key, real[chosen], y, sigma, permutations=permutations)
+        return test.p_value
+
+    keys = jax.random.split(key, rows.shape[0])
+    return jax.lax.map(one, (keys, rows, draws.each[: rows.shape[0]]))
+
+
+@functools.partial(jax.jit, static_argnames=("k",))
+def radii(real, rows, k):
+    return jax.lax.map(lambda chosen: neighbour_radius(real[chosen], k), rows, batch_size=_batch())
+
+
+def _batch() -> int | None:
+    """Resamples at a time under `vmap`: one keeps a CPU busy, an accelerator wants many."""
+    return None if jax.default_backend() == "cpu" else 64
+
+
+def rows_rng(key: PRNGKey) -> np.random.Generator:
+    """Row numbers are drawn on the host: a few of very many, without sorting all."""
+    data = key if jnp.issubdtype(key.dtype, jnp.integer) else jax.random.key_data(key)
+    return np.random.default_rng(np.asarray(data).tolist())
+
+
+def fidelity_reference(
+    key: PRNGKey,
+    real: Float[Points, "n d"],
+    *,
+    prototypes: Float[Points, "..."] | None = None,
+    size: int | None = None,
+    count: int | None = None,
+    resamples: int = 5,
+    replicates: int = 200,
+    k: int = 5,
+    projections: int = 500,
+    permutations: int = 500,
+) -> FidelityReference:
+    """Resamples of real users with the metrics of floor and ceilings (section 3.4).
+
+    σ of the MMD is the median distance of real users who are in none of the resamples, where there
+    are enough to spare (another `size` of them, at most 1000); otherwise of all.
+
+    **Arguments:**
+
+    - `real`: (n, d) embeddings of real users, on the host or the device.
+    - `prototypes`: (p, d) projections of the reference context, for the random-mixture ceiling.
+    - `size`, `count`: real users per reference sample, and per floor and ceiling. Both are 500, or
+      half of the users where there are fewer. `count` must be how many personas are compared.
+    - `resamples`: averaged in an estimate; `replicates`: of the bootstrap.
+    - `k`, `projections`, `permutations`: of PRDC, sliced Wasserstein and the MMD's p-value.
+
+    **Raises:** `ValueError` if there are too few users for disjoint samples, for NaN, or numbers
+    that are not positive.
+    """
+    real = population(real, "real", 2 * (k + 1))
+    if prototypes is not None:
+        _, prototypes = populations(real, prototypes, names=("real", "prototypes"))
+    n = real.shape[0]
+    size = min(500, n // 2) if size is None else size
+    count = min(500, n // 2) if count is None else count
+    for name, value, least in (
+        ("size", size, k + 1),
+        ("count", count, k + 1),
+        ("resamples", resamples, 1),
+        ("replicates", replicates, 2),
+        ("projections", projections, 1),
+    ):
+        positive(name, value, least)
+    if size + count > n:
+        raise ValueError(
+            f"`real` has {n} users; {size} for reference and {count} others for the floor are "
+            "needed: pass smaller `size` and `count`"
+        )
+    split_key, direction_key, noise_key, mixture_key, p_key = jax.random.split(key, 5)
+    rng = rows_rng(split_key)
+    order = rng.permutation(n)
+    aside = min(1000, n - size - count)
+    if aside >= size:
+        sigma, pool = median_distance(real[order[:aside]]), order[aside:]
+    else:
+        sigma, pool = median_distance(real[order[:2000]]), order
+    total = resamples * (1 + replicates)
+    picked = [pool[rng.choice(len(pool), size + count, replace=False)] for _ in range(total)]
+    rows = jnp.asarray(np.stack(picked).astype(np.int32))
+    directions = random_directions(direction_key, real.shape[1], projections, real.dtype)
+    radius = radii(real, rows[:, :size], k)
+    moments = jnp.mean(real, axis=0), jnp.std(real, axis=0)
+    draws = {
+        "real": Draws(real, rows[:, size:], "rows", count),
+        "noise": Draws(moments, jax.random.split(noise_key, total), "noise", count),
+    }
+    if prototypes is not None:
+        keys = jax.random.split(mixture_key, total)
+        draws["random_mixture"] = Draws(prototypes, keys, "mixture", count)
+    found, p_values = {}, {}
+    for name, each in draws.items():
+        found[name] = evaluate(real, rows[:, :size], radius, each, sigma, directions, k=k)
+        p_values[name] = permute(
+            p_key, real, rows[:resamples, :size], each, sigma, permutations=permutations
+        )
+    return FidelityReference(
+        real, rows[:, :size], radius, sigma, directions, found, p_values,
+        size=size, count=count, resamples=resamples, k=k, permutations=permutations, pool=len(pool),
+    )  # fmt: skip
