@@ -27,6 +27,11 @@ from .index import stable_gap as stable_gap
 from .mmd import median_distance as median_distance
 from .mmd import mmd2_unbiased as mmd2_unbiased
 from .mmd import mmd_permutation_test as mmd_permutation_test
+from .pairs import Pairs as Pairs
+from .pairs import PairTable as PairTable
+from .pairs import held_out_pair_table as held_out_pair_table
+from .pairs import pair_table as pair_table
+from .pairs import sample_pairs as sample_pairs
 from .panel import Estimate as Estimate
 from .panel import FidelityPanel as FidelityPanel
 from .panel import fidelity_panel as fidelity_panel
@@ -46,3 +51,8 @@ from .reference import population_metrics as population_metrics
 from .sliced_wasserstein import sliced_wasserstein as sliced_wasserstein
 from .text import embed_texts as embed_texts
 from .text import sentence_encoder as sentence_encoder
+from .training import Progress as Progress
+from .training import TrainedEncoder as TrainedEncoder
+from .training import TrainingSettings as TrainingSettings
+from .training import pairwise_accuracy as pairwise_accuracy
+from .training import train_encoder as train_encoder

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 from ..solvers._precision import full_precision
 
@@ -102,10 +102,19 @@ def init_mixture(key: PRNGKey, users: int, prototypes: int, dtype=jnp.float32):
     return jax.random.normal(key, (users, prototypes), dtype)
 
 
-def _keep(key: PRNGKey, shape: tuple[int, ...], rate: float) -> tuple[Array, float]:
-    """Which units stay, and their share, `1 - rate` to the nearest 1/65536."""
+def _dropout(key: PRNGKey, p: int, shape: tuple[int, int], rate: float):
+    """One function per prototype that drops units of an array of `shape`.
+
+    Every random word serves two prototypes, so the rate is met to the nearest 1/65536.
+    """
     dropped = round(rate * 65536)
-    return jax.random.bits(key, shape, jnp.uint16) >= dropped, 1 - dropped / 65536
+    words = jax.random.bits(key, ((p + 1) // 2, *shape), jnp.uint32)
+
+    def drop(k: int, z: Float[Array, "m h"]) -> Float[Array, "m h"]:
+        half = (words[k // 2] >> (16 * (k % 2))) & jnp.uint32(0xFFFF)
+        return jnp.where(half >= dropped, z / (1 - dropped / 65536), 0)
+
+    return drop
 
 
 def project(
@@ -126,12 +135,11 @@ def project(
         for w, b in zip(encoder.weights, encoder.biases, strict=True)
     ]
     hidden = len(layers) - 1
-    masks: list[Array | None] = [None] * hidden
-    share = 1.0
-    if key is not None and encoder.dropout > 0:
-        for layer, layer_key in enumerate(jax.random.split(key, max(hidden, 1))[:hidden]):
-            shape = (encoder.prototypes, x.shape[0], layers[layer][1].shape[1])
-            masks[layer], share = _keep(layer_key, shape, encoder.dropout)
+    drops = []
+    if key is not None and encoder.dropout > 0 and hidden:
+        for (w, _), layer_key in zip(layers, jax.random.split(key, hidden)):
+            shape = (x.shape[0], w.shape[2])
+            drops.append(_dropout(layer_key, encoder.prototypes, shape, encoder.dropout))
     # One plain product per prototype and layer: several times a batched one's speed on CPUs.
     outputs = []
     for k in range(encoder.prototypes):
@@ -141,8 +149,7 @@ def project(
             z = z + jnp.broadcast_to(b[k], z.shape)
             if layer < hidden:
                 z = jax.nn.gelu(z, approximate=False)
-                if (mask := masks[layer]) is not None:
-                    z = jnp.where(mask[k], z / share, 0)
+                z = drops[layer](k, z) if drops else z
         outputs.append(z)
     return jnp.stack(outputs)
 
@@ -281,10 +288,10 @@ def gram_scores(gram: ScoreGram, w: Float[Array, "n p"]) -> Float[Array, "n m"]:
 def pair_scores(
     gram: ScoreGram,
     w: Float[Array, "n p"],
-    user,
-    item,
-) -> Float[Array, " k"]:
-    """Scores of k (user, item) pairs, given by their positions."""
+    user: Int[Array, "*k"],
+    item: Int[Array, "*k"],
+) -> Float[Array, "*k"]:
+    """Scores of (user, item) pairs, given by their positions."""
     phi = monomials(mixture_weights(w, gram.temperature))
     inverse = jax.lax.rsqrt(_floor(phi @ gram.context))[user]
     of_user = phi[user]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -139,7 +140,8 @@ def test_bad_pairs_input():
     with pytest.raises(ValueError, match="twice"):
         pair_table(dataclasses.replace(t, item=t.item * 0))
     with pytest.raises(ValueError, match="length"):
-        pair_table(SimpleNamespace(**{**vars(t), "item": t.item[1:]}))
+        shorter: Any = SimpleNamespace(**{**vars(t), "item": t.item[1:]})
+        pair_table(shorter)
     with pytest.raises(ValueError, match="shares"):
         held_out_pair_table(t, t)
     with pytest.raises(ValueError, match="parts of one table"):

@@ -1,0 +1,242 @@
+"""One step of encoder training, and many of them in one compiled loop."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ._pair_loss import effective_gap
+from ._row_adam import RowTable, adam, sum_by_row, update_rows
+from .encoder import MAX_SCALE, PreferenceEncoder, PRNGKey, mixture_weights, project
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How an encoder is trained; defaults are the paper's Table 4 where it has an entry.
+
+    - `gap`: smallest difference of ratings that makes a pair.
+    - `cap`: pairs per user and epoch at most, drawn anew each epoch; `None` for all.
+    - `batch_size`: pairs per step. `epochs`: at most so many; `patience`: epochs without a better
+      held-out accuracy before training stops, `None` for never.
+    - `projector_rate`, `mixture_rate`, `scale_rate`: peak learning rates of the OneCycle schedule,
+      whose warm-up takes the share `warmup` of all steps (see [`one_cycle`][]).
+    - `weight_decay`: decoupled (AdamW), of projectors (weights and biases) and of the mixture rows
+      in the batch; the logit scale has none.
+    - `clip`: largest length of the gradient of all parameters together.
+    - `precision`: of the projectors' products; parameters, norms and scores stay in the dtype of
+      the items. bfloat16, for accelerators, needs no loss scaling, unlike the paper's float16.
+    - `validation_cap`: held-out pairs per user; drawn once.
+    - `chunk_steps`: steps per compiled call, between two reports of progress.
+    """
+
+    gap: float = 1.0
+    cap: int | None = 100
+    batch_size: int = 512
+    epochs: int = 20
+    patience: int | None = 5
+    projector_rate: float = 1e-4
+    mixture_rate: float = 5e-3
+    scale_rate: float = 0.1
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    precision: str | None = None
+    validation_cap: int | None = 100
+    chunk_steps: int = 256
+
+    def __post_init__(self):
+        effective_gap(self.gap)
+        for name in ("batch_size", "epochs", "chunk_steps", "cap", "validation_cap", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be positive, got {value}")
+        for name in ("projector_rate", "mixture_rate", "scale_rate", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}")
+        if not self.clip > 0:
+            raise ValueError(f"`clip` must be positive, got {self.clip}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"`warmup` must be a share of the steps below 1, got {self.warmup}")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {PRECISIONS}, got {self.precision!r}")
+
+
+def one_cycle(step: Array, steps: int, warmup: float, dtype=jnp.float32) -> Float[Array, ""]:
+    """Share of the peak learning rate at `step` of `steps`: from 1/25 up to 1, down to 4e-6.
+
+    Both ways along half a cosine, as PyTorch's `OneCycleLR` by default (Adam's first moment keeps
+    its decay, which PyTorch cycles too).
+    """
+    up = max(warmup * steps - 1, 1e-9)
+    down = max(steps - 1 - up, 1e-9)
+    at = step.astype(dtype)
+
+    def half_cosine(start: float, end: float, share: Array) -> Array:
+        return end + (start - end) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
+
+    rising = half_cosine(1 / 25, 1.0, at / up)
+    falling = half_cosine(1.0, 1 / 25 / 1e4, (at - up) / down)
+    return jnp.where(at < up, rising, falling)
+
+
+class TrainingState(eqx.Module):
+    """All that changes in training: parameters, their moments, users' rows, steps taken."""
+
+    encoder: PreferenceEncoder
+    mean: PreferenceEncoder
+    square: PreferenceEncoder
+    rows: RowTable
+    step: Int[Array, ""]
+
+
+def start_state(encoder: PreferenceEncoder, w: Float[Array, "n p"]) -> TrainingState:
+    """Before the first step."""
+    # Two trees of zeros: the compiled loop takes every buffer over, each only once.
+    mean, square = (jax.tree.map(jnp.zeros_like, encoder) for _ in range(2))
+    return TrainingState(encoder, mean, square, RowTable.start(w), jnp.int32(0))
+
+
+def batch_loss(
+    encoder: PreferenceEncoder,
+    w: Float[Array, "b p"],
+    x: Float[Array, "b2 e"],
+    context: Float[Array, " e"],
+    weight: Float[Array, " b"],
+    key: PRNGKey | None,
+    precision: str | None,
+) -> tuple[Float[Array, ""], Float[Array, " b"]]:
+    """(mean of equation 3 over the pairs of a batch, margins s_a - s_b).
+
+    `x`: texts of the preferred items, then of the others; `weight`: 0 for a filled-up pair. The
+    context is projected once and without dropout: its noise would be the same for the whole batch.
+    """
+    b = w.shape[0]
+    dtype = x.dtype if precision is None else jnp.dtype(precision)
+    items = project(encoder, x.astype(dtype), key=key).astype(w.dtype)
+    reference = project(encoder, context[None, :].astype(dtype))[:, 0].astype(w.dtype)
+    pi = mixture_weights(w, encoder.temperature)
+    u = pi @ reference
+    twice = jnp.concatenate([pi, pi])
+    v = jnp.sum(twice.T[:, :, None] * items, axis=0)
+    tiny = jnp.finfo(w.dtype).tiny
+
+    def inverse_norm(z):
+        return jax.lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=1), tiny))
+
+    both = jnp.concatenate([u, u])
+    cosine = jnp.sum(both * v, axis=1) * jnp.concatenate([inverse_norm(u)] * 2) * inverse_norm(v)
+    margin = encoder.scale * (cosine[:b] - cosine[b:])
+    return jnp.sum(weight * jax.nn.softplus(-margin)) / jnp.maximum(jnp.sum(weight), 1), margin
+
+
+def train_step(
+    state: TrainingState,
+    batch: tuple[Int[Array, " b"], Int[Array, " b"], Int[Array, " b"]],
+    x: Float[Array, "m e"],
+    context: Float[Array, " e"],
+    key: PRNGKey,
+    steps: int,
+    settings: TrainingSettings,
+) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
+    """(state after one batch, its summed loss, pairs it ordered rightly before the update)."""
+    user, better, worse = batch
+    n = state.rows.packed.shape[0]
+    weight = (user < n).astype(x.dtype)
+    texts = x.at[jnp.concatenate([better, worse])].get(mode="promise_in_bounds")
+    (loss, margin), (gradient, row_gradient) = jax.value_and_grad(
+        batch_loss, argnums=(0, 1), has_aux=True
+    )(
+        state.encoder,
+        state.rows.at(user),
+        texts,
+        context,
+        weight,
+        jax.random.fold_in(key, state.step),
+        settings.precision,
+    )
+    rows, row_gradient = sum_by_row(user, row_gradient, n)
+    squares = jax.tree.map(lambda g: jnp.sum(g * g), (gradient, row_gradient))
+    length = jnp.sqrt(jax.tree.reduce(jnp.add, squares))
+    factor = jnp.minimum(1, settings.clip / (length + 1e-6))
+    gradient, row_gradient = jax.tree.map(lambda g: g * factor, (gradient, row_gradient))
+
+    share = one_cycle(state.step, steps, settings.warmup, x.dtype)
+    count = (state.step + 1).astype(x.dtype)
+    decay = settings.weight_decay
+
+    def moved(part, rate, decay):
+        trees = [part(e) for e in (state.encoder, state.mean, state.square, gradient)]
+        value, mean, square, slope = trees
+        return adam(value, mean, square, slope, count, share * rate, decay)
+
+    network = moved(lambda e: (e.weights, e.biases), settings.projector_rate, decay)
+    scale = moved(lambda e: e.logit_scale, settings.scale_rate, 0.0)
+    # The parameter itself is clamped: beyond the clamp no gradient would lead it back.
+    scale = (jnp.minimum(scale[0], math.log(MAX_SCALE)), *scale[1:])
+
+    def replaced(old, i):
+        new = (*network[i], scale[i])
+        return eqx.tree_at(lambda e: (e.weights, e.biases, e.logit_scale), old, new)
+
+    table = update_rows(state.rows, rows, row_gradient, share * settings.mixture_rate, decay)
+    right = jnp.sum(weight * (margin > 0).astype(x.dtype))
+    return (
+        TrainingState(
+            replaced(state.encoder, 0),
+            replaced(state.mean, 1),
+            replaced(state.square, 2),
+            table,
+            state.step + 1,
+        ),
+        loss * jnp.sum(weight),
+        right,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "settings"), donate_argnames="state")
+def run_steps(
+    state: TrainingState,
+    batches: tuple[Int[Array, "l b"], Int[Array, "l b"], Int[Array, "l b"]],
+    count: Int[Array, ""],
+    x: Float[Array, "m e"],
+    context: Float[Array, " e"],
+    key: PRNGKey,
+    *,
+    steps: int,
+    settings: TrainingSettings,
+) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
+    """The first `count` of the `l` batches: (state, summed loss, pairs ordered rightly)."""
+
+    def body(i, carry):
+        state, loss, right = carry
+        batch = tuple(jax.lax.dynamic_index_in_dim(b, i, 0, keepdims=False) for b in batches)
+        state, batch_loss, batch_right = train_step(state, batch, x, context, key, steps, settings)
+        return state, loss + batch_loss, right + batch_right
+
+    zero = jnp.zeros((), x.dtype)
+    return jax.lax.fori_loop(0, count, body, (state, zero, zero))
+
+
+def cut_batches(
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray], n: int, size: int, chunk: int
+) -> tuple[list[tuple[np.ndarray, ...]], int]:
+    """((chunks of (user, better, worse), each (chunk, size)), number of batches).
+
+    Filled up with pairs of user `n`, who does not exist.
+    """
+    count = math.ceil(len(columns[0]) / size)
+    chunk = min(chunk, count)
+    rows = math.ceil(count / chunk) * chunk
+    filled = []
+    for column, fill in zip(columns, (n, 0, 0), strict=True):
+        padded = np.full(rows * size, fill, np.int32)
+        padded[: len(column)] = column
+        filled.append(padded.reshape(-1, chunk, size))
+    return list(zip(*filled, strict=True)), count
