@@ -1,0 +1,257 @@
+"""Item-level metrics of personas that are each paired with the real user they were seeded from.
+
+Every one is given beside its control: the same with the seeds shuffled among the personas. What a
+persona shares with anybody's seed is no fidelity to its own (section 3.4).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..inference.resampling import PRNGKey, bootstrap
+from .distances import BLOCK, Points, populations, positive
+from .homogeneity import cosine_homogeneity
+from .panel import Estimate
+from .prdc import coverage, expected_coverage
+
+
+def paired_cosine_distance(x: Float[Points, "n d"], y: Float[Points, "n d"]) -> Float[Array, " n"]:
+    """1 - cos between row i of `x` and row i of `y`; NaN where either is zero.
+
+    As half the squared distance of the unit vectors, so that little distances keep their digits.
+    """
+    x, y = _paired(x, y)
+    x, y = (z / jnp.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+    return jnp.sum((x - y) ** 2, axis=1) / 2
+
+
+def paired_distance(x: Float[Points, "n d"], y: Float[Points, "n d"]) -> Float[Array, " n"]:
+    """Euclidean distance between row i of `x` and row i of `y`."""
+    x, y = _paired(x, y)
+    return jnp.linalg.norm(x - y, axis=1)
+
+
+class RankAgreement(eqx.Module):
+    """How many triplets of each user agree in order, and how many have one: no tie, none missing.
+
+    **Arguments:** `agree`, `ordered`: counts per user.
+    """
+
+    agree: Float[Array, " n"]
+    ordered: Float[Array, " n"]
+
+    @property
+    def accuracy(self) -> Float[Array, ""]:
+        """Share of the ordered triplets that agree; NaN without one."""
+        ordered = jnp.sum(self.ordered)
+        some = jnp.where(ordered > 0, ordered, 1)
+        return jnp.where(ordered > 0, jnp.sum(self.agree) / some, jnp.nan)
+
+
+def rank_agreement(
+    key: PRNGKey,
+    persona_scores: Float[Points, "n m"],
+    seed_scores: Float[Points, "n m"],
+    *,
+    triplets: int = 10_000,
+) -> RankAgreement:
+    """Random triplets (user, item, other item): do persona and seed put the items in one order?
+
+    Users and pairs of different items are drawn uniformly; a triplet that is a tie for either, or
+    has a missing (NaN) score, is dropped.
+
+    **Raises:** `ValueError` for fewer than two items, no triplets, or scores of unequal shape.
+    """
+    positive("triplets", triplets)
+    persona, seed = _scores(persona_scores, "persona_scores", seed_scores, "seed_scores")
+    n, m = persona.shape
+    keys = jax.random.split(key, 3)
+    user = jax.random.randint(keys[0], (triplets,), 0, n)
+    a = jax.random.randint(keys[1], (triplets,), 0, m)
+    b = jax.random.randint(keys[2], (triplets,), 0, m - 1)
+    b = b + (b >= a).astype(b.dtype)
+    order = [jnp.sign(scores[user, a] - scores[user, b]) for scores in (persona, seed)]
+    product = order[0] * order[1]
+
+    def per_user(flags) -> Float[Array, " n"]:
+        return jax.ops.segment_sum(flags.astype(persona.dtype), user, n)
+
+    return RankAgreement(per_user(product > 0), per_user(jnp.abs(product) > 0))
+
+
+def rating_correlation(
+    ratings: Float[Points, "n m"], scores: Float[Points, "n m"]
+) -> Float[Array, " n"]:
+    """Pearson correlation per user over the items rated; NaN where one side is constant.
+
+    NaN in either is missing.
+
+    **Raises:** `ValueError` for fewer than two items or unequal shapes.
+    """
+    ratings, scores = _scores(ratings, "ratings", scores, "scores")
+    valid = ~(jnp.isnan(ratings) | jnp.isnan(scores))
+    count = jnp.maximum(jnp.sum(valid, axis=1, dtype=ratings.dtype), 1)[:, None]
+
+    def standard(values):
+        values = jnp.where(valid, values, 0)
+        deviations = jnp.where(valid, values - jnp.sum(values, axis=1, keepdims=True) / count, 0)
+        norm = jnp.linalg.norm(deviations, axis=1, keepdims=True)
+        size = jnp.max(jnp.abs(values), axis=1, keepdims=True)
+        constant = norm <= 8 * float(jnp.finfo(values.dtype).eps) * size * jnp.sqrt(count)
+        return jnp.where(constant, jnp.nan, deviations / jnp.where(constant, 1, norm))
+
+    return jnp.sum(standard(ratings) * standard(scores), axis=1)
+
+
+class HeldIn(NamedTuple):
+    """Coverage of all real users, and what as many fresh *real* users would reach."""
+
+    coverage: Float[Array, ""]
+    real: float
+
+
+def held_in_coverage(
+    real: Float[Points, "n d"],
+    y: Float[Points, "l d"],
+    k: int = 5,
+    *,
+    radius: Float[Points, "..."] | None = None,
+    block: int = BLOCK,
+) -> HeldIn:
+    """Coverage with radii within all N real users (section 5.3), and what to read it against.
+
+    500 personas cannot cover many of 100,000 small balls, whoever they are: see
+    [`expected_coverage`][].
+
+    **Raises:** `ValueError` as [`coverage`][].
+    """
+    found = coverage(real, y, k, radius=radius, block=block)
+    return HeldIn(found, expected_coverage(len(real), len(y), k))
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedPanel:
+    """Paired metrics by name, with intervals over users, and the same with the seeds shuffled.
+
+    - `metrics`: `paired_cosine_distance`, `paired_distance`, `paired_norm_ratio` (median),
+      `cosine_mean` and `seed_cosine_mean` (within personas, and within their seeds); with scores
+      `rank_accuracy`; with ratings too `rating_correlation`.
+    - `shuffled`: those of them that depend on the pairing.
+    """
+
+    metrics: dict[str, Estimate]
+    shuffled: dict[str, Estimate]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record per number; controls are named `..._shuffled`."""
+        named = {**self.metrics, **{f"{k}_shuffled": v for k, v in self.shuffled.items()}}
+        return [{"metric": name, **value._asdict()} for name, value in named.items()]
+
+
+def paired_panel(
+    key: PRNGKey,
+    seeds: Float[Points, "n d"],
+    personas: Float[Points, "n d"],
+    *,
+    seed_scores: Float[Points, "..."] | None = None,
+    persona_scores: Float[Points, "..."] | None = None,
+    ratings: Float[Points, "..."] | None = None,
+    triplets: int = 10_000,
+    replicates: int = 1000,
+) -> PairedPanel:
+    """All paired metrics of personas and their seeds, row by row, each with its control.
+
+    Intervals are percentiles of a bootstrap over users (95%); those of the two homogeneities are
+    normal, with the U-statistic's standard error.
+
+    **Arguments:**
+
+    - `seeds`, `personas`: (n, d) embeddings, row i of one belongs to row i of the other.
+    - `seed_scores`, `persona_scores`: (n, m) the encoder's scores of the same items.
+    - `ratings`: (n, m) what the personas answered, NaN where missing; needs `seed_scores`.
+
+    **Raises:** `ValueError` for fewer than two pairs, unequal shapes, NaN in embeddings, or scores
+    without their counterpart.
+    """
+    seeds, personas = _paired(seeds, personas, rows=2)
+    n = seeds.shape[0]
+    if seed_scores is None and (persona_scores is not None or ratings is not None):
+        raise ValueError("`seed_scores` are needed to compare `persona_scores` or `ratings` with")
+    for name, scores in (("seed_scores", seed_scores), ("persona_scores", persona_scores)):
+        if scores is not None and len(scores) != n:
+            raise ValueError(f"`{name}` has {len(scores)} rows for {n} pairs of users")
+    shuffle_key, rank_key, boot_key = jax.random.split(key, 3)
+    other = _derangement(shuffle_key, n)
+
+    def compare(seed_rows: Int[Array, " n"]) -> dict[str, Estimate]:
+        seed = seeds[seed_rows]
+        ratio = jnp.linalg.norm(personas, axis=1) / jnp.linalg.norm(seed, axis=1)
+        ones = jnp.ones_like(ratio)
+        columns = {
+            "paired_cosine_distance": (paired_cosine_distance(seed, personas), ones),
+            "paired_distance": (paired_distance(seed, personas), ones),
+        }
+        if seed_scores is not None and persona_scores is not None:
+            scores = jnp.asarray(seed_scores)[seed_rows]
+            found = rank_agreement(rank_key, persona_scores, scores, triplets=triplets)
+            columns["rank_accuracy"] = (found.agree, found.ordered)
+        if seed_scores is not None and ratings is not None:
+            r = rating_correlation(ratings, jnp.asarray(seed_scores)[seed_rows])
+            defined = ~jnp.isnan(r)
+            columns["rating_correlation"] = (jnp.where(defined, r, 0), defined.astype(r.dtype))
+        sums = {name: jnp.stack(pair, axis=1) for name, pair in columns.items()}
+
+        def statistic(data):
+            totals = {name: jnp.sum(pair, axis=0) for name, pair in data["sums"].items()}
+            ratios = [total[0] / total[1] for total in totals.values()]
+            return jnp.stack([*ratios, jnp.median(data["ratio"])])
+
+        result = bootstrap(
+            boot_key, statistic, {"sums": sums, "ratio": ratio}, replicates=replicates
+        )
+        parts = zip(result.estimate, result.lower, result.upper, strict=True)
+        names = [*sums, "paired_norm_ratio"]
+        return {name: Estimate(*map(float, part)) for name, part in zip(names, parts, strict=True)}
+
+    metrics = compare(jnp.arange(n))
+    metrics["cosine_mean"] = _homogeneity(personas)
+    metrics["seed_cosine_mean"] = _homogeneity(seeds)
+    return PairedPanel(metrics, compare(other))
+
+
+def _homogeneity(x: Float[Array, "n d"]) -> Estimate:
+    """Mean cosine with 1.96 standard errors of the U-statistic: twice its first projection's."""
+    n = x.shape[0]
+    mean = float(cosine_homogeneity(x).mean)
+    unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    of_each = (unit @ jnp.sum(unit, axis=0) - 1) / (n - 1)
+    error = 2 * float(jnp.std(of_each, ddof=1)) / np.sqrt(n)
+    return Estimate(mean, mean - 1.96 * error, mean + 1.96 * error)
+
+
+def _derangement(key: PRNGKey, n: int) -> Int[Array, " n"]:
+    """A random permutation in which nobody keeps their place: one cycle through all."""
+    order = jax.random.permutation(key, n)
+    return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
+
+
+def _paired(x, y, rows: int = 1) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    x, y = populations(x, y, rows)
+    if x.shape != y.shape:
+        raise ValueError(f"{len(y)} personas but {len(x)} seeds: pairs share a row")
+    return x, y
+
+
+def _scores(a, a_name: str, b, b_name: str) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    if a.ndim != 2 or a.shape != b.shape or a.shape[1] < 2:
+        raise ValueError(
+            f"`{a_name}` and `{b_name}` must be (users, items) of one shape with at least two "
+            f"items, got {a.shape} and {b.shape}"
+        )
+    return a, b.astype(a.dtype)

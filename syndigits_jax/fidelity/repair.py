@@ -1,0 +1,219 @@
+"""Repair of a population in preference space: weights for personas, or maps that move them.
+
+Fit on some real users and personas, judge on others: weights and maps both adapt to the sample
+they were fitted to. Nothing here needs personas to be paired with real users.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from ..inference.resampling import PRNGKey
+from ..solvers._precision import full_precision
+from ..solvers.linear_model import GramStatistics
+from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
+from ..solvers.solution import Solution
+from .distances import BLOCK, Points, centred, map_rows, nearest, populations, squared_distances
+from .frechet import _closest_rotation, _root
+from .mmd import _bandwidth, gaussian_kernel, kernel_row_means
+
+_DENSE = 1 << 24  # cost matrices up to this size are stored; beyond, Sinkhorn recomputes them
+
+
+@full_precision
+def reweight_kernel(
+    x: Float[Points, "n d"],
+    y: Float[Points, "l d"],
+    sigma: ArrayLike | None = None,
+    *,
+    penalty: ArrayLike = 0.0,
+    tol: ArrayLike = 1e-4,
+    max_steps: int = 5000,
+    block: int = BLOCK,
+) -> Solution[Float[Array, " l"]]:
+    """Weights w of the personas `y` that bring them closest to the real users `x` in kernel space.
+
+    Minimises |Σⱼ wⱼ k(yⱼ, ·) - mean k(x, ·)|² + λ|w|², the squared MMD of the weighted population
+    (as a V-statistic: a point counts with itself), over w ≥ 0 with sum 1.
+
+    **Arguments:**
+
+    - `sigma`: bandwidth, by default the median distance of both populations stacked.
+    - `penalty`: λ ≥ 0, against weights that follow the sample of real users too closely.
+
+    **Returns:** a `Solution` with (l,) weights; memory is l² numbers beside the `block`.
+
+    **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+    """
+    x, y = populations(x, y, 2)
+    sigma = _bandwidth(sigma, x, y)
+    x, y = centred(x, y)
+    zero = jnp.zeros((), x.dtype)
+    stats = GramStatistics(
+        gram=gaussian_kernel(squared_distances(y, y), sigma),
+        cross=kernel_row_means(y, x, sigma, block),
+        target_square=jnp.mean(kernel_row_means(x, x, sigma, block)),
+        x_mean=jnp.zeros(y.shape[0], x.dtype),
+        y_mean=zero,
+        weight_sum=zero + 1,
+    )
+    return simplex_least_squares_from_gram(stats, penalty, tol=tol, max_steps=max_steps)
+
+
+def reweight_transport(
+    x: Float[Points, "n d"], y: Float[Points, "l d"], *, block: int = BLOCK
+) -> Float[Array, " l"]:
+    """Weights of the personas that bring them closest to `x` in transport distance, of any order.
+
+    With the weights free, every real user goes to the nearest persona, whose weight is the share of
+    users it receives: that is the minimum, in closed form.
+
+    **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
+    """
+    x, y = populations(x, y)
+    _, position = nearest(x, y, 1, block=block)
+    ones = jnp.ones(x.shape[0], x.dtype)
+    return jax.ops.segment_sum(ones, position[:, 0], y.shape[0]) / x.shape[0]
+
+
+def resample(
+    key: PRNGKey, y: Float[Points, "l d"], weights: Float[Points, "..."], count: int
+) -> Float[Array, "count d"]:
+    """`count` personas drawn with probabilities `weights`: a weighted population as a plain one.
+
+    **Raises:** `ValueError` if there is not one weight per row of `y`.
+    """
+    y, weights = jnp.asarray(y), jnp.asarray(weights)
+    if weights.shape != y.shape[:1]:
+        raise ValueError(f"`weights` must have shape {y.shape[:1]}, got {weights.shape}")
+    return y[jax.random.choice(key, y.shape[0], (count,), p=weights)]
+
+
+class AffineMap(eqx.Module):
+    """x = target + (y - source) @ matrix: the optimal map between two Gaussian fits.
+
+    **Arguments:** `source`, `target`: means; `matrix`: symmetric, positive semidefinite.
+    """
+
+    source: Float[Array, " d"]
+    target: Float[Array, " d"]
+    matrix: Float[Array, "d d"]
+
+    @full_precision
+    def __call__(self, y: Float[Points, "k d"]) -> Float[Array, "k d"]:
+        """Personas moved, those of the fit or others."""
+        y = jnp.asarray(y, self.matrix.dtype)
+        return self.target[None, :] + (y - self.source[None, :]) @ self.matrix
+
+
+@full_precision
+def fit_affine_map(
+    x: Float[Points, "n d"], y: Float[Points, "l d"], *, rtol: float = 1e-4
+) -> AffineMap:
+    """The map of least movement that gives `y` the mean and the covariance of `x`.
+
+    Moves whole populations: who was odd stays odd, and dispersion is restored along every axis
+    along which `y` has any (an SD of at least `rtol` times its largest). Shapes of clusters are
+    not.
+
+    **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+    """
+    x, y = populations(x, y, 2)
+    target, source = _root(x), _root(y)
+    rank = max(len(target), len(source))
+    target, source = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (target, source))
+    rotation = _closest_rotation(target @ source.T)
+    # With Σx = TᵀT and Σy = SᵀS: S⁺ Uᵀ T is symmetric, and takes one covariance to the other.
+    matrix = jnp.linalg.pinv(source, rtol=rtol) @ rotation.T @ target
+    return AffineMap(jnp.mean(y, axis=0), jnp.mean(x, axis=0), (matrix + matrix.T) / 2)
+
+
+class TransportMap(eqx.Module):
+    """An entropic optimal transport plan, as a function of any persona.
+
+    **Arguments:**
+
+    - `users`: (n, d) the real users it leads to; `potential`: their dual potential.
+    - `epsilon`: entropic regularisation, a squared distance.
+    - `converged`: whether Sinkhorn's marginals were met.
+    """
+
+    users: Float[Array, "n d"]
+    potential: Float[Array, " n"]
+    epsilon: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+    def _logits(self, rows: Float[Array, "b d"]) -> Float[Array, "b n"]:
+        users, rows = centred(self.users, rows)
+        return (self.potential[None, :] - squared_distances(rows, users)) / self.epsilon
+
+    def __call__(self, y: Float[Points, "k d"], *, block: int = BLOCK) -> Float[Array, "k d"]:
+        """Every persona moved to the mean of the real users that its mass goes to.
+
+        Personas that were not in the fit are moved as well (Pooladian and Niles-Weed, 2021). Means
+        shrink a little, the more the larger ε; [`TransportMap.sample`][] does not.
+        """
+        y = jnp.asarray(y, self.users.dtype)
+
+        @full_precision
+        def mean(rows, _):
+            return jax.nn.softmax(self._logits(rows), axis=1) @ self.users
+
+        return map_rows(mean, y, len(self.users), block)
+
+    def sample(
+        self, key: PRNGKey, y: Float[Points, "k d"], *, block: int = BLOCK
+    ) -> Float[Array, "k d"]:
+        """Every persona moved to one of those users, drawn by mass: dispersion restored whole."""
+        y = jnp.asarray(y, self.users.dtype)
+        keys = jax.random.split(key, y.shape[0])
+
+        def draw(rows, position):
+            some = keys[jnp.minimum(position, len(keys) - 1)]
+            return jax.vmap(jax.random.categorical)(some, self._logits(rows))
+
+        return self.users[map_rows(draw, y, len(self.users), block)]
+
+
+def fit_transport_map(
+    x: Float[Points, "n d"],
+    y: Float[Points, "l d"],
+    *,
+    epsilon: float = 0.01,
+    tol: float = 1e-3,
+    max_steps: int = 20_000,
+) -> TransportMap:
+    """Entropic optimal transport of personas `y` to real users `x`, squared distances, by Sinkhorn.
+
+    **Arguments:**
+
+    - `epsilon`: regularisation over the mean squared distance between the populations. Smaller
+      follows the sample more closely, and takes more steps.
+    - `tol`: total variation that the plan's marginals may be off; `max_steps`: of Sinkhorn.
+
+    **Raises:** `ValueError` for an empty population, unequal widths, NaN, or ε that is not
+    positive.
+    """
+    # Imported here: a package of metrics should not take a second to import for this one.
+    from ott.geometry import pointcloud
+    from ott.problems.linear import linear_problem
+    from ott.solvers.linear import sinkhorn
+
+    x, y = populations(x, y)
+    if not epsilon > 0:
+        raise ValueError(f"`epsilon` must be positive, got {epsilon}")
+    size = x.shape[0] * y.shape[0]
+    to_x, to_y = centred(x, y)
+    # The mean squared distance of all pairs, without the pairs.
+    scale = jnp.mean(jnp.sum(to_x**2, axis=1)) + jnp.mean(jnp.sum(to_y**2, axis=1))
+    strength = epsilon * jnp.where(scale > 0, scale, 1)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        geometry = pointcloud.PointCloud(
+            to_y, to_x, epsilon=strength, batch_size=None if size <= _DENSE else 512
+        )
+        solver = sinkhorn.Sinkhorn(threshold=tol, max_iterations=max_steps)
+        out = solver(linear_problem.LinearProblem(geometry))
+    potential = jnp.asarray(out.g, x.dtype)
+    return TransportMap(x, potential, strength.astype(x.dtype), jnp.asarray(out.converged))
