@@ -52,6 +52,7 @@ from .prdc import coverage as coverage
 from .prdc import expected_coverage as expected_coverage
 from .prdc import neighbour_radius as neighbour_radius
 from .prdc import prdc as prdc
+from .probes import select_probes as select_probes
 from .reference import FidelityReference as FidelityReference
 from .reference import PopulationMetrics as PopulationMetrics
 from .reference import fidelity_reference as fidelity_reference
@@ -71,3 +72,4 @@ from .training import TrainedEncoder as TrainedEncoder
 from .training import TrainingSettings as TrainingSettings
 from .training import pairwise_accuracy as pairwise_accuracy
 from .training import train_encoder as train_encoder
+from .user_placement import place_users as place_users

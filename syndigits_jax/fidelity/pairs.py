@@ -146,7 +146,7 @@ def _implied(parts: list[tuple[Ratings, Ratings]], gap: float) -> PairTable:
     """Pairs of an a of the first and a b of the second with r_a - r_b ≥ gap, of all parts."""
     gap = effective_gap(gap)
     for table in {id(t): t for part in parts for t in part}.values():
-        _check(table)
+        check_ratings(table)
     n = len(parts[0][0].users)
     levels = np.unique(np.concatenate([t.rating for part in parts for t in part]))
     # An item beats all levels before this one.
@@ -181,7 +181,8 @@ def _implied(parts: list[tuple[Ratings, Ratings]], gap: float) -> PairTable:
     )
 
 
-def _check(table: Ratings) -> None:
+def check_ratings(table: Ratings) -> None:
+    """**Raises:** `ValueError` for what no rating table may hold, see [`pair_table`][]."""
     lengths = {len(table.user), len(table.item), len(table.rating)}
     if len(lengths) > 1:
         raise ValueError(f"`ratings`: columns differ in length: {sorted(lengths)}")

@@ -1,0 +1,133 @@
+"""Users placed from whatever they rated, by the same procedures as personas.
+
+Users with trained mixtures and personas placed by SSR differ in procedure as well as in
+preferences; users placed from their own ratings by SSR differ from personas in preferences alone.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+from .pairs import Ratings, check_ratings
+from .placement import Placement, place_newton, place_ssr
+
+_STATIC = ("gap", "steps", "learning_rate", "ridge", "tol", "max_steps", "batch_size")
+_PLACERS = {
+    "ssr": jax.jit(place_ssr, static_argnames=_STATIC[:3] + _STATIC[6:]),
+    "newton": jax.jit(place_newton, static_argnames=_STATIC[:1] + _STATIC[3:]),
+}
+
+
+def place_users(
+    gram: ScoreGram,
+    ratings: Ratings,
+    *,
+    method: str = "ssr",
+    key: PRNGKey | None = None,
+    init: Float[Array, "n p"] | None = None,
+    users: Bool[np.ndarray, " n"] | None = None,
+    batch_entries: int = 1 << 17,
+    **settings: Any,
+) -> Placement:
+    """Place every user of a rating table from all of their ratings, however many.
+
+    Users are grouped by their number of ratings, so that one with thousands costs the others
+    nothing. The result has one row per user of the table; users without a pair of ratings that
+    differ by the gap are flagged `constant`.
+
+    **Arguments:**
+
+    - `gram`: score forms of the whole catalogue, (m, f): see `TrainedEncoder.gram`.
+    - `ratings`: a `datasets.RatingTable`, such as the held-out part of a split.
+    - `method`: `"ssr"`, see [`place_ssr`][] (needs `key` or `init`), or `"newton"`, see
+      [`place_newton`][]; `settings` go there.
+    - `users`: place only these; the others are left at their start, with no pairs.
+    - `batch_entries`: ratings solved together; bounds the memory.
+
+    **Raises:** `ValueError` as these two, for another method, or if `gram` is not of the table's
+    items.
+    """
+    if method not in _PLACERS:
+        raise ValueError(f"`method` must be 'ssr' or 'newton', got {method!r}")
+    n, m, p = len(ratings.users), len(ratings.items), gram.prototypes.shape[0]
+    if gram.numerator.shape[:-1] != (m,):
+        raise ValueError(
+            f"`gram` has items {gram.numerator.shape[:-1]}, but `ratings` has {m}; give the score "
+            "forms of the whole catalogue"
+        )
+    check_ratings(ratings)
+    dtype = gram.numerator.dtype
+    if init is None and key is not None:
+        init = init_mixture(key, n, p, dtype)
+    if method == "ssr" and init is None:
+        raise ValueError("`key` or `init` is needed: SSR starts from random mixtures")
+    if init is not None and init.shape != (n, p):
+        raise ValueError(f"`init` must have shape {(n, p)}, users x prototypes, got {init.shape}")
+
+    counts = np.bincount(ratings.user, minlength=n)
+    wanted = counts > 0 if users is None else users & (counts > 0)
+    order = np.argsort(ratings.user, kind="stable")
+    item, rating = ratings.item[order], ratings.rating[order]
+    start = np.cumsum(counts) - counts
+    w = np.zeros((n, p), dtype) if init is None else np.array(init)
+    out = {
+        "loss": np.zeros(n, dtype),
+        "gradient_norm": np.zeros(n, dtype),
+        "pairs": np.zeros(n, dtype),
+        "status": np.zeros(n, np.int32),
+    }
+    place = functools.partial(_PLACERS[method], **settings)
+    for width, members in _groups(counts, wanted):
+        size = max(1, batch_entries // width)
+        size = min(size, len(members))
+        for first in range(0, len(members), size):
+            part = members[first : first + size]
+            # The last part repeats a user: one compiled shape per width.
+            rows = np.resize(part, size)
+            items, values = _padded(item, rating, start[rows], counts[rows], width)
+            placed = place(
+                gram.take(jnp.asarray(items)),
+                jnp.asarray(values, dtype),
+                init=None if init is None else init[rows],
+                batch_size=size,
+            )
+            kept = slice(0, len(part))
+            w[part] = np.asarray(placed.w)[kept]
+            for name, column in out.items():
+                column[part] = np.asarray(getattr(placed, name))[kept]
+    logits = jnp.asarray(w)
+    embedding = user_embedding(gram.prototypes, logits, gram.temperature)
+    fields = {name: jnp.asarray(column) for name, column in out.items()}
+    return Placement(
+        w=logits, embedding=embedding, constant=jnp.asarray(out["pairs"] == 0), **fields
+    )
+
+
+def _groups(
+    counts: Int[np.ndarray, " n"], wanted: Bool[np.ndarray, " n"]
+) -> list[tuple[int, Int[np.ndarray, " k"]]]:
+    """(width, users with at most so many ratings and more than half of it)."""
+    widths = 2 ** np.ceil(np.log2(np.maximum(counts, 8))).astype(int)
+    return [
+        (int(width), np.flatnonzero(wanted & (widths == width)))
+        for width in np.unique(widths[wanted])
+    ]
+
+
+def _padded(
+    item: Int[np.ndarray, " k"],
+    rating: Float[np.ndarray, " k"],
+    start: Int[np.ndarray, " b"],
+    counts: Int[np.ndarray, " b"],
+    width: int,
+) -> tuple[Int[np.ndarray, "b M"], Float[np.ndarray, "b M"]]:
+    """Each user's items and ratings as a row, filled up with item 0 and NaN."""
+    place = np.arange(width)[None, :]
+    there = place < counts[:, None]
+    at = np.where(there, start[:, None] + place, 0)
+    return np.where(there, item[at], 0), np.where(there, rating[at], np.nan)
