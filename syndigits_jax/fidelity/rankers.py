@@ -1,0 +1,164 @@
+"""What the preference encoder is measured against: popularity, mean ratings, matrix factors."""
+
+import functools
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ._row_adam import RowTable, sum_by_row, update_rows
+from ._training_step import cut_batches
+from .encoder import PRNGKey
+from .pairs import Pairs, Ratings, held_out_pair_table, pair_table, sample_pairs
+
+
+def popularity_scores(train: Ratings) -> Float[np.ndarray, " m"]:
+    """Number of ratings of every item: the same ranking for everyone."""
+    return np.bincount(train.item, minlength=len(train.items)).astype(float)
+
+
+def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, " m"]:
+    """Mean rating of every item, with `prior` ratings of the overall mean added to each."""
+    if not prior > 0:
+        raise ValueError(f"`prior` must be positive, got {prior}")
+    counts = popularity_scores(train)
+    sums = np.bincount(train.item, train.rating, minlength=len(train.items))
+    return (sums + prior * train.rating.mean()) / (counts + prior)
+
+
+def ranking_accuracy(better: Float[np.ndarray, " q"], worse: Float[np.ndarray, " q"]) -> float:
+    """Share of pairs whose preferred item scores higher; a tie counts one half.
+
+    **Raises:** `ValueError` if there is no pair.
+    """
+    if len(better) == 0:
+        raise ValueError("`better`: there is no pair to judge by")
+    return float(np.mean((better > worse) + 0.5 * (better == worse)))
+
+
+class Factorisation(eqx.Module):
+    """Scores x_ui = ⟨p_u, q_i⟩ + b_i (Rendle et al., 2009).
+
+    - `users`: (n, f) p. `items`: (m, f) q. `bias`: (m,) b.
+    """
+
+    users: Float[Array, "n f"]
+    items: Float[Array, "m f"]
+    bias: Float[Array, " m"]
+
+    def scores(self, user: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"]) -> np.ndarray:
+        """Scores of k (user, item) pairs, given by their positions."""
+        p, q, b = (np.asarray(a) for a in (self.users, self.items, self.bias))
+        return np.sum(p[user] * q[item], axis=1) + b[item]
+
+    def accuracy(self, pairs: Pairs) -> float:
+        """Share of pairs that these scores order rightly."""
+        return ranking_accuracy(
+            self.scores(pairs.user, pairs.better), self.scores(pairs.user, pairs.worse)
+        )
+
+
+@dataclass(frozen=True)
+class FactorisationSettings:
+    """How [`fit_bpr`][] trains: as for the encoder, one learning rate, decay per touched row."""
+
+    factors: int = 16
+    gap: float = 1.0
+    cap: int | None = 100
+    batch_size: int = 512
+    epochs: int = 30
+    patience: int = 5
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+
+    def __post_init__(self):
+        for name in ("factors", "batch_size", "epochs", "patience", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"`weight_decay` must not be negative, got {self.weight_decay}")
+
+
+def fit_bpr(
+    train: Ratings,
+    validation: Ratings | None = None,
+    *,
+    key: PRNGKey,
+    settings: FactorisationSettings | None = None,
+) -> Factorisation:
+    """Matrix factors by Bayesian personalised ranking, on the pairs the encoder is trained on.
+
+    -log sig(x_ua - x_ub) over pairs of ratings that differ by the gap, by lazy AdamW on the rows in
+    a batch. With `validation`, the factors of the epoch with the best held-out accuracy.
+
+    **Raises:** `ValueError` if no user has a pair, or no held-out item has one.
+    """
+    settings = FactorisationSettings() if settings is None else settings
+    n, m = len(train.users), len(train.items)
+    table = pair_table(train, settings.gap)
+    if table.total == 0:
+        raise ValueError(f"`train`: no user has two ratings {settings.gap} or more apart (`gap`)")
+    start_key, epoch_key, validation_key = jax.random.split(key, 3)
+    held_out = None
+    if validation is not None:
+        held_out = sample_pairs(
+            held_out_pair_table(train, validation, settings.gap), validation_key, settings.cap
+        )
+        if len(held_out) == 0:
+            raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
+    factors = 0.1 * jax.random.normal(start_key, (n + m, settings.factors))
+    users = RowTable.start(factors[:n])
+    items = RowTable.start(jnp.concatenate([factors[n:], jnp.zeros((m, 1))], axis=1))
+    best, best_accuracy, stalled = None, -1.0, 0
+    for epoch in range(settings.epochs):
+        pair_key, order_key = jax.random.split(jax.random.fold_in(epoch_key, epoch))
+        pairs = sample_pairs(table, pair_key, settings.cap)
+        order = np.asarray(jax.random.permutation(order_key, len(pairs)))
+        columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
+        chunks, _ = cut_batches(columns, n, settings.batch_size, len(pairs))
+        users, items = _epoch(users, items, jax.tree.map(jnp.asarray, chunks[0]), settings=settings)
+        found = Factorisation(users.values, items.values[:, :-1], items.values[:, -1])
+        if held_out is None:
+            best = found
+            continue
+        accuracy = found.accuracy(held_out)
+        stalled = 0 if accuracy > best_accuracy else stalled + 1
+        if stalled == 0:
+            best, best_accuracy = found, accuracy
+        if stalled >= settings.patience:
+            break
+    assert best is not None  # at least one epoch was run
+    return best
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _epoch(
+    users: RowTable,
+    items: RowTable,
+    batches: tuple[Int[Array, "l b"], Int[Array, "l b"], Int[Array, "l b"]],
+    *,
+    settings: FactorisationSettings,
+) -> tuple[RowTable, RowTable]:
+    n, m = users.packed.shape[0], items.packed.shape[0]
+    rate = jnp.asarray(settings.learning_rate, users.packed.dtype)
+
+    def loss(p, q, weight):
+        b = p.shape[0]
+        margin = jnp.sum(p * (q[:b, :-1] - q[b:, :-1]), axis=1) + q[:b, -1] - q[b:, -1]
+        return jnp.sum(weight * jax.nn.softplus(-margin)) / jnp.maximum(jnp.sum(weight), 1)
+
+    def step(carry, batch):
+        users, items = carry
+        user, better, worse = batch
+        weight = (user < n).astype(rate.dtype)
+        # Filled-up pairs are of no user and no item.
+        both = jnp.where(jnp.concatenate([user, user]) < n, jnp.concatenate([better, worse]), m)
+        of_user, of_item = jax.grad(loss, argnums=(0, 1))(users.at(user), items.at(both), weight)
+        users = update_rows(users, *sum_by_row(user, of_user, n), rate, settings.weight_decay)
+        items = update_rows(items, *sum_by_row(both, of_item, m), rate, settings.weight_decay)
+        return (users, items), None
+
+    return jax.lax.scan(step, (users, items), batches)[0]
