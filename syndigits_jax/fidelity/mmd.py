@@ -37,7 +37,8 @@ def median_distance(
     """Median distance between two different rows of `x`: the usual bandwidth σ.
 
     Above `max_points` rows it is that of so many of them: drawn with `key` where there is one, and
-    otherwise evenly spaced, so that two stacked populations both count by their size.
+    otherwise evenly spaced, so that two stacked populations both count by their size. No derivative
+    passes through it.
 
     **Raises:** `ValueError` for fewer than two rows, NaN, or `max_points` below two.
     """
@@ -50,11 +51,37 @@ def median_distance(
         else:
             chosen = jax.random.choice(key, n, (max_points,), replace=False)
         x = x[chosen]
+    x = jax.lax.stop_gradient(x)
     x, _ = centred(x, x)
-    upper = np.triu_indices(x.shape[0], 1)
-    squares = squared_distances(x, x)[upper]
-    # Coincident points have no derivative; theirs is taken to be 0.
-    return jnp.median(jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0))
+    return _median_root(squared_distances(x, x))
+
+
+def _median_root(squares: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Median square root of the entries off the diagonal of a symmetric matrix.
+
+    By bisection on the bits of the numbers, which are ordered as the numbers are where none is
+    negative: 31 passes over memory, far quicker than sorting.
+    """
+    n, dtype = squares.shape[0], squares.dtype
+    integer = jnp.int32 if dtype.itemsize == 4 else jnp.int64
+    squares = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, squares)
+    bits = jax.lax.bitcast_convert_type(squares, integer)
+    # Every pair is there twice, so these are its middle numbers, or the middle one twice.
+    pairs = n * (n - 1) // 2
+    lower, upper = 2 * ((pairs - 1) // 2), 2 * (pairs // 2)
+
+    def halve(_, interval):
+        low, high = interval
+        middle = low + (high - low) // 2
+        enough = jnp.sum(bits <= middle, dtype=jnp.int32) > lower
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    start = jnp.zeros((), integer), jnp.asarray(jnp.iinfo(integer).max, integer)
+    first, _ = jax.lax.fori_loop(0, 8 * dtype.itemsize - 1, halve, start)
+    beyond = jnp.min(jnp.where(bits > first, bits, jnp.iinfo(integer).max))
+    second = jnp.where(jnp.sum(bits <= first, dtype=jnp.int32) > upper, first, beyond)
+    middle = jax.lax.bitcast_convert_type(jnp.stack([first, second]), dtype)
+    return jnp.mean(jnp.sqrt(middle))
 
 
 def gaussian_kernel(squares: Float[Array, "n l"], sigma: Float[Array, ""]) -> Float[Array, "n l"]:
