@@ -1,0 +1,286 @@
+"""Encoder training: pairs per second against PyTorch and against the bare matrix products.
+
+The PyTorch side is the same model written straightforwardly: `nn.Sequential` projectors, an
+embedding of mixtures, AdamW with three groups, OneCycleLR, clipping; the context is projected once
+per batch. It is fed by a `DataLoader` over pairs, and by index arrays cut by hand, which costs
+nothing per pair. "Products" are the projectors' matrix products, forward and backward, and nothing
+else: the floor of any implementation in this precision. `--users` then trains one epoch for many
+users.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks.report import RESULTS, write_report
+from syndigits_jax.datasets.ratings import RatingTable
+from syndigits_jax.fidelity._training_step import cut_batches, run_steps, start_state
+from syndigits_jax.fidelity.encoder import init_encoder, init_mixture
+from syndigits_jax.fidelity.pairs import Pairs, pair_table, sample_pairs
+from syndigits_jax.fidelity.training import Progress, TrainingSettings, train_encoder
+
+WIDTH = 384
+SHARES = (0.06, 0.05, 0.1, 0.19, 0.6)  # ratings of 1 to 5 stars, as in Amazon Reviews
+
+
+def simulate(seed: int, users: int, items: int, fewest: int, most: int):
+    """Ratings with the sizes of real ones (their content does not matter here), text vectors."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(fewest, most + 1, users)
+    user = np.repeat(np.arange(users, dtype=np.int32), counts)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    # Different items per user: one from each of `most` equal parts of the catalogue.
+    part = items // most
+    item = (place * part + part * rng.random(len(user)) ** 2).astype(np.int32)
+    rating = rng.choice([1.0, 2, 3, 4, 5], len(user), p=SHARES)
+    table = RatingTable(
+        user,
+        item,
+        rating,
+        place.astype(float),
+        tuple(map(str, range(users))),
+        tuple(map(str, range(items))),
+    )
+    vectors = rng.normal(size=(items, WIDTH)).astype(np.float32)
+    return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class TorchModel(torch.nn.Module):
+    """Equations 1 to 3 and Table 4."""
+
+    def __init__(self, users: int):
+        super().__init__()
+        nn = torch.nn
+
+        def projector():
+            return nn.Sequential(
+                nn.Linear(WIDTH, 256),
+                nn.GELU(),
+                nn.Dropout(0.1),
+                nn.Linear(256, 256),
+                nn.GELU(),
+                nn.Dropout(0.1),
+                nn.Linear(256, 128),
+            )
+
+        self.projectors = nn.ModuleList([projector() for _ in range(4)])
+        self.mixtures = nn.Embedding(users, 4)
+        self.logit_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
+
+    def mixed(self, x: torch.Tensor, pi: torch.Tensor) -> torch.Tensor:
+        projected = torch.stack([p(x) for p in self.projectors], dim=1)
+        return torch.nn.functional.normalize((pi[:, :, None] * projected).sum(1), dim=1)
+
+    def forward(self, user, better, worse, context):
+        pi = torch.softmax(self.mixtures(user), dim=1)
+        reference = torch.stack([p(context[None])[0] for p in self.projectors])
+        u = torch.nn.functional.normalize(pi @ reference, dim=1)
+        scale = torch.clamp(self.logit_scale.exp(), max=100.0)
+        margin = (u * (self.mixed(better, pi) - self.mixed(worse, pi))).sum(1)
+        return torch.nn.functional.softplus(-scale * margin).mean()
+
+
+def torch_speed(pairs: Pairs, vectors, users: int, steps: int, size: int, loader: bool) -> float:
+    """Pairs per second over `steps` batches, after a few to warm up."""
+    torch.manual_seed(0)
+    model = TorchModel(users)
+    texts = torch.as_tensor(vectors)
+    context = texts.mean(0)
+    groups = [
+        {"params": model.projectors.parameters(), "lr": 1e-4},
+        {"params": model.mixtures.parameters(), "lr": 5e-3},
+        {"params": [model.logit_scale], "lr": 0.1},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    rates = [1e-4, 5e-3, 0.1]
+    warm = 3
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rates, total_steps=steps + warm, pct_start=0.1
+    )
+    columns = [torch.as_tensor(c).long() for c in (pairs.user, pairs.better, pairs.worse)]
+    if loader:
+        data = torch.utils.data.TensorDataset(*columns)
+        batches = iter(torch.utils.data.DataLoader(data, batch_size=size, shuffle=True))
+    else:
+        order = torch.randperm(len(columns[0]))
+        batches = (tuple(c[part] for c in columns) for part in order.split(size))
+    began = 0.0
+    for i in range(steps + warm):
+        if i == warm:
+            began = time.perf_counter()
+        user, better, worse = next(batches)
+        optimiser.zero_grad()
+        loss = model(user, texts[better], texts[worse], context)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        loss.item()
+    return steps * size / (time.perf_counter() - began)
+
+
+def our_speed(pairs: Pairs, vectors, users: int, steps: int, settings: TrainingSettings) -> float:
+    """Pairs per second of the compiled loop over `steps` batches, compilation left out."""
+    x = jnp.asarray(vectors)
+    order = np.random.default_rng(0).permutation(len(pairs))[: steps * settings.batch_size]
+    columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
+    chunks, count = cut_batches(columns, users, settings.batch_size, steps)
+    chunk = jax.tree.map(jnp.asarray, chunks[0])
+    key = jax.random.key(0)
+    seconds = []
+    for _ in range(2):
+        encoder = init_encoder(key, width=WIDTH)
+        state = start_state(encoder, init_mixture(key, users, 4))
+        jax.block_until_ready(state)
+        began = time.perf_counter()
+        out = run_steps(
+            state,
+            chunk,
+            jnp.int32(count),
+            x,
+            jnp.mean(x, axis=0),
+            key,
+            steps=steps,
+            settings=settings,
+        )
+        jax.block_until_ready(out)
+        seconds.append(time.perf_counter() - began)
+    return len(order) / seconds[-1]
+
+
+def products_speed(size: int, repeats: int) -> float:
+    """Pairs per second if a step were its matrix products alone."""
+    encoder = init_encoder(jax.random.key(0), width=WIDTH)
+    x = jax.random.normal(jax.random.key(1), (2 * size, WIDTH))
+
+    def products(weights, x):
+        total = jnp.zeros(())
+        for k in range(4):
+            z = x
+            for w in weights:
+                z = z @ w[k]
+            total = total + jnp.sum(z)
+        return total
+
+    @jax.jit
+    def many(weights, x):
+        def body(_, carry):
+            gradient = jax.grad(products)(carry, x)
+            return jax.tree.map(lambda w, g: w + 1e-9 * g, carry, gradient)
+
+        return jax.lax.fori_loop(0, repeats, body, weights)
+
+    jax.block_until_ready(many(encoder.weights, x))
+    began = time.perf_counter()
+    jax.block_until_ready(many(encoder.weights, x))
+    return repeats * size / (time.perf_counter() - began)
+
+
+def full_epoch(users: int, items: int, cap: int, seed: int) -> dict[str, Any]:
+    """One epoch for many users, through the front door."""
+    table, vectors = simulate(seed, users, items, 5, 15)
+    began = time.perf_counter()
+    implied = pair_table(table)
+    mining = time.perf_counter() - began
+    began = time.perf_counter()
+    drawn = len(sample_pairs(implied, jax.random.key(0), cap))
+    sampling = time.perf_counter() - began
+    before = peak_gib()
+    speeds: list[float] = []
+
+    def report(progress: Progress) -> None:
+        speeds.append(progress.pairs_per_second)
+        if len(speeds) % 4 == 1:
+            print(f"  step {progress.step}/{progress.steps}: {speeds[-1]:.0f} pairs/s", flush=True)
+
+    settings = TrainingSettings(epochs=1, cap=cap, chunk_steps=512)
+    began = time.perf_counter()
+    train_encoder(vectors, table, key=jax.random.key(seed), settings=settings, on_progress=report)
+    return {
+        "users": users,
+        "items": items,
+        "ratings": len(table),
+        "pairs": implied.total,
+        "cap": cap,
+        "pairs_in_epoch": drawn,
+        "mining_seconds": mining,
+        "sampling_seconds": sampling,
+        "seconds": time.perf_counter() - began,
+        "pairs_per_second": float(np.median(speeds)),
+        "peak_gib": peak_gib(),
+        "peak_gib_before_training": before,
+    }
+
+
+def peak_gib() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def best_of(times: int, run: Callable[[], float]) -> float:
+    return max(run() for _ in range(times))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--compared-users", type=int, default=6_000)
+    parser.add_argument("--compared-items", type=int, default=7_000)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--times", type=int, default=3, help="each speed is the best of so many")
+    parser.add_argument("--users", type=int, default=268_000)
+    parser.add_argument("--items", type=int, default=60_000)
+    parser.add_argument("--cap", type=int, default=10, help="pairs per user in the full epoch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS / "encoder_speed.json")
+    args = parser.parse_args()
+
+    epoch = full_epoch(args.users, args.items, args.cap, args.seed) if args.users else None
+    if epoch is not None:
+        print(f"full epoch: {epoch}")
+    users = args.compared_users
+    table, vectors = simulate(args.seed, users, args.compared_items, 5, 15)
+    settings = TrainingSettings()
+    pairs = sample_pairs(pair_table(table), jax.random.key(0), None)
+    needed = (args.steps + 3) * settings.batch_size
+    if len(pairs) < needed:
+        parser.error(f"--compared-users: {len(pairs)} pairs, but --steps needs {needed}")
+    speeds = {
+        "ours": best_of(args.times, lambda: our_speed(pairs, vectors, users, args.steps, settings)),
+        "products": best_of(args.times, lambda: products_speed(settings.batch_size, args.steps)),
+        "torch_loader": best_of(
+            args.times,
+            lambda: torch_speed(pairs, vectors, users, args.steps, settings.batch_size, True),
+        ),
+        "torch_arrays": best_of(
+            args.times,
+            lambda: torch_speed(pairs, vectors, users, args.steps, settings.batch_size, False),
+        ),
+    }
+    ratios = {name: speeds["ours"] / speed for name, speed in speeds.items() if name != "ours"}
+    for name, speed in speeds.items():
+        print(f"{name}: {speed:.0f} pairs/s")
+    print(f"ours against: {ratios}")
+    write_report(
+        args.out,
+        compared_users=users,
+        compared_items=args.compared_items,
+        steps=args.steps,
+        batch_size=settings.batch_size,
+        pairs_per_second=speeds,
+        ours_against=ratios,
+        torch_threads=torch.get_num_threads(),
+        full_epoch=epoch,
+        versions_of_peers={"torch": torch.__version__},
+    )
+
+
+if __name__ == "__main__":
+    main()
