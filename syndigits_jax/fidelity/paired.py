@@ -121,7 +121,7 @@ def held_in_coverage(
     k: int = 5,
     *,
     radius: Float[Points, "..."] | None = None,
-    block: int = BLOCK,
+    block: int = 4 * BLOCK,
 ) -> HeldIn:
     """Coverage with radii within all N real users (section 5.3), and what to read it against.
 

@@ -46,7 +46,8 @@ class PRDC(eqx.Module):
 def neighbour_radius(x: Float[Points, "n d"], k: int = 5, *, block: int = BLOCK) -> Array:
     """(n,) distance from every point to its `k`-th nearest other point.
 
-    `block`: distances held in memory at a time.
+    `block`: distances held in memory at a time; among hundreds of thousands of points a larger one,
+    such as `1 << 24`, is quicker.
 
     **Raises:** `ValueError` for fewer than k + 1 points, NaN, or k < 1.
     """
