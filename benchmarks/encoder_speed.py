@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.report import RESULTS, write_report
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.fidelity._training_step import cut_batches, run_steps, start_state
+from syndigits_jax.fidelity._training_step import make_batches, run_steps, start_state
 from syndigits_jax.fidelity.encoder import init_encoder, init_mixture
 from syndigits_jax.fidelity.pairs import Pairs, pair_table, sample_pairs
 from syndigits_jax.fidelity.training import Progress, TrainingSettings, train_encoder
@@ -132,7 +132,7 @@ def our_speed(pairs: Pairs, vectors, users: int, steps: int, settings: TrainingS
     x = jnp.asarray(vectors)
     order = np.random.default_rng(0).permutation(len(pairs))[: steps * settings.batch_size]
     columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
-    chunks, count = cut_batches(columns, users, settings.batch_size, steps)
+    chunks, count = make_batches(columns, users, settings.batch_size, steps)
     chunk = jax.tree.map(jnp.asarray, chunks[0])
     key = jax.random.key(0)
     seconds = []

@@ -12,7 +12,15 @@ from jaxtyping import Array, Float, Int
 
 from ._pair_loss import effective_gap
 from ._row_adam import RowTable, adam, sum_by_row, update_rows
-from .encoder import MAX_SCALE, PreferenceEncoder, PRNGKey, mixture_weights, project
+from .encoder import (
+    MAX_SCALE,
+    PreferenceEncoder,
+    PRNGKey,
+    mixture_weights,
+    monomials,
+    project,
+    projected_gram,
+)
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 
@@ -23,8 +31,11 @@ class TrainingSettings:
 
     - `gap`: smallest difference of ratings that makes a pair.
     - `cap`: pairs per user and epoch at most, drawn anew each epoch; `None` for all.
-    - `batch_size`: pairs per step. `epochs`: at most so many; `patience`: epochs without a better
-      held-out accuracy before training stops, `None` for never.
+    - `batch_size`: pairs per step. Items of several pairs of a batch are projected once.
+    - `together`: pairs of a user that stay together when an epoch's pairs are shuffled. More than 1
+      lets batches share more items: faster epochs that each teach less.
+    - `epochs`: at most so many; `patience`: epochs without a better held-out accuracy before
+      training stops, `None` for never.
     - `projector_rate`, `mixture_rate`, `scale_rate`: peak learning rates of the OneCycle schedule,
       whose warm-up takes the share `warmup` of all steps (see [`one_cycle`][]).
     - `weight_decay`: decoupled (AdamW), of projectors (weights and biases) and of the mixture rows
@@ -39,6 +50,7 @@ class TrainingSettings:
     gap: float = 1.0
     cap: int | None = 100
     batch_size: int = 512
+    together: int = 1
     epochs: int = 20
     patience: int | None = 5
     projector_rate: float = 1e-4
@@ -53,7 +65,15 @@ class TrainingSettings:
 
     def __post_init__(self):
         effective_gap(self.gap)
-        for name in ("batch_size", "epochs", "chunk_steps", "cap", "validation_cap", "patience"):
+        for name in (
+            "batch_size",
+            "together",
+            "epochs",
+            "chunk_steps",
+            "cap",
+            "validation_cap",
+            "patience",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` must be positive, got {value}")
@@ -103,42 +123,57 @@ def start_state(encoder: PreferenceEncoder, w: Float[Array, "n p"]) -> TrainingS
     return TrainingState(encoder, mean, square, RowTable.start(w), jnp.int32(0))
 
 
+class Batch(eqx.Module):
+    """b pairs of a step, or l steps of them (leading axis); see [`make_batches`][].
+
+    - `user`: (b,), n for a filled-up pair.
+    - `items`: (q,) the different items of the batch, filled up with item 0.
+    - `better`, `worse`: (b,) positions in `items`.
+    """
+
+    user: Int[Array | np.ndarray, "*l b"]
+    items: Int[Array | np.ndarray, "*l q"]
+    better: Int[Array | np.ndarray, "*l b"]
+    worse: Int[Array | np.ndarray, "*l b"]
+
+
 def batch_loss(
     encoder: PreferenceEncoder,
     w: Float[Array, "b p"],
-    x: Float[Array, "b2 e"],
+    x: Float[Array, "m e"],
     context: Float[Array, " e"],
+    batch: Batch,
     weight: Float[Array, " b"],
     key: PRNGKey | None,
     precision: str | None,
 ) -> tuple[Float[Array, ""], Float[Array, " b"]]:
     """(mean of equation 3 over the pairs of a batch, margins s_a - s_b).
 
-    `x`: texts of the preferred items, then of the others; `weight`: 0 for a filled-up pair. The
-    context is projected once and without dropout: its noise would be the same for the whole batch.
+    `weight`: 0 for a filled-up pair. Every different item of the batch is projected once, with one
+    dropout mask; the context once and without dropout, whose noise all pairs would share.
     """
-    b = w.shape[0]
     dtype = x.dtype if precision is None else jnp.dtype(precision)
-    items = project(encoder, x.astype(dtype), key=key).astype(w.dtype)
+    texts = x.at[batch.items].get(mode="promise_in_bounds").astype(dtype)
+    items = project(encoder, texts, key=key).astype(w.dtype)
     reference = project(encoder, context[None, :].astype(dtype))[:, 0].astype(w.dtype)
-    pi = mixture_weights(w, encoder.temperature)
-    u = pi @ reference
-    twice = jnp.concatenate([pi, pi])
-    v = jnp.sum(twice.T[:, :, None] * items, axis=0)
+    gram = projected_gram(items, reference, encoder.logit_scale, encoder.temperature)
+    # From here on a pair is f numbers per item instead of p d.
+    forms = jnp.concatenate([gram.numerator, gram.square], axis=1)
+    pairs = forms.at[jnp.stack([batch.better, batch.worse])].get(mode="promise_in_bounds")
+    phi = monomials(mixture_weights(w, encoder.temperature))
+    f = phi.shape[1]
     tiny = jnp.finfo(w.dtype).tiny
-
-    def inverse_norm(z):
-        return jax.lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=1), tiny))
-
-    both = jnp.concatenate([u, u])
-    cosine = jnp.sum(both * v, axis=1) * jnp.concatenate([inverse_norm(u)] * 2) * inverse_norm(v)
-    margin = encoder.scale * (cosine[:b] - cosine[b:])
+    numerator = jnp.sum(pairs[..., :f] * phi[None], axis=-1)
+    square = jnp.maximum(jnp.sum(pairs[..., f:] * phi[None], axis=-1), tiny)
+    norm = jax.lax.rsqrt(jnp.maximum(phi @ gram.context, tiny))
+    scores = gram.scale * numerator * jax.lax.rsqrt(square) * norm[None]
+    margin = scores[0] - scores[1]
     return jnp.sum(weight * jax.nn.softplus(-margin)) / jnp.maximum(jnp.sum(weight), 1), margin
 
 
 def train_step(
     state: TrainingState,
-    batch: tuple[Int[Array, " b"], Int[Array, " b"], Int[Array, " b"]],
+    batch: Batch,
     x: Float[Array, "m e"],
     context: Float[Array, " e"],
     key: PRNGKey,
@@ -146,17 +181,17 @@ def train_step(
     settings: TrainingSettings,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
     """(state after one batch, its summed loss, pairs it ordered rightly before the update)."""
-    user, better, worse = batch
     n = state.rows.packed.shape[0]
+    user = jnp.asarray(batch.user)
     weight = (user < n).astype(x.dtype)
-    texts = x.at[jnp.concatenate([better, worse])].get(mode="promise_in_bounds")
     (loss, margin), (gradient, row_gradient) = jax.value_and_grad(
         batch_loss, argnums=(0, 1), has_aux=True
     )(
         state.encoder,
         state.rows.at(user),
-        texts,
+        x,
         context,
+        batch,
         weight,
         jax.random.fold_in(key, state.step),
         settings.precision,
@@ -203,7 +238,7 @@ def train_step(
 @functools.partial(jax.jit, static_argnames=("steps", "settings"), donate_argnames="state")
 def run_steps(
     state: TrainingState,
-    batches: tuple[Int[Array, "l b"], Int[Array, "l b"], Int[Array, "l b"]],
+    batches: Batch,
     count: Int[Array, ""],
     x: Float[Array, "m e"],
     context: Float[Array, " e"],
@@ -216,7 +251,9 @@ def run_steps(
 
     def body(i, carry):
         state, loss, right = carry
-        batch = tuple(jax.lax.dynamic_index_in_dim(b, i, 0, keepdims=False) for b in batches)
+        batch = jax.tree.map(
+            lambda b: jax.lax.dynamic_index_in_dim(b, i, 0, keepdims=False), batches
+        )
         state, batch_loss, batch_right = train_step(state, batch, x, context, key, steps, settings)
         return state, loss + batch_loss, right + batch_right
 
@@ -240,3 +277,46 @@ def cut_batches(
         padded[: len(column)] = column
         filled.append(padded.reshape(-1, chunk, size))
     return list(zip(*filled, strict=True)), count
+
+
+def make_batches(
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray], n: int, size: int, chunk: int
+) -> tuple[list[Batch], int]:
+    """(chunks of batches, number of batches) with the different items of every batch.
+
+    All batches have room for as many different items as the richest needs, rounded up so that
+    epochs rarely differ (each width is compiled once).
+    """
+    chunks, count = cut_batches(columns, n, size, chunk)
+    batches = [_with_items(*c) for c in chunks]
+    room = max(int(positions.max()) + 1 for _, _, positions in batches)
+    room = min(-(-room // _ROOM) * _ROOM, 2 * size)
+    return [
+        Batch(user, _resized(items, room), positions[:, :size], positions[:, size:])
+        for user, items, positions in batches
+    ], count
+
+
+_ROOM = 64  # different items per batch, rounded up to a multiple
+
+
+def _with_items(
+    user: np.ndarray, better: np.ndarray, worse: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(users, different items of each row filled up with 0, position of each pair's items)."""
+    both = np.concatenate([better, worse], axis=1)
+    order = np.argsort(both, axis=1, kind="stable")
+    ordered = np.take_along_axis(both, order, axis=1)
+    new = np.ones(both.shape, bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    rank = np.cumsum(new, axis=1, dtype=np.int32) - 1
+    positions = np.empty_like(rank)
+    np.put_along_axis(positions, order, rank, axis=1)
+    items = np.zeros_like(both)
+    np.put_along_axis(items, rank, ordered, axis=1)
+    return user, items, positions
+
+
+def _resized(items: np.ndarray, room: int) -> np.ndarray:
+    """Cut to `room` columns, or filled up with 0."""
+    return np.pad(items, ((0, 0), (0, max(room - items.shape[1], 0))))[:, :room]

@@ -102,17 +102,45 @@ def init_mixture(key: PRNGKey, users: int, prototypes: int, dtype=jnp.float32):
     return jax.random.normal(key, (users, prototypes), dtype)
 
 
+@jax.custom_jvp
+def _gelu(z: Float[Array, "m h"]) -> Float[Array, "m h"]:
+    """z Φ(z). Its slope is made of the same Φ, which reverse mode would compute once more."""
+    return z * _normal_cdf(z)
+
+
+@_gelu.defjvp
+def _gelu_jvp(primals, tangents):
+    (z,), (t,) = primals, tangents
+    phi = _normal_cdf(z)
+    slope = phi + z * jnp.exp(-z * z / 2) * (1 / math.sqrt(2 * math.pi))
+    return z * phi, slope * t
+
+
+def _normal_cdf(z: Array) -> Array:
+    return (1 + jax.lax.erf(z * math.sqrt(0.5))) / 2
+
+
+def _hashed(x: Array) -> Array:
+    """The 32-bit finaliser of MurmurHash3 (Appleby): every bit depends on all bits of `x`."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
+
+
 def _dropout(key: PRNGKey, p: int, shape: tuple[int, int], rate: float):
     """One function per prototype that drops units of an array of `shape`.
 
-    Every random word serves two prototypes, so the rate is met to the nearest 1/65536.
+    Every random word serves four prototypes, so the rate is met to the nearest 1/256. Words are
+    hashed counters: JAX's own generator would take a tenth of a training step.
     """
-    dropped = round(rate * 65536)
-    words = jax.random.bits(key, ((p + 1) // 2, *shape), jnp.uint32)
+    dropped = round(rate * 256)
+    one, two = jax.random.bits(key, (2,), jnp.uint32)
+    words = jnp.arange(math.prod(((p + 3) // 4, *shape)), dtype=jnp.uint32) + one
+    words = _hashed(_hashed(words) ^ two).reshape((p + 3) // 4, *shape)
 
     def drop(k: int, z: Float[Array, "m h"]) -> Float[Array, "m h"]:
-        half = (words[k // 2] >> (16 * (k % 2))) & jnp.uint32(0xFFFF)
-        return jnp.where(half >= dropped, z / (1 - dropped / 65536), 0)
+        byte = (words[k // 4] >> (8 * (k % 4))) & jnp.uint32(0xFF)
+        return jnp.where(byte >= dropped, z / (1 - dropped / 256), 0)
 
     return drop
 
@@ -122,8 +150,10 @@ def project(
 ) -> Float[Array, "p m d"]:
     """P_k(x) for every prototype k and every row of `x`, in the dtype of `x`.
 
-    Hidden layers pass through GELU (exact) and, only with a `key`, dropout with a mask per row and
-    prototype. **Raises:** `ValueError` if the width of `x` is not the encoder's.
+    Hidden layers pass through GELU (exact) and, only with a `key`, dropout (of a share met to the
+    nearest 1/256) with a mask per row and prototype.
+
+    **Raises:** `ValueError` if the width of `x` is not the encoder's.
     """
     if x.shape[1] != encoder.width:
         raise ValueError(
@@ -148,7 +178,7 @@ def project(
             z = z @ w[k]
             z = z + jnp.broadcast_to(b[k], z.shape)
             if layer < hidden:
-                z = jax.nn.gelu(z, approximate=False)
+                z = _gelu(z)
                 z = drops[layer](k, z) if drops else z
         outputs.append(z)
     return jnp.stack(outputs)
@@ -213,22 +243,64 @@ def projected_gram(
     temperature: float = 1.0,
 ) -> ScoreGram:
     """The [`ScoreGram`][] of projections that are already there."""
-    p = projected_items.shape[0]
-
-    def form(inner) -> Float[Array, "*items f"]:
-        columns = []
-        for i, j in zip(*_triangle(p), strict=True):
-            columns.append(inner(i, j) if i == j else inner(i, j) + inner(j, i))
-        return jnp.stack(columns, axis=-1)
-
+    numerator, square = _forms(projected_items, projected_context)
+    inner = projected_context @ projected_context.T
+    rows, columns = _triangle(inner.shape[0])
+    context = jnp.stack(
+        [inner[i, j] * (1 if i == j else 2) for i, j in zip(rows, columns, strict=True)]
+    )
     return ScoreGram(
-        form(lambda i, j: projected_items[j] @ projected_context[i]),
-        form(lambda i, j: jnp.sum(projected_items[i] * projected_items[j], axis=-1)),
-        form(lambda i, j: jnp.dot(projected_context[i], projected_context[j])),
+        numerator,
+        square,
+        context,
         projected_context,
         jnp.exp(jnp.minimum(logit_scale, math.log(MAX_SCALE))),
         temperature=temperature,
     )
+
+
+@jax.custom_vjp
+def _forms(
+    items: Float[Array, "p m d"], context: Float[Array, "p d"]
+) -> tuple[Float[Array, "m f"], Float[Array, "m f"]]:
+    """`numerator` and `square` of a [`ScoreGram`][]; the gradient is by hand, ten times faster."""
+    p = items.shape[0]
+    inner = [item @ context.T for item in items]
+    numerator, square = [], []
+    for i, j in zip(*_triangle(p), strict=True):
+        product = jnp.sum(items[i] * items[j], axis=1)
+        same = i == j
+        numerator.append(inner[i][:, i] if same else inner[i][:, j] + inner[j][:, i])
+        square.append(product if same else 2 * product)
+    return jnp.stack(numerator, axis=1), jnp.stack(square, axis=1)
+
+
+def _forms_forward(items, context):
+    return _forms(items, context), (items, context)
+
+
+@full_precision
+def _forms_backward(saved, cotangents):
+    items, context = saved
+    p = items.shape[0]
+    rows, columns = _triangle(p)
+    position = {}
+    for number, (i, j) in enumerate(zip(rows, columns, strict=True)):
+        position[i, j] = position[j, i] = number
+    of_numerator, of_square = cotangents
+    to_items, to_context = [], jnp.zeros_like(context)
+    for i in range(p):
+        partners = jnp.array([position[i, j] for j in range(p)])
+        slopes = of_numerator[:, partners]
+        to_context = to_context + slopes.T @ items[i]
+        own = slopes @ context
+        for j in range(p):
+            own = own + 2 * of_square[:, position[i, j]][:, None] * items[j]
+        to_items.append(own)
+    return jnp.stack(to_items), to_context
+
+
+_forms.defvjp(_forms_forward, _forms_backward)
 
 
 @full_precision

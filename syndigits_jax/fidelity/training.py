@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ._store import read_arrays, write_arrays
-from ._training_step import TrainingSettings, TrainingState, cut_batches, run_steps, start_state
+from ._training_step import TrainingSettings, TrainingState, make_batches, run_steps, start_state
 from .encoder import (
     PreferenceEncoder,
     PRNGKey,
@@ -183,16 +183,16 @@ def train_encoder(
         epoch = len(run.loss)
         pair_key, order_key, dropout_key = jax.random.split(jax.random.fold_in(epoch_key, epoch), 3)
         pairs = sample_pairs(table, pair_key, settings.cap)
-        order = np.asarray(jax.random.permutation(order_key, epoch_pairs))
+        order = _shuffled(order_key, epoch_pairs, settings.together)
         columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
-        chunks, batches = cut_batches(columns, n, size, settings.chunk_steps)
+        chunks, batches = make_batches(columns, n, size, settings.chunk_steps)
         state, loss, right, done = run.state, 0.0, 0.0, 0
         for chunk in chunks:
             began = time.perf_counter()
-            count = min(len(chunk[0]), batches - done)
+            count = min(len(chunk.user), batches - done)
             state, chunk_loss, chunk_right = run_steps(
                 state,
-                tuple(map(jnp.asarray, chunk)),
+                jax.tree.map(jnp.asarray, chunk),
                 jnp.int32(count),
                 x,
                 context,
@@ -230,6 +230,13 @@ def train_encoder(
         np.array(run.validation),
         run.best_epoch,
     )
+
+
+def _shuffled(key: PRNGKey, count: int, together: int) -> Int[np.ndarray, " q"]:
+    """A random order of pairs in which so many neighbours stay together."""
+    blocks = np.asarray(jax.random.permutation(key, -(-count // together)))
+    order = (blocks[:, None] * together + np.arange(together)[None, :]).ravel()
+    return order[order < count]
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,53 @@ def test_dropout_needs_a_key_and_keeps_the_mean():
     assert float(jnp.max(jnp.abs(error))) < 5 / np.sqrt(4000)
 
 
+def test_dropout_masks_are_fair_and_independent():
+    """One layer of units that are all 1: the mean share, and pairs of rows, units, prototypes."""
+    m, h = 300, 64
+    wide = init_encoder(KEY, width=1, hidden=(h,), dim=h, prototypes=6, dropout=0.25)
+    unit = jnp.broadcast_to(jnp.eye(h)[None], (6, h, h))
+    big = eqx.tree_at(
+        lambda e: (e.weights, e.biases),
+        wide,
+        ((jnp.zeros((6, 1, h)), unit), (jnp.full((6, h), 20.0), jnp.zeros((6, h)))),
+    )
+    kept = np.asarray(project(big, jnp.zeros((m, 1)), key=KEY)) > 0
+    share, error = kept.mean(), 5 * np.sqrt(0.25 * 0.75 / kept.size)
+    assert abs(share - 0.75) < error
+    other = np.asarray(project(big, jnp.zeros((m, 1)), key=jax.random.key(9))) > 0
+    for a, b in (
+        (kept[:, 1:], kept[:, :-1]),
+        (kept[..., 1:], kept[..., :-1]),
+        (kept[1:], kept[:-1]),
+        (kept[4:], kept[:2]),
+        (kept, other),
+    ):
+        assert abs(np.mean(a & b) - 0.75**2) < 6 * np.sqrt(0.25 / a.size)
+
+
+def test_gradient_of_the_forms():
+    """By hand in the library, by JAX here: through every projection of items and context."""
+    rng = np.random.default_rng(0)
+    dtype = jnp.result_type(float)
+    items, context = (jnp.asarray(rng.normal(size=s), dtype) for s in ((P, 7, DIM), (P, DIM)))
+    w, sigma = mixtures(3, dtype=dtype), jnp.asarray(1.0, dtype)
+    weight = jnp.asarray(rng.normal(size=(3, 7)), dtype)
+
+    def direct(items, context):
+        pi = jax.nn.softmax(w, axis=1)
+        u = pi @ context
+        v = jnp.einsum("np,pmd->nmd", pi, items)
+        cosine = jnp.einsum("nd,nmd->nm", u, v) / jnp.linalg.norm(v, axis=2)
+        return jnp.sum(weight * jnp.exp(sigma) * cosine / jnp.linalg.norm(u, axis=1)[:, None])
+
+    def by_forms(items, context):
+        return jnp.sum(weight * scores(items, context, w, sigma))
+
+    got, want = (jax.grad(f, argnums=(0, 1))(items, context) for f in (by_forms, direct))
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_starts_are_standard_normal():
     w = np.asarray(init_mixture(KEY, 20_000, P))
     np.testing.assert_allclose(w.mean(0), 0, atol=0.04)

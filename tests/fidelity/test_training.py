@@ -17,8 +17,9 @@ from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.datasets.ratings import rating_table
 from syndigits_jax.fidelity._row_adam import RowTable, sum_by_row, update_rows
 from syndigits_jax.fidelity._training_step import (
+    Batch,
     batch_loss,
-    cut_batches,
+    make_batches,
     one_cycle,
     run_steps,
     start_state,
@@ -26,7 +27,12 @@ from syndigits_jax.fidelity._training_step import (
 )
 from syndigits_jax.fidelity.encoder import gram_scores, init_encoder, init_mixture, score_gram
 from syndigits_jax.fidelity.pairs import Pairs, held_out_pair_table, sample_pairs
-from syndigits_jax.fidelity.training import TrainingSettings, pairwise_accuracy, train_encoder
+from syndigits_jax.fidelity.training import (
+    TrainingSettings,
+    _shuffled,
+    pairwise_accuracy,
+    train_encoder,
+)
 
 KEY = jax.random.key(11)
 SMALL = TrainingSettings(
@@ -72,13 +78,14 @@ def test_loss_is_that_of_the_scores():
     better, worse = jnp.array([1, 2, 3, 4, 5]), jnp.array([7, 1, 9, 8, 3])
     context = jnp.mean(x, axis=0)
     weight = jnp.array([1.0, 1, 1, 1, 0])
-    texts = x[jnp.concatenate([better, worse])]
-    loss, margin = batch_loss(encoder, w, texts, context, weight, None, None)
+    batch = Batch(jnp.arange(5), jnp.arange(10), better, worse)
+    run = jax.jit(batch_loss, static_argnums=7)
+    loss, margin = run(encoder, w, x, context, batch, weight, None, None)
     scores = gram_scores(score_gram(encoder, x), w)
     want = scores[jnp.arange(5), better] - scores[jnp.arange(5), worse]
     np.testing.assert_allclose(margin, want, atol=1e-4)
     assert float(loss) == pytest.approx(float(np.mean(np.log1p(np.exp(-want[:4])))), rel=1e-4)
-    rough, _ = batch_loss(encoder, w, texts, context, weight, None, "bfloat16")
+    rough, _ = run(encoder, w, x, context, batch, weight, None, "bfloat16")
     assert rough.dtype == jnp.float32 and float(rough) == pytest.approx(float(loss), rel=0.1)
 
 
@@ -89,16 +96,17 @@ def test_steps_are_those_of_optax():
     encoder, w = small_encoder(dropout=0.0), init_mixture(KEY, 3, 4)
     settings = dataclasses.replace(SMALL, clip=0.5, weight_decay=0.1)
     rng = np.random.default_rng(0)
+    user, every = jnp.array([2, 0, 1, 0]), jnp.arange(30)
     batches = [
-        (jnp.array([2, 0, 1, 0]), *(jnp.asarray(rng.integers(0, 30, 4)) for _ in range(2)))
+        Batch(user, every, *(jnp.asarray(rng.integers(0, 30, 4)) for _ in range(2)))
         for _ in range(6)
     ]
 
     def loss(parameters, batch):
         encoder, w = parameters
-        user, better, worse = batch
-        texts = x[jnp.concatenate([better, worse])]
-        return batch_loss(encoder, w[user], texts, context, jnp.ones(4), None, None)[0]
+        return batch_loss(encoder, w[user], x, context, batch, jnp.ones(4), None, None)[0]
+
+    slope = jax.jit(jax.grad(loss))
 
     def group(rate, decay):
         def at(count):
@@ -125,11 +133,12 @@ def test_steps_are_those_of_optax():
     with jax.numpy_dtype_promotion("standard"):
         judged = judge.init(parameters)
         for batch in batches:
-            update, judged = judge.update(jax.grad(loss)(parameters, batch), judged, parameters)
+            update, judged = judge.update(slope(parameters, batch), judged, parameters)
             parameters = optax.apply_updates(parameters, update)
     for batch in batches:
         state = step(state, batch)
-    got, want = jax.tree.leaves((state.encoder, state.rows.values)), jax.tree.leaves(parameters)
+    got = jax.tree.leaves((state.encoder, state.rows.values))
+    want: Any = jax.tree.leaves(parameters)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, atol=5e-5)
 
@@ -166,6 +175,23 @@ def test_a_row_in_every_batch_moves_as_under_dense_adam():
     assert float(jnp.max(jnp.abs(table.values[0] - lazy_only))) > 0.05
 
 
+def test_batches_hold_every_pair_and_each_item_once():
+    rng = np.random.default_rng(0)
+    columns = (rng.integers(0, 7, 20), rng.integers(0, 30, 20), rng.integers(0, 30, 20))
+    chunks, count = make_batches(columns, 7, 8, 2)
+    assert count == 3 and [c.user.shape for c in chunks] == [(2, 8)] * 2
+    assert chunks[1].user[0].tolist() == [*columns[0][16:], 7, 7, 7, 7]
+    items = np.concatenate([np.asarray(c.items) for c in chunks])
+    assert items.shape[1] <= 16
+    for side, column in (("better", columns[1]), ("worse", columns[2])):
+        at = np.concatenate([np.asarray(getattr(c, side)) for c in chunks])
+        assert np.take_along_axis(items, at, axis=1).ravel()[:20].tolist() == column.tolist()
+    for i in range(3):
+        part = slice(8 * i, 8 * i + 8)
+        different = np.union1d(columns[1][part], columns[2][part])
+        assert items[i, : len(different)].tolist() == different.tolist() or i == 2
+
+
 def test_filled_up_batches_and_chunks_do_not_matter():
     """Three batches in chunks of two: as one by one, the padding without effect."""
     truth = ratings()[1]
@@ -173,22 +199,29 @@ def test_filled_up_batches_and_chunks_do_not_matter():
     context = jnp.mean(x, axis=0)
     rng = np.random.default_rng(0)
     columns = (rng.integers(0, 7, 20), rng.integers(0, 30, 20), rng.integers(0, 30, 20))
-    chunks, count = cut_batches(columns, 7, 8, 2)
-    assert count == 3 and [c[0].shape for c in chunks] == [(2, 8)] * 2
-    assert chunks[1][0][0].tolist() == [*columns[0][16:], 7, 7, 7, 7]
-    encoder, w = small_encoder(), init_mixture(KEY, 7, 4)
+    chunks, _ = make_batches(columns, 7, 8, 2)
+    encoder, w = small_encoder(dropout=0.0), init_mixture(KEY, 7, 4)
     run = functools.partial(run_steps, x=x, context=context, key=KEY, steps=9, settings=SMALL)
     state = start_state(*jax.tree.map(jnp.copy, (encoder, w)))
     for chunk, steps in zip(chunks, (2, 1)):
         state, loss, _ = run(state, jax.tree.map(jnp.asarray, chunk), jnp.int32(steps))
     single = start_state(*jax.tree.map(jnp.copy, (encoder, w)))
-    for i in range(3):
-        user, better, worse = (jnp.asarray(c[i // 2][i % 2]) for c in zip(*chunks))
-        batch = (user, better, worse)
-        single, last, _ = train_step(single, batch, x, context, KEY, 9, SMALL)
+    step = jax.jit(lambda state, batch: train_step(state, batch, x, context, KEY, 9, SMALL))
+    for first in (0, 8, 16):
+        user, better, worse = (jnp.asarray(c[first : first + 8]) for c in columns)
+        batch = Batch(user, jnp.arange(30), better, worse)
+        single, last, _ = step(single, batch)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(single)):
         np.testing.assert_allclose(a, b, atol=1e-5)
     assert float(loss) == pytest.approx(float(last), rel=1e-4)
+
+
+@pytest.mark.parametrize("together", [1, 5])
+def test_shuffled_pairs_stay_together(together):
+    order = _shuffled(KEY, 23, together)
+    assert sorted(order.tolist()) == list(range(23))
+    kept = np.mean(np.diff(order) == 1)
+    assert kept > 0.7 if together > 1 else kept < 0.2
 
 
 def test_truth_is_recovered():
