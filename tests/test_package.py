@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CORE = {"jax", "numpy", "equinox", "optax", "ott-jax", "jaxtyping", "threadpoolctl"}
 
 # What data flows through, first to last: the numerics never import what stands around them.
-NUMERICS = ("solvers", "inference", "calibration", "panel", "schema")
+NUMERICS = ("solvers", "inference", "calibration", "distribution", "fidelity", "panel", "schema")
 SHELL = {"datasets", "respond", "studies", "plots", "cli"}
 
 
@@ -37,11 +37,11 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-IMPORT_EVERYTHING_NUMERICAL = """
+IMPORT_EVERYTHING_NUMERICAL = f"""
 import importlib
 import syndigits_jax
-for room in ("solvers", "inference", "calibration", "panel", "schema"):
-    importlib.import_module(f"syndigits_jax.{room}")
+for room in {NUMERICS}:
+    importlib.import_module("syndigits_jax." + room)
 """
 
 
