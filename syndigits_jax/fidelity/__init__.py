@@ -53,6 +53,13 @@ from .prdc import expected_coverage as expected_coverage
 from .prdc import neighbour_radius as neighbour_radius
 from .prdc import prdc as prdc
 from .probes import select_probes as select_probes
+from .rankers import Factorisation as Factorisation
+from .rankers import FactorisationSettings as FactorisationSettings
+from .rankers import fit_bpr as fit_bpr
+from .rankers import mean_rating_scores as mean_rating_scores
+from .rankers import popularity_scores as popularity_scores
+from .rankers import ranking_accuracy as ranking_accuracy
+from .rankers import remembered_scores as remembered_scores
 from .reference import FidelityReference as FidelityReference
 from .reference import PopulationMetrics as PopulationMetrics
 from .reference import fidelity_reference as fidelity_reference

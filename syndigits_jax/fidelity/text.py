@@ -57,7 +57,7 @@ def sentence_encoder(
 
 
 def embed_texts(
-    texts: Sequence[str],
+    texts: Sequence[Any],
     encoder: TextEncoder | Float[np.ndarray, "m e"],
     *,
     cache: str | PathLike[str] | None = None,

@@ -127,7 +127,9 @@ def test_scores_ignore_scaling_of_projections_and_shifts_of_logits(seed, factor,
 
 
 def test_zero_projections_score_zero():
-    gram = projected_gram(jnp.zeros((P, 2, DIM)), jnp.ones((P, DIM)), jnp.float32(2))
+    gram = projected_gram(
+        jnp.zeros((P, 2, DIM), jnp.float32), jnp.ones((P, DIM), jnp.float32), jnp.float32(2)
+    )
     assert np.asarray(gram_scores(gram, mixtures(3))).tolist() == [[0, 0]] * 3
 
 

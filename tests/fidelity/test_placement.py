@@ -202,7 +202,7 @@ def test_planted_mixtures_come_back_better_with_more_probes():
 
 def test_ssr_recovers_planted_mixtures_from_near_starts():
     gram, truth = linear_gram(60), mixtures(60) / 2
-    placed = ssr(gram, likert(gram_scores(gram, truth), 4), init=jnp.zeros((60, P)))
+    placed = ssr(gram, likert(gram_scores(gram, truth), 4), init=jnp.zeros((60, P), jnp.float32))
     error = jnp.abs(mixture_weights(placed.w) - mixture_weights(truth))
     assert float(jnp.mean(error)) < 0.06
 
@@ -273,7 +273,7 @@ def test_starts_come_from_the_key():
 
 def test_nan_scores_are_reported():
     gram = jax.tree.map(lambda a: a * jnp.nan, linear_gram(6))
-    r = likert(jnp.zeros((2, 6)), 6)
+    r = likert(jnp.zeros((2, 6), jnp.float32), 6)
     assert newton(gram, r).status.tolist() == [Status.NONFINITE] * 2
     assert ssr(gram, r, key=KEY).status.tolist() == [Status.NONFINITE] * 2
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from syndigits_jax.datasets.ratings import rating_table
-from syndigits_jax.fidelity.pairs import held_out_pair_table, sample_pairs
+from syndigits_jax.fidelity.pairs import held_out_pair_table, pair_table, sample_pairs
 from syndigits_jax.fidelity.rankers import (
     Factorisation,
     FactorisationSettings,
@@ -14,6 +14,7 @@ from syndigits_jax.fidelity.rankers import (
     mean_rating_scores,
     popularity_scores,
     ranking_accuracy,
+    remembered_scores,
 )
 
 KEY = jax.random.key(0)
@@ -40,6 +41,16 @@ def test_ranking_accuracy():
     assert ranking_accuracy(np.array([1.0, 2, 3]), np.array([0.0, 2, 4])) == 0.5
     with pytest.raises(ValueError, match="no pair"):
         ranking_accuracy(np.zeros(0), np.zeros(0))
+
+
+def test_memory_knows_earlier_ratings_and_nothing_else():
+    table = rating_table(["a", "a", "b"], ["x", "y", "x"], [1, 5, 3])
+    got = remembered_scores(table, np.array([0, 1, 0, 1]), np.array([1, 1, 0, 0]))
+    assert got.tolist() == [5, 3, 1, 3]
+    train, _, test = factor_ratings().split()
+    both = sample_pairs(pair_table(test), KEY, None)
+    sides = (remembered_scores(train, both.user, side) for side in (both.better, both.worse))
+    assert ranking_accuracy(*sides) == 0.5
 
 
 def test_scores_are_the_factors():

@@ -77,7 +77,7 @@ def test_loss_is_that_of_the_scores():
     w = init_mixture(KEY, 5, 4)
     better, worse = jnp.array([1, 2, 3, 4, 5]), jnp.array([7, 1, 9, 8, 3])
     context = jnp.mean(x, axis=0)
-    weight = jnp.array([1.0, 1, 1, 1, 0])
+    weight = jnp.array([1.0, 1, 1, 1, 0], jnp.float32)
     batch = Batch(jnp.arange(5), jnp.arange(10), better, worse)
     run = jax.jit(batch_loss, static_argnums=7)
     loss, margin = run(encoder, w, x, context, batch, weight, None, None)
@@ -104,7 +104,9 @@ def test_steps_are_those_of_optax():
 
     def loss(parameters, batch):
         encoder, w = parameters
-        return batch_loss(encoder, w[user], x, context, batch, jnp.ones(4), None, None)[0]
+        return batch_loss(
+            encoder, w[user], x, context, batch, jnp.ones(4, jnp.float32), None, None
+        )[0]
 
     slope = jax.jit(jax.grad(loss))
 
@@ -138,8 +140,7 @@ def test_steps_are_those_of_optax():
     for batch in batches:
         state = step(state, batch)
     got = jax.tree.leaves((state.encoder, state.rows.values))
-    want: Any = jax.tree.leaves(parameters)
-    for a, b in zip(got, want, strict=True):
+    for a, b in zip(got, jax.tree.leaves(parameters), strict=True):
         np.testing.assert_allclose(a, b, atol=5e-5)
 
 
@@ -150,7 +151,7 @@ def test_rows_of_a_user_are_summed_and_others_stay():
     assert unique.tolist() == [1, 4, 9, 9, 9]
     np.testing.assert_allclose(total[0], gradient[1])
     np.testing.assert_allclose(total[1], gradient[0] + gradient[2] + gradient[4], rtol=1e-5)
-    table = RowTable.start(jnp.ones((9, 2)))
+    table = RowTable.start(jnp.ones((9, 2), jnp.float32))
     after = update_rows(table, unique, total, jnp.float32(0.1), 0.0)
     changed = np.flatnonzero(np.any(np.asarray(after.packed != table.packed), axis=1))
     assert changed.tolist() == [1, 4]
@@ -160,7 +161,7 @@ def test_a_row_in_every_batch_moves_as_under_dense_adam():
     rng = np.random.default_rng(1)
     table = RowTable.start(jnp.asarray(rng.normal(size=(4, 3)), jnp.float32))
     dense = optax.adamw(0.05, weight_decay=0.1)
-    row = table.values[2]
+    row: Any = table.values[2]
     lazy_only = table.values[0]
     with jax.numpy_dtype_promotion("standard"):
         state = dense.init(row)
