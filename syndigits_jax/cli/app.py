@@ -199,3 +199,67 @@ def calibrate_distribution(
             alpha=alpha,
             report=report,
         )
+
+
+@app.command()
+def fidelity(
+    ratings: Annotated[
+        Path,
+        typer.Option(
+            help="Table of real ratings: columns user, item, rating and time (by default rows are "
+            "in order of time)."
+        ),
+    ],
+    items: Annotated[
+        Path, typer.Option(help="Table of items: identifiers first, then texts such as title.")
+    ],
+    personas: Annotated[
+        Path,
+        typer.Option(
+            help="Table of persona ratings: columns persona, item, rating and, if personas were "
+            "made from real users, seed."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for results.json, personas.csv, figures, finished work.")
+    ],
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="Text vectors of the items (.npy, .npz), a row per row of the items."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of the encoder.")] = None,
+    gap: Annotated[
+        float, typer.Option(help="Difference of two ratings that counts as a preference.")
+    ] = 1.0,
+    control: Annotated[
+        str,
+        typer.Option(
+            help="Ratings that place real users as personas are placed: held_out of training, or "
+            "all."
+        ),
+    ] = "held_out",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
+    ] = False,
+) -> None:
+    """Measure how far your personas are from real users in what they prefer.
+
+    An encoder of preferences is trained on the real ratings; personas are placed in its space and
+    compared with real users, with baselines and, where they have seeds, with those.
+    """
+    with ending_well("finished epochs are kept; run the same command again to resume"):
+        from syndigits_jax.cli._fidelity import run
+
+        run(
+            ratings,
+            items,
+            personas,
+            out,
+            embeddings=embeddings,
+            epochs=epochs,
+            seed=seed,
+            gap=gap,
+            control=control,
+            quick=quick,
+        )

@@ -1,0 +1,99 @@
+"""The figures that go with a fidelity report (figures 2 to 7 of the paper)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from syndigits_jax.cli._figures import save_figure
+from syndigits_jax.plots import (
+    has_umap,
+    plot_collapse,
+    plot_fidelity_gap,
+    plot_histograms,
+    plot_local_against_global,
+    plot_projection,
+)
+from syndigits_jax.studies.fidelity import FidelityReport
+from syndigits_jax.studies.fidelity_records import FidelityRecord
+
+_INDEX = {
+    "fgi_frechet": "Fréchet",
+    "fgi_mmd2": "MMD²",
+    "fgi_sliced_wasserstein": "Sliced Wasserstein",
+    "fgi_coverage": "Coverage",
+}
+_Rows = Mapping[str, Mapping[str, FidelityRecord]]
+
+
+def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
+    """All figures that the report has numbers for, one file each, written whole or not at all."""
+    figures = {}
+    for reference in report.populations:
+        figures |= reference_figures(report, reference)
+    for (procedure, reference), columns in report.paired.items():
+        where = "trained users" if reference == "trained" else f"users by {reference}"
+        figures[f"paired-distance-{procedure}-{reference}"] = plot_histograms(
+            {"own seed": columns.own, "another's seed": columns.shuffled},
+            title=f"Personas by {procedure}, {where}",
+        )
+    return [save_figure(ax, out / f"fidelity-{name}.png") for name, ax in figures.items()]
+
+
+def reference_figures(report: FidelityReport, reference: str) -> dict[str, Axes]:
+    """Figures of everything that is compared with real users placed as `reference` says."""
+    rows = _rows(report, reference)
+    title = "Real users as trained" if reference == "trained" else f"Real users by {reference}"
+    gaps = {
+        name: {label: row[metric].mean for metric, label in _INDEX.items() if metric in row}
+        for name, row in rows.items()
+        if name not in ("real", "noise")
+    }
+    ends = {
+        name: {
+            label: (row[metric].low, row[metric].high)
+            for metric, label in _INDEX.items()
+            if metric in row
+        }
+        for name, row in rows.items()
+    }
+    figures = {f"gap-{reference}": plot_fidelity_gap(gaps, ends, title=title)}
+    for metric, xlabel in (("cosine_mean", "Mean cosine within"), ("coverage", "Coverage")):
+        found = {name: row[metric] for name, row in rows.items() if metric in row}
+        figures[f"{metric.partition('_')[0]}-{reference}"] = plot_collapse(
+            {name: r.mean for name, r in found.items()},
+            {name: (r.low, r.high) for name, r in found.items()},
+            reference="real", xlabel=xlabel, title=title,
+        )  # fmt: skip
+    both = {name: row for name, row in rows.items() if {"precision", "coverage"} <= row.keys()}
+    figures[f"local-global-{reference}"] = plot_local_against_global(
+        {name: row["precision"].mean for name, row in both.items()},
+        {name: row["coverage"].mean for name, row in both.items()},
+        title=title,
+    )
+    populations = report.populations[reference]
+    drawn = {
+        name: populations[name]
+        for name in ("real", "noise", "random_mixture", "personas (ssr)", "personas (newton)")
+        if name in populations
+    }
+    for method in ("pca", "umap") if has_umap() else ("pca",):
+        # Personas are drawn last, over the others.
+        figures[f"{method}-{reference}"] = plot_projection(drawn, method=method, title=title)
+    norms = {name: np.linalg.norm(z, axis=1) for name, z in drawn.items()}
+    figures[f"norms-{reference}"] = plot_histograms(
+        norms, xlabel="Length of the embedding", ylabel="Population", title=title
+    )
+    return figures
+
+
+def _rows(report: FidelityReport, reference: str) -> _Rows:
+    """Records by population, then by metric; what the procedure tells apart is in the name."""
+    rows: dict[str, dict[str, FidelityRecord]] = {}
+    for r in report.records:
+        if r.reference == reference:
+            apart = r.population == "personas" or r.procedure != reference
+            name = f"{r.population} ({r.procedure})" if apart else r.population
+            rows.setdefault(name, {}).setdefault(r.metric, r)
+    return rows

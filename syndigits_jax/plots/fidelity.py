@@ -1,0 +1,261 @@
+"""Figures of persona fidelity: gaps, collapse, local against global, projections, distances."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from syndigits_jax.plots._style import GREY, INK, SERIES, axes_or_new, finish
+
+_MOST = 3000  # points of a population that are drawn
+_PROJECTIONS = ("pca", "umap")
+
+
+def plot_fidelity_gap(
+    gaps: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """The Fidelity Gap Index as bars: a group per population, a bar per metric.
+
+    0 is what fresh real users get, 1 what the ceiling gets; both are marked. An index that is NaN
+    (unstable) is drawn as a cross on the axis, not as a bar.
+
+    **Arguments:**
+
+    - `gaps`: by population, then by metric; a metric that a population lacks counts as NaN.
+    - `intervals`: (low, high) in the same order; NaN or absent draws no whisker.
+    - `ax`: where to draw; a new figure if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` for no population or more than six metrics.
+    """
+    metrics = list(dict.fromkeys(metric for values in gaps.values() for metric in values))
+    if not 1 <= len(metrics) <= len(SERIES):
+        raise ValueError(f"gaps: expected 1 to {len(SERIES)} metrics, got {len(metrics)}")
+    ax = axes_or_new(ax, (max(4.8, 1.1 * len(gaps)), 3.6))
+    width, places = 0.8 / len(metrics), np.arange(len(gaps))
+    for i, (metric, style) in enumerate(zip(metrics, SERIES, strict=False)):
+        x = places + (i - (len(metrics) - 1) / 2) * width
+        heights = np.array([values.get(metric, np.nan) for values in gaps.values()], float)
+        known = np.isfinite(heights)
+        ax.bar(x[known], heights[known], 0.92 * width, color=style["color"], label=metric)
+        ax.plot(x[~known], np.zeros((~known).sum()), "x", color=style["color"], markersize=4)
+        ends = np.array(
+            [(intervals or {}).get(name, {}).get(metric, (np.nan, np.nan)) for name in gaps], float
+        )
+        drawn = known & np.isfinite(ends).all(axis=1)
+        if drawn.any():
+            whiskers = np.maximum(
+                [heights[drawn] - ends[drawn, 0], ends[drawn, 1] - heights[drawn]], 0
+            )
+            ax.errorbar(x[drawn], heights[drawn], whiskers, fmt="none", ecolor=INK, elinewidth=0.9)
+    for level in (0, 1):
+        ax.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.set_xticks(places, list(gaps), rotation=25, ha="right")
+    ax.legend(frameon=False, fontsize="small", loc="best")
+    return finish(ax, xlabel="", ylabel="Fidelity Gap Index", title=title)
+
+
+def plot_collapse(
+    values: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    reference: str | None = None,
+    xlabel: str = "Mean cosine within the population",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """One number per population as horizontal bars: homogeneity, coverage and their like.
+
+    **Arguments:**
+
+    - `values`: by population. `intervals`: (low, high) by population, NaN or absent for none.
+    - `reference`: the population whose value is marked across the plot, such as real users.
+    - `ax`: where to draw; a new figure if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` if nothing is given, or `reference` is not in
+    `values`.
+    """
+    if not values:
+        raise ValueError("values: nothing to draw")
+    if reference is not None and reference not in values:
+        raise ValueError(f"reference: {reference!r} is none of {list(values)}")
+    ax = axes_or_new(ax, (4.8, max(2.2, 0.36 * len(values) + 0.9)))
+    places = np.arange(len(values))[::-1]
+    for y, (name, value) in zip(places, values.items(), strict=True):
+        color = SERIES[2 if name == reference else 0]["color"]
+        ax.barh(y, value, 0.7, color=color)
+        low, high = (intervals or {}).get(name, (np.nan, np.nan))
+        if np.isfinite([value, low, high]).all():
+            ends = [[max(value - low, 0)], [max(high - value, 0)]]
+            ax.errorbar([value], [y], xerr=ends, fmt="none", ecolor=INK, elinewidth=0.9)
+    if reference is not None:
+        ax.axvline(values[reference], color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.set_yticks(places, list(values))
+    return finish(ax, xlabel=xlabel, ylabel="", title=title, grid="x")
+
+
+def plot_local_against_global(
+    local: Mapping[str, float],
+    coverage: Mapping[str, float],
+    *,
+    xlabel: str = "Local fidelity (precision)",
+    ylabel: str = "Global fidelity (coverage)",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """A point per population: near real users one by one, and covering them as a whole?
+
+    The paper's pattern of collapse is the lower right corner: every persona is plausible, and most
+    real users have none near.
+
+    **Arguments:** `local`, `coverage`: by population, both in [0, 1]; `ax`: where to draw.
+
+    **Returns:** the Axes. **Raises:** `ValueError` if nothing is given or populations differ.
+    """
+    if not local or set(local) != set(coverage):
+        raise ValueError(
+            f"coverage: populations {list(coverage)} are not those of local, {list(local)}"
+        )
+    ax = axes_or_new(ax, (5.4, 3.8))
+    for i, name in enumerate(local):
+        style = SERIES[i % len(SERIES)]
+        # Beyond six, markers repeat hollow.
+        face = style["color"] if i < len(SERIES) else "none"
+        ax.plot(
+            [local[name]], [coverage[name]], linestyle="none", marker=style["marker"],
+            markersize=7, color=style["color"], markerfacecolor=face, label=name,
+        )  # fmt: skip
+    ax.set_xlim(-0.04, 1.04)
+    ax.set_ylim(-0.04, 1.04)
+    ax.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both")
+
+
+def plot_projection(
+    populations: Mapping[str, ArrayLike],
+    *,
+    method: str = "pca",
+    seed: int = 0,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Populations in two dimensions, those of the first: real users.
+
+    **Arguments:**
+
+    - `populations`: by name, (n, d) embeddings; at most 3000 of each are drawn.
+    - `method`: `"pca"`: principal axes of the first population, with their shares of its variance;
+      `"umap"`: of all together, needs umap-learn; distances between clusters then mean little.
+    - `seed`: of who is drawn, and of UMAP.
+    - `ax`: where to draw; a new figure if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` for no or more than six populations, unequal
+    widths, NaN, or another method; `ImportError` for `"umap"` without umap-learn.
+    """
+    if not 1 <= len(populations) <= len(SERIES):
+        raise ValueError(f"populations: expected 1 to {len(SERIES)}, got {len(populations)}")
+    if method not in _PROJECTIONS:
+        raise ValueError(f"method must be one of {_PROJECTIONS}, got {method!r}")
+    rng = np.random.default_rng(seed)
+    points = {name: _points(name, values) for name, values in populations.items()}
+    if len({z.shape[1] for z in points.values()}) > 1:
+        raise ValueError(f"populations differ in width: {[z.shape for z in points.values()]}")
+    drawn = {
+        name: z if len(z) <= _MOST else z[rng.choice(len(z), _MOST, replace=False)]
+        for name, z in points.items()
+    }
+    if method == "pca":
+        flat, labels = _principal(next(iter(points.values())), drawn)
+    else:
+        flat, labels = _umap(drawn, seed)
+    ax = axes_or_new(ax)
+    for (name, z), style in zip(flat.items(), SERIES, strict=False):
+        look = {"color": style["color"], "marker": style["marker"]}
+        ax.plot(
+            z[:, 0], z[:, 1], linestyle="none", markersize=3, alpha=0.5, markeredgewidth=0,
+            label=name, **look,
+        )  # fmt: skip
+    ax.legend(frameon=False, fontsize="small", markerscale=2)
+    return finish(ax, xlabel=labels[0], ylabel=labels[1], title=title, grid="")
+
+
+def has_umap() -> bool:
+    """Whether umap-learn is installed."""
+    return importlib.util.find_spec("umap") is not None
+
+
+def plot_histograms(
+    values: Mapping[str, ArrayLike],
+    *,
+    xlabel: str = "Distance to the seed",
+    ylabel: str = "Personas",
+    bins: int = 30,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Histograms of one quantity in several groups, each as shares of its group, on shared bins.
+
+    For distances to the seed beside those to another's seed, and for lengths of embeddings.
+
+    **Arguments:** `values`: by group, vectors; NaN is left out. `ax`: where to draw.
+
+    **Returns:** the Axes. **Raises:** `ValueError` for no or more than six groups, or one without a
+    number.
+    """
+    if not 1 <= len(values) <= len(SERIES):
+        raise ValueError(f"values: expected 1 to {len(SERIES)} groups, got {len(values)}")
+    groups = {}
+    for name, group in values.items():
+        array = np.asarray(group, float)
+        if array.ndim != 1 or not np.isfinite(array).any():
+            raise ValueError(f"values: {name!r} has no number, or is not a vector: {array.shape}")
+        groups[name] = array[np.isfinite(array)]
+    ax = axes_or_new(ax)
+    edges = np.histogram_bin_edges(np.concatenate(list(groups.values())), bins)
+    for (name, group), style in zip(groups.items(), SERIES, strict=False):
+        ax.hist(
+            group, edges.tolist(), weights=np.full(len(group), 1 / len(group)), histtype="step",
+            linewidth=1.6, color=style["color"], linestyle=style["linestyle"],
+            label=f"{name} (median {np.median(group):.2f})",
+        )  # fmt: skip
+    ax.legend(frameon=False, fontsize="small", loc="best")
+    return finish(ax, xlabel=xlabel, ylabel=f"Share of {ylabel.lower()}", title=title)
+
+
+def _points(name: str, values: ArrayLike) -> Float[np.ndarray, "n d"]:
+    points = np.asarray(values, float)
+    if points.ndim != 2 or not points.size or not np.isfinite(points).all():
+        raise ValueError(f"populations: {name!r} must be finite embeddings, got {points.shape}")
+    return points
+
+
+def _principal(first: Float[np.ndarray, "n d"], drawn: Mapping[str, np.ndarray]):
+    centre = first.mean(axis=0)
+    _, spread, axes = np.linalg.svd(first - centre, full_matrices=False)
+    variance = np.zeros(2)
+    variance[: min(2, len(spread))] = spread[:2] ** 2
+    share = variance / max(float(np.sum(spread**2)), np.finfo(float).tiny)
+    axes = np.pad(axes[:2], ((0, max(0, 2 - len(axes))), (0, 0)))
+    labels = [f"Principal axis {i + 1} ({share[i]:.0%})" for i in range(2)]
+    return {name: (z - centre) @ axes.T for name, z in drawn.items()}, labels
+
+
+def _umap(drawn: Mapping[str, np.ndarray], seed: int):
+    try:
+        umap = importlib.import_module("umap")
+    except ImportError as error:
+        raise ImportError(
+            "UMAP projections need umap-learn, which is not installed: pip install umap-learn"
+        ) from error
+    together = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(
+        np.concatenate(list(drawn.values()))
+    )
+    ends = np.cumsum([len(z) for z in drawn.values()])[:-1]
+    return dict(zip(drawn, np.split(together, ends), strict=True)), ["UMAP 1", "UMAP 2"]

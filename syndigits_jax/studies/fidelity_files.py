@@ -1,0 +1,172 @@
+"""A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from syndigits_jax._responses import identifiers, is_missing, some
+from syndigits_jax.datasets.rating_files import _joined, _read, _sentence
+from syndigits_jax.datasets.ratings import RatingTable, rating_table
+
+_Path = str | os.PathLike[str]
+
+# What the columns of public rating files are called.
+_USER = ("user", "userid", "user_id")
+_PERSONA = ("persona", "personaid", "persona_id", *_USER)
+_ITEM = ("item", "itemid", "item_id", "movieid", "parent_asin", "asin")
+_RATING = ("rating", "score", "stars")
+_TIME = ("time", "timestamp", "date")
+_SEED = ("seed", "seed_user")
+
+
+@dataclass(frozen=True, eq=False)
+class FidelityData:
+    """What `measure_fidelity` takes: ratings and persona ratings of one catalogue of m items.
+
+    - `ratings`, `personas`: both tables list all items, in the order of the items file.
+    - `texts`: (m,) what the items file says about each item.
+    - `seeds`: for every persona the real user it was made from, "" where none; or None.
+    - `dated`: whether the ratings came with times; if not, their order in the file is their time.
+    """
+
+    ratings: RatingTable
+    personas: RatingTable
+    texts: tuple[str, ...]
+    seeds: tuple[str, ...] | None
+    dated: bool
+
+
+def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> FidelityData:
+    """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
+
+    - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
+      that grows with time, such as seconds). Names of MovieLens and Amazon files serve as well.
+    - `items`: a row per item: the identifier in the first column, texts in the others.
+    - `personas`: a row per rating, columns `persona`, `item`, `rating` and, where personas were
+      made from real users, `seed`: the user.
+
+    **Raises:** `FileNotFoundError`, and `ValueError` naming the file for a column that is absent, a
+    rating that is no number, a repeated rating or identifier, items that the items file does not
+    list, seeds that are not among the users.
+    """
+    paths = {"ratings": Path(ratings), "items": Path(items), "personas": Path(personas)}
+    frames = {name: _read(path) for name, path in paths.items()}
+    names, texts = _items(frames["items"], paths["items"])
+    real, dated = _table(frames["ratings"], paths["ratings"], _USER, names)
+    people, _ = _table(frames["personas"], paths["personas"], _PERSONA, names)
+    seeds = _seeds(frames["personas"], paths["personas"], people, real)
+    return FidelityData(real, people, texts, seeds, dated)
+
+
+def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
+    """Text vectors of the items, one row per row of the items file, from `.npy` or `.npz`.
+
+    An `.npz` holds one array, or one called `embeddings`. **Raises:** `FileNotFoundError`;
+    `ValueError` naming the file for another format, number of rows, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise ValueError(f"{path}: expected embeddings as .npy or .npz")
+    try:
+        with path.open("rb") as file:
+            stored: Any = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.ndarray):
+                name = "embeddings" if "embeddings" in stored.files else stored.files[0]
+                if len(stored.files) > 1 and name != "embeddings":
+                    raise ValueError(f"it holds {stored.files}, none called 'embeddings'")
+                stored = stored[name]
+        vectors = np.asarray(stored, np.float32)
+    except (ValueError, OSError, IndexError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as embeddings ({error})") from error
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
+        raise ValueError(
+            f"{path}: expected {count} rows, one per item in the order of the items file, got an "
+            f"array of shape {vectors.shape}"
+        )
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{path}: the vector in row {int(np.flatnonzero(bad)[0])} is not finite")
+    return vectors
+
+
+def _items(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    try:
+        names = identifiers(frame.iloc[:, 0].tolist(), "items")
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if len(names) < 2:
+        raise ValueError(f"{path}: at least two items are needed to prefer one, got {len(names)}")
+    columns = []
+    for position, name in enumerate(frame.columns[1:]):
+        cells = [_joined(cell).replace("|", ", ") for cell in frame.iloc[:, position + 1].tolist()]
+        label = "" if position == 0 else f"{str(name).capitalize()}: "
+        columns.append([cell and label + cell for cell in cells])
+    texts = tuple(_sentence(*parts) for parts in zip(*columns, strict=True)) if columns else ()
+    return names, texts or ("",) * len(names)
+
+
+def _column(frame: Any, names: Sequence[str]) -> Any:
+    """The column that goes by the first of these names that there is, or None."""
+    known = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
+    for name in names:
+        if name in known:
+            return frame[known[name]]
+    return None
+
+
+def _table(
+    frame: Any, path: Path, rater: Sequence[str], items: tuple[str, ...]
+) -> tuple[RatingTable, bool]:
+    columns = {}
+    for names in (rater, _ITEM, _RATING):
+        columns[names[0]] = _column(frame, names)
+        if columns[names[0]] is None:
+            raise ValueError(f"{path}: no column {names[0]!r}; there are {list(frame.columns)}")
+    user, item, rating = columns.values()
+    time = _column(frame, _TIME)
+    try:
+        when = np.arange(len(frame)) if time is None else time
+        table = rating_table(user, item, rating, when)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    absent = sorted(set(table.items) - set(items))
+    if absent:
+        raise ValueError(
+            f"{path}: {len(absent)} of its {len(table.items)} items are not in the items file "
+            f"({some(absent)})"
+        )
+    return table.with_items(items), time is not None
+
+
+def _seeds(
+    frame: Any, path: Path, personas: RatingTable, real: RatingTable
+) -> tuple[str, ...] | None:
+    column = _column(frame, _SEED)
+    if column is None:
+        return None
+    seed_of: dict[str, str] = {}
+    persona = _column(frame, _PERSONA)
+    position = {value: i for i, value in enumerate(dict.fromkeys(persona.tolist()))}
+    for value, seed in zip(persona.tolist(), column.tolist(), strict=True):
+        name = personas.users[position[value]]
+        seed = "" if is_missing(seed) else _identifier(seed)
+        if seed_of.setdefault(name, seed) != seed:
+            raise ValueError(
+                f"{path}: persona {name!r} has two seeds, {seed_of[name]!r} and {seed!r}"
+            )
+    unknown = sorted({seed for seed in seed_of.values() if seed} - set(real.users))
+    if unknown:
+        raise ValueError(f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})")
+    return tuple(seed_of[name] for name in personas.users)
+
+
+def _identifier(value: Any) -> str:
+    text = str(value).strip()
+    return identifiers([value], "seed")[0] if text else ""
