@@ -1,5 +1,7 @@
 """Test-wide settings: strict JAX, a bounded hypothesis profile, and the real data if present."""
 
+import gc
+import itertools
 import os
 from pathlib import Path
 
@@ -21,6 +23,23 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("bounded")
 
 X64 = bool(jax.config.read("jax_enable_x64"))
+
+
+# Compiled programs are memory maps, of which Linux grants a process 65,530: the compiler crashes on
+# the next one, so caches are emptied well before.
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 30_000
+finished_tests = itertools.count(1)
+
+
+def pytest_runtest_teardown():
+    """Drop all compiled programs when there are too many."""
+    if next(finished_tests) % 20 == 0 and MAPS.exists():
+        with MAPS.open("rb") as lines:
+            count = sum(1 for _ in lines)
+        if count > MOST_MAPS:
+            jax.clear_caches()
+            gc.collect()
 
 
 @pytest.fixture(params=["float32", "float64"] if X64 else ["float32"])
