@@ -74,7 +74,7 @@ def reference_figures(report: FidelityReport, reference: str) -> dict[str, Axes]
     )
     populations = report.populations[reference]
     drawn = {
-        name: populations[name]
+        name.replace("_", " "): populations[name]
         for name in ("real", "noise", "random_mixture", "personas (ssr)", "personas (newton)")
         if name in populations
     }
@@ -94,6 +94,7 @@ def _rows(report: FidelityReport, reference: str) -> _Rows:
     for r in report.records:
         if r.reference == reference:
             apart = r.population == "personas" or r.procedure != reference
-            name = f"{r.population} ({r.procedure})" if apart else r.population
+            name = r.population.replace("_", " ")
+            name = f"{name} ({r.procedure})" if apart else name
             rows.setdefault(name, {}).setdefault(r.metric, r)
     return rows

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from syndigits_jax.plots._style import GREY, INK, SERIES, axes_or_new, finish
 
@@ -58,7 +59,12 @@ def plot_fidelity_gap(
     for level in (0, 1):
         ax.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     ax.set_xticks(places, list(gaps), rotation=25, ha="right")
-    ax.legend(frameon=False, fontsize="small", loc="best")
+    # A metric without any bar keeps its colour here.
+    handles = [
+        Patch(color=style["color"], label=metric)
+        for metric, style in zip(metrics, SERIES, strict=False)
+    ]
+    ax.legend(handles=handles, frameon=False, fontsize="small", loc="best")
     return finish(ax, xlabel="", ylabel="Fidelity Gap Index", title=title)
 
 

@@ -152,16 +152,20 @@ def _seeds(
     if column is None:
         return None
     seed_of: dict[str, str] = {}
+    known = set(real.users)
     persona = _column(frame, _PERSONA)
     position = {value: i for i, value in enumerate(dict.fromkeys(persona.tolist()))}
     for value, seed in zip(persona.tolist(), column.tolist(), strict=True):
         name = personas.users[position[value]]
         seed = "" if is_missing(seed) else _identifier(seed)
+        # A column of whole numbers with gaps is written as 12.0.
+        if seed not in known and seed.endswith(".0"):
+            seed = seed.removesuffix(".0")
         if seed_of.setdefault(name, seed) != seed:
             raise ValueError(
                 f"{path}: persona {name!r} has two seeds, {seed_of[name]!r} and {seed!r}"
             )
-    unknown = sorted({seed for seed in seed_of.values() if seed} - set(real.users))
+    unknown = sorted({seed for seed in seed_of.values() if seed} - known)
     if unknown:
         raise ValueError(f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})")
     return tuple(seed_of[name] for name in personas.users)

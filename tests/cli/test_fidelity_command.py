@@ -1,0 +1,200 @@
+"""`syndigits fidelity`: from files to a table, results, figures; one line for bad input."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from syndigits_jax.cli import _fidelity as command
+from syndigits_jax.cli.app import app
+from syndigits_jax.datasets.preference_simulator import simulate_preferences
+from syndigits_jax.studies import fidelity as study
+from syndigits_jax.studies.fidelity_populations import PairedColumns
+from syndigits_jax.studies.fidelity_records import FidelityRecord
+
+runner = CliRunner()
+N, M, PERSONAS = 40, 20, 15
+INDEX = ("fgi_frechet", "fgi_mmd2", "fgi_sliced_wasserstein", "fgi_coverage")
+
+
+def failed_in_one_line(result, *words):
+    assert result.exit_code == 2, (result.output, result.exception)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and result.stderr.strip().splitlines()[-1] == errors[0]
+    for word in words:
+        assert word in errors[0], errors[0]
+    return True
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A user's files: films, ratings of 40 people, of 15 personas made from some of them."""
+    table, truth = simulate_preferences(0, N, M, ratings=15)
+    people = pd.DataFrame({"userId": table.user, "movieId": table.item, "rating": table.rating})
+    people.assign(timestamp=table.time).to_csv(tmp_path / "r.csv", index=False)
+    mine = people[people["userId"] < PERSONAS]
+    mine = mine.assign(persona="p" + mine["userId"].astype(str), seed=mine["userId"])
+    columns = {"movieId": "item", "persona": "persona", "rating": "rating", "seed": "seed"}
+    mine.rename(columns=columns)[list(columns.values())].to_csv(tmp_path / "p.csv", index=False)
+    pd.DataFrame({"film": range(M), "title": "a film"}).to_csv(tmp_path / "i.csv", index=False)
+    np.save(tmp_path / "e.npy", truth.vectors)
+    return tmp_path
+
+
+@pytest.fixture
+def known_panels(monkeypatch):
+    """Training and placement as they are; known numbers in place of the panels, whose rooms have
+    tests of their own."""
+
+    def populations(key, users, personas, prototypes, settings, on_part):
+        records, found = [], {}
+        for reference, group in users.items():
+            real = np.asarray(group.population())
+            found[reference] = {"real": real, "personas (ssr)": real[:PERSONAS] / 2}
+            for name, procedure, value in (
+                ("real", reference, 0.0), ("noise", reference, 1.0), ("personas", "ssr", 0.4321),
+            ):  # fmt: skip
+                records += [
+                    FidelityRecord(name, m, procedure, reference, value, value - 0.125, value + 1)
+                    for m in (*INDEX, "coverage", "precision", "cosine_mean", "norm_ratio", "mmd_p")
+                ]
+        records.append(FidelityRecord("dirichlet", INDEX[0], "trained", "trained", *[np.nan] * 3))
+        on_part("panels", 1, 1)
+        return records, found
+
+    def pairs(key, gram, ratings, seed_rows, users, personas, settings, notes):
+        assert seed_rows.tolist() == list(range(PERSONAS))
+        one = np.linspace(0, 1, PERSONAS)
+        values = [("rank_accuracy", 0.875), ("rank_accuracy_shuffled", 0.625)]
+        records = [
+            FidelityRecord("personas", metric, "ssr", "trained", v, v, v) for metric, v in values
+        ]
+        return records, {("ssr", "trained"): PairedColumns(one, one + 1, one)}
+
+    monkeypatch.setattr(study, "compare_populations", populations)
+    monkeypatch.setattr(study, "compare_pairs", pairs)
+
+
+def fidelity(folder, *arguments, out="out", **files):
+    names = {"ratings": "r.csv", "items": "i.csv", "personas": "p.csv", "embeddings": "e.npy"}
+    given = []
+    for option, name in (names | files).items():
+        given += [f"--{option}", folder / name] if name else []
+    given += ["--out", folder / out, *arguments]
+    return runner.invoke(app, ["fidelity", *map(str, given)])
+
+
+def test_the_numbers_are_printed_and_written(own, known_panels):
+    result = fidelity(own, "--quick", "--epochs", 1)
+    assert result.exit_code == 0, (result.output, result.exception)
+    document = json.loads((own / "out" / "results.json").read_text())
+    assert {"machine", "versions", "settings", "counts", "notes", "records"} == set(document)
+    assert document["counts"]["personas"] == PERSONAS and document["counts"]["epochs"] == 1
+    assert document["settings"]["panel"]["replicates"] == 20
+    fields = {"population", "metric", "procedure", "reference", "mean", "low", "high"}
+    assert all(set(record) == fields for record in document["records"])
+    rankers = {r["population"]: r for r in document["records"]
+               if r["metric"] == "pairwise_accuracy"}  # fmt: skip
+    assert list(rankers) == ["encoder", "popularity", "mean_rating"]
+    for name, record in rankers.items():
+        assert 0 <= record["low"] <= record["mean"] <= record["high"] <= 1
+        assert f"{name.replace('_', ' ')} " in result.stdout
+        assert f"{record['mean']:.3f}" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["personas,", "by", "ssr", *["0.43"] * 8] in lines and ["0.31..1.43"] * 4 in lines
+    assert ["dirichlet", *["-"] * 8] in lines
+    assert ["rank", "accuracy", "0.875", "(0.625)"] in lines
+    assert f"{N} users (0 without a training pair" in " ".join(result.stdout.split())
+    assert "[1/3] encoder" in result.stderr and "[3/3] panels: done" in result.stderr
+    written = files_in(own / "out")
+    figures = {"gap", "cosine", "coverage", "local-global", "pca", "norms"}
+    expected = {f"fidelity-{f}-{r}.png" for f in figures for r in ("trained", "ssr")}
+    assert expected | {"fidelity-paired-distance-ssr-trained.png"} <= set(written)
+    assert not [name for name in written if "partial" in name]
+    personas = pd.read_csv(own / "out" / "personas.csv", index_col="persona")
+    assert list(personas.index) == [f"p{i}" for i in range(PERSONAS)]
+    assert (
+        personas["seed"].tolist() == list(range(PERSONAS))
+        and not personas["constant"].to_numpy().any()
+    )
+    assert np.mean(personas["newton_status"].to_numpy() == "converged") > 0.5
+    # Again: the encoder is read back and the numbers are the same.
+    again = fidelity(own, "--quick", "--epochs", 1)
+    assert again.exit_code == 0 and "pairs/s" not in again.stderr
+    assert json.loads((own / "out" / "results.json").read_text()) == document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", 0], ["`epochs` must be positive"]),
+        (["--gap", -1], ["gap"]),
+        (["--control", "none"], ["`control` must be one of", "held_out"]),
+    ],
+)
+def test_bad_options_are_refused(own, arguments, words):
+    before = files_in(own)
+    assert failed_in_one_line(fidelity(own, *arguments), *words)
+    assert files_in(own) == before
+
+
+def test_bad_files_are_refused(own):
+    assert failed_in_one_line(fidelity(own, ratings="none.csv"), "no such file", "none.csv")
+    assert failed_in_one_line(fidelity(own, embeddings="r.csv"), "expected embeddings as .npy")
+    films = pd.read_csv(own / "i.csv")
+    for frame, words in (
+        (films.iloc[:5], ["items are not in the items file"]),
+        (films.iloc[:1], ["at least two items"]),
+        (pd.concat([films, films.iloc[:1]]), ["bad.csv", "duplicate identifiers '0'"]),
+    ):
+        frame.to_csv(own / "bad.csv", index=False)
+        assert failed_in_one_line(fidelity(own, items="bad.csv"), *words)
+    films[["film"]].to_csv(own / "bad.csv", index=False)
+    assert failed_in_one_line(fidelity(own, items="bad.csv", embeddings=""), "--embeddings")
+    np.save(own / "short.npy", np.ones((M - 1, 3)))
+    assert failed_in_one_line(fidelity(own, embeddings="short.npy"), f"expected {M} rows")
+    (own / "file").write_text("mine")
+    assert failed_in_one_line(fidelity(own, out="file"), "is not a folder")
+    assert not (own / "out").exists() and (own / "file").read_text() == "mine"
+
+
+def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, known_panels):
+    calls = []
+
+    def encoder():
+        def encode(texts):
+            calls.append(texts)
+            rng = np.random.default_rng(len(texts))
+            return rng.normal(size=(len(texts), 4))
+
+        return encode
+
+    monkeypatch.setattr(command, "sentence_encoder", encoder)
+    titles = [f"film {i}" for i in range(M)]
+    pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)
+    pd.read_csv(own / "r.csv").drop(columns="timestamp").to_csv(own / "r.csv", index=False)
+    for _ in range(2):
+        result = fidelity(own, "--epochs", 1, embeddings="")
+        assert result.exit_code == 0, (result.output, result.exception)
+        assert "note: the ratings have no times" in result.stdout
+    assert calls == [titles]
+
+
+def test_an_interrupt_leaves_the_old_results(own, known_panels, monkeypatch):
+    (own / "out").mkdir()
+    old = '{"machine": 1, "versions": 1, "records": []}'
+    (own / "out" / "results.json").write_text(old)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "compare_populations", interrupted)
+    result = fidelity(own, "--epochs", 1)
+    assert result.exit_code == 130 and "finished epochs are kept" in result.stderr
+    assert (own / "out" / "results.json").read_text() == old

@@ -1,0 +1,308 @@
+"""Fidelity of a user's own personas: populations of known truth, held-out accuracy, bad input."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from syndigits_jax.datasets.preference_simulator import simulate_preferences
+from syndigits_jax.fidelity import TrainedEncoder, TrainingSettings, user_embedding
+from syndigits_jax.fidelity.encoder import gram_scores
+from syndigits_jax.studies import fidelity as study
+from syndigits_jax.studies.fidelity import FidelitySettings, measure_fidelity
+from syndigits_jax.studies.fidelity_accuracy import held_out_accuracies
+from syndigits_jax.studies.fidelity_files import read_embeddings, read_fidelity_files
+from syndigits_jax.studies.fidelity_populations import (
+    PanelSettings,
+    Users,
+    compare_pairs,
+    compare_populations,
+)
+from syndigits_jax.studies.fidelity_records import write_fidelity_results
+
+KEY = jax.random.key(3)
+N, M, PERSONAS = 60, 30, 20
+SMALL = PanelSettings(
+    size=20, k=2, resamples=2, replicates=10, projections=20, permutations=20, components=2,
+    triplets=2000, paired_replicates=20,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_preferences(0, N, M, ratings=20)
+
+
+def placed(truth, w):
+    w = jnp.asarray(w, jnp.float32)
+    embedding = user_embedding(truth.gram.prototypes, w, truth.gram.temperature)
+    return Users(w, embedding, np.ones(len(w), bool))
+
+
+# --- populations ----------------------------------------------------------------------------------
+
+
+def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
+    _, truth = world
+    users = placed(truth, truth.w)
+    faithful = placed(truth, truth.w[:PERSONAS])
+    collapsed = placed(truth, 0.02 * truth.w[:PERSONAS])
+    said = []
+    records, populations = compare_populations(
+        KEY, {"trained": users}, {"ssr": faithful, "newton": collapsed},
+        truth.gram.prototypes, SMALL, on_part=lambda *part: said.append(part),
+    )  # fmt: skip
+    mean = {(r.population, r.procedure, r.metric): r.mean for r in records}
+    assert len(mean) == len(records)
+    ends = {(r.population, r.procedure, r.metric): (r.low, r.high) for r in records}
+    faithful_is, collapsed_is = ("personas", "ssr"), ("personas", "newton")
+    assert mean[*faithful_is, "coverage"] > 0.7
+    assert ends[*collapsed_is, "coverage"][1] < ends[*faithful_is, "coverage"][0]
+    assert ends[*collapsed_is, "frechet"][0] > ends["real", "trained", "frechet"][1]
+    assert mean[*collapsed_is, "cosine_mean"] > 0.99 > 0.95 > mean[*faithful_is, "cosine_mean"]
+    # So few points leave some indices undefined; of floor and ceiling they are 0 and 1.
+    for name, level in (("real", 0), ("noise", 1)):
+        index = [mean[name, "trained", f"fgi_{m}"] for m in ("frechet", "coverage")]
+        assert all(np.isnan(v) or v == pytest.approx(level) for v in index)
+    # Held-in coverage by hand; a persona that equals a user's k-th neighbour is not within.
+    x, y = (np.asarray(u.embedding, float) for u in (users, faithful))
+    apart = np.linalg.norm(x[:, None] - x[None], axis=2)
+    radius = np.sort(apart, axis=1)[:, SMALL.k]
+    near = np.linalg.norm(x[:, None] - y[None], axis=2).min(axis=1) < radius * (1 - 1e-4)
+    assert mean["personas", "ssr", "held_in_coverage"] == pytest.approx(near.mean(), abs=0.02)
+    # Fresh users all come after the two nearest of the 59 others with this probability.
+    missed = 59 / 79 * 58 / 78
+    expected = pytest.approx(1 - missed, abs=1e-6)
+    assert mean["personas", "ssr", "held_in_coverage_of_real_users"] == expected
+    names = {"dirichlet", "prototype_perturbation", "gaussian_mixture_diagonal"}
+    names |= {"gaussian_mixture_full", "random_mixture", "noise", "real"}
+    assert names <= {r.population for r in records}
+    assert set(populations["trained"]) == names | {"personas (ssr)", "personas (newton)"}
+    assert said[-1][1] == said[-1][2] and [p[1] for p in said] == sorted(p[1] for p in said)
+
+
+def test_personas_are_compared_with_their_own_seeds(world):
+    _, truth = world
+    rng = np.random.default_rng(1)
+    seeds = rng.permutation(N)[:PERSONAS]
+    people = placed(truth, truth.w[seeds])
+    unseeded, nowhere = 4, 7
+    rows = seeds.copy()
+    rows[unseeded] = -1
+    people = people._replace(there=np.arange(PERSONAS) != nowhere)
+    answers = dataclasses.replace(
+        simulate_preferences(0, PERSONAS, M, ratings=M)[0], rating=np.ravel(truth.scores[seeds])
+    )
+    answers = dataclasses.replace(
+        answers, user=np.repeat(np.arange(PERSONAS), M), item=np.tile(np.arange(M), PERSONAS)
+    )
+    notes = []
+    records, columns = compare_pairs(
+        KEY, truth.gram, answers, rows, {"trained": placed(truth, truth.w)}, {"ssr": people},
+        SMALL, notes,
+    )  # fmt: skip
+    mean = {r.metric: r.mean for r in records}
+    assert columns["ssr", "trained"].own.shape == (PERSONAS - 2,) and not notes
+    assert mean["rank_accuracy"] == 1 and mean["rank_accuracy_shuffled"] < 0.95
+    assert mean["rating_correlation"] == pytest.approx(1, abs=1e-4)
+    assert mean["paired_distance"] < 1e-6 < mean["paired_distance_shuffled"]
+    np.testing.assert_allclose(columns["ssr", "trained"].norm_ratio, 1, rtol=1e-5)
+    alone = np.full(PERSONAS, -1)
+    alone[0] = 3
+    records, columns = compare_pairs(
+        KEY, truth.gram, answers, alone, {"trained": people}, {"ssr": people}, SMALL, notes
+    )
+    assert not records and not columns and "1 personas have a seed" in notes[0]
+
+
+# --- the encoder ----------------------------------------------------------------------------------
+
+
+def test_held_out_accuracy_is_that_of_all_pairs_one_by_one(world):
+    table, truth = world
+    train, validation, test = table.split()
+    known = np.arange(N) != 5
+    none = np.zeros(1)
+    trained = TrainedEncoder(
+        truth.encoder, jnp.asarray(truth.w), jnp.zeros(12), known, none, none, none, 0
+    )
+    earlier = table.where(np.isin(np.arange(len(table)) % 20, np.arange(18)))
+    assert len(earlier) == len(train) + len(validation)
+    found = held_out_accuracies(KEY, trained, truth.gram, earlier, train, test, cap=None)
+    scores = np.asarray(gram_scores(truth.gram, jnp.asarray(truth.w)))
+    popularity = np.bincount(train.item, minlength=M)
+    right = {"encoder": [], "popularity": []}
+    for u in np.flatnonzero(known):
+        late, all_of = test.user == u, table.user == u
+        for a, r in zip(test.item[late], test.rating[late], strict=True):
+            for b, s in zip(table.item[all_of], table.rating[all_of], strict=True):
+                both_late = b in test.item[late]
+                if abs(r - s) >= 1 and (not both_late or r > s):
+                    sign = np.sign(r - s)
+                    for name, values in (("encoder", scores[u]), ("popularity", popularity)):
+                        right[name].append((1 + sign * np.sign(values[a] - values[b])) / 2)
+    for name, wins in right.items():
+        assert found[name].mean == pytest.approx(np.mean(wins), abs=1e-6)
+        assert found[name].low < found[name].mean < found[name].high
+    assert found["encoder"].mean > found["popularity"].mean + 0.1
+    assert held_out_accuracies(KEY, trained, truth.gram, earlier, train, test, gap=9.0) == {}
+
+
+def settings(**changes):
+    training = TrainingSettings(epochs=2, batch_size=128, projector_rate=3e-3)
+    return FidelitySettings(
+        training=training, prototypes=3, hidden=(), dim=4, panel=SMALL, **changes
+    )
+
+
+def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkeypatch):
+    table, truth = world
+    # User 1 likes all alike; personas 0 and 2 too.
+    flat = dataclasses.replace(table, rating=np.where(table.user == 1, 3.0, table.rating))
+    answers = simulate_preferences(0, PERSONAS, M, ratings=20)[0]
+    constant = np.isin(answers.user, [0, 2])
+    answers = dataclasses.replace(answers, rating=np.where(constant, 4.0, answers.rating))
+    given = {}
+
+    def populations(key, users, personas, *args, **kwargs):
+        given.update(users=users, personas=personas)
+        return [], {}
+
+    monkeypatch.setattr(study, "compare_populations", populations)
+    said = []
+    arguments = (flat, truth.vectors, answers)
+    options = {"key": KEY, "settings": settings(), "out": tmp_path}
+    report = measure_fidelity(*arguments, **options, on_progress=said.append)
+    assert report.counts["users_without_pairs"] == 1 and report.counts["constant_personas"] == 2
+    assert report.counts["epochs"] == 2 and report.counts["paired_personas"] == 0
+    assert [len(u.population()) for u in given["personas"].values()] == [18, 18]
+    assert len(given["users"]["trained"].population()) == N - 1
+    assert not given["users"]["ssr"].there[1] and not report.paired and not report.notes
+    loss = {r.procedure: r.mean for r in report.records
+            if r.population == "personas" and r.metric == "placement_loss"}  # fmt: skip
+    assert loss["newton"] <= loss["ssr"] < np.log(2)
+    assert {p.label.partition(",")[0] for p in said} == {"encoder", "placing personas"}
+    [kept] = list(tmp_path.rglob("encoder-*.npz"))
+    # The second call trains nothing, and finds the same.
+    again = []
+    same = measure_fidelity(*arguments, **options, on_progress=again.append)
+    assert not [p for p in again if "pairs/s" in p.label]
+    assert same.records == report.records and list(tmp_path.rglob("*.npz")) == [kept]
+
+    flat = dataclasses.replace(answers, rating=np.ones(len(answers)))
+    with pytest.raises(ValueError, match=r"personas: 0 of 20 have two ratings 1 or more apart"):
+        measure_fidelity(arguments[0], truth.vectors, flat, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t, v: (t, v[:-1], t), "one row per item, 30 in all"),
+        (lambda t, v: (t, np.where(v > 1, np.nan, v), t), "must be finite"),
+        (lambda t, v: (t, v, t.compact().with_items([*t.items, "new"])), "must list the items"),
+        (lambda t, v: (t.where(t.item == 0).compact(),) * 1 + (v[:1],)
+         + (t.where(t.item == 0).compact(),), "at least two items"),
+    ],
+)  # fmt: skip
+def test_bad_arrays_are_refused(world, change, words):
+    table, truth = world
+    with pytest.raises(ValueError, match=words):
+        measure_fidelity(*change(table, truth.vectors), key=KEY, settings=settings())
+
+
+def test_bad_seeds_and_settings_are_refused(world):
+    table, truth = world
+    for seeds, words in ((["0"], "1 for 60 personas"), (["nobody"] * N, "nobody")):
+        with pytest.raises(ValueError, match=words):
+            measure_fidelity(table, truth.vectors, table, key=KEY, seeds=seeds)
+    with pytest.raises(ValueError, match="`control` must be one of"):
+        FidelitySettings(control="some")
+    with pytest.raises(ValueError, match="`resamples` must be positive"):
+        PanelSettings(resamples=0)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def tables(folder, ratings=None, items=None, personas=None):
+    ratings = {"userId": [1, 1, 2], "movieId": [7, 9, 7], "rating": [4, 2.5, 3]} | (ratings or {})
+    items = {"id": [7, 8, 9], "title": ["Heat", "", "Big"], "genres": ["A|B", "C", ""]} | (
+        items or {}
+    )
+    personas = {"persona": ["a", "a", "b"], "item": [9, 7, 8], "rating": [1, 2, 3]} | (
+        personas or {}
+    )
+    paths = []
+    for name, columns in (("r", ratings), ("i", items), ("p", personas)):
+        paths.append(folder / f"{name}.csv")
+        pd.DataFrame(columns).to_csv(paths[-1], index=False)
+    return paths
+
+
+def test_files_are_matched(tmp_path):
+    data = read_fidelity_files(*tables(tmp_path, personas={"seed": [2, 2, None]}))
+    assert data.ratings.items == data.personas.items == ("7", "8", "9") and not data.dated
+    assert data.texts == ("Heat. Genres: A, B", "Genres: C", "Big")
+    assert data.personas.users == ("a", "b") and data.seeds == ("2", "")
+    np.testing.assert_array_equal(data.ratings.matrix(), [[4, np.nan, 2.5], [3, np.nan, np.nan]])
+    dated = read_fidelity_files(*tables(tmp_path, ratings={"timestamp": [5, 4, 1]}))
+    assert dated.dated and dated.ratings.rating.tolist() == [2.5, 4, 3] and dated.seeds is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ratings": {"movieId": [7, 99, 7]}}, r"r.csv: 1 of its 2 items .* \('99'\)"),
+        ({"personas": {"item": [9, 5, 6]}}, r"p.csv: 2 of its 3 items"),
+        ({"items": {"id": [7, 9, 9]}}, "i.csv"),
+        ({"items": {"id": [7], "title": ["x"], "genres": ["y"]}}, "i.csv: at least two items"),
+        ({"ratings": {"rating": [1, "good", 2]}}, "r.csv.*'good'"),
+        ({"ratings": {"movieId": [7, 7, 7]}}, "r.csv: 1 repeated ratings"),
+        ({"personas": {"seed": [1, 2, 2]}}, "p.csv: persona 'a' has two seeds"),
+        ({"personas": {"seed": [5, 5, 2]}}, r"p.csv: 1 seeds are not among the users \('5'\)"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        read_fidelity_files(*tables(tmp_path, **changes))
+
+
+def test_missing_files_and_columns_are_named(tmp_path):
+    paths = tables(tmp_path)
+    pd.DataFrame({"who": [1], "item": [7], "rating": [1]}).to_csv(paths[2], index=False)
+    with pytest.raises(ValueError, match=r"p.csv: no column 'persona'; there are \['who'"):
+        read_fidelity_files(*paths)
+    paths[0].unlink()
+    with pytest.raises(FileNotFoundError, match=r"r\.csv"):
+        read_fidelity_files(*paths)
+
+
+def test_embeddings_are_read_and_checked(tmp_path):
+    values = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "e.npy", values)
+    np.savez(tmp_path / "e.npz", embeddings=values, ids=np.arange(3))
+    for name in ("e.npy", "e.npz"):
+        np.testing.assert_array_equal(read_embeddings(tmp_path / name, 3), values)
+    np.savez(tmp_path / "two.npz", a=values, b=values)
+    np.save(tmp_path / "nan.npy", np.where(values == 3, np.nan, values))
+    (tmp_path / "text.npy").write_text("none")
+    for name, count, words in (
+        ("e.npy", 4, "expected 4 rows"),
+        ("two.npz", 3, "none called 'embeddings'"),
+        ("nan.npy", 3, "row 1 is not finite"),
+        ("text.npy", 3, "cannot be read as embeddings"),
+        ("e.csv", 3, "no such file"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            read_embeddings(tmp_path / name, count)
+
+
+def test_a_foreign_results_file_stays(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match="is not a results file"):
+        write_fidelity_results(path, [], counts={}, settings=SMALL)
+    assert path.read_text() == "[1]"
