@@ -39,7 +39,12 @@ def _threshold(
 def _project(
     v: Float[Array, " p"], support: Bool[Array, " p"], guess: Float[Array, ""]
 ) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-    """The projection of `v` and its threshold; not differentiable."""
+    """The projection of `v`, and its threshold below the largest entry; not differentiable.
+
+    Shifted by that entry, `v` may be of any size: a sum of 1 would drown in large ones, and the
+    projection be zero.
+    """
+    v = v - jnp.max(jnp.where(support, v, -jnp.inf))
     theta = _threshold(v, support, guess)
     return jnp.where(support, jnp.maximum(v - theta, 0), 0), theta
 

@@ -17,7 +17,7 @@ import syndigits_jax
 from syndigits_jax.studies.files import remove_partial, replacing
 
 # Rooms whose code decides what a number is; the others only show or store it.
-_NUMERIC = ("solvers", "inference", "calibration", "distribution", "studies")
+_NUMERIC = ("solvers", "inference", "calibration", "distribution", "fidelity", "studies")
 
 
 def describe(value: Any) -> Any:

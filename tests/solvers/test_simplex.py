@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from syndigits_jax.solvers.simplex import frank_wolfe_gap, project_simplex
+from syndigits_jax.solvers.simplex import _project, frank_wolfe_gap, project_simplex
 
 project = jax.jit(lambda v, support=None: project_simplex(v, support=support))
 
@@ -96,3 +96,15 @@ def test_gap_is_zero_at_the_optimum_and_ignores_what_is_off_the_support():
     support = jnp.asarray([True, True, True, False])
     assert float(frank_wolfe_gap(gradient, w, support=support)) == 0
     assert float(frank_wolfe_gap(gradient.at[2].set(0.25), w, support=support)) == 0.75
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e8, 1e16])
+def test_a_step_of_any_length_ends_on_the_simplex(dtype, scale):
+    """An iterative solver's step may be so long that a sum of 1 is less than its rounding."""
+    v = scale * np.random.default_rng(0).normal(size=(4, 6))
+    support = np.arange(6) != 2
+    for row in jnp.asarray(v, dtype):
+        for guess in (-1.0, -0.2, 0.0, 3.0):
+            w, _ = _project(row, jnp.asarray(support), jnp.asarray(guess, dtype))
+            np.testing.assert_allclose(jnp.sum(w), 1, rtol=1e-6)
+            assert float(w.min()) >= 0 and float(w[2]) == 0
