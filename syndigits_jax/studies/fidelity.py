@@ -6,11 +6,8 @@ ratings that the encoder was not trained on), and every number has an interval.
 """
 
 import dataclasses
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,57 +16,29 @@ from jaxtyping import Array, Float
 
 from syndigits_jax._responses import positions
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.fidelity import (
-    Placement,
-    TrainedEncoder,
-    TrainingSettings,
-    init_encoder,
-    place_users,
-    train_encoder,
-)
+from syndigits_jax.fidelity import Placement, TrainedEncoder, place_users
 from syndigits_jax.fidelity.encoder import PRNGKey
-from syndigits_jax.fidelity.pairs import _key_data, held_out_pair_table
-from syndigits_jax.studies.checkpoint import unit_key
+from syndigits_jax.fidelity.pairs import held_out_pair_table
 from syndigits_jax.studies.fidelity_accuracy import held_out_accuracies
+from syndigits_jax.studies.fidelity_parts import CONTROLS as CONTROLS
+from syndigits_jax.studies.fidelity_parts import FidelitySettings as FidelitySettings
+from syndigits_jax.studies.fidelity_parts import (
+    complement,
+    placement_records,
+    purpose_key,
+    stage_reporter,
+    train_on_ratings,
+)
 from syndigits_jax.studies.fidelity_populations import (
     PairedColumns,
-    PanelSettings,
     Users,
     compare_pairs,
     compare_populations,
 )
 from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
-from syndigits_jax.studies.tables import UNITS, OnProgress, Progress
+from syndigits_jax.studies.tables import OnProgress
 
-CONTROLS = ("held_out", "all")
 PROCEDURES = ("ssr", "newton")
-
-
-@dataclasses.dataclass(frozen=True)
-class FidelitySettings:
-    """How fidelity is measured.
-
-    - `training`: of the encoder; its `gap` makes pairs of personas' ratings too.
-    - `prototypes`, `hidden`, `dim`, `dropout`: of the encoder.
-    - `panel`: of metrics and resamples.
-    - `control`: which ratings place real users by the personas' procedure: those `held_out` from
-      training (validation and test), or `all`. With short histories few have a pair held out.
-    - `train`, `validation`: shares of each user's ratings, in order of time; the rest is for test.
-    """
-
-    training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
-    prototypes: int = 4
-    hidden: tuple[int, ...] = (256, 256)
-    dim: int = 128
-    dropout: float = 0.1
-    panel: PanelSettings = dataclasses.field(default_factory=PanelSettings)
-    control: str = "held_out"
-    train: float = 0.8
-    validation: float = 0.1
-
-    def __post_init__(self):
-        if self.control not in CONTROLS:
-            raise ValueError(f"`control` must be one of {CONTROLS}, got {self.control!r}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +95,7 @@ def measure_fidelity(
     settings = FidelitySettings() if settings is None else settings
     x = _checked(ratings, item_embeddings, personas)
     seed_rows = _seed_rows(ratings, personas, seeds)
-    say = _reporter(on_progress)
+    say = stage_reporter(on_progress)
     gap = settings.training.gap
     train, validation, test = ratings.split(settings.train, settings.validation)
     notes: list[str] = []
@@ -134,12 +103,12 @@ def measure_fidelity(
         validation = None
         notes.append("no validation pairs: the encoder of the last epoch was taken")
 
-    trained = _train(key, x, train, validation, settings, out, say)
+    trained = train_on_ratings(key, x, train, validation, settings, out, say)
     gram = jax.jit(lambda trained, x: trained.gram(x))(trained, x)
     records: list[FidelityRecord] = []
-    earlier = ratings.where(_complement(ratings, test))
+    earlier = ratings.where(complement(ratings, test))
     accuracies = held_out_accuracies(
-        _key(key, "test"), trained, gram, earlier, train, test,
+        purpose_key(key, "test"), trained, gram, earlier, train, test,
         gap=gap, cap=settings.training.validation_cap,
     )  # fmt: skip
     if not accuracies:
@@ -152,13 +121,13 @@ def measure_fidelity(
     placed = {}
     for done, procedure in enumerate(PROCEDURES):
         # Newton's method chooses its own starts.
-        start = _key(key, "personas") if procedure == "ssr" else None
+        start = purpose_key(key, "personas") if procedure == "ssr" else None
         placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
-        records += _placement_records("personas", procedure, placed[procedure])
+        records += placement_records("personas", procedure, placed[procedure])
         say("placing personas", done + 1, 3)
-    control = ratings if settings.control == "all" else ratings.where(_complement(ratings, train))
-    real = place_users(gram, control, method="ssr", gap=gap, key=_key(key, "control"))
-    records += _placement_records("real", "ssr", real)
+    control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
+    real = place_users(gram, control, method="ssr", gap=gap, key=purpose_key(key, "control"))
+    records += placement_records("real", "ssr", real)
     say("placing personas", 3, 3)
 
     there = ~np.asarray(placed["ssr"].constant)
@@ -197,51 +166,25 @@ def measure_fidelity(
 
     people = {name: Users(p.w, p.embedding, there) for name, p in placed.items()}
     found, populations = compare_populations(
-        _key(key, "panels"), users, people, gram.prototypes, settings.panel, on_part=say
+        purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, on_part=say
     )
     records += found
     paired: dict[tuple[str, str], PairedColumns] = {}
     if seed_rows is not None:
         found, paired = compare_pairs(
-            _key(key, "pairs"), gram, personas, seed_rows, users, people, settings.panel, notes
+            purpose_key(key, "pairs"),
+            gram,
+            personas,
+            seed_rows,
+            users,
+            people,
+            settings.panel,
+            notes,
         )
         records += found
     return FidelityReport(
         tuple(records), counts, trained, placed, populations, paired, tuple(notes)
     )
-
-
-def _train(
-    key: PRNGKey,
-    x: Float[Array, "m e"],
-    train: RatingTable,
-    validation: RatingTable | None,
-    settings: FidelitySettings,
-    out: str | PathLike[str] | None,
-    say: Callable[..., None],
-) -> TrainedEncoder:
-    encoder = init_encoder(
-        _key(key, "encoder"), width=x.shape[1], prototypes=settings.prototypes,
-        hidden=settings.hidden, dim=settings.dim, dropout=settings.dropout, dtype=x.dtype,
-    )  # fmt: skip
-    file = None
-    if out is not None:
-        columns = [[t.user, t.item, t.rating] for t in (train, validation) if t is not None]
-        name = unit_key(
-            settings=dataclasses.replace(settings, panel=PanelSettings()),
-            key=_key_data(key), items=x, ratings=columns,
-        )  # fmt: skip
-        file = Path(out) / UNITS / f"encoder-{name}.npz"
-
-    def show(progress: Any) -> None:
-        say(f"encoder, {progress.pairs_per_second:,.0f} pairs/s", progress.step, progress.steps)
-
-    trained = train_encoder(
-        x, train, validation, key=_key(key, "training"), settings=settings.training,
-        encoder=encoder, checkpoint=file, on_progress=show,
-    )  # fmt: skip
-    say("encoder", 1, 1)
-    return trained
 
 
 def _checked(
@@ -276,41 +219,3 @@ def _seed_rows(
     names = list(dict.fromkeys(seed for seed in seeds if seed))
     row = dict(zip(names, positions(ratings.users, names, "seeds"), strict=True))
     return np.array([row.get(seed, -1) for seed in seeds])
-
-
-def _placement_records(population: str, procedure: str, placed: Placement) -> list[FidelityRecord]:
-    """How well ratings determine where raters are: log 2 is chance; gradients vanish at optima."""
-    there = ~np.asarray(placed.constant)
-    rows = []
-    for name in ("loss", "gradient_norm"):
-        values = np.asarray(getattr(placed, name), float)[there]
-        if len(values) > 1:
-            mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-            ends = {"low": float(mean - 1.96 * error), "high": float(mean + 1.96 * error)}
-            rows.append({"metric": f"placement_{name}", "mean": float(mean), **ends})
-    return panel_records(population, procedure, "", rows)
-
-
-def _complement(whole: RatingTable, part: RatingTable) -> np.ndarray:
-    """Which ratings of `whole` are not in `part`."""
-    m = len(whole.items)
-    mine, theirs = (t.user.astype(np.int64) * m + t.item for t in (whole, part))
-    return ~np.isin(mine, theirs)
-
-
-def _key(key: PRNGKey, purpose: str) -> PRNGKey:
-    return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
-
-
-def _reporter(on_progress: OnProgress | None) -> Callable[..., None]:
-    """Stages are units: training, placing, comparing."""
-    stages: list[str] = []
-
-    def say(text: str, done: int, total: int) -> None:
-        stage = text.partition(",")[0]
-        if stage not in stages:
-            stages.append(stage)
-        if on_progress is not None:
-            on_progress(Progress(stages.index(stage), 3, text, done, total, counted="steps"))
-
-    return say

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -29,6 +29,7 @@ from syndigits_jax.fidelity.encoder import PRNGKey, ScoreGram, gram_scores
 from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
 
 REAL = "real"
+PERSONAS = "personas"
 _FIT_USERS = 5000  # that a Gaussian mixture is fitted to
 _PROBES = 1000  # items whose scores are compared, those that most personas rated
 
@@ -90,6 +91,19 @@ class PairedColumns(NamedTuple):
     norm_ratio: Float[np.ndarray, " l"]
 
 
+class Compared(NamedTuple):
+    """A population to compare with real users: its name, how it was placed, embeddings (l, d)."""
+
+    population: str
+    procedure: str
+    points: Float[Array, "l d"]
+
+    def label(self, reference: str) -> str:
+        """The name, with the procedure where the name alone does not tell it."""
+        apart = self.population == PERSONAS or self.procedure != reference
+        return f"{self.population} ({self.procedure})" if apart else self.population
+
+
 def compare_populations(
     key: PRNGKey,
     users: Mapping[str, Users],
@@ -107,49 +121,76 @@ def compare_populations(
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
     done, total = 0, len(users) * (5 + len(personas)) + 1
-    for number, (reference_name, group) in enumerate(users.items()):
-        own_key = jax.random.fold_in(key, number)
-        ref_key, base_key, panel_key = jax.random.split(own_key, 3)
+    people = [Compared(PERSONAS, name, p.population()) for name, p in personas.items()]
+    for number, (reference, group) in enumerate(users.items()):
         real = group.population()
-        others = {f"personas ({name})": (p.population(), name) for name, p in personas.items()}
         size = min(settings.size, len(real) // 2)
-        count = min(size, *(len(y) for y, _ in others.values()))
-        on_part(f"panels, floor and ceilings ({reference_name})", done, total)
-        reference = fidelity_reference(
-            ref_key, real, prototypes=prototypes, size=size, count=count,
-            resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
-            projections=settings.projections, permutations=settings.permutations,
-        )  # fmt: skip
-        for name in reference.populations:
-            rows = reference_panel(reference, name).rows()
-            records += panel_records(name, reference_name, reference_name, rows)
-        done += 1
-        for name, y in baselines(base_key, real, prototypes, count, settings).items():
-            others[name] = (y, reference_name)
-        if reference_name == "trained" and "ssr" in users:
+        count = min(size, *(len(p.points) for p in people))
+        others = list(people)
+        if reference == "trained" and "ssr" in users:
             # Real users against real users: what the procedure alone makes of them.
-            control = users["ssr"].population()
-            if len(control) >= count:
-                others["real (ssr)"] = (control, "ssr")
-        for position, (label, (y, procedure)) in enumerate(others.items()):
-            on_part(f"panels, {label} against real users ({reference_name})", done, total)
-            panel = fidelity_panel(jax.random.fold_in(panel_key, position), reference, y)
-            name = label.partition(" (")[0]
-            rows = panel.rows()
-            if name == "personas" and len(real) <= settings.held_in_limit:
-                rows += _held_in(real, y, settings.k)
-            records += panel_records(name, procedure, reference_name, rows)
-            done += 1
-        # Ceilings are drawn anew in every resample; these are draws to look at.
-        noise_key, mixture_key = jax.random.split(ref_key)
-        populations[reference_name] = {
-            REAL: np.asarray(real),
-            **{name: np.asarray(y) for name, (y, _) in others.items()},
-            "noise": np.asarray(moment_matched_noise(noise_key, real, count)),
-            "random_mixture": np.asarray(random_mixture(mixture_key, prototypes, count)),
-        }
+            control = Compared(REAL, "ssr", users["ssr"].population())
+            others += [control] if len(control.points) >= count else []
+
+        def tell(text: str, more: int, done: int = done) -> None:
+            on_part(text, done + more, total)
+
+        found, populations[reference] = compare_with_real(
+            jax.random.fold_in(key, number), reference, real, others, prototypes, settings,
+            size=size, count=count, on_part=tell,
+        )  # fmt: skip
+        records += found
+        done += 5 + len(others)
     on_part("panels", total, total)
     return records, populations
+
+
+def compare_with_real(
+    key: PRNGKey,
+    reference: str,
+    real: Float[Array, "n d"],
+    others: Sequence[Compared],
+    prototypes: Float[Array, "p d"],
+    settings: PanelSettings,
+    *,
+    size: int,
+    count: int,
+    on_part: Callable[[str, int], None],
+) -> tuple[list[FidelityRecord], dict[str, Float[np.ndarray, "l d"]]]:
+    """Panels of floor, ceilings, `others` and baselines, and the embeddings of all, real first.
+
+    **Arguments:** `reference`: how `real` users were placed; `others`: at least `count` points
+    each; `size`, `count`: as in `fidelity_reference`; `on_part`: told what is compared next and how
+    many of the 5 + len(others) parts are done.
+    """
+    ref_key, base_key, panel_key = jax.random.split(key, 3)
+    on_part(f"panels, floor and ceilings ({reference})", 0)
+    made = fidelity_reference(
+        ref_key, real, prototypes=prototypes, size=size, count=count,
+        resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
+        projections=settings.projections, permutations=settings.permutations,
+    )  # fmt: skip
+    records: list[FidelityRecord] = []
+    for name in made.populations:
+        records += panel_records(name, reference, reference, reference_panel(made, name).rows())
+    samplers = baselines(base_key, real, prototypes, count, settings)
+    everyone = [*others, *(Compared(name, reference, y) for name, y in samplers.items())]
+    for position, each in enumerate(everyone):
+        label = each.label(reference)
+        on_part(f"panels, {label} against real users ({reference})", 1 + position)
+        panel = fidelity_panel(jax.random.fold_in(panel_key, position), made, each.points)
+        rows = panel.rows()
+        if each.population == PERSONAS and len(real) <= settings.held_in_limit:
+            rows += _held_in(real, each.points, settings.k)
+        records += panel_records(each.population, each.procedure, reference, rows)
+    # Ceilings are drawn anew in every resample; these are draws to look at.
+    noise_key, mixture_key = jax.random.split(ref_key)
+    return records, {
+        REAL: np.asarray(real),
+        **{each.label(reference): np.asarray(each.points) for each in everyone},
+        "noise": np.asarray(moment_matched_noise(noise_key, real, count)),
+        "random_mixture": np.asarray(random_mixture(mixture_key, prototypes, count)),
+    }
 
 
 def baselines(
