@@ -29,7 +29,7 @@ from .problem import (
     user_regression,
     user_stack,
 )
-from .settings import Settings
+from .settings import Settings, resolve
 
 
 class Calibrated(eqx.Module):
@@ -112,7 +112,7 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings:
     """Map a fit back to the answers' scale, corrected by what known human answers say.
 
     `observed`: human answers to the targets and their weights, (s, t), weight 0 where not known.
-    Returns (prediction (s, t), training_mse, status, steps, optimality), the last three per target.
+    Returns (prediction (s, t), training_mse, status, steps, optimality); from the second on (t,).
     """
     prediction = fit.prediction
     centre, scale = problem.centre, problem.scale
@@ -183,9 +183,10 @@ def calibrate_question(
     **Raises:** `ValueError` for shapes that do not fit, infinities, text, fewer than two users or
     questions, a question without any human answer, a new question without any twin answer,
     weights that are negative, not finite or all zero, a threshold that is NaN, or a rank beyond the
-    matrix. What depends on values is not checked inside `jit`.
+    matrix. What depends on values is not checked inside `jit`; there, a new question without any
+    twin answer is predicted as NaN with status `NONFINITE`.
     """
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     _check_method(method)
     _check_labels(human, twin, 0)
     human, twin = _matrix(human, "human"), _matrix(twin, "twin")
@@ -255,7 +256,18 @@ def _questions(method, human, twin, observed, weight, settings):
     known = jax.tree.map(jnp.transpose, _known(observed, weight))
     targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
     prediction, *rest = jax.lax.map(solve, targets)
-    return prediction[:, :, 0].T, *(r[:, 0] for r in rest)
+    counted = targets[1] if weight is None else targets[1] & (weight > 0)[None, :]
+    prediction, rest = _mark_unanswered(prediction[:, :, 0], [r[:, 0] for r in rest], counted)
+    return prediction.T, *rest
+
+
+def _mark_unanswered(prediction, rest, mask):
+    """NaN and `NONFINITE` for targets (q, s) that no twin answered, which `jit` cannot refuse."""
+    answered = jnp.any(mask, axis=1)
+    mse, status, *others = rest
+    prediction = jnp.where(answered[:, None], prediction, jnp.nan)
+    status = jnp.where(answered, status, jnp.int32(Status.NONFINITE))
+    return prediction, (mse, status, *others)
 
 
 def _known(observed, weight):
@@ -283,7 +295,8 @@ def calibrate_user(
     As [`calibrate_question`][] with users and questions exchanged: `twin` holds the twins of the n
     known users and, below them, of the q new ones; `observed` (q, m) what the new users themselves
     answered, NaN elsewhere; `sample_weight` weighs the known users where a mean is taken over
-    people. `prediction` is (q, m).
+    people (as donors they are columns, not cases: leave out who must not be one). `prediction` is
+    (q, m).
 
     The regressions predict each new user as if it were the only one. The completion methods
     complete one matrix with all of them, in which the new users' twins inform each other.
@@ -291,7 +304,7 @@ def calibrate_user(
     **Raises:** `ValueError` as there: for a known user without any human answer, a new user whose
     twin gave none, and a question that no human answered, whose level nobody knows.
     """
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     _check_method(method)
     _check_labels(human, twin, 1)
     human, twin = _matrix(human, "human"), _matrix(twin, "twin")
@@ -347,7 +360,8 @@ def _users(method, human, twin, observed, weight, settings):
         seen = jax.tree.map(jnp.transpose, known)
         fit = method.fit(problem, settings)
         prediction, *rest = finish(problem, fit, jnp.int32(0), seen, settings)
-        return prediction.T, *rest
+        prediction, rest = _mark_unanswered(prediction.T, rest, targets.mask)
+        return prediction, *rest
     x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
     def solve(target):
@@ -367,4 +381,6 @@ def _users(method, human, twin, observed, weight, settings):
         return finish(problem, method.fit(problem, settings), status, seen, settings)
 
     prediction, *rest = jax.lax.map(solve, (targets.values, targets.mask, known))
-    return prediction[:, :, 0], *(r[:, 0] for r in rest)
+    rest = [r[:, 0] for r in rest]
+    prediction, rest = _mark_unanswered(prediction[:, :, 0], rest, targets.mask)
+    return prediction, *rest

@@ -24,7 +24,7 @@ from ..solvers.exponentiated_gradient import (
     exponentiated_gradient_from_gram,
 )
 from ..solvers.linear_model import gram_statistics
-from ..solvers.low_rank import leading_subspace
+from ..solvers.low_rank import check_rank, leading_subspace
 from ..solvers.mlp import mlp_regression
 from ..solvers.ridge import ridge, ridge_from_gram
 from ..solvers.simplex_least_squares import (
@@ -51,7 +51,14 @@ class Fit(eqx.Module):
 
 
 def _leaf(value) -> Array:
-    return jnp.asarray(value, dtype=jnp.result_type(value, float))
+    try:
+        value = float(value) if isinstance(value, str) else value
+        return jnp.asarray(value, dtype=jnp.result_type(value, float))
+    except (TypeError, ValueError):
+        raise ValueError(f"a calibrator's penalty must be a number, got {value!r}") from None
+
+
+_WHOLE = ("rank",)
 
 
 def _check(module: eqx.Module, **bounds: tuple[int | float, int | float]) -> None:
@@ -61,6 +68,8 @@ def _check(module: eqx.Module, **bounds: tuple[int | float, int | float]) -> Non
         if isinstance(value, Tracer) or not isinstance(value, (jax.Array, int, float)):
             continue
         # NumPy: inside `jit` JAX would trace the comparison, even of numbers that are known.
+        if name in _WHOLE and int(value) != value:
+            raise ValueError(f"{type(module).__name__}: {name} must be a whole number, got {value}")
         array = np.asarray(value)
         if not np.all((array >= low) & (array <= high) & np.isfinite(array)):
             finite = f"finite and at least {low:g}"
@@ -76,6 +85,9 @@ class Calibrator(eqx.Module):
 
     Subclass [`FitAndTransfer`][] or [`MatrixCompletion`][], which say what `fit` is given.
     """
+
+    def _check_rank(self, matrix: Array) -> None:
+        check_rank(getattr(self, "rank", 1), matrix.shape, f"{type(self).__name__}: rank")
 
 
 class FitAndTransfer(Calibrator):
@@ -247,6 +259,7 @@ class SyntheticIntervention(FitAndTransfer):
     @full_precision
     def fit(self, problem: Regression, settings: Settings) -> Fit:
         """See [`FitAndTransfer.fit`][]."""
+        self._check_rank(problem.x_twin)
         check_scalar("penalty", self.penalty)
         x, y, weight = problem.training_set()
         directions = self.directions(problem)
@@ -285,6 +298,7 @@ class HardImpute(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        self._check_rank(problem.values)
         solution = hard_impute(
             problem.values,
             problem.mask,
@@ -307,6 +321,7 @@ class SoftImpute(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        self._check_rank(problem.values)
         check_scalar("penalty", self.penalty)
         solution = soft_impute(
             problem.values,
@@ -332,6 +347,7 @@ class AlternatingLeastSquares(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        self._check_rank(problem.values)
         check_scalar("penalty", self.penalty)
         solution = als(
             problem.values,
@@ -359,6 +375,7 @@ class SyntheticPrior(MatrixCompletion):
 
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
+        self._check_rank(problem.human(problem.values))
         weight = problem.weight
         solution = hard_impute(
             jax.lax.stop_gradient(problem.human(problem.values)),

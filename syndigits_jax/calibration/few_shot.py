@@ -25,7 +25,7 @@ from ._holdout_run import Progress, Run
 from .controls import controls
 from .holdout import Methods, _batch_size, _by_kind, _methods, _padded, _targets, _workers
 from .metrics import METRICS, summarize
-from .settings import Settings
+from .settings import Settings, resolve
 
 CONTROLS = ("KnownMean", "HumansOnly")
 _LESS_IS_BETTER = ("mse", "mae", "wasserstein")
@@ -133,7 +133,7 @@ def few_shot_curve(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     positions = _usable_targets(panel, direction, targets, int(counts.max()))
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     # How new users' predictions are mapped back; for new questions there is no such choice.
     humans = dataclasses.replace(settings, new_user_statistics="human")
     by_humans = humans if direction == "user" else settings

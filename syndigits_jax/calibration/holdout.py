@@ -14,7 +14,7 @@ from ._holdout_result import HoldOut
 from ._holdout_run import Progress, Run
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .controls import controls
-from .settings import Settings
+from .settings import Settings, resolve
 
 Methods = Calibrator | Mapping[str, Calibrator] | Sequence[Calibrator]
 
@@ -50,7 +50,7 @@ def leave_one_question_out(
     constant (training error 0, correlation 0), the latter score NaN.
     """
     named, positions = _methods(methods), _targets(targets, panel.m, "question")
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     arrays, weight = panel.arrays(), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     size = min(_batch_size(batch_size, vectorised), len(positions))
@@ -101,7 +101,7 @@ def leave_one_user_out(
     group's imputations and completions never see its members' human answers.
     """
     named, positions = _methods(methods), _targets(targets, panel.n, "user")
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     arrays, weight = panel.arrays(), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     blocks = min(settings.new_user_blocks or panel.n, panel.n)

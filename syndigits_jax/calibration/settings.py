@@ -108,3 +108,12 @@ class Settings(eqx.Module):
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if self.new_user_blocks < 0:
             raise ValueError(f"new_user_blocks must not be negative, got {self.new_user_blocks}")
+
+
+def resolve(settings: Settings | None) -> Settings:
+    """The default for `None`. **Raises:** `ValueError` for what are no settings."""
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings must be Settings() or Settings.reference(), got {settings!r}")
+    return settings

@@ -37,7 +37,7 @@ from ._penalty_inputs import (
 from .calibrate import answers
 from .calibrators import FitAndTransfer, NeuralNet
 from .holdout import _targets
-from .settings import Settings
+from .settings import Settings, resolve
 
 # A penalty's gradient is as accurate as the support of the fit.
 TOL_FOR_GRADIENTS = 1e-6
@@ -105,7 +105,7 @@ def choose_penalty(
     method (ranks and layer sizes shape the program), penalties out of range, or if no candidate
     could be judged.
     """
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     candidates, values = candidates_from(method, penalties)
     if judge not in ("twins", "questions"):
         raise ValueError(f"judge must be 'twins' or 'questions', got {judge!r}")
@@ -161,7 +161,7 @@ def tune_penalty(
 
     **Returns:** a [`Choice`][] whose candidates are the penalties on the way, in order.
     """
-    settings = Settings() if settings is None else settings
+    settings = resolve(settings)
     if not isinstance(method, FitAndTransfer) or isinstance(method, NeuralNet):
         raise ValueError(
             f"method: a convex regression has a penalty to descend, {type(method).__name__} has "

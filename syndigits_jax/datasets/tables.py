@@ -23,7 +23,8 @@ def read_table(path: str | PathLike[str], id_column: str | None = None) -> Any:
 
     - `path`: a `.csv` or `.tsv` file (UTF-8, possibly `.gz`) or a `.parquet` file.
     - `id_column`: the column of respondent identifiers; by default the index that a Parquet file
-      stores, or else the first column. Identifiers are read as text, so leading zeros survive.
+      stores, or else the first column. Identifiers are read as text, so leading zeros survive
+      and a respondent may be called NA.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
     empty, of another format, not readable, has no column `id_column`, or repeats or omits column
@@ -94,7 +95,11 @@ def _read_text(pd: Any, path: Path, separator: str, id_column: str | None) -> An
     )
     if len(frame.columns) != len(header) or not isinstance(frame.index, pd.RangeIndex):
         raise _TableError(f"{path}: rows have more cells than the header has columns")
-    index = pd.Index(frame.iloc[:, position], name=key or None, dtype=object)
+    # Read again as they stand: a respondent may be called NA.
+    text = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
+    names = pd.read_csv(path, usecols=[position], **text).iloc[:, 0]
+    names = names.where(names != "", None)
+    index = pd.Index(names, name=key or None, dtype=object)
     frame = frame.drop(columns=frame.columns[position])
     frame.columns = pd.Index(questions, dtype=object)
     return frame.set_axis(index, axis=0)

@@ -45,11 +45,11 @@ class Factors(eqx.Module):
         return (self.left * self.values[None, :]) @ self.right.T
 
 
-def check_rank(rank: int, shape: tuple[int, ...]) -> None:
-    """Raise `ValueError` unless 1 <= rank <= min(shape)."""
+def check_rank(rank: int, shape: tuple[int, ...], name: str = "rank") -> None:
+    """Raise `ValueError`, which calls it `name`, unless 1 <= rank <= min(shape)."""
     if not 1 <= rank <= min(shape):
         raise ValueError(
-            f"rank must lie between 1 and {min(shape)}, the smaller side of a {shape[0]} x "
+            f"{name} must lie between 1 and {min(shape)}, the smaller side of a {shape[0]} x "
             f"{shape[1]} matrix; got {rank}"
         )
 

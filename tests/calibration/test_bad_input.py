@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from engine import CALIBRATE, DIRECTIONS, NEW, calibrate, data, known
@@ -176,11 +177,11 @@ class Neither(Calibrator):
     ("method", "message"),
     [
         (Neither(), "method must be a calibrator such as"),
-        (SyntheticIntervention(9), "rank must lie between 1 and"),
-        (HardImpute(49), "rank must lie between 1 and"),
-        (SoftImpute(49, 1.0), "rank must lie between 1 and"),
-        (AlternatingLeastSquares(49, 1.0), "rank must lie between 1 and"),
-        (SyntheticPrior(49), "rank must lie between 1 and"),
+        (SyntheticIntervention(9), "SyntheticIntervention: rank must lie between 1 and"),
+        (HardImpute(49), "HardImpute: rank must lie between 1 and"),
+        (SoftImpute(49, 1.0), "SoftImpute: rank must lie between 1 and"),
+        (AlternatingLeastSquares(49, 1.0), "AlternatingLeastSquares: rank must lie between 1 and"),
+        (SyntheticPrior(49), "SyntheticPrior: rank must lie between 1 and"),
         (NeuralNet(hidden=(0,)), "every entry of `hidden` must be positive"),
         (NeuralNet(epochs=0), "`epochs` must be positive"),
         (NeuralNet(batch_size=0), "`batch_size` must be positive"),
@@ -227,6 +228,24 @@ def test_l1_ratio(ratio):
 def test_ranks(method):
     with pytest.raises(ValueError, match="rank must be finite and at least 1, got 0"):
         method(0)
+
+
+@pytest.fixture
+def without_type_checks():
+    """As users run it: annotations are checked in tests only."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_arguments_of_another_type():
+    with pytest.raises(ValueError, match=r"HardImpute: rank must be a whole number, got 2\.5"):
+        HardImpute(2.5)
+    with pytest.raises(ValueError, match="penalty must be a number, got 'a'"):
+        Ridge("a")
+    for direction in DIRECTIONS:
+        refused(direction, r"settings must be .*Settings.reference\(\)", settings="reference")
 
 
 @pytest.mark.parametrize(
@@ -296,3 +315,16 @@ def test_rank_of_imputation_is_lowered_to_fit(direction):
     result = calibrate(direction, "Ridge", human, twin, settings=settings)
     expected = calibrate(direction, "Ridge", human, twin)
     np.testing.assert_allclose(result.prediction, expected.prediction, atol=1e-4)
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["Ridge", "SoftImpute"])
+def test_a_target_without_twin_answers_is_marked_under_jit(direction, name):
+    """Where nothing can be raised; its neighbour is predicted as if alone with it refused."""
+    human, twin = known(direction, HUMAN), np.array(TWIN)
+    (twin.T if direction == "question" else twin)[-1] = np.nan
+    result = jax.jit(lambda h, t: CALIBRATE[direction](METHODS[name], h, t))(human, twin)
+    prediction = np.asarray(result.prediction)
+    prediction = prediction.T if direction == "question" else prediction
+    assert np.isnan(prediction[-1]).all() and np.isfinite(prediction[0]).all()
+    assert (result.status == int(Status.NONFINITE)).tolist() == [False, True]

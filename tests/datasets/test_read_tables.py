@@ -66,6 +66,8 @@ def test_spreadsheet_exports(tmp_path):
     frame = read_table(write(tmp_path / "t.csv", text))
     assert frame.index.name == "who" and list(frame.columns) == ["q, one", "q2"]
     np.testing.assert_array_equal(frame.to_numpy(), [[1.0, np.nan], [np.nan, 4.0]])
+    called_na = read_table(write(tmp_path / "n.csv", "who,q1\nNA,NA\nnull,2\n"))
+    assert list(called_na.index) == ["NA", "null"] and np.isnan(called_na.loc["NA", "q1"])
     unnamed = read_table(write(tmp_path / "u.csv", ",q1,q2\na,1,2\n"))
     assert list(unnamed.columns) == ["q1", "q2"]
 
