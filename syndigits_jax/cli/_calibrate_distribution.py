@@ -29,6 +29,7 @@ def run(
     divergence: str,
     variant: str,
     drop: Sequence[str],
+    options: Sequence[str],
     blend: bool,
     alpha: float | None,
     report: Path | None,
@@ -43,8 +44,9 @@ def run(
         raise ValueError(f"report: {report} is the table of predictions too; name another file")
     with showing_step(f"weighing the twins of {twins} by {divergence} ..."):
         result = calibrate_distribution_files(
-            targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha
-        )
+            targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha,
+            new_options=_by_question(options),
+        )  # fmt: skip
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
@@ -53,6 +55,17 @@ def run(
     _print_predictions(console, result, with_intervals=alpha is not None)
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+def _by_question(given: Sequence[str]) -> dict[str, list[str]]:
+    """`QUESTION=1,2` by question."""
+    found = {}
+    for text in given:
+        name, sign, values = text.rpartition("=")
+        if not (name and sign and values):
+            raise ValueError(f"options: expected QUESTION=VALUE,VALUE such as Q9=1,2, got {text!r}")
+        found[name] = [value.strip() for value in values.split(",")]
+    return found
 
 
 def _print_fit(console: Console, result: CalibratedDistributions) -> None:

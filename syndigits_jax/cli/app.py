@@ -52,9 +52,16 @@ def demo(
 @app.command()
 def reproduce(
     table: Annotated[
-        str, typer.Argument(help="table2, table4, table5, figure5, table6, tables9-10.")
+        str,
+        typer.Argument(help="table2, table4, table5, figure5, table6, tables9-10, or fidelity."),
     ],
-    data: Annotated[Path, typer.Option(help="Folder with the published SYN-DIGITS data.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with the published SYN-DIGITS data; for fidelity the one that holds "
+            "amazon-2018, movielens and syn-digits."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for results.json, figures, finished work.")],
     construction: Annotated[
         list[str], typer.Option(help="Twin-2K-500 construction, by folder; repeatable.")
@@ -63,14 +70,48 @@ def reproduce(
         list[str], typer.Option(help="Method, such as elastic-net; repeatable.")
     ] = _NO_NAMES,
     setting: Annotated[
-        str, typer.Option(help="reference (as published), default (corrected) or both.")
-    ] = "reference",
+        str | None,
+        typer.Option(help="reference (as published), default (corrected) or both."),
+    ] = None,
+    dataset: Annotated[
+        list[str], typer.Option(help="fidelity: data set, such as ml-latest-small; repeatable.")
+    ] = _NO_NAMES,
+    study: Annotated[
+        list[str], typer.Option(help="fidelity: baselines or twins; repeatable.")
+    ] = _NO_NAMES,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="fidelity: folder where encoded item texts are kept, shared by runs."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="fidelity: seed of all random numbers.")] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="fidelity: few epochs and resamples, for a first look.")
+    ] = False,
 ) -> None:
-    """Evaluate a table of the paper and print our numbers beside the published ones."""
+    """Evaluate a table of a paper and print our numbers beside the published ones."""
     with ending_well("finished parts are kept; run the same command again to resume"):
+        if table == "fidelity":
+            for option, given in (
+                ("--construction", construction), ("--method", method), ("--setting", setting),
+            ):  # fmt: skip
+                if given:
+                    raise ValueError(f"fidelity takes no {option}")
+            from syndigits_jax.cli._reproduce_fidelity import run as run_fidelity
+
+            run_fidelity(
+                data, out, datasets=dataset, studies=study, embeddings=embeddings, seed=seed,
+                quick=quick,
+            )  # fmt: skip
+            return
+        for option, given in (
+            ("--dataset", dataset), ("--study", study), ("--embeddings", embeddings),
+            ("--seed", seed), ("--quick", quick),
+        ):  # fmt: skip
+            if given:
+                raise ValueError(f"{table} takes no {option}: that is for fidelity")
         from syndigits_jax.cli._reproduce import run
 
-        run(table, data, out, construction, method, setting)
+        run(table, data, out, construction, method, setting or "reference")
 
 
 @app.command()
@@ -166,6 +207,13 @@ def calibrate_distribution(
     drop: Annotated[
         list[str], typer.Option(help="Option to leave out, such as refusals; repeatable.")
     ] = _NO_NAMES,
+    options: Annotated[
+        list[str],
+        typer.Option(
+            help="Options of a new question that has not all, as Q9=1,2; repeatable.",
+            metavar="QUESTION=VALUES",
+        ),
+    ] = _NO_NAMES,
     blend: Annotated[
         bool,
         typer.Option(
@@ -195,6 +243,7 @@ def calibrate_distribution(
             divergence=divergence,
             variant=variant,
             drop=drop,
+            options=options,
             blend=blend,
             alpha=alpha,
             report=report,

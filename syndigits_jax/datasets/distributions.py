@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -138,7 +138,10 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
 
 
 def load_distributions(
-    targets: str | PathLike[str], twins: str | PathLike[str]
+    targets: str | PathLike[str],
+    twins: str | PathLike[str],
+    *,
+    new_options: Mapping[str, Sequence[str]] | None = None,
 ) -> DistributionData:
     """Your own files: a table of option counts, and one of the twins' answers.
 
@@ -146,7 +149,7 @@ def load_distributions(
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
     column per question, cells being values of options, blank where missing. Questions are matched
     by identifier; those without any count, and those that only the twins answered, are the ones to
-    predict.
+    predict. They have all options, or those that `new_options` lists by question.
 
     **Raises:** `ValueError` naming the table, for columns that are not numbers, counts that are
     negative or all zero, answers that are no option of their question, no twins, or questions that
@@ -170,7 +173,11 @@ def load_distributions(
     if empty:
         raise ValueError(f"twins: none of them answers {len(empty)} questions ({some(empty)})")
     cells = counts.at(questions, options)
-    blank = np.isnan(cells)
+    kept = ~np.isnan(cells)
+    new = np.asarray(~kept.any(axis=1))
+    kept[new] = True
+    for name, its_own in (new_options or {}).items():
+        kept[_new_question(name, questions, new)] = _among(its_own, options, values[order], name)
     data = _build(
         questions=questions,
         twins=list(answers.users),
@@ -178,7 +185,7 @@ def load_distributions(
         counts=cells,
         answers=given,
         values=values[order],
-        kept=~blank | blank.all(axis=1, keepdims=True),
+        kept=kept,
         name=Path(targets).stem,
     )
     chosen = np.nan_to_num(data.choices).astype(int)
@@ -186,19 +193,41 @@ def load_distributions(
     return data
 
 
-def _option_values(options: Sequence[str]) -> np.ndarray:
+def _new_question(name: str, questions: Sequence[str], new: np.ndarray) -> int:
+    if name not in questions or not new[questions.index(name)]:
+        predicted = [question for question, is_new in zip(questions, new) if is_new]
+        raise ValueError(
+            f"new_options: {name!r} is none of the questions to predict ({some(predicted)})"
+        )
+    return questions.index(name)
+
+
+def _among(its_own: Sequence[str], options: Sequence[str], values: np.ndarray, name: str):
+    """Which of the `options` (K,) are named, as they stand or by their value."""
+    wanted = _option_values(its_own, f"new_options: {name!r}")
+    unknown = [option for option, value in zip(its_own, wanted) if value not in values]
+    if unknown:
+        raise ValueError(
+            f"new_options: {name!r} cannot have {some(unknown)}, the options of targets are "
+            f"{', '.join(options)}"
+        )
+    return np.isin(values, wanted)
+
+
+def _option_values(options: Sequence[str], argument: str = "targets") -> np.ndarray:
     try:
         values = np.array([float(option) for option in options])
     except ValueError:
         values = np.array([np.nan])
     if not np.isfinite(values).all():
         raise ValueError(
-            f"targets: columns must be named by the options' values, such as 1, 2, 3; got "
-            f"{some(options)}"
+            f"{argument}: options must be named by their values, such as 1, 2, 3; got "
+            f"{some(list(options))}"
         )
     if len(values) < 2 or len(np.unique(values)) < len(values):
         raise ValueError(
-            f"targets: needs at least two columns with different values; got {some(options)}"
+            f"{argument}: needs at least two options with different values; got "
+            f"{some(list(options))}"
         )
     return values
 

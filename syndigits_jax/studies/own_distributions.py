@@ -1,7 +1,7 @@
 """Answer distributions of a user's own questions, predicted from twins; and the tables written."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,14 +144,23 @@ def calibrate_distributions(
 
 
 def calibrate_distribution_files(
-    targets: str | os.PathLike[str], twins: str | os.PathLike[str], divergence: str, **options: Any
+    targets: str | os.PathLike[str],
+    twins: str | os.PathLike[str],
+    divergence: str,
+    *,
+    new_options: Mapping[str, Sequence[str]] | None = None,
+    **options: Any,
 ) -> CalibratedDistributions:
     """Read two tables, match them by question, and predict what people were not asked.
+
+    **Arguments:** `new_options` as in `load_distributions`, the others as in
+    `calibrate_distributions`.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
     `calibrate_distributions` do.
     """
-    return calibrate_distributions(load_distributions(targets, twins), divergence, **options)
+    data = load_distributions(targets, twins, new_options=new_options)
+    return calibrate_distributions(data, divergence, **options)
 
 
 def _predictions(data: DistributionData, q: np.ndarray, interval, options) -> Any:

@@ -253,6 +253,17 @@ def test_a_blend_with_intervals_and_a_dropped_option(own):
     np.testing.assert_allclose(again.loc[frame.index, frame.columns], frame, atol=5e-3)
 
 
+def test_a_new_question_with_fewer_options(own):
+    answers = pd.read_csv(own / "answers.csv", index_col=0)
+    answers["q11"] = answers["q11"].clip(upper=3)
+    answers.to_csv(own / "answers.csv")
+    result = calibrate(own, "--no-blend", "--options", "q11=1,2,3")
+    assert result.exit_code == 0, result.output
+    predicted = pd.read_csv(own / "pred.csv", index_col="question")
+    assert predicted.loc["q11", "4"] == 0 and (predicted.drop("q11")["4"] > 0).all()
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -261,6 +272,8 @@ def test_a_blend_with_intervals_and_a_dropped_option(own):
         (["--drop", "9"], ["drop: no option '9'", "1, 2, 3, 4"]),
         (["--drop", "1", "--drop", "2", "--drop", "3"], ["at least two options must stay"]),
         (["--alpha", 1.5], ["alpha must lie between 0 and 1"]),
+        (["--options", "q10"], ["options: expected QUESTION=VALUE,VALUE", "'q10'"]),
+        (["--options", "q0=1,2"], ["new_options: 'q0' is none of the questions to predict"]),
     ],
 )
 def test_bad_options_are_refused(own, arguments, words):

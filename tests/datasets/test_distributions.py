@@ -204,6 +204,20 @@ def test_blank_rows_are_to_be_predicted_and_blank_cells_are_no_options(tmp_path)
         load_distributions(*write(tmp_path, counts, answers))
 
 
+def test_new_questions_may_have_fewer_options(tmp_path):
+    files = write(tmp_path)
+    data = load_distributions(*files, new_options={"new": ["4", "2.0"]})
+    assert data.kept.tolist() == [[True] * 3] * 3 + [[False, True, True]]
+    for options, message in (
+        ({"safe": ["1", "2"]}, r"new_options: 'safe' is none of the questions to predict \('new'"),
+        ({"new": ["1", "3"]}, "new_options: 'new' cannot have .*, the options of targets are 1, 2"),
+        ({"new": ["1"]}, "new_options: 'new': needs at least two options"),
+        ({"new": ["1", "2"]}, "'t1' answers 4 to 'new', which is none of the options 1, 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_distributions(*files, new_options=options)
+
+
 def cell(frame, row, column, value):
     frame = frame.astype(object)
     frame.loc[row, column] = value
@@ -215,10 +229,10 @@ def cell(frame, row, column, value):
     [
         ({"counts": cell(COUNTS, "safe", "2", -1)}, "targets: a negative count for .*'safe'"),
         ({"counts": COUNTS.mul([0, 1, 1], axis=0)}, "targets: nobody is counted in .*'fair'"),
-        ({"counts": COUNTS.rename(columns={"2": "agree"})}, "targets: columns .* options' values"),
-        ({"counts": COUNTS.rename(columns={"2": "nan"})}, "targets: columns .* options' values"),
+        ({"counts": COUNTS.rename(columns={"2": "agree"})}, "targets: options .* by their values"),
+        ({"counts": COUNTS.rename(columns={"2": "nan"})}, "targets: options .* by their values"),
         ({"counts": COUNTS.rename(columns={"2": "1.0"})}, "targets: .* different values"),
-        ({"counts": COUNTS[["1"]]}, "targets: needs at least two columns"),
+        ({"counts": COUNTS[["1"]]}, "targets: needs at least two options"),
         ({"counts": COUNTS.iloc[:0]}, "targets: the table has no rows"),
         ({"counts": cell(COUNTS, "safe", "2", "many")}, "targets.*'many' at row 'safe'"),
         ({"counts": cell(COUNTS, "safe", "2", np.inf)}, "targets.*infinite.*'safe'"),
