@@ -18,12 +18,15 @@ from syndigits_jax.plots import (
     plot_alignment,
     plot_answer_distribution,
     plot_cumulative_variance,
+    plot_fidelity_gap,
     plot_methods,
+    plot_projection,
     plot_variance_ratios,
 )
 from syndigits_jax.plots._style import label
 from syndigits_jax.studies.comparison import Block, blocks
 from syndigits_jax.studies.demo import DistributionDemo
+from syndigits_jax.studies.demo_fidelity import FidelityDemo
 from syndigits_jax.studies.figure5 import Figure5, figure5
 from syndigits_jax.studies.files import replacing
 from syndigits_jax.studies.records import Record
@@ -134,6 +137,40 @@ def distribution_figure(demo: DistributionDemo) -> Axes:
     )
     plot_variance_ratios(
         demo.ratios["blend"], demo.ratios["uniform"], ax=right, title="Spread, all new questions"
+    )
+    return left
+
+
+def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
+    """Where users and personas are, and how far apart, before and after repair."""
+    left, right = Figure(figsize=(10.4, 3.9), layout="constrained").subplots(1, 2)
+    names = {
+        "real": "real users",
+        "collapsed": "collapsed personas",
+        "transported": "the same, moved",
+    }
+    plot_projection(
+        {title: demo.populations[name] for name, title in names.items()},
+        ax=left,
+        title="Preference space",
+    )
+    metrics = {
+        "frechet": "Fréchet",
+        "sliced_wasserstein": "Sliced Wasserstein",
+        "coverage": "Coverage",
+    }
+    repaired = {"reweighted": "weighted", "transported": "moved"}
+    found = {
+        repaired.get(name, name): {
+            title: demo.number(name, f"fgi_{metric}") for metric, title in metrics.items()
+        }
+        for name in ("faithful", "collapsed", *repaired)
+    }
+    plot_fidelity_gap(
+        {name: {m: r.mean for m, r in row.items()} for name, row in found.items()},
+        {name: {m: (r.low, r.high) for m, r in row.items()} for name, row in found.items()},
+        ax=right,
+        title="0: as real users, 1: as noise",
     )
     return left
 

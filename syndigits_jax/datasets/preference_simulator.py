@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,6 +16,9 @@ from ..fidelity.encoder import (
 )
 from .ratings import RatingTable, rating_table
 from .simulator import _entropy
+
+# One program each, instead of dozens of small ones.
+_score_gram, _gram_scores = jax.jit(score_gram), jax.jit(gram_scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +92,8 @@ def simulate_preferences(
         jnp.asarray(np.log(scale), jnp.float32),
         dropout=0.0,
     )
-    gram = score_gram(encoder, jnp.asarray(vectors, jnp.float32))
-    scores = np.asarray(gram_scores(gram, jnp.asarray(w, jnp.float32)))
+    gram = _score_gram(encoder, jnp.asarray(vectors, jnp.float32))
+    scores = np.asarray(_gram_scores(gram, jnp.asarray(w, jnp.float32)))
     table = _rated(scores, item, noise, levels)
     truth = PreferenceTruth(vectors.astype(np.float32), encoder, gram, w.astype(np.float32), scores)
     return table, truth
@@ -139,7 +143,7 @@ def simulate_personas(
     weights = np.asarray(mixture_weights(jnp.asarray(truth.w), truth.gram.temperature))
     w[:, weights.mean(axis=0).argmax()] += lean
     w = w.astype(np.float32)
-    scores = np.asarray(gram_scores(truth.gram, jnp.asarray(w)))
+    scores = np.asarray(_gram_scores(truth.gram, jnp.asarray(w)))
     return _rated(scores, item, gumbel, levels), w
 
 
