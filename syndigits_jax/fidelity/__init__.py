@@ -1,4 +1,24 @@
-"""Persona fidelity: do simulated people cover the preferences of real ones?"""
+"""Persona fidelity: do simulated people cover the preferences of real ones?
+
+Kumar, Dev and Garg, "The Persona Fidelity Gap". A population is an array with a row per user: where
+in preference space that one is. In the order of the work:
+
+- `text`, `encoder`, `pairs`, `training`: item texts as vectors; the multi-prototype Bradley-Terry
+  encoder, [`train_encoder`][]; `rankers` is what to measure its held-out accuracy against.
+- `probes`, `placement`, `user_placement`: which items to ask personas about, and where their
+  ratings put them: [`place_ssr`][] as published, [`place_newton`][] to the optimum, and
+  [`place_users`][] for real users by the same procedure.
+- `frechet`, `mmd`, `sliced_wasserstein`, `prdc`, `homogeneity`: one metric each, pure functions of
+  two populations. `paired`: personas against the users they were made from, with controls.
+- `reference`, `panel`, `index`: [`fidelity_reference`][] draws real users for floor and ceilings,
+  [`fidelity_panel`][] compares a population with them: all metrics and the Fidelity Gap Index,
+  with intervals. Start here if you have embeddings already.
+- `baselines`, `gaussian_mixture`: synthetic populations to read personas against.
+- `repair`: weights for personas, and maps that move them.
+
+Tables of ratings are read in `datasets`; all steps together are `studies.fidelity`, and on the
+command line `syndigits fidelity`.
+"""
 
 from .baselines import dirichlet_interpolation as dirichlet_interpolation
 from .baselines import moment_matched_noise as moment_matched_noise
