@@ -18,10 +18,10 @@ _PLAIN_WIDTH = 120
 _SECONDS_BETWEEN_LINES = 15
 
 
-def output() -> Console:
-    """The console for results."""
+def output(width: int = _PLAIN_WIDTH) -> Console:
+    """The console for results; `width` is that of a pipe."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 @contextlib.contextmanager

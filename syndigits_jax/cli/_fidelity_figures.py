@@ -1,6 +1,6 @@
 """The figures that go with a fidelity report (figures 2 to 7 of the paper)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from syndigits_jax.plots import (
     plot_projection,
 )
 from syndigits_jax.studies.fidelity import FidelityReport
+from syndigits_jax.studies.fidelity_populations import PairedColumns
 from syndigits_jax.studies.fidelity_records import FidelityRecord
 
 _INDEX = {
@@ -24,26 +25,42 @@ _INDEX = {
     "fgi_sliced_wasserstein": "Sliced Wasserstein",
     "fgi_coverage": "Coverage",
 }
+_DRAWN = ("real", "noise", "random_mixture", "personas (ssr)", "personas (newton)")
 _Rows = Mapping[str, Mapping[str, FidelityRecord]]
 
 
 def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
     """All figures that the report has numbers for, one file each, written whole or not at all."""
     figures = {}
-    for reference in report.populations:
-        figures |= reference_figures(report, reference)
-    for (procedure, reference), columns in report.paired.items():
+    for reference, populations in report.populations.items():
+        figures |= reference_figures(report.records, reference, populations)
+    figures |= paired_figures(report.paired)
+    return [save_figure(ax, out / f"fidelity-{name}.png") for name, ax in figures.items()]
+
+
+def paired_figures(paired: Mapping[tuple[str, str], PairedColumns]) -> dict[str, Axes]:
+    """Distances of personas to their own seeds and to those of others."""
+    figures = {}
+    for (procedure, reference), columns in paired.items():
         where = "trained users" if reference == "trained" else f"users by {reference}"
         figures[f"paired-distance-{procedure}-{reference}"] = plot_histograms(
             {"own seed": columns.own, "another's seed": columns.shuffled},
             title=f"Personas by {procedure}, {where}",
         )
-    return [save_figure(ax, out / f"fidelity-{name}.png") for name, ax in figures.items()]
+    return figures
 
 
-def reference_figures(report: FidelityReport, reference: str) -> dict[str, Axes]:
-    """Figures of everything that is compared with real users placed as `reference` says."""
-    rows = _rows(report, reference)
+def reference_figures(
+    records: Sequence[FidelityRecord],
+    reference: str,
+    populations: Mapping[str, np.ndarray],
+    drawn: Sequence[str] = _DRAWN,
+) -> dict[str, Axes]:
+    """Figures of everything that is compared with real users placed as `reference` says.
+
+    `populations`: embeddings by name; `drawn`: those whose embeddings are drawn, at most six.
+    """
+    rows = _rows(records, reference)
     title = "Real users as trained" if reference == "trained" else f"Real users by {reference}"
     gaps = {
         name: {label: row[metric].mean for metric, label in _INDEX.items() if metric in row}
@@ -72,26 +89,23 @@ def reference_figures(report: FidelityReport, reference: str) -> dict[str, Axes]
         {name: row["coverage"].mean for name, row in both.items()},
         title=title,
     )
-    populations = report.populations[reference]
-    drawn = {
-        name.replace("_", " "): populations[name]
-        for name in ("real", "noise", "random_mixture", "personas (ssr)", "personas (newton)")
-        if name in populations
-    }
+    shown = {name.replace("_", " "): populations[name] for name in drawn if name in populations}
+    if not shown:
+        return figures
     for method in ("pca", "umap") if has_umap() else ("pca",):
         # Personas are drawn last, over the others.
-        figures[f"{method}-{reference}"] = plot_projection(drawn, method=method, title=title)
-    norms = {name: np.linalg.norm(z, axis=1) for name, z in drawn.items()}
+        figures[f"{method}-{reference}"] = plot_projection(shown, method=method, title=title)
+    norms = {name: np.linalg.norm(z, axis=1) for name, z in shown.items()}
     figures[f"norms-{reference}"] = plot_histograms(
         norms, xlabel="Length of the embedding", ylabel="Population", title=title
     )
     return figures
 
 
-def _rows(report: FidelityReport, reference: str) -> _Rows:
+def _rows(records: Sequence[FidelityRecord], reference: str) -> _Rows:
     """Records by population, then by metric; what the procedure tells apart is in the name."""
     rows: dict[str, dict[str, FidelityRecord]] = {}
-    for r in report.records:
+    for r in records:
         if r.reference == reference:
             apart = r.population == "personas" or r.procedure != reference
             name = r.population.replace("_", " ")

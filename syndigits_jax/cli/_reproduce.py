@@ -28,7 +28,7 @@ def run(
         run_distributions(table, data, out, setting)
         return
     if table not in TABLES:
-        known = ", ".join((*TABLES, *DISTRIBUTION_TABLES))
+        known = ", ".join((*TABLES, *DISTRIBUTION_TABLES, "fidelity"))
         raise ValueError(f"unknown table '{table}'; known: {known}")
     with showing_progress() as on_progress:
         records, results = run_table(

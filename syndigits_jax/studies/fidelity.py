@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from os import PathLike
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -23,6 +22,7 @@ from syndigits_jax.studies.fidelity_accuracy import held_out_accuracies
 from syndigits_jax.studies.fidelity_parts import CONTROLS as CONTROLS
 from syndigits_jax.studies.fidelity_parts import FidelitySettings as FidelitySettings
 from syndigits_jax.studies.fidelity_parts import (
+    checked_items,
     complement,
     placement_records,
     purpose_key,
@@ -195,17 +195,7 @@ def _checked(
             "`personas` must list the items of `ratings` in the same order: give both the whole "
             "catalogue (`with_items`)"
         )
-    if len(ratings.items) < 2:
-        raise ValueError("`ratings`: at least two items are needed to prefer one")
-    x = np.asarray(item_embeddings)
-    if x.ndim != 2 or len(x) != len(ratings.items):
-        raise ValueError(
-            f"`item_embeddings` must have one row per item, {len(ratings.items)} in all, got shape "
-            f"{x.shape}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError("`item_embeddings` must be finite")
-    return jnp.asarray(x)
+    return checked_items(ratings, item_embeddings)
 
 
 def _seed_rows(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -55,6 +56,21 @@ class FidelitySettings:
     def __post_init__(self):
         if self.control not in CONTROLS:
             raise ValueError(f"`control` must be one of {CONTROLS}, got {self.control!r}")
+
+
+def checked_items(ratings: RatingTable, item_embeddings: Array | np.ndarray) -> Float[Array, "m e"]:
+    """Text vectors of the catalogue. **Raises:** `ValueError` if they are not of these items."""
+    if len(ratings.items) < 2:
+        raise ValueError("`ratings`: at least two items are needed to prefer one")
+    x = np.asarray(item_embeddings)
+    if x.ndim != 2 or len(x) != len(ratings.items):
+        raise ValueError(
+            f"`item_embeddings` must have one row per item, {len(ratings.items)} in all, got shape "
+            f"{x.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError("`item_embeddings` must be finite")
+    return jnp.asarray(x)
 
 
 def untrained_encoder(
