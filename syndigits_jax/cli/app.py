@@ -42,7 +42,7 @@ def _entry(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("syndigits-out"),
 ) -> None:
-    """Calibrate a simulated panel: ten methods against the controls, and figures."""
+    """Try it on simulated people: calibration, answer distributions, persona fidelity; figures."""
     with ending_well("run the same command again to start where it stopped"):
         from syndigits_jax.cli._demo import run
 
