@@ -227,7 +227,7 @@ class _World:
 
     key: PRNGKey
     ratings: RatingTable
-    x: Float[Array, "m e"]
+    x: Float[Array, "c e"]
     panel: Panel
     answers: Answers
     whole: Answers
@@ -307,7 +307,7 @@ class _World:
             else:
                 # The same answers from other random starts: what SSR alone makes of a person.
                 again = self.rule.place(purpose_key(key, "again"), gram, self.answers[REAL], method)
-                people["real_again"] = users(again)
+                people = people | {"real_again": users(again)}
             self.part(f"humans and their twins, {method}")
             for name, group in people.items():
                 if name == REAL:

@@ -58,7 +58,7 @@ def _verdict(metric: str, before: FidelityRecord, after: FidelityRecord) -> str:
     if metric == "dispersion_ratio":
         if not lower and not after.low > before.high:
             return "calibration changes nothing that can be told"
-        closer = abs(math.log(after.mean)) < abs(math.log(before.mean))
+        closer = abs(after.mean - 1) < abs(before.mean - 1)
         return f"calibration brings it {'closer to' if closer else 'farther from'} 1"
     if lower or after.low > before.high:
         better = lower != (metric in _HIGHER)
