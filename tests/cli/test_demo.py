@@ -22,9 +22,10 @@ VARIANTS = ("both", "personas", "dummies", "blend", "uniform", "mean-distributio
 def shown(tmp_path_factory):
     """What is printed, the folder of files, and the path of the figure."""
     out = tmp_path_factory.mktemp("demo")
-    console = Console(width=120, file=io.StringIO())
+    text = io.StringIO()
+    console = Console(width=120, file=text)
     path = run_distributions(console, out)
-    return console.file.getvalue(), out, path
+    return text.getvalue(), out, path
 
 
 def test_the_twins_of_the_poll_overdo_what_is_likely():
@@ -105,7 +106,8 @@ INDEXED = ("frechet", "mmd2", "sliced_wasserstein", "coverage")
 def fidelity(tmp_path_factory):
     """What is printed, the folder of files, the paths of those written, and the numbers."""
     out = tmp_path_factory.mktemp("fidelity")
-    console = Console(width=120, file=io.StringIO())
+    text = io.StringIO()
+    console = Console(width=120, file=text)
     demos = []
 
     def result():
@@ -113,7 +115,7 @@ def fidelity(tmp_path_factory):
         return demos[0]
 
     paths = run_fidelity(console, out, _started(result))
-    return console.file.getvalue(), out, paths, demos[0]
+    return text.getvalue(), out, paths, demos[0]
 
 
 def test_planted_gaps_are_found(fidelity):
