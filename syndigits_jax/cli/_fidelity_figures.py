@@ -89,6 +89,15 @@ def reference_figures(
         {name: row["coverage"].mean for name, row in both.items()},
         title=title,
     )
+    ranked = {
+        name: row for name, row in rows.items() if {"rank_accuracy", "coverage"} <= row.keys()
+    }
+    if ranked:
+        figures[f"rank-coverage-{reference}"] = plot_local_against_global(
+            {name: row["rank_accuracy"].mean for name, row in ranked.items()},
+            {name: row["coverage"].mean for name, row in ranked.items()},
+            xlabel="Local fidelity (rank accuracy)", title=title,
+        )  # fmt: skip
     shown = {name.replace("_", " "): populations[name] for name in drawn if name in populations}
     if not shown:
         return figures

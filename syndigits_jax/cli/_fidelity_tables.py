@@ -91,6 +91,23 @@ def paired_table(
     return table
 
 
+def seeds_table(records: Sequence[FidelityRecord], paper: PaperValues | None = None) -> Table:
+    """A row per population and placement, a column per paired metric; shuffled in brackets."""
+    rows: dict[tuple[str, str], dict[str, FidelityRecord]] = {}
+    for r in records:
+        if r.metric.removesuffix("_shuffled") in _PAIRED:
+            rows.setdefault((r.population, r.procedure), {}).setdefault(r.metric, r)
+    table = _table("population", *(label.replace(" ", "\n", 1) for label in _PAIRED.values()))
+    for (population, procedure), row in rows.items():
+        mine = [row.get(metric) for metric in _PAIRED]
+        others = [row.get(f"{metric}_shuffled") for metric in _PAIRED]
+        cells = [f"{_number(a, 3)} ({_number(b, 3)})" for a, b in zip(mine, others, strict=True)]
+        table.add_row(f"{population.replace('_', ' ')}, {placed(procedure)}", *cells)
+        if paper is not None:
+            _add_paper(table, mine, paper)
+    return table
+
+
 def placed(procedure: str) -> str:
     """How raters were placed, in words."""
     return "as trained" if procedure == "trained" else f"by {procedure.replace('_', ' ')}"

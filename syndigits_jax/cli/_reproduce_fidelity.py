@@ -10,15 +10,16 @@ from rich.console import Console
 
 from syndigits_jax.cli._console import output, showing_progress
 from syndigits_jax.cli._fidelity import quick_settings
-from syndigits_jax.cli._fidelity_figures import paired_figures, reference_figures
+from syndigits_jax.cli._fidelity_figures import reference_figures
 from syndigits_jax.cli._fidelity_tables import (
     accuracy_table,
-    paired_table,
     placed,
     population_table,
+    seeds_table,
 )
 from syndigits_jax.cli._figures import save_figure
 from syndigits_jax.fidelity.text import MINILM, TextEncoder, embed_texts, sentence_encoder
+from syndigits_jax.plots import plot_histograms
 from syndigits_jax.studies.fidelity_reproduction import StudyResult, paper_values, run_fidelity
 from syndigits_jax.studies.published_fidelity import BaselinesSettings
 from syndigits_jax.studies.tables import RESULTS, UNITS
@@ -105,9 +106,9 @@ def _print(console: Console, result: StudyResult) -> None:
         console.print(f"\n{text}", style="bold", soft_wrap=True, markup=False)
         console.print(population_table(result.records, reference, paper_values))
     if result.paired:
-        text = f"{result.dataset}, personas and their seeds; in brackets with the seeds shuffled"
+        text = f"{result.dataset}, each with its own person; in brackets with another's"
         console.print(f"\n{text}", style="bold", soft_wrap=True, markup=False)
-        console.print(paired_table(result.records, list(result.paired), paper_values))
+        console.print(seeds_table(result.records, paper_values))
     for note in result.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
 
@@ -119,14 +120,22 @@ def references(result: StudyResult) -> list[str]:
 
 
 def _figures(result: StudyResult, out: Path) -> list[Path]:
+    """All figures of the references whose embeddings the study kept."""
     figures: dict[str, Any] = {}
-    for number, reference in enumerate(references(result)):
-        # A study with one set of embeddings shows them once.
-        populations = result.populations.get(reference)
-        if populations is None:
-            populations = result.populations.get("", {}) if number == 0 else {}
+    for reference, populations in result.populations.items():
         drawn = [name for name in _DRAWN.get(result.study, populations) if name in populations]
         figures |= reference_figures(result.records, reference, populations, drawn[:_MOST_DRAWN])
-    figures |= paired_figures(result.paired)
+    for procedure in dict.fromkeys(procedure for _, procedure in result.paired):
+        people = {who: each for (who, how), each in result.paired.items() if how == procedure}
+        chosen = list(people)[:_MOST_DRAWN]
+        title = f"{result.dataset}, {placed(procedure)}"
+        own = {who.replace("_", " "): people[who].own for who in chosen}
+        lengths = {who.replace("_", " "): people[who].norm_ratio for who in chosen}
+        figures[f"paired-distance-{procedure}"] = plot_histograms(
+            own, xlabel="Distance to the own person", title=title
+        )
+        figures[f"norm-ratio-{procedure}"] = plot_histograms(
+            lengths, xlabel="Length over that of the own person", title=title
+        )
     start = f"fidelity-{result.study}-{result.dataset}"
     return [save_figure(ax, out / f"{start}-{name}.png") for name, ax in figures.items()]

@@ -40,7 +40,7 @@ class StudyResult:
     """What one study found on one data set.
 
     - `populations`: embeddings (n, d) by reference, then by population, `real` first.
-    - `paired`: by (procedure, reference), distances of each persona to its seed and another's.
+    - `paired`: by (population, procedure), distances of each persona to its seed and another's.
     - `resumed`: whether it was found finished.
     """
 
@@ -164,12 +164,17 @@ def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyRe
 
 
 def paper_values(record: FidelityRecord) -> tuple[float, float] | None:
-    """What the paper prints for it, lowest and highest; only against users as trained."""
-    paired = record.metric.startswith(("paired", "rank", "rating"))
-    real = record.population == "real" and record.procedure != record.reference
-    if real or not (paired or record.reference == "trained"):
-        return None
-    return paper_range(record.population, record.metric)
+    """What the paper prints for it, lowest and highest, or None.
+
+    Everything there is read against users as trained; twins, whose people no encoder was trained
+    on, are read against users placed as they are.
+    """
+    alike = record.population == "twins" and record.procedure in ("newton", "ssr")
+    alike = alike and record.procedure == record.reference
+    own = record.population != "real" or record.procedure == record.reference
+    if alike or (own and record.reference == "trained"):
+        return paper_range(record.population, record.metric)
+    return None
 
 
 def _fields(result: StudyResult, record: FidelityRecord) -> dict[str, Any]:
@@ -235,10 +240,10 @@ def _baselines(ratings: RatingTable, vectors: np.ndarray, **options: Any) -> dic
 
 
 def _twins(data: str | os.PathLike[str], **options: Any) -> dict[str, np.ndarray]:
-    from syndigits_jax.studies.preference_twins import study_preference_twins
+    from syndigits_jax.studies.preference_twins import PROCEDURES, study_preference_twins
 
     report = study_preference_twins(data, **options)
-    populations = {"": report.populations} if report.populations else {}
+    populations = {PROCEDURES[0]: report.populations} if report.populations else {}
     return _arrays(report.records, report.counts, report.notes, populations, report.paired)
 
 
@@ -274,8 +279,8 @@ def _result(unit: _Unit, arrays: Mapping[str, np.ndarray], resumed: bool) -> Stu
     for number, (reference, name) in enumerate(document["populations"]):
         populations.setdefault(reference, {})[name] = arrays[f"population{number}"]
     paired = {
-        (procedure, reference): PairedColumns(*arrays[f"paired{number}"])
-        for number, (procedure, reference) in enumerate(document["paired"])
+        (population, procedure): PairedColumns(*arrays[f"paired{number}"])
+        for number, (population, procedure) in enumerate(document["paired"])
     }
     records = tuple(FidelityRecord(**fields) for fields in document["records"])
     counts, notes = document["counts"], tuple(document["notes"])

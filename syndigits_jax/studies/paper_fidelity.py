@@ -101,6 +101,7 @@ _NAMES = {
     "prototype_perturbation": ("prototype",),
     "noise": ("noise",),
     "personas": ("llama", "qwen"),
+    "twins": ("llama", "qwen"),
 }
 _INDEX_NAMES = {
     "fgi_frechet": "frechet",
@@ -113,11 +114,11 @@ _INDEX_NAMES = {
 def paper_range(population: str, metric: str) -> tuple[float, float] | None:
     """Lowest and highest printed number over the paper's four splits (and two language models).
 
-    Only of metrics whose scale is not the encoder's: indices, coverage, cosines, and of `personas`
-    those of Table 1. None where nothing is printed. Real users are `real` as the encoder trained
-    them, and everything is read against those.
+    Only of metrics whose scale is not the encoder's: indices, coverage, cosines, and those of Table
+    1 for `personas` (and `twins`: other people's). None where nothing is printed. Real users are
+    `real` as the encoder trained them, and everything is read against those.
     """
-    if population == "personas" and metric in PERSONAS:
+    if population in ("personas", "twins") and metric in PERSONAS:
         values = [float(text) for text in PERSONAS[metric].split()]
         return min(values), max(values)
     rows = [METHODS.index(name) for name in _NAMES.get(population, ())]
