@@ -218,6 +218,11 @@ def measure_twins(
         "answers": int((~np.isnan(answers[REAL])).sum()),
     }
     notes = answer(records, [f"calibrated_{name}" for name in settings.methods])
+    if again.any():
+        notes.append(
+            f"{int(again.sum())} users of the catalogue gave the same ratings as people of the "
+            "panel; the encoder was trained without them."
+        )
     return PreferenceTwinsReport(tuple(records), counts, embedded, paired, tuple(notes))
 
 
