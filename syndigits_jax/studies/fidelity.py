@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 from os import PathLike
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -28,6 +27,7 @@ from syndigits_jax.studies.fidelity_parts import (
     purpose_key,
     stage_reporter,
     train_on_ratings,
+    trained_gram,
 )
 from syndigits_jax.studies.fidelity_populations import (
     PairedColumns,
@@ -104,7 +104,7 @@ def measure_fidelity(
         notes.append("no validation pairs: the encoder of the last epoch was taken")
 
     trained = train_on_ratings(key, x, train, validation, settings, out, say)
-    gram = jax.jit(lambda trained, x: trained.gram(x))(trained, x)
+    gram = trained_gram(trained, x)
     records: list[FidelityRecord] = []
     earlier = ratings.where(complement(ratings, test))
     accuracies = held_out_accuracies(

@@ -16,9 +16,11 @@ from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.fidelity import (
     Placement,
     PreferenceEncoder,
+    ScoreGram,
     TrainedEncoder,
     TrainingSettings,
     init_encoder,
+    score_gram,
     train_encoder,
 )
 from syndigits_jax.fidelity.encoder import PRNGKey
@@ -112,6 +114,14 @@ def train_on_ratings(
     )  # fmt: skip
     say("encoder", 1, 1)
     return trained
+
+
+def trained_gram(trained: TrainedEncoder, x: Float[Array, "m e"]) -> ScoreGram:
+    """Score forms of the whole catalogue, compiled."""
+    return _gram(trained.encoder, x, trained.context)
+
+
+_gram = jax.jit(score_gram)
 
 
 def placement_records(population: str, procedure: str, placed: Placement) -> list[FidelityRecord]:

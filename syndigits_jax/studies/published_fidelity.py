@@ -46,6 +46,7 @@ from syndigits_jax.studies.fidelity_parts import (
     purpose_key,
     stage_reporter,
     train_on_ratings,
+    trained_gram,
     untrained_encoder,
 )
 from syndigits_jax.studies.fidelity_populations import REAL, Compared, compare_with_real
@@ -143,7 +144,7 @@ def study_baselines(
             f"ratings: {int(with_pair.sum())} users have a pair of training ratings, at least "
             f"{least} are needed"
         )
-    gram = jax.jit(lambda trained, x: trained.gram(x))(trained, x)
+    gram = trained_gram(trained, x)
     start_gram = jax.jit(score_gram)(untrained_encoder(key, x, settings), x)
     start_w = init_mixture(
         purpose_key(key, "untrained"), len(ratings.users), settings.prototypes, x.dtype

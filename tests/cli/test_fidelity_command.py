@@ -15,7 +15,7 @@ from syndigits_jax.studies.fidelity_populations import PairedColumns
 from syndigits_jax.studies.fidelity_records import FidelityRecord
 
 runner = CliRunner()
-N, M, PERSONAS = 40, 20, 15
+N, M, PERSONAS, RATINGS = 40, 20, 15, 8
 INDEX = ("fgi_frechet", "fgi_mmd2", "fgi_sliced_wasserstein", "fgi_coverage")
 
 
@@ -32,23 +32,43 @@ def files_in(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-@pytest.fixture
-def own(tmp_path):
+def written_files(folder):
     """A user's files: films, ratings of 40 people, of 15 personas made from some of them."""
-    table, truth = simulate_preferences(0, N, M, ratings=15)
+    table, truth = simulate_preferences(0, N, M, ratings=RATINGS)
     people = pd.DataFrame({"userId": table.user, "movieId": table.item, "rating": table.rating})
-    people.assign(timestamp=table.time).to_csv(tmp_path / "r.csv", index=False)
+    people.assign(timestamp=table.time).to_csv(folder / "r.csv", index=False)
     mine = people[people["userId"] < PERSONAS]
     mine = mine.assign(persona="p" + mine["userId"].astype(str), seed=mine["userId"])
     columns = {"movieId": "item", "persona": "persona", "rating": "rating", "seed": "seed"}
-    mine.rename(columns=columns)[list(columns.values())].to_csv(tmp_path / "p.csv", index=False)
-    pd.DataFrame({"film": range(M), "title": "a film"}).to_csv(tmp_path / "i.csv", index=False)
-    np.save(tmp_path / "e.npy", truth.vectors)
-    return tmp_path
+    mine.rename(columns=columns)[list(columns.values())].to_csv(folder / "p.csv", index=False)
+    pd.DataFrame({"film": range(M), "title": "a film"}).to_csv(folder / "i.csv", index=False)
+    np.save(folder / "e.npy", truth.vectors)
+    return folder
 
 
 @pytest.fixture
-def known_panels(monkeypatch):
+def own(tmp_path):
+    return written_files(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """One run of the command, twice: its folder, both results, and the report behind them."""
+    folder = written_files(tmp_path_factory.mktemp("measured"))
+    reports = []
+    measure = study.measure_fidelity
+    with pytest.MonkeyPatch.context() as patch:
+        replace_panels(patch)
+        patch.setattr(
+            command,
+            "measure_fidelity",
+            lambda *a, **b: reports.append(measure(*a, **b)) or reports[-1],
+        )
+        first, again = (fidelity(folder, "--quick", "--epochs", 1) for _ in range(2))
+    return folder, first, again, reports[0]
+
+
+def replace_panels(patch):
     """Training and placement as they are; known numbers in place of the panels, whose rooms have
     tests of their own."""
 
@@ -77,8 +97,8 @@ def known_panels(monkeypatch):
         ]
         return records, {("ssr", "trained"): PairedColumns(one, one + 1, one)}
 
-    monkeypatch.setattr(study, "compare_populations", populations)
-    monkeypatch.setattr(study, "compare_pairs", pairs)
+    patch.setattr(study, "compare_populations", populations)
+    patch.setattr(study, "compare_pairs", pairs)
 
 
 def fidelity(folder, *arguments, out="out", **files):
@@ -90,8 +110,8 @@ def fidelity(folder, *arguments, out="out", **files):
     return runner.invoke(app, ["fidelity", *map(str, given)])
 
 
-def test_the_numbers_are_printed_and_written(own, known_panels):
-    result = fidelity(own, "--quick", "--epochs", 1)
+def test_the_numbers_are_printed_and_written(measured):
+    own, result, again, _ = measured
     assert result.exit_code == 0, (result.output, result.exception)
     document = json.loads((own / "out" / "results.json").read_text())
     assert {"machine", "versions", "settings", "counts", "notes", "records"} == set(document)
@@ -125,9 +145,8 @@ def test_the_numbers_are_printed_and_written(own, known_panels):
     )
     assert np.mean(personas["newton_status"].to_numpy() == "converged") > 0.5
     # Again: the encoder is read back and the numbers are the same.
-    again = fidelity(own, "--quick", "--epochs", 1)
     assert again.exit_code == 0 and "pairs/s" not in again.stderr
-    assert json.loads((own / "out" / "results.json").read_text()) == document
+    assert again.stdout == result.stdout
 
 
 @pytest.mark.parametrize(
@@ -164,8 +183,12 @@ def test_bad_files_are_refused(own):
     assert not (own / "out").exists() and (own / "file").read_text() == "mine"
 
 
-def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, known_panels):
-    calls = []
+def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, measured):
+    calls, given = [], []
+
+    def measure(ratings, vectors, *args, **kwargs):
+        given.append(vectors)
+        return measured[-1]
 
     def encoder():
         def encode(texts):
@@ -175,6 +198,8 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, know
 
         return encode
 
+    monkeypatch.setattr(command, "measure_fidelity", measure)
+    monkeypatch.setattr(command, "save_fidelity_figures", lambda report, out: [])
     monkeypatch.setattr(command, "sentence_encoder", encoder)
     titles = [f"film {i}" for i in range(M)]
     pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)
@@ -183,10 +208,11 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, know
         result = fidelity(own, "--epochs", 1, embeddings="")
         assert result.exit_code == 0, (result.output, result.exception)
         assert "note: the ratings have no times" in result.stdout
-    assert calls == [titles]
+    assert calls == [titles] and given[0].shape == (M, 4)
+    np.testing.assert_array_equal(*given)
 
 
-def test_an_interrupt_leaves_the_old_results(own, known_panels, monkeypatch):
+def test_an_interrupt_leaves_the_old_results(own, monkeypatch):
     (own / "out").mkdir()
     old = '{"machine": 1, "versions": 1, "records": []}'
     (own / "out" / "results.json").write_text(old)
@@ -194,7 +220,7 @@ def test_an_interrupt_leaves_the_old_results(own, known_panels, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study, "compare_populations", interrupted)
+    monkeypatch.setattr(command, "measure_fidelity", interrupted)
     result = fidelity(own, "--epochs", 1)
     assert result.exit_code == 130 and "finished epochs are kept" in result.stderr
     assert (own / "out" / "results.json").read_text() == old

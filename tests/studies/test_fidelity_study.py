@@ -162,9 +162,8 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
     table, truth = world
     # User 1 likes all alike; personas 0 and 2 too.
     flat = dataclasses.replace(table, rating=np.where(table.user == 1, 3.0, table.rating))
-    answers = simulate_preferences(0, PERSONAS, M, ratings=20)[0]
-    constant = np.isin(answers.user, [0, 2])
-    answers = dataclasses.replace(answers, rating=np.where(constant, 4.0, answers.rating))
+    constant = np.isin(table.user, [0, 2])
+    answers = dataclasses.replace(table, rating=np.where(constant, 4.0, table.rating))
     given = {}
 
     def populations(key, users, personas, *args, **kwargs):
@@ -174,11 +173,12 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
     monkeypatch.setattr(study, "compare_populations", populations)
     said = []
     arguments = (flat, truth.vectors, answers)
-    options = {"key": KEY, "settings": settings(), "out": tmp_path}
+    # Users placed from as many ratings as personas: one program for both.
+    options = {"key": KEY, "settings": settings(control="all"), "out": tmp_path}
     report = measure_fidelity(*arguments, **options, on_progress=said.append)
     assert report.counts["users_without_pairs"] == 1 and report.counts["constant_personas"] == 2
     assert report.counts["epochs"] == 2 and report.counts["paired_personas"] == 0
-    assert [len(u.population()) for u in given["personas"].values()] == [18, 18]
+    assert [len(u.population()) for u in given["personas"].values()] == [N - 2, N - 2]
     assert len(given["users"]["trained"].population()) == N - 1
     assert not given["users"]["ssr"].there[1] and not report.paired and not report.notes
     loss = {r.procedure: r.mean for r in report.records
@@ -193,7 +193,7 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
     assert same.records == report.records and list(tmp_path.rglob("*.npz")) == [kept]
 
     flat = dataclasses.replace(answers, rating=np.ones(len(answers)))
-    with pytest.raises(ValueError, match=r"personas: 0 of 20 have two ratings 1 or more apart"):
+    with pytest.raises(ValueError, match=r"personas: 0 of 60 have two ratings 1 or more apart"):
         measure_fidelity(arguments[0], truth.vectors, flat, **options)
 
 

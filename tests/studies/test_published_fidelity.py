@@ -30,7 +30,7 @@ def compared(given):
     """In place of the panels, which have tests of their own: what they are given."""
 
     def compare(key, reference, real, others, prototypes, settings, *, size, count, on_part):
-        on_part(f"panels ({reference})", 0)
+        on_part(f"panels, {reference}", 0)
         points = {each.label(reference): np.asarray(each.points) for each in others}
         given[reference] = (np.asarray(real), points, size, count)
         record = FidelityRecord("real", "coverage", reference, reference, 1.0, 1.0, 1.0)
