@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._frames import import_pandas
+from .._responses import some
 from .ratings import RatingTable, rating_table
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -82,9 +84,13 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
         for film, count in counts.items():
             ranked = sorted(count.items(), key=lambda entry: (-entry[1], entry[0]))
             tag_of[film] = [tag for tag, _ in ranked[:_TAGS]]
-    table = rating_table(
-        ratings["userId"], ratings["movieId"], ratings["rating"], ratings["timestamp"]
-    )
+    columns = (ratings[name] for name in ("userId", "movieId", "rating", "timestamp"))
+    table = _named(folder / "ratings.csv", *columns)
+    absent = sorted(set(table.items) - set(movies["movieId"].astype(str)))
+    if absent:
+        raise ValueError(
+            f"{folder / 'movies.csv'}: {len(absent)} rated films are not in it ({some(absent)})"
+        )
     texts = [
         film_text(title, genres.split("|"), tag_of.get(film, ()))
         for film, title, genres in zip(
@@ -95,19 +101,20 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
 
 
 def load_amazon_2018(
-    folder: str | PathLike[str], categories: Sequence[str] | None = None
+    folder: str | PathLike[str], categories: str | Sequence[str] | None = None
 ) -> RatingTable:
     """Amazon Reviews 2018 by category: `<category>_ratings_5plus.csv` and `<category>_items.csv`.
 
-    Categories (by default all in `folder`) are concatenated; a user of several is one user. An
-    item's text is its title, brand and description. Where a user rated an item more than once, the
-    last rating counts. **Raises:** `FileNotFoundError` if a file is absent, `ValueError` naming a
-    file that lacks a column.
+    Categories (by default all in `folder`; also one by its name) are concatenated; a user of
+    several is one user. An item's text is its title, brand and description. Where a user rated an
+    item more than once, the last rating counts. **Raises:** `FileNotFoundError` if a file is
+    absent, `ValueError` naming a file that lacks a column or holds a bad value.
     """
     folder = Path(folder)
     ending = "_ratings_5plus.csv"
     if categories is None:
         categories = sorted(path.name[: -len(ending)] for path in folder.glob(f"*{ending}"))
+    categories = [categories] if isinstance(categories, str) else categories
     if not categories:
         raise FileNotFoundError(f"no *{ending} in {folder}")
     pd = import_pandas()
@@ -123,13 +130,9 @@ def load_amazon_2018(
             for name in categories
         ]
     ).drop_duplicates("asin")
-    table = rating_table(
-        ratings["user_id"],
-        ratings["asin"],
-        ratings["rating"],
-        ratings["timestamp"],
-        duplicates="last",
-    )
+    columns = (ratings[name] for name in ("user_id", "asin", "rating", "timestamp"))
+    where = folder / (f"{categories[0]}{ending}" if len(categories) == 1 else f"*{ending}")
+    table = _named(where, *columns, duplicates="last")
     texts = {
         asin: _sentence(
             title.strip(), brand.strip() and f"Brand: {brand.strip()}", description.strip()
@@ -177,14 +180,19 @@ def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> 
                 *(_joined(row.get(name)) for name in ("title", "store", "features", "description"))
             )
     both = pd.concat(frames)
-    table = rating_table(
-        both["user"],
-        both["item"],
-        both["rating"],
-        both["time"].astype(np.float64) / 1000,
-        duplicates="last",
-    )
+    where = ", ".join(str(path) for path in _paths(ratings))
+    columns = (both[name] for name in ("user", "item", "rating", "time"))
+    table = _named(where, *columns, duplicates="last")
+    table = replace(table, time=table.time / 1000)
     return table.with_items(table.items, [titles.get(name, "") for name in table.items])
+
+
+def _named(path: Any, *columns: Any, **options: Any) -> RatingTable:
+    """`rating_table`, whose complaints name the file."""
+    try:
+        return rating_table(*columns, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _paths(value: PathOrPaths) -> list[Path]:

@@ -148,7 +148,7 @@ def test_amazon_2018_files(tmp_path):
     table = load_amazon_2018(tmp_path)
     assert table.users == ("u",) and table.items == ("a1", "b1")
     assert table.texts == ("T. Brand: N", "T. Brand: N")
-    assert len(load_amazon_2018(tmp_path, ["B"])) == 1
+    assert len(load_amazon_2018(tmp_path, ["B"])) == len(load_amazon_2018(tmp_path, "B")) == 1
     with pytest.raises(FileNotFoundError):
         load_amazon_2018(tmp_path / "none")
 
@@ -177,6 +177,27 @@ def test_amazon_2023_files(tmp_path, form):
     assert load_amazon_2023([path]).texts == ("", "")
 
 
+def test_bad_rating_files_are_named(tmp_path):
+    ratings = {"userId": [1, 1], "movieId": [1, 2], "rating": [4, 3], "timestamp": [5, 4]}
+    films = {"movieId": [1, 2], "title": ["A", "B"], "genres": ["X", "Y"]}
+    write(tmp_path / "movies.csv", films)
+    for changed, words in (
+        ({"rating": [4, "x"]}, r"ratings\.csv: .*'x'"),
+        ({"movieId": [1, 1]}, r"ratings\.csv: 1 repeated ratings"),
+        ({"movieId": [1, 9]}, r"movies\.csv: 1 rated films are not in it \('9'\)"),
+    ):
+        write(tmp_path / "ratings.csv", ratings | changed)
+        with pytest.raises(ValueError, match=words):
+            load_movielens_ratings(tmp_path, tags=False)
+    reviews = {"user_id": ["u", "u"], "parent_asin": ["a", "b"], "rating": [1, 2]}
+    write(tmp_path / "k.csv", {**reviews, "timestamp": [2_000, ""]})
+    table = load_amazon_2023(tmp_path / "k.csv")
+    np.testing.assert_array_equal(table.time, [2.0, np.nan])
+    write(tmp_path / "k.csv", {**reviews, "timestamp": [1, "x"]})
+    with pytest.raises(ValueError, match=r"k\.csv: .*'x'"):
+        load_amazon_2023(tmp_path / "k.csv")
+
+
 @pytest.mark.data
 def test_real_tables(data_dir):
     films = load_movielens_ratings(data_dir / "movielens" / "ml-latest-small")
@@ -190,3 +211,15 @@ def test_real_tables(data_dir):
     recent = load_amazon_2023(data_dir / "amazon-2023-sample" / "ratings_with_items.csv")
     assert len(recent.users) == 354 and 8e8 < recent.time.min() < recent.time.max() < 1.8e9
     assert sum(map(bool, recent.texts)) > 0.95 * len(recent.items)
+    # Categories are of users with five ratings each, before repeated ones; few items have as many.
+    tools = load_amazon_2018(data_dir / "amazon-2018", "Industrial_and_Scientific")
+    core = tools.core(5)
+    assert core.user_counts().min() >= 5 and core.item_counts().min() >= 5
+    assert (len(core.users), len(core.items)) == (275, 149)
+    for table in (films, amazon, recent):
+        parts = table.split()
+        assert sum(map(len, parts)) == len(table)
+        last = np.full(len(table.users), -np.inf)
+        for part in parts:
+            assert (part.time >= last[part.user]).all()
+            np.maximum.at(last, part.user, part.time)
