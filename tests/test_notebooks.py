@@ -17,7 +17,8 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 # The Jupyter client's own sockets and event loop are not ours to close.
 @pytest.mark.filterwarnings("ignore")
-def test_notebook_runs(path):
+def test_notebook_runs(path, users_environment):
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "strip the outputs"
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(path.parent))
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3")
+    client.execute(cwd=str(path.parent), env=users_environment)

@@ -25,7 +25,9 @@ NUMERICS = ("solvers", "inference", "calibration", "distribution", "fidelity", "
 SHELL = {"datasets", "respond", "studies", "plots", "cli"}
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, *, timeout: float | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter where a warning is an error."""
     strict = ["-W", "error", "-W", "ignore:JAXopt is no longer maintained:DeprecationWarning"]
     return subprocess.run(
@@ -34,6 +36,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         text=True,
         env=os.environ | environment,
         check=False,
+        timeout=timeout,
     )
 
 
@@ -80,6 +83,23 @@ def test_command_without_the_study_extra_names_it():
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert "syndigits-jax[study]" in result.stderr
+
+
+def test_programs_with_two_batched_factorisations_end():
+    """On two cores JAX 0.10 hung here, for which pyproject.toml excludes it."""
+    code = """
+import jax, jax.numpy as jnp
+from syndigits_jax.solvers import ridge
+def one(key):
+    x = jax.random.normal(key, (30, 18))
+    several = jax.vmap(lambda weight: ridge(x, x[:, 0], 1.0, sample_weight=weight).value.coef)
+    return several(1 - jnp.eye(30)).sum() + ridge(x, x[:, 1], 1.0).value.coef.sum()
+many = jax.jit(jax.vmap(one))
+for seed in range(10):
+    many(jax.random.split(jax.random.key(seed), 200)).block_until_ready()
+"""
+    result = run_python(code, timeout=300)
+    assert result.returncode == 0, result.stderr
 
 
 def test_typed_marker_is_shipped():

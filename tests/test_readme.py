@@ -1,6 +1,5 @@
 """The README keeps its word: its commands are CI's, its code runs, its links lead somewhere."""
 
-import os
 import re
 import subprocess
 import sys
@@ -40,14 +39,14 @@ def test_ci_reads_the_same_command(name):
     assert printed.stdout.strip() == command(name)
 
 
-def test_python_blocks_run(tmp_path):
+def test_python_blocks_run(tmp_path, users_environment):
     """As a reader would: one after another, in one session, in a folder of their own."""
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks("python")))
     result = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=users_environment,
         capture_output=True,
         text=True,
         check=False,
