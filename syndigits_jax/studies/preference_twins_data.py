@@ -96,19 +96,28 @@ def calibrated(
     return HoldOut("question", panel, targets, panel.human.T, dict(predictions))
 
 
-def drawn(key: PRNGKey, holdout: HoldOut, name: str) -> Float[np.ndarray, "n m"]:
+def drawn(
+    key: PRNGKey, holdout: HoldOut, name: str, *, offsets: bool = False
+) -> Float[np.ndarray, "n m"]:
     """One calibrated draw of every answer, from the residuals of the other films.
 
-    Of a film's own human answers none is read.
+    Of a film's own human answers none is read. With `offsets` a draw has a film's part too, the
+    same for all people: how far the level of another film was from its prediction. That is what is
+    not known about one new film; over many it scrambles which films are good, and what it adds is
+    nobody's taste.
     """
     panel = holdout.panel
+    truth = holdout.truth
+    if not offsets:
+        residual = truth - holdout.predictions[name]
+        truth = truth - np.nanmean(residual, axis=1, keepdims=True)
     out = np.empty((panel.m, panel.n))
     for j in range(panel.m):
         others = np.arange(panel.m) != j
         rest = dataclasses.replace(
             holdout,
             targets=holdout.targets[others],
-            truth=holdout.truth[others],
+            truth=truth[others],
             predictions={name: holdout.predictions[name][others]},
         )
         out[j] = draw_answers(
@@ -141,6 +150,7 @@ def populations(
     means = np.nanmean(human, axis=0)
     whole = {f"calibrated_{name}": holdout.predictions[name].T for name in methods}
     whole["calibrated_draws"] = drawn(key, holdout, methods[0])
+    whole["calibrated_draws_offset"] = drawn(key, holdout, methods[0], offsets=True)
     found = {"real": human, "twins": twin}
     if "InContext" in panel.controls:
         found["in_context"] = panel.controls["InContext"]

@@ -17,7 +17,6 @@ _PAIRED = {
     "paired_distance": "distance to one's own human",
     "paired_distance_shuffled": "distance to somebody else's",
     "rank_accuracy": "rank accuracy",
-    "rank_accuracy_shuffled": "rank accuracy with somebody else's",
 }
 _HIGHER = ("coverage", "rank_accuracy", "item_pearson", "user_pearson")
 _BETTER, _WORSE, _SAME = "better", "worse", "no difference that can be told"
@@ -31,6 +30,7 @@ def answer(records: Sequence[FidelityRecord], calibrated: Sequence[str]) -> list
     """
     found = {(r.population, r.metric, r.procedure, r.reference): r for r in records}
     primary = calibrated[0]
+    changed = [*calibrated, DRAWS]
 
     def get(name: str, metric: str, procedure: str) -> FidelityRecord | None:
         return found.get((name, metric, procedure, procedure))
@@ -39,33 +39,37 @@ def answer(records: Sequence[FidelityRecord], calibrated: Sequence[str]) -> list
         pairs = [(get("twins", m, procedure), get(name, m, procedure), m) for m in metrics]
         return [_verdict(m, a, b) for a, b, m in pairs if a is not None and b is not None]
 
-    item, user = (
-        [_number(get(n, metric, "")) for n in ("twins", primary, DRAWS)]
-        for metric in ("item_pearson", "user_pearson")
-    )
-    notes = [
-        f"Item level: correlation per film {item[0]} for twins, {item[1]} calibrated ({item[2]} "
-        f"drawn); per person over films {user[0]}, {user[1]} ({user[2]})."
-    ]
+    notes = []
+    for metric, label in (
+        ("item_pearson", "correlation per film, over people"),
+        ("user_pearson", "correlation per person, over films"),
+    ):
+        numbers = [f"{n} {_number(get(n, metric, ''))}" for n in ("twins", *changed, "item_means")]
+        notes.append(f"Item level, {label}: {', '.join(numbers)}.")
     for procedure, where in (
         ("newton", "placed by Newton's method"),
         ("newton, other films", "placed by Newton's method, films new to the calibration"),
         ("ssr", "placed by SSR"),
     ):
-        verdicts = {n: compared(_POPULATION, n, procedure) for n in (primary, DRAWS)}
-        if not verdicts[primary]:
-            continue
         parts = []
-        for name, label in ((primary, "calibrated means"), (DRAWS, "calibrated draws")):
-            if verdicts[name]:
-                counts = {v: verdicts[name].count(v) for v in (_BETTER, _WORSE)}
+        for name in changed:
+            if verdicts := compared(_POPULATION, name, procedure):
                 parts.append(
-                    f"{label} are better than twins in {counts[_BETTER]} and worse in "
-                    f"{counts[_WORSE]} of {len(verdicts[name])} measures"
+                    f"{name} is better than twins in {verdicts.count(_BETTER)} and worse in "
+                    f"{verdicts.count(_WORSE)} of {len(verdicts)} measures"
                 )
+        if not parts:
+            continue
         notes.append(
             f"Population, {where}: {'; '.join(parts)}. {_details(get, primary, procedure)}"
         )
+        own = []
+        for name in ("twins", *changed):
+            mine, other = (get(name, f"rank_accuracy{s}", procedure) for s in ("", "_shuffled"))
+            if mine is not None and other is not None:
+                own.append(f"{name} {_number(mine)} (with somebody else's {_number(other)})")
+        if own:
+            notes.append(f"Pairs, {where}: rank accuracy of {', '.join(own)}.")
     return notes
 
 

@@ -165,6 +165,14 @@ def test_draws_for_a_film_do_not_read_its_answers():
     np.testing.assert_array_equal(drawn[:, film], again[:, film])
     assert (drawn != again).any()
     assert set(np.unique(drawn)) <= set(np.arange(0.5, 5.5, 0.5))
+    # Levels that predictions miss by come back with the offsets only.
+    level = rng.normal(size=(10, 1))
+    off = dataclasses.replace(holdout, predictions={"Ridge": prediction + level})
+    missed = [
+        (twins_data.drawn(KEY, off, "Ridge", offsets=offsets) - off.predictions["Ridge"].T).mean(0)
+        for offsets in (False, True)
+    ]
+    assert np.abs(missed[0]).mean() < 0.5 * np.abs(missed[1]).mean()
 
 
 def test_new_films_are_predicted_without_any_answer_to_them():
@@ -274,7 +282,8 @@ def test_the_study_measures_every_population_and_answers(tmp_path, monkeypatch):
         table, truth.vectors, panel, key=KEY, settings=settings, out=tmp_path,
         on_progress=said.append,
     )  # fmt: skip
-    names = {"real", "twins", "calibrated_Ridge", "calibrated_draws", "twins_centred", "item_means"}
+    names = {"real", "twins", "calibrated_Ridge", "calibrated_draws", "calibrated_draws_offset"}
+    names |= {"twins_centred", "item_means"}
     assert set(report.populations) == names
     for method in ("newton", "ssr"):
         assert set(measured[method]) == names
@@ -331,9 +340,9 @@ def test_the_answer_names_only_differences_that_can_be_told():
         row("twins", "dispersion_ratio", 0.9, 0.02),
         row("calibrated_A", "dispersion_ratio", 1.3, 0.02),
     ]
-    item, space = answer(records, ["calibrated_A"])
-    assert "0.300 [0.290, 0.310] for twins, 0.500 [0.490, 0.510] calibrated" in item
-    assert "means are better than twins in 1 and worse in 2 of 4 measures." in space
+    item, _, space = answer(records, ["calibrated_A"])
+    assert "twins 0.300 [0.290, 0.310], calibrated_A 0.500 [0.490, 0.510]" in item
+    assert "calibrated_A is better than twins in 1 and worse in 2 of 4 measures." in space
     parts = dict(part.split(": twins") for part in space.partition("measures. ")[2].split("; "))
     assert parts["gap index of coverage"].endswith("(worse)")
     assert parts["gap index of the Fréchet distance"].endswith("(better)")
