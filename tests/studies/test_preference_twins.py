@@ -13,8 +13,8 @@ from syndigits_jax.datasets import rating_table
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.fidelity import TrainingSettings, user_embedding
 from syndigits_jax.panel import Panel
-from syndigits_jax.studies import preference_twins as study
 from syndigits_jax.studies import preference_twins_data as twins_data
+from syndigits_jax.studies import preference_twins_parts as study
 from syndigits_jax.studies.fidelity_parts import FidelitySettings
 from syndigits_jax.studies.fidelity_populations import PanelSettings, Users
 from syndigits_jax.studies.fidelity_records import FidelityRecord
