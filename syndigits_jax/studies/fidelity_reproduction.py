@@ -32,6 +32,7 @@ TWINS = "movielens-20m"
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "m e"]]
 
 _AMAZON, _ENDING = "amazon-2018", "_ratings_5plus.csv"
+_TWINS_PLACED = "newton"  # how those twins were placed whose embeddings are kept
 _TWIN_FILES = ("syn-digits/MovieLens-20M", "movielens/ml-latest-small")
 
 
@@ -240,10 +241,10 @@ def _baselines(ratings: RatingTable, vectors: np.ndarray, **options: Any) -> dic
 
 
 def _twins(data: str | os.PathLike[str], **options: Any) -> dict[str, np.ndarray]:
-    from syndigits_jax.studies.preference_twins import PROCEDURES, study_preference_twins
+    from syndigits_jax.studies.preference_twins import study_preference_twins
 
     report = study_preference_twins(data, **options)
-    populations = {PROCEDURES[0]: report.populations} if report.populations else {}
+    populations = {_TWINS_PLACED: report.populations} if report.populations else {}
     return _arrays(report.records, report.counts, report.notes, populations, report.paired)
 
 
