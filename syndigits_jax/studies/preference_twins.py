@@ -38,6 +38,7 @@ from syndigits_jax.studies.preference_twins_notes import answer
 from syndigits_jax.studies.preference_twins_panels import (
     REAL,
 )
+from syndigits_jax.studies.preference_twins_parts import PROCEDURES as PROCEDURES
 from syndigits_jax.studies.preference_twins_parts import (
     PreferenceTwinsSettings as PreferenceTwinsSettings,
 )
