@@ -1,8 +1,7 @@
 """`syndigits demo`."""
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -56,8 +55,6 @@ _DISTANCES = {
 
 def run(out: Path) -> None:
     """Calibrate the sample panel, print the tables, draw the figures."""
-    # Most of it is compilation, which keeps one core busy: this part takes another.
-    fidelity = _started(lambda: run_fidelity_demo(out))
     panel = sample_panel()
     console = output()
     console.print(
@@ -79,7 +76,7 @@ def run(out: Path) -> None:
     for name, ax in alignment_figures(panel).items():
         paths.append(save_figure(ax, out / f"{name}.png"))
     paths.append(run_distributions(console, out))
-    paths += run_fidelity(console, out, fidelity)
+    paths += run_fidelity(console, out)
     console.print("written:")
     for path in paths:
         console.print(f"  {path}", soft_wrap=True)
@@ -102,15 +99,10 @@ def run_distributions(console: Console, out: Path) -> Path:
     return save_figure(distribution_figure(demo), out / "answer-distributions.png")
 
 
-def run_fidelity(
-    console: Console, out: Path, result: Callable[[], FidelityDemo] | None = None
-) -> list[Path]:
-    """Measure and repair personas, print the tables, draw the figure; what was written.
-
-    `result` waits for a run that has been started before.
-    """
+def run_fidelity(console: Console, out: Path) -> list[Path]:
+    """Measure and repair personas, print the tables, draw the figure; what was written."""
     with showing_step("placing personas ..."):
-        demo = run_fidelity_demo(out) if result is None else result()
+        demo = run_fidelity_demo(out)
     judged, items = demo.settings.judged, demo.settings.items
     console.print(
         f"\nSimulated personas: {judged} faithful ones, who prefer what a real user prefers, and "
@@ -131,17 +123,6 @@ def run_fidelity(
     console.print(_indices(demo))
     figure = save_figure(fidelity_demo_figure(demo), out / "fidelity.png")
     return [out / FIDELITY_RESULTS, figure]
-
-
-def _started(function: Callable[[], FidelityDemo]) -> Callable[[], FidelityDemo]:
-    """Start `function` beside what follows; the function returned waits for its result.
-
-    After an interrupt the process ends when `function` has.
-    """
-    executor = ThreadPoolExecutor(1)
-    future = executor.submit(function)
-    executor.shutdown(wait=False)
-    return future.result
 
 
 def _distances(demo: FidelityDemo) -> Table:

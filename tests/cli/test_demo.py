@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from syndigits_jax.cli._demo import _started, run_distributions, run_fidelity
+from syndigits_jax.cli import _demo as command
+from syndigits_jax.cli._demo import run_distributions, run_fidelity
 from syndigits_jax.datasets import simulate_distributions
 from syndigits_jax.studies import demo as study
 from syndigits_jax.studies import demo_fidelity
@@ -110,11 +111,13 @@ def fidelity(tmp_path_factory):
     console = Console(width=120, file=text)
     demos = []
 
-    def result():
-        demos.append(run_fidelity_demo(out, SMALL))
+    def small(folder):
+        demos.append(run_fidelity_demo(folder, SMALL))
         return demos[0]
 
-    paths = run_fidelity(console, out, _started(result))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "run_fidelity_demo", small)
+        paths = run_fidelity(console, out)
     return text.getvalue(), out, paths, demos[0]
 
 
@@ -184,7 +187,7 @@ def test_a_second_run_finds_the_fidelity_part_done(fidelity, monkeypatch):
         resumed.populations["transported"], demo.populations["transported"]
     )
     with pytest.raises(AssertionError, match="computed again"):
-        _started(lambda: run_fidelity_demo(out, FidelityDemoSettings(judged=12)))()
+        run_fidelity_demo(out, FidelityDemoSettings(judged=12))
 
 
 def test_a_foreign_file_is_not_replaced(tmp_path):
