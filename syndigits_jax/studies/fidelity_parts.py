@@ -20,6 +20,7 @@ from syndigits_jax.fidelity import (
     TrainedEncoder,
     TrainingSettings,
     init_encoder,
+    init_mixture,
     score_gram,
     train_encoder,
 )
@@ -85,6 +86,13 @@ def untrained_encoder(
     )  # fmt: skip
 
 
+def starting_mixtures(
+    key: PRNGKey, users: int, x: Float[Array, "m e"], settings: FidelitySettings
+) -> Float[Array, "n p"]:
+    """The logits that `train_on_ratings` starts from; users without a pair stay there."""
+    return init_mixture(purpose_key(key, "mixtures"), users, settings.prototypes, x.dtype)
+
+
 def train_on_ratings(
     key: PRNGKey,
     x: Float[Array, "m e"],
@@ -110,7 +118,8 @@ def train_on_ratings(
 
     trained = train_encoder(
         x, train, validation, key=purpose_key(key, "training"), settings=settings.training,
-        encoder=encoder, checkpoint=file, on_progress=show,
+        encoder=encoder, w=starting_mixtures(key, len(train.users), x, settings),
+        checkpoint=file, on_progress=show,
     )  # fmt: skip
     say("encoder", 1, 1)
     return trained
@@ -122,6 +131,21 @@ def trained_gram(trained: TrainedEncoder, x: Float[Array, "m e"]) -> ScoreGram:
 
 
 _gram = jax.jit(score_gram)
+
+
+def start_records(trained: TrainedEncoder, start: Float[Array, "n p"]) -> list[FidelityRecord]:
+    """How much of trained users' logits is where training found them: their correlation.
+
+    Of users with a training pair, each about the mean of its logits, which no score depends on.
+    """
+    rows = np.asarray(trained.trained)
+    now, before = (
+        np.asarray(w, float)[rows] - np.asarray(w, float)[rows].mean(axis=1, keepdims=True)
+        for w in (trained.w, start)
+    )
+    value = float(np.corrcoef(now.ravel(), before.ravel())[0, 1])
+    row = {"metric": "correlation_with_start", "mean": value, "low": np.nan, "high": np.nan}
+    return panel_records("real", "trained", "", [row])
 
 
 def placement_records(population: str, procedure: str, placed: Placement) -> list[FidelityRecord]:

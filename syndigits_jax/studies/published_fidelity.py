@@ -45,6 +45,8 @@ from syndigits_jax.studies.fidelity_parts import (
     placement_records,
     purpose_key,
     stage_reporter,
+    start_records,
+    starting_mixtures,
     train_on_ratings,
     trained_gram,
     untrained_encoder,
@@ -109,7 +111,8 @@ def study_baselines(
       control ratings; `ssr_training`, SSR from the ratings that trained the encoder.
     - `real (control pair)`: trained users who have a pair of control ratings, so that who is
       compared can be told from how they were placed.
-    - `real (no training pair)`: users who stayed at their random start.
+    - `real (no training pair)`: users who stayed at their random start. How near the others stayed
+      to theirs is `correlation_with_start`.
 
     Accuracies are of a test item and any earlier one (`pairwise_accuracy`, the paper's), of two
     test items (`pairwise_accuracy_both_test`), and of two items held out for validation or test
@@ -160,6 +163,8 @@ def study_baselines(
         "other_user": encoder_ranker(gram, _others(trained)),
     }
     records = _accuracies(key, trained, gram, parts, rankers, settings, notes)
+    start = starting_mixtures(key, len(ratings.users), x, settings)
+    records += start_records(trained, start)
     say("rankers and placement", 1, _PLACED + 1)
 
     placed: dict[str, Placement] = {}

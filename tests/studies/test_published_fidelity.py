@@ -160,3 +160,14 @@ def test_ranges_of_the_paper():
     assert paper_range("twins", "rank_accuracy") == (0.722, 0.846)
     assert paper_range("noise", "frechet") is None
     assert paper_range("random_mixture", "coverage") is None
+
+
+def test_how_near_trained_users_stayed_to_their_start(run):
+    table, report, _, trained, _ = run
+    [found] = [r for r in report.records if r.metric == "correlation_with_start"]
+    start = np.asarray(study.starting_mixtures(KEY, N, jax.numpy.zeros((M, 1)), SETTINGS))
+    np.testing.assert_array_equal(np.asarray(trained.w)[:CONSTANT], start[:CONSTANT])
+    centred = [np.asarray(w)[CONSTANT:] for w in (trained.w, start)]
+    centred = [(w - w.mean(axis=1, keepdims=True)).ravel() for w in centred]
+    assert found.mean == pytest.approx(np.corrcoef(*centred)[0, 1], abs=1e-5)
+    assert 0.5 < found.mean < 1
