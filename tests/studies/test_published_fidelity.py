@@ -163,7 +163,7 @@ def test_ranges_of_the_paper():
 
 
 def test_how_near_trained_users_stayed_to_their_start(run):
-    table, report, _, trained, _ = run
+    _, report, _, trained, _ = run
     [found] = [r for r in report.records if r.metric == "correlation_with_start"]
     start = np.asarray(study.starting_mixtures(KEY, N, jax.numpy.zeros((M, 1)), SETTINGS))
     np.testing.assert_array_equal(np.asarray(trained.w)[:CONSTANT], start[:CONSTANT])
