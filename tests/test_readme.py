@@ -79,6 +79,56 @@ def test_links_into_the_repository_exist(document):
     assert not missing
 
 
+def fidelity_record(population, metric, mean, procedure="newton", reference="newton", **more):
+    return {
+        "study": "", "dataset": "d", "population": population, "metric": metric,
+        "procedure": procedure, "reference": reference, "mean": mean, "low": None, "high": None,
+        "paper_low": None, "paper_high": None, **more,
+    }  # fmt: skip
+
+
+def test_fidelity_figures_of_twins():
+    from benchmarks.readme_fidelity import twins
+
+    name = "calibrated_Ridge"
+    table = twins(
+        [
+            fidelity_record(name, "item_pearson", 0.5, "", ""),
+            fidelity_record(name, "coverage", 0.25),
+            fidelity_record(name, "coverage", 0.75, reference="ssr"),  # another table's
+            fidelity_record(name, "fgi_coverage", -0.001, low=-0.1, high=0.1),
+            fidelity_record(name, "fgi_mmd2", None),  # unstable
+            fidelity_record(name, "rank_accuracy", 0.8),
+            fidelity_record(name, "rank_accuracy_shuffled", 0.7),
+            fidelity_record("noise", "coverage", 0.0),
+        ]
+    )
+    cells = "0.50 | 0.25 | – | 0.00 (-0.10 to 0.10) | – | – | 0.80 (0.70) |"
+    assert table[2:] == [f"| calibrated, `Ridge` | {cells}"]
+    assert twins([]) == []
+
+
+def test_fidelity_figures_of_samplers():
+    from benchmarks.readme_fidelity import baselines
+
+    of = {"procedure": "trained", "reference": "trained"}
+    paper = {"paper_low": 0.02, "paper_high": 0.1}
+    lines = baselines(
+        [
+            fidelity_record("dirichlet", "fgi_coverage", 0.1, **of, **paper),
+            fidelity_record("real", "fgi_coverage", 0.2, "ssr", "trained"),
+            fidelity_record("real", "fgi_coverage", 0.3, "ssr", "ssr"),
+            fidelity_record("encoder", "pairwise_accuracy", 0.7, "trained", ""),
+        ]
+    )
+    assert lines[2:4] == [
+        "| Dirichlet interpolation | 0.02 to 0.10 | 0.10 |",
+        "| real users, placed by SSR | – | 0.20 |",
+    ]
+    assert lines[-1].endswith("d: encoder 0.70 (–).")
+    assert baselines([]) == []
+
+
 def test_figures_are_those_of_the_committed_results():
     from benchmarks.readme import with_results
 

@@ -1,0 +1,176 @@
+"""The README's figures of persona fidelity; none as long as their results are not there."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.report import RESULTS
+
+BASELINES, TWINS = "fidelity-baselines", "fidelity-twins"
+_REFERENCE = "newton"  # the placement that the table of twins is about
+_TITLES = {
+    "real": "real people, others",
+    "in_context": "twins in context",
+    "twins_centred": "twins, less each film's mean",
+    "item_means": "everybody's film means",
+    "real_bootstrap": "real users, drawn again",
+    "prototype_perturbation": "perturbed prototypes",
+    "gaussian_mixture_diagonal": "Gaussian mixture, diagonal",
+    "gaussian_mixture_full": "Gaussian mixture, full",
+    "dirichlet": "Dirichlet interpolation",
+    "bpr": "BPR",
+}
+_DATASETS = {
+    "amazon-2018-industrial-and-scientific": "Amazon, industrial",
+    "amazon-2018-office-products": "Amazon, office",
+    "ml-latest-small": "MovieLens, small",
+}
+_SAMPLERS = (
+    ("real_bootstrap", "trained"),
+    ("dirichlet", "trained"),
+    ("gaussian_mixture_full", "trained"),
+    ("gaussian_mixture_diagonal", "trained"),
+    ("prototype_perturbation", "trained"),
+    ("untrained_encoder", "trained"),
+    ("real", "ssr"),
+    ("real", "newton"),
+)
+_RANKERS = ("encoder", "mean_rating", "popularity", "bpr")
+
+Records = Sequence[dict[str, Any]]
+
+
+def fidelity() -> list[str]:
+    """Twins before and after calibration, and the samplers of the paper."""
+    parts = [twins(_read(TWINS)), baselines(_read(BASELINES))]
+    lines: list[str] = []
+    for part in filter(None, parts):
+        lines += [*part, ""]
+    return lines[:-1]
+
+
+def twins(records: Records) -> list[str]:
+    """A row per population of twins, placed by Newton's method; [] without records."""
+    found = {(r["population"], r["procedure"], r["reference"], r["metric"]): r for r in records}
+
+    def at(population: str, metric: str) -> dict[str, Any] | None:
+        return found.get((population, _REFERENCE, _REFERENCE, metric))
+
+    # Those that answered films themselves; real users have no answers to be compared with.
+    names = [r["population"] for r in records if r["metric"] == "item_pearson"]
+    names = [n for n in dict.fromkeys(["real", *names]) if at(n, "coverage") is not None]
+    if not names:
+        return []
+    head = [
+        "MovieLens, 500 people and their twins", "correlation per film", "coverage", "spread",
+        "FGI coverage", "FGI Fréchet", "FGI MMD²", "rank accuracy (somebody else's)",
+    ]  # fmt: skip
+    lines = _head(head)
+    for name in names:
+        shuffled = _value(at(name, "rank_accuracy_shuffled"))
+        accuracy = _value(at(name, "rank_accuracy"))
+        cells = [
+            _title(name),
+            _value(found.get((name, "", "", "item_pearson"))),
+            _value(at(name, "coverage")),
+            _value(at(name, "dispersion_ratio")),
+            *(
+                _value(at(name, m)) if name == "real" else _interval(at(name, m))
+                for m in ("fgi_coverage", "fgi_frechet", "fgi_mmd2")
+            ),
+            accuracy if shuffled == "–" else f"{accuracy} ({shuffled})",
+        ]
+        lines.append(_row(cells))
+    return lines
+
+
+def baselines(records: Records) -> list[str]:
+    """FGI of coverage of every sampler and data set, and who ranks held-out items how well."""
+    datasets = list(dict.fromkeys(r["dataset"] for r in records))
+    found = {
+        (r["dataset"], r["population"], r["procedure"], r["metric"]): r
+        for r in records
+        if r["reference"] in ("", "trained")
+    }
+    lines = _head(["FGI of coverage, against users as trained", "paper", *map(_dataset, datasets)])
+    start = len(lines)
+    for population, procedure in _SAMPLERS:
+        row = [found.get((d, population, procedure, "fgi_coverage")) for d in datasets]
+        known = [r for r in row if r is not None]
+        if known:
+            name = _title(population)
+            if procedure != "trained":
+                how = {"ssr": "SSR", "newton": "Newton's method"}[procedure]
+                name = f"real users, placed by {how}"
+            lines.append(_row([name, _paper(known[0]), *map(_interval, row)]))
+    if len(lines) == start:
+        return []
+    said = []
+    for dataset in datasets:
+        each = []
+        for ranker in _RANKERS:
+            any_pair, held_out = (
+                found.get((dataset, ranker, "trained", f"pairwise_accuracy{suffix}"))
+                for suffix in ("", "_both_held_out")
+            )
+            if any_pair is not None:
+                each.append(f"{_title(ranker)} {_value(any_pair)} ({_value(held_out)})")
+        if each:
+            said.append(f"{_dataset(dataset)}: {', '.join(each)}")
+    if said:
+        start = "Held-out pairwise accuracy, in brackets of pairs with both items held out: "
+        lines += ["", start + "; ".join(said) + "."]
+    return lines
+
+
+def _read(name: str) -> Records:
+    path = RESULTS / "tables" / f"{name}.json"
+    return json.loads(path.read_text())["records"] if path.is_file() else []
+
+
+def _dataset(name: str) -> str:
+    return _DATASETS.get(name, name)
+
+
+def _title(population: str) -> str:
+    if population in _TITLES:
+        return _TITLES[population]
+    kind, _, method = population.partition("_")
+    if kind == "calibrated" and method[:1].isupper():
+        return f"calibrated, `{method}`"
+    return population.replace("_", " ")
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), "|---" + "|--:" * (len(cells) - 1) + "|"]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _value(record: dict[str, Any] | None) -> str:
+    """The mean, or a dash where there is none (undefined, or too unstable to be printed)."""
+    return "–" if record is None else _number(record["mean"])
+
+
+def _interval(record: dict[str, Any] | None) -> str:
+    text = _value(record)
+    if record is None or text == "–" or record["low"] is None or record["high"] is None:
+        return text
+    return f"{text} ({_number(record['low'])} to {_number(record['high'])})"
+
+
+def _paper(record: dict[str, Any]) -> str:
+    low, high = record["paper_low"], record["paper_high"]
+    if low is None or high is None:
+        return "–"
+    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float | None) -> str:
+    """Two decimals, no minus before a zero."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value, 2) + 0.0:.2f}"
