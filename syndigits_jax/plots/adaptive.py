@@ -28,7 +28,7 @@ def plot_adaptive_curve(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Mean score of the threshold rule against its threshold on the training MSE.
+    """Mean score of the threshold rule against its threshold on the training MSE (Figure 5).
 
     **Arguments:**
 

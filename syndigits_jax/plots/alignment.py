@@ -13,7 +13,10 @@ from syndigits_jax.plots._style import SERIES, axes_or_new, axes_row, finish
 def plot_principal_cosines(
     cosines: Mapping[str, ArrayLike], *, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Cosines of the principal angles between two leading singular subspaces (left panels).
+    """Cosines of the principal angles between two leading singular subspaces.
+
+    The left panels of Figures 3 and 4 (row spaces of MovieLens and Twin-2K-500), 6 and 7 (column
+    spaces).
 
     **Arguments:**
 
@@ -34,7 +37,9 @@ def plot_principal_cosines(
 def plot_projection_distance(
     distances: Mapping[str, ArrayLike], *, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Projection-Frobenius norm ||P_a - P_b||_F / sqrt(r) against rank r (right panels).
+    """Projection-Frobenius norm ||P_a - P_b||_F / sqrt(r) against rank r.
+
+    The right panels of Figures 3, 4, 6 and 7.
 
     **Arguments:**
 
@@ -58,7 +63,7 @@ def plot_alignment(
     axes: Sequence[Axes] | None = None,
     title: str | None = None,
 ) -> list[Axes]:
-    """Both panels side by side, as in Figures 3, 4, 6 and 7.
+    """Both panels side by side, as in Figures 3, 4 (row spaces), 6 and 7 (column spaces).
 
     **Returns:** the two Axes. **Raises:** `ValueError` unless `axes` is None or two Axes.
     """

@@ -40,6 +40,8 @@ def plot_answer_distribution(
 ) -> Axes:
     """The answers to one question as bars: what people say, calibrated twins, twins as they are.
 
+    Figure 8.
+
     **Arguments:**
 
     - `calibrated`: (K,) predicted shares; `true`: those of people, if they are known; `baseline`:
@@ -90,7 +92,7 @@ def plot_variance_ratios(
 ) -> Axes:
     """Histograms of predicted over true variance, question by question; 1 is right.
 
-    Twins that all answer alike have ratios near 0.
+    Figure 9. Twins that all answer alike have ratios near 0.
 
     **Arguments:**
 

@@ -1,4 +1,4 @@
-"""Figures of persona fidelity: gaps, collapse, local against global, projections, distances."""
+"""Figures 2 to 7 of The Persona Fidelity Gap: gaps, collapse, local and global, projections."""
 
 import importlib
 import importlib.util
@@ -25,8 +25,8 @@ def plot_fidelity_gap(
 ) -> Axes:
     """The Fidelity Gap Index as bars: a group per population, a bar per metric.
 
-    0 is what fresh real users get, 1 what the ceiling gets; both are marked. An index that is NaN
-    (unstable) is drawn as a cross on the axis, not as a bar.
+    Figure 2. 0 is what fresh real users get, 1 what the ceiling gets; both are marked. An index
+    that is NaN (unstable) is drawn as a cross on the axis, not as a bar.
 
     **Arguments:**
 
@@ -79,6 +79,8 @@ def plot_collapse(
 ) -> Axes:
     """One number per population as horizontal bars: homogeneity, coverage and their like.
 
+    Figure 3 is two of these, of `coverage` and of `cosine_mean`; of `norm_ratio`, it is Figure 7.
+
     **Arguments:**
 
     - `values`: by population. `intervals`: (low, high) by population, NaN or absent for none.
@@ -118,8 +120,8 @@ def plot_local_against_global(
 ) -> Axes:
     """A point per population: near real users one by one, and covering them as a whole?
 
-    The paper's pattern of collapse is the lower right corner: every persona is plausible, and most
-    real users have none near.
+    Figure 4. The paper's pattern of collapse is the lower right corner: every persona is
+    plausible, and most real users have none near.
 
     **Arguments:** `local`, `coverage`: by population, both in [0, 1]; `ax`: where to draw.
 
@@ -152,7 +154,7 @@ def plot_projection(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Populations in two dimensions, those of the first: real users.
+    """Populations in two dimensions, those of the first: real users (Figure 5).
 
     **Arguments:**
 
@@ -208,7 +210,8 @@ def plot_histograms(
 ) -> Axes:
     """Histograms of one quantity in several groups, each as shares of its group, on shared bins.
 
-    For distances to the seed beside those to another's seed, and for lengths of embeddings.
+    For distances to the seed beside those to another's seed (Figure 6), and for lengths of
+    embeddings, of which the paper's Figure 7 shows the mean.
 
     **Arguments:** `values`: by group, vectors; NaN is left out. `ax`: where to draw.
 

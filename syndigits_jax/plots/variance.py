@@ -17,7 +17,7 @@ def plot_cumulative_variance(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Cumulative share of variance explained by the leading singular values.
+    """Cumulative share of variance explained by the leading singular values (Figure 10).
 
     **Arguments:**
 
