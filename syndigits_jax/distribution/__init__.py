@@ -1,8 +1,14 @@
 """Distribution level: weighted ensembles of twins that match human answer distributions."""
 
 from .answers import Answers as Answers
+from .certified import Fit as Fit
+from .certified import Penalties as Penalties
+from .certified import certified_fit as certified_fit
+from .column_generation import fit_large as fit_large
 from .cross_validation import Blend as Blend
 from .cross_validation import fit_blend as fit_blend
+from .design import make_design as make_design
+from .design import support_of as support_of
 from .divergences import cdf_l1 as cdf_l1
 from .divergences import cdf_l2 as cdf_l2
 from .divergences import chi_square as chi_square
@@ -19,3 +25,5 @@ from .error_bound import best_coefficients as best_coefficients
 from .error_bound import theorem_7_1 as theorem_7_1
 from .intervals import share_intervals as share_intervals
 from .objective import DIVERGENCES as DIVERGENCES
+from .objective import Targets as Targets
+from .objective import make_targets as make_targets

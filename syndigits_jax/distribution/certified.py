@@ -76,10 +76,15 @@ def certified_fit(
     (Nesterov 2005), each started from the last. The lower bound is that of the linear function that
     touches the objective, so it holds whatever the smoothing.
 
-    **Arguments:** `base`: (n + K,) where the fit starts and what the entropy is relative to,
-    uniform on `support` by default; `entropic`: static, whether `penalties.entropy` is positive;
-    `tol`: the gap relative to the improvement over the start; `max_steps`: per stage;
-    `max_stages`: stages.
+    It is a function of arrays only, for use under `jit` and `vmap`, for instance over question
+    weights in `targets.weight`, over `support` and over `penalties`; nothing is checked. The loop
+    has no reverse-mode gradient.
+
+    **Arguments:** `name`: static, one of `DIVERGENCES`; `targets`, `design`, `support`: from
+    `make_targets`, `make_design` and `support_of`; `base`: (n + K,) where the fit starts and what
+    the entropy is relative to, uniform on `support` by default; `entropic`: static, whether
+    `penalties.entropy` is positive; `tol`: the gap relative to the improvement over the start;
+    `max_steps`: per stage; `max_stages`: stages.
     """
     u = uniform_weights(support, targets.p.dtype) if base is None else base
     u = jnp.where(support, u, 0) / jnp.sum(jnp.where(support, u, 0))
@@ -163,8 +168,9 @@ def certified_fit(
     state = jax.lax.while_loop(going, stage, state)
     gap = jnp.maximum(state.objective - state.bound, 0)
     improvement = jnp.maximum(start - state.objective, rounding)
-    finite = jnp.isfinite(state.objective) & jnp.all(jnp.isfinite(state.weights))
     divergence = value(name, whole, distributions(state.weights))
+    # What cells out of reach add is infinite with a floor of 0: then no weights are any good.
+    finite = jnp.isfinite(divergence) & jnp.all(jnp.isfinite(state.weights))
     constant = divergence - value(name, targets, distributions(state.weights))
     return Fit(
         state.weights,
@@ -174,7 +180,7 @@ def certified_fit(
         start + constant,
         status_code(gap <= wanted(state), finite),
         state.steps,
-        gap / improvement,
+        jnp.where(finite, gap / improvement, jnp.inf),
     )
 
 

@@ -122,7 +122,7 @@ def fit_large(
     q = problem.distributions(mixed)
     divergence = value(spec.divergence, problem.whole, q)
     constant = divergence - value(spec.divergence, problem.reached, q)
-    gap = max(best - bound, 0.0)
+    gap, finite = max(best - bound, 0.0), bool(jnp.isfinite(divergence))
     return Ensemble(
         weights[:n],
         weights[n:],
@@ -130,8 +130,8 @@ def fit_large(
         best + constant,
         bound + constant,
         start + constant,
-        jnp.asarray(gap / max(start - best, rounding), dtype),
-        status_code(jnp.asarray(gap <= wanted()), jnp.isfinite(divergence)),
+        jnp.asarray(gap / max(start - best, rounding) if finite else np.inf, dtype),
+        status_code(jnp.asarray(gap <= wanted()), jnp.asarray(finite)),
         jnp.asarray(steps, jnp.int32),
     )
 

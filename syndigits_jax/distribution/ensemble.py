@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -28,7 +29,8 @@ class Ensemble(eqx.Module):
     - `lower_bound`: a certificate: no weights have a smaller objective.
     - `start`: the objective of the uniform ensemble of the same variant.
     - `gap`: (objective - lower_bound) / (start - objective).
-    - `status`, `steps`: of the solver.
+    - `status`, `steps`: of the solver. `NONFINITE`, with an infinite gap, where the divergence is
+      infinite whatever the weights: χ² or KL with `floor` 0, and an option that no twin has.
     """
 
     personas: Float[Array, " n"]
@@ -118,6 +120,9 @@ def fit_ensemble(
 ) -> Ensemble:
     """Weights of twins that match the answer distributions of m questions (equation 7.2).
 
+    It checks its input, so that it does not work under `jit`, `vmap` and `grad`; there, use
+    [`certified_fit`][]. For more twins than fit in memory as a matrix, use [`fit_large`][].
+
     **Arguments:**
 
     - `targets`: (m, K) counts or shares of the human answers.
@@ -136,8 +141,10 @@ def fit_ensemble(
 
     **Returns:** an [`Ensemble`][]; its `gap` certifies it.
 
-    **Raises:** `ValueError` for targets, answers, options or weights that do not fit.
+    **Raises:** `ValueError` for targets, answers, options or weights that do not fit, and for
+    traced ones.
     """
+    _not_traced(targets, answers, weight, options, values, base, ridge, entropy, floor, tol)
     share = None if weight is None else tuple(np.asarray(weight, float).tolist())
     spec = Spec(divergence, variant, float(ridge), float(entropy), share, tol)
     return fit_ensembles(
@@ -224,8 +231,17 @@ def _ensemble(fit: Fit, n: int, rows: int) -> Ensemble:
     )
 
 
+def _not_traced(*given) -> None:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(given)):
+        raise ValueError(
+            "targets, answers and options are checked and must be concrete: under jit, vmap and "
+            "grad use certified_fit, with make_targets and make_design called outside"
+        )
+
+
 def _checked(targets, answers: Answers, options, values, floor) -> tuple[np.ndarray, Targets]:
     """The options to keep, and the targets of equally weighted questions."""
+    _not_traced(targets, answers, options, values, floor)
     keep = _options(options, answers)
     if np.shape(targets) != keep.shape:
         raise ValueError(
@@ -249,6 +265,7 @@ def _options(options: ArrayLike | None, answers: Answers) -> np.ndarray:
 
 
 def _base(base: ArrayLike, size: int) -> Array:
+    _not_traced(base)
     given = np.asarray(base, float)
     if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any():
         raise ValueError(

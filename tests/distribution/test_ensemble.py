@@ -1,5 +1,8 @@
 """Weighted ensembles: certificates against independent solvers, and what fits must satisfy."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,8 +11,22 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from small_ensembles import OPTIONS, QUESTIONS, TWINS, linear_program, rows_of, small_problem
 
-from syndigits_jax.distribution import DIVERGENCES, Answers, Spec, fit_ensemble, fit_ensembles
-from syndigits_jax.distribution.design import VARIANTS, support_of
+from syndigits_jax.distribution import (
+    DIVERGENCES,
+    Answers,
+    Penalties,
+    Spec,
+    Targets,
+    certified_fit,
+    fit_ensemble,
+    fit_ensembles,
+    fit_large,
+    make_design,
+    make_targets,
+    support_of,
+)
+from syndigits_jax.distribution.design import VARIANTS
+from syndigits_jax.solvers.solution import Status
 
 POLYHEDRAL = ("tv", "ks", "cdf_l1")
 FLOOR = 1e-6
@@ -243,3 +260,68 @@ def test_bad_input_is_named(problem):
         fit_ensembles(targets, answers, [])
     with pytest.raises(ValueError, match="twins with"):
         fit_ensemble(targets, answers).predict(answers.twins(jnp.arange(3)))
+
+
+def test_the_traceable_function_is_named():
+    targets, choices = small_problem()
+    answers = Answers.from_choices(choices, OPTIONS)
+
+    def objective(p: Any) -> jax.Array:
+        return fit_ensemble(p, answers, "kl").objective
+
+    def large(p: Any) -> jax.Array:
+        return fit_large(p, answers, Spec("kl")).objective
+
+    def weighted(w: Any) -> jax.Array:
+        return fit_ensemble(targets, answers, weight=w).objective
+
+    p = jnp.asarray(targets)
+    for call in (jax.jit(objective), jax.grad(objective), jax.jit(large)):
+        with pytest.raises(ValueError, match="certified_fit"):
+            call(p)
+    with pytest.raises(ValueError, match="certified_fit"):
+        jax.vmap(weighted)(jnp.ones((2, QUESTIONS)))
+
+
+def test_certified_fit_under_jit_and_vmap():
+    """Bootstrap weights of questions in one program, against one checked fit after another."""
+    targets, choices = small_problem()
+    answers = Answers.from_choices(choices, OPTIONS)
+    truth = make_targets(targets)
+    design = make_design(answers, truth.options)
+    support = support_of("both", answers.n, OPTIONS)
+    draws = np.random.default_rng(0).multinomial(QUESTIONS, np.full(QUESTIONS, 0.1), 3)
+    weights = jnp.asarray(draws / QUESTIONS, truth.p.dtype)
+    zero = jnp.zeros((), truth.p.dtype)
+    penalties = Penalties(zero + 0.01, zero, zero + 1e-6)
+
+    @jax.jit
+    @jax.vmap
+    def resampled(weight):
+        some = Targets(truth.p, weight, truth.options, truth.values)
+        return certified_fit("kl", some, design, support, penalties, tol=1e-3)
+
+    fits = resampled(weights)
+    assert not np.any(fits.status)
+    for row in range(3):
+        one = fit_ensemble(targets, answers, "kl", ridge=0.01, weight=draws[row], tol=1e-3)
+        gained = float(one.start - one.objective)
+        assert float(fits.objective[row]) == pytest.approx(float(one.objective), abs=2e-3 * gained)
+        assert float(fits.lower_bound[row]) <= float(one.objective) + 1e-5
+
+
+@pytest.mark.parametrize("fit", ["whole", "large"])
+def test_an_infinite_divergence_has_not_converged(fit):
+    """No twin has the last option, people do, and nothing is floored."""
+    rng = np.random.default_rng(0)
+    targets = rng.dirichlet(np.ones(OPTIONS), 6)
+    answers = Answers.from_choices(rng.integers(0, OPTIONS - 1, (20, 6)), OPTIONS)
+    if fit == "whole":
+        found = fit_ensemble(targets, answers, "kl", variant="personas", floor=0.0)
+    else:
+        found = fit_large(targets, answers, Spec("kl", "personas"), floor=0.0, columns=8)
+    assert np.isinf(float(found.divergence))
+    assert int(found.status) == Status.NONFINITE
+    assert np.isinf(float(found.gap))
+    floored = fit_ensemble(targets, answers, "kl", variant="personas")
+    assert int(floored.status) == Status.CONVERGED
