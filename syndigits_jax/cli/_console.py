@@ -72,6 +72,15 @@ def print_block(console: Console, block: Block) -> None:
     """Our numbers and the paper's, side by side; the best mean of a column is bold."""
     console.print(f"\n{block.title}", style="bold", soft_wrap=True, markup=False)
     console.print(_comparison(block))
+    for setting, shares in block.unfinished.items():
+        alike: dict[str, list[str]] = {}
+        for method, share in shares.items():
+            # Never "100%" of what is not all of them.
+            alike.setdefault(f"{min(99, round(100 * share))}%", []).append(method)
+        said = "; ".join(f"{share} of {', '.join(methods)}" for share, methods in alike.items())
+        console.print(
+            f"{setting}: not all fits met their tolerance, but {said}", markup=False, soft_wrap=True
+        )
 
 
 def _comparison(block: Block) -> Table:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,6 +19,10 @@ from syndigits_jax.studies.files import remove_partial, replacing
 
 # Rooms whose code decides what a number is; the others only show or store it.
 _NUMERIC = ("solvers", "inference", "calibration", "distribution", "fidelity", "studies")
+# What a table of calibrated answers, and one of weighted ensembles, is made of: an edit elsewhere
+# leaves their finished units alone. Settings and data are part of every key, however they came.
+INDIVIDUAL = ("solvers", "inference", "calibration", "studies/scoring.py", "studies/tables.py")
+ENSEMBLES = ("solvers", "inference", "distribution", "studies/ensembles.py")
 
 
 def describe(value: Any) -> Any:
@@ -48,23 +53,26 @@ def describe(value: Any) -> Any:
 
 
 @functools.cache  # what was imported, whatever happens to the files afterwards
-def code_version() -> str:
-    """A hash of the numeric source: a changed solver never meets an old result."""
-    root = Path(syndigits_jax.__file__).parent
+def code_version(rooms: tuple[str, ...] = _NUMERIC, root: Path | None = None) -> str:
+    """A hash of the source of these rooms or modules: a changed solver never meets an old result.
+
+    What lies directly in the package `root`, this one by default, is always part of it.
+    """
+    root = Path(syndigits_jax.__file__).parent if root is None else root
     digest = hashlib.sha256(syndigits_jax.__version__.encode())
-    for source in sorted(
-        [*root.glob("*.py"), *(p for n in _NUMERIC for p in root.glob(f"{n}/**/*.py"))]
-    ):
+    named = (root / room for room in rooms)
+    inside = (path.rglob("*.py") if path.is_dir() else [path] for path in named)
+    for source in sorted([*root.glob("*.py"), *itertools.chain.from_iterable(inside)]):
         digest.update(str(source.relative_to(root)).encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def unit_key(**determines: Any) -> str:
-    """The name of a unit: a hash of everything given, the code, JAX and its precision."""
+def unit_key(rooms: tuple[str, ...] = _NUMERIC, /, **determines: Any) -> str:
+    """The name of a unit: a hash of everything given, the code of `rooms`, JAX, its precision."""
     content = {
         **describe(determines),
-        "code": code_version(),
+        "code": code_version(rooms),
         "jax": jax.__version__,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "platform": jax.default_backend(),

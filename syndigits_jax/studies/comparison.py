@@ -35,6 +35,8 @@ class Block:
     metric: str
     settings: tuple[str, ...]
     rows: tuple[Row, ...]
+    unfinished: dict[str, dict[str, float]]
+    """By setting and method, the share of fits that met their tolerance, where not all did."""
 
     @property
     def title(self) -> str:
@@ -88,4 +90,15 @@ def _block(panel: tuple[str, str, str, str], records: Sequence[Record], metric: 
                 {s: None if gain is None else gain.mean for s, gain in gains.items()},
             )
         )
-    return Block(*panel, metric=metric, settings=settings, rows=tuple(rows))
+    unfinished = {
+        s: {m: r.mean for (m, setting, name), r in values.items()
+            if (setting, name) == (s, "converged") and r.mean is not None and r.mean < 1}
+        for s in settings
+    }  # fmt: skip
+    return Block(
+        *panel,
+        metric=metric,
+        settings=settings,
+        rows=tuple(rows),
+        unfinished={s: shares for s, shares in unfinished.items() if shares},
+    )

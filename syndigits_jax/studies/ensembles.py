@@ -29,7 +29,7 @@ from syndigits_jax.distribution.evaluation import (
 from syndigits_jax.distribution.objective import Targets, make_targets
 from syndigits_jax.distribution.reference import STEPS, published_fits
 from syndigits_jax.inference.resampling import standard_error
-from syndigits_jax.studies.checkpoint import Checkpoints, unit_key
+from syndigits_jax.studies.checkpoint import ENSEMBLES, Checkpoints, unit_key
 from syndigits_jax.studies.names import setting_names
 from syndigits_jax.studies.paper_values import MOVIELENS, OPINIONQA, table6_value
 from syndigits_jax.studies.records import Record, write_results
@@ -41,6 +41,7 @@ _READERS: dict[str, Callable[..., DistributionData]] = {
 }
 _WITHOUT_REFUSED = "summary-without-refused"
 _UNITS = "units"
+_SHARES = ("shares", "uniform_shares")
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ def run_ensembles(
     out: str | os.PathLike[str] | None = None,
     steps: int = STEPS,
     on_progress: Callable[[int, int, str, int, int, bool], None] | None = None,
+    on_unit: Callable[[EnsembleUnit, DistributionData, Mapping[str, np.ndarray]], None]
+    | None = None,
 ) -> list[Record]:
     """Evaluate Table 6, or the full cross-metric Tables 9 and 10, and return its records.
 
     **Arguments:** `table`: `table6` or `tables9-10`; `setting`: `reference`, `default` or `both`;
     `out`: a folder for `results.json` and finished units, which a second call finds; `steps`: of
-    the published optimiser; `on_progress`: called with (unit, units, label, done, total, resumed).
+    the published optimiser; `on_progress`: called with (unit, units, label, done, total, resumed);
+    `on_unit`: called with every unit, its data and its arrays once they are there.
 
     **Raises:** `ValueError` for an unknown name; `FileNotFoundError` if the data are not there.
     """
@@ -104,6 +108,7 @@ def run_ensembles(
         if unit.construction == _WITHOUT_REFUSED:
             source = load_opinionqa(data_dir, drop_refused=True)
         key = unit_key(
+            ENSEMBLES,
             table=table,
             dataset=unit.dataset,
             construction=unit.construction,
@@ -111,6 +116,7 @@ def run_ensembles(
             steps=steps,
             counts=source.counts,
             choices=source.choices,
+            keeps=_SHARES,
         )
         compute = functools.partial(
             evaluate_ensembles, unit, source, steps=steps, on_progress=report
@@ -118,6 +124,8 @@ def run_ensembles(
         arrays, was_there = (compute(), False) if store is None else store.get(key, compute)
         if was_there:
             report(1, 1, True)
+        if on_unit is not None:
+            on_unit(unit, source, arrays)
         records += _records(unit, arrays)
     if out is not None:
         write_results(Path(out) / "results.json", records)
@@ -133,7 +141,8 @@ def evaluate_ensembles(
 ) -> dict[str, np.ndarray]:
     """Test divergences of every fit of a unit, and of the controls, as named arrays.
 
-    `seconds` and `blend_seconds` are those of all fits, and of all blends, compilation included.
+    `shares` and `uniform_shares` are the predicted distributions of the test questions, by all
+    twins and dummies fitted to CDF ℓ1 and by equal weights; `seconds` and `blend_seconds` are those of all fits, and of all blends, compilation included.
     `on_progress`: called with (done, total), counted in steps of the published optimiser or in
     objectives.
     """
@@ -190,6 +199,9 @@ def evaluate_ensembles(
         "uniform": uniform_ensemble(new_answers, unseen.kept),
         "mean-distribution": mean_distribution(truth, new_truth.options),
     }
+    # What Figures 8 and 9 show: the published objective where there are several.
+    kept = predictions["cdf_l1", "both"], everywhere["uniform"]
+    found |= {name: np.asarray(q) for name, q in zip(_SHARES, kept, strict=True)}
     named = {f"{o}/{v}": jnp.asarray(q) for (o, v), q in predictions.items()}
     named |= {f"/{name}": q for name, q in everywhere.items()}
     for name, by_metric in scores(unseen.counts, named, options=unseen.kept).items():

@@ -12,7 +12,7 @@ import numpy as np
 from syndigits_jax.calibration import Settings, leave_one_question_out, leave_one_user_out
 from syndigits_jax.panel import Panel
 from syndigits_jax.studies import figure5
-from syndigits_jax.studies.checkpoint import Checkpoints, unit_key
+from syndigits_jax.studies.checkpoint import INDIVIDUAL, Checkpoints, unit_key
 from syndigits_jax.studies.protocol import Direction, Unit, load, plan
 from syndigits_jax.studies.records import Record, write_results
 from syndigits_jax.studies.scoring import target_scores, unit_records
@@ -125,7 +125,7 @@ def evaluate(
     content = {"panel": panel, "methods": methods, "settings": settings}
     found, resumed, before = [], True, 0
     for targets in parts(unit.direction, panel, settings):
-        key = unit_key(direction=unit.direction, targets=targets, **content)
+        key = unit_key(INDIVIDUAL, direction=unit.direction, targets=targets, **content)
         arrays, was_there = store.get(key, functools.partial(compute, targets, before))
         found.append((targets, arrays))
         resumed, before = resumed and was_there, before + len(targets)

@@ -1,6 +1,8 @@
 """Resumption: keys change with what determines a result, and finished units are not recomputed."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -9,7 +11,14 @@ import numpy as np
 import pytest
 
 from syndigits_jax.studies import checkpoint as module
-from syndigits_jax.studies.checkpoint import Checkpoints, code_version, describe, unit_key
+from syndigits_jax.studies.checkpoint import (
+    ENSEMBLES,
+    INDIVIDUAL,
+    Checkpoints,
+    code_version,
+    describe,
+    unit_key,
+)
 
 
 class Penalised(eqx.Module):
@@ -44,9 +53,42 @@ def test_keys_are_equal_for_equal_content_and_differ_otherwise():
 
 def test_keys_change_with_the_code(monkeypatch):
     key = unit_key(a=1)
-    monkeypatch.setattr(module, "code_version", lambda: "changed")
+    monkeypatch.setattr(module, "code_version", lambda rooms: "changed")
     assert unit_key(a=1) != key
     assert code_version() == code_version()
+
+
+def test_only_the_rooms_that_are_used_count(tmp_path):
+    for name in ("panel.py", "solvers/ridge.py", "fidelity/encoder.py", "studies/tables.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+
+    def version():
+        code_version.cache_clear()
+        return code_version(("solvers", "studies/tables.py"), tmp_path)
+
+    first = version()
+    (tmp_path / "fidelity/encoder.py").write_text("new")
+    assert version() == first
+    seen = {first}
+    for name in ("panel.py", "solvers/ridge.py", "studies/tables.py"):
+        (tmp_path / name).write_text("new")
+        seen.add(version())
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("rooms", [INDIVIDUAL, ENSEMBLES])
+def test_the_rooms_of_a_table_import_no_other_numeric_room(rooms):
+    root = Path(module.__file__).parents[1]
+    numeric = ("solvers", "inference", "calibration", "distribution", "fidelity")
+    assert rooms[0] in numeric and all((root / room).exists() for room in rooms)
+    text = "".join(
+        source.read_text()
+        for room in rooms
+        for source in ([root / room] if room.endswith(".py") else (root / room).rglob("*.py"))
+    )
+    for other in set(numeric) - set(rooms):
+        assert not re.search(rf"^\s*from (syndigits_jax\.|\.\.){other}\b", text, re.MULTILINE)
 
 
 def test_the_order_of_methods_counts_only_as_content():

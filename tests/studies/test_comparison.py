@@ -18,6 +18,8 @@ RECORDS = [
     record("Ridge", "reference", "pearson_gain_percent", 25.0),
     record("Ridge", "default", "pearson", 0.55, 0.51),
     record("Ridge", "reference", "mse", 1.0),
+    record("Ridge", "reference", "converged", 1.0),
+    record("Ridge", "default", "converged", 0.25),
     record("Baseline", "reference", "pearson", 0.40, 0.38),
     record("UserMean", "default", "pearson", 0.45),
     record("Ridge", "reference", "pearson", None, 0.51, table="table4", construction="X"),
@@ -29,6 +31,7 @@ def test_blocks_put_settings_and_paper_side_by_side():
     assert (
         first.title == "movielens: new questions" and second.title == "movielens, X: new questions"
     )
+    assert first.unfinished == {"default": {"Ridge": 0.25}} and not second.unfinished
     assert first.settings == ("reference", "default")
     ridge, baseline, user_mean = first.rows
     assert ridge.ours == {"reference": (0.50, 0.01), "default": (0.55, 0.01)}
