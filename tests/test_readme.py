@@ -111,11 +111,10 @@ def test_fidelity_figures_of_twins():
 def test_fidelity_figures_of_samplers():
     from benchmarks.readme_fidelity import baselines
 
-    of = {"procedure": "trained", "reference": "trained"}
     paper = {"paper_low": 0.02, "paper_high": 0.1}
     lines = baselines(
         [
-            fidelity_record("dirichlet", "fgi_coverage", 0.1, **of, **paper),
+            fidelity_record("dirichlet", "fgi_coverage", 0.1, "trained", "trained", **paper),
             fidelity_record("real", "fgi_coverage", 0.2, "ssr", "trained"),
             fidelity_record("real", "fgi_coverage", 0.3, "ssr", "ssr"),
             fidelity_record("encoder", "pairwise_accuracy", 0.7, "trained", ""),

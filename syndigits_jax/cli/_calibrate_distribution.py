@@ -1,7 +1,9 @@
 """`syndigits calibrate-distribution`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -51,9 +53,12 @@ def run(
             write_table(report, result.report)
         write_table(out, result.predictions)
     console = output()
+    frame = result.predictions
     _print_fit(console, result)
     _print_predictions(console, result, with_intervals=alpha is not None)
-    rows, columns = result.predictions.shape
+    if alpha is not None and (note := _empty_intervals(frame, len(result.report), alpha)):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    rows, columns = frame.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
 
 
@@ -91,6 +96,26 @@ def _print_fit(console: Console, result: CalibratedDistributions) -> None:
     if result.carriers:
         heaviest = ", ".join(f"{name} {100 * weight:.1f}%" for name, weight in result.carriers)
         console.print(f"heaviest twins: {heaviest}", markup=False, soft_wrap=True)
+
+
+def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
+    """Why intervals run from 0 to 1, where they do: too few questions have the option."""
+    options = [
+        option
+        for option in frame.columns[: frame.shape[1] // 3]
+        if ((frame[f"{option}_lower"] == 0) & (frame[f"{option}_upper"] == 1)).any()
+    ]
+    # The quantile is the ceil((m + 1)(1 - alpha))-th largest error of m questions, if m has it.
+    needed = math.ceil(1 / alpha - 1 - 1e-9)
+    if not options:
+        return None
+    which = "all of them run"
+    if questions >= needed:
+        which = f"those of {', '.join(options)}, which fewer questions have, run"
+    return (
+        f"intervals with alpha {alpha:g} need {needed} questions with counts, there are "
+        f"{questions}: {which} from 0 to 1"
+    )
 
 
 def _print_predictions(

@@ -11,6 +11,7 @@ import typer.core
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_LONGEST = 600
 
 
 class OneLineErrors(typer.core.TyperGroup):
@@ -47,7 +48,15 @@ def ending_well(resume: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _say(f"stopped; {resume}")
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        _say(f"error: {_one_line(error)}")
+        raise typer.Exit(BAD_INPUT) from None
+    except RuntimeError as error:
+        # Solvers that did not converge, and XLA, out of memory for one; not our own mistakes, nor
+        # typer's ways to exit.
+        ours = (NotImplementedError, RecursionError, typer.Exit, typer.Abort)
+        if isinstance(error, ours):
+            raise
         _say(f"error: {_one_line(error)}")
         raise typer.Exit(BAD_INPUT) from None
     finally:
@@ -58,7 +67,12 @@ def _one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}"
-    return " ".join(text.split()) or type(error).__name__
+    line = " ".join(text.split())
+    if isinstance(error, MemoryError) and not line:
+        line = "out of memory"
+    if len(line) > _LONGEST:  # XLA appends whole programs
+        line = line[:_LONGEST] + " ..."
+    return line or type(error).__name__
 
 
 def _say(line: str) -> None:

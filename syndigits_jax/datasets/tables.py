@@ -27,8 +27,8 @@ def read_table(path: str | PathLike[str], id_column: str | None = None) -> Any:
       and a respondent may be called NA.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
-    empty, of another format, not readable, has no column `id_column`, or repeats or omits column
-    names; `ImportError` without pandas (and, for Parquet, pyarrow).
+    empty or has no rows, is of another format, not readable, has no column `id_column`, or repeats
+    or omits column names; `ImportError` without pandas (and, for Parquet, pyarrow).
     """
     pd = import_pandas()
     path = Path(path)
@@ -37,10 +37,15 @@ def read_table(path: str | PathLike[str], id_column: str | None = None) -> Any:
     suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
     try:
+        frame = None
         if suffix in _SEPARATORS:
-            return _read_text(pd, path, _SEPARATORS[suffix], id_column)
-        if suffix in _PARQUET:
-            return _read_parquet(pd, path, id_column)
+            frame = _read_text(pd, path, _SEPARATORS[suffix], id_column)
+        elif suffix in _PARQUET:
+            frame = _read_parquet(pd, path, id_column)
+        if frame is not None:
+            if not len(frame):
+                raise _TableError(f"{path}: has column names, but no rows")
+            return frame
     except (ValueError, OSError) as error:  # UnicodeDecodeError and pandas' and Arrow's own
         if isinstance(error, _TableError):
             raise

@@ -17,10 +17,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file lies in the same folder, so the final step is one rename: a reader sees the
     old file or the new one, never a part. Its name keeps the suffix of `path`, for writers that
     choose a format by it. Missing folders are made. An interrupt (Ctrl-C) counts as a failure.
+
+    **Raises:** `OSError` naming `path` if no file can be made there.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=target.suffix, dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=target.suffix, dir=target.parent)
+    except OSError as error:  # name the file that was asked for, not one that nobody knows of
+        reason = f"cannot be written ({error.strerror})"
+        raise OSError(error.errno, reason, os.fspath(target)) from error
     os.close(handle)
     temporary = Path(name)
     try:

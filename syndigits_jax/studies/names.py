@@ -45,15 +45,24 @@ def method_names(typed: Iterable[str] | None, known: Sequence[str] = METHODS) ->
     return tuple(name for name in known if name in chosen) if chosen else tuple(known)
 
 
-def construction_names(typed: Iterable[str] | None, available: Sequence[str]) -> tuple[str, ...]:
+def construction_names(
+    typed: Iterable[str] | None, available: Sequence[str], known: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Those of the constructions `available` that are typed (any case); all if none is typed.
 
-    **Raises:** `ValueError` for one that is not available, with the nearest names.
+    **Raises:** `ValueError` for one that is not available, with the nearest names, or that it is
+    `known` and only absent.
     """
     by_lower = {name.lower(): name for name in available}
     chosen = set()
     for name in typed or ():
         if name.lower() not in by_lower:
+            if name.lower() in map(str.lower, known):
+                have = ", ".join(f"'{other}'" for other in available)
+                raise ValueError(
+                    f"construction '{name}' is a known one, but not in this folder, which has "
+                    f"{have}"
+                )
             raise _unknown("construction", name, available)
         chosen.add(by_lower[name.lower()])
     return tuple(name for name in available if name in chosen) if chosen else tuple(available)
@@ -70,7 +79,7 @@ def setting_names(typed: str) -> tuple[str, ...]:
 
 def _unknown(what: str, typed: str, known: Sequence[str]) -> ValueError:
     lowered = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(typed.lower(), lowered, n=2, cutoff=0.4)
+    near = difflib.get_close_matches(typed.lower(), lowered, n=2, cutoff=0.6)
     if near:
         hint = "did you mean " + " or ".join(f"'{lowered[name]}'" for name in near) + "?"
     else:

@@ -59,6 +59,10 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
         if given not in known:
             takes = ", ".join(option(field) for field in known)
             raise ValueError(f"{kebab(cls.__name__)} has no {option(given)}; it takes {takes}")
+    for name in ("hidden", "epochs"):
+        numbers = np.atleast_1d((hyperparameters or {}).get(name, 1))
+        if np.any(numbers < 1):
+            raise ValueError(f"{option(name)} must be at least 1, got {numbers.min()}")
     return cls(**(hyperparameters or {}))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from syndigits_jax.calibration import Settings, preset
 from syndigits_jax.datasets import (
+    CONSTRUCTIONS,
     DEFAULT_CONSTRUCTION,
     load_movielens,
     load_twin_2k_500,
@@ -93,7 +94,8 @@ def plan(
             raise FileNotFoundError(f"no construction of Twin-2K-500 in {os.fspath(data_dir)}")
         if not chosen and table != "table4":
             chosen = [DEFAULT_CONSTRUCTION.folder]
-        panels += [(TWIN_2K_500, c) for c in construction_names(chosen, present)]
+        known = [c.folder for c in CONSTRUCTIONS]
+        panels += [(TWIN_2K_500, c) for c in construction_names(chosen, present, known)]
     return [
         Unit(table, dataset, construction, direction, setting, names)
         for dataset, construction in panels

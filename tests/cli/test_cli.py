@@ -12,8 +12,11 @@ from published_layout import OTHER, frames, write_published
 from typer.testing import CliRunner
 
 import syndigits_jax
+from syndigits_jax.cli import _calibrate as command
+from syndigits_jax.cli._console import output, print_block
 from syndigits_jax.cli.app import app
 from syndigits_jax.studies import files, tables
+from syndigits_jax.studies.comparison import Block
 
 runner = CliRunner()
 
@@ -129,6 +132,15 @@ def test_reproduce_prints_both_numbers_and_writes_the_results(published, tmp_pat
     assert again.exit_code == 0 and again.stderr.count("resumed") == 2
     assert again.stdout == result.stdout and files_in(tmp_path) == made
     assert json.loads((tmp_path / "results.json").read_text()) == document
+
+
+def test_fits_that_did_not_converge_are_named(capsys):
+    unfinished = {"default": {"Ridge": 0.999, "Lasso": 0.999, "HardImpute": 0.25}}
+    place = ("table4", "twin-2k-500", OTHER, "question", "pearson")
+    print_block(output(), Block(*place, ("reference", "default"), (), unfinished))
+    shown = capsys.readouterr().out
+    assert "default: not all fits met their tolerance" in shown
+    assert "99% of Ridge, Lasso; 25% of HardImpute" in shown and "reference:" not in shown
 
 
 def test_reproduce_prints_the_correlation_beyond_item_means_for_new_users(published, tmp_path):
@@ -288,6 +300,7 @@ def test_calibrate_writes_other_formats(own, suffix):
         (["--method", "elastic"], ["unknown method 'elastic'", "'elastic-net'"]),
         (["--method", "ridge", "--alpha", 1], ["ridge has no --alpha", "--penalty"]),
         (["--method", "ridge", "--penalty", -1], ["penalty must be finite and at least 0"]),
+        (["--method", "neural-net", "--hidden", -3], ["--hidden must be at least 1, got -3"]),
         (["--target", "Q99"], ["no question 'Q99'"]),
         (["--id-column", "name"], ["no column 'name'"]),
         (["--join", "outer"], ["join: must be"]),
@@ -314,7 +327,37 @@ def test_calibrate_refuses_bad_files(own):
     assert failed_in_one_line(calibrate(own), "Q2")
     twin[["person", *(f"Q{j}" for j in range(1, 9))]].to_csv(own / "twin.csv", index=False)
     assert failed_in_one_line(calibrate(own), "no new question")
+    twin.iloc[:0].to_csv(own / "twin.csv", index=False)
+    assert failed_in_one_line(calibrate(own), "twin.csv", "no rows")
     assert not (own / "pred.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("solver: 1 of 2 problems\nmet NaN"), "1 of 2 problems met NaN"),
+        (RuntimeError("RESOURCE_EXHAUSTED: " + "HLO " * 999), "RESOURCE_EXHAUSTED"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_failures_of_a_run_take_one_line(own, monkeypatch, error, words):
+    def failing(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(command, "calibrate_files", failing)
+    result = calibrate(own)
+    assert failed_in_one_line(result, words) and len(result.stderr) < 1000
+
+
+def test_an_output_that_cannot_be_written_is_named_itself(tmp_path):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", kwargs["dir"] / ".partial-x")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files.tempfile, "mkstemp", refuse)
+        with pytest.raises(PermissionError, match="cannot be written") as caught:
+            files.write_text(tmp_path / "x.csv", "")
+    assert caught.value.filename == str(tmp_path / "x.csv")
 
 
 def test_an_interrupted_calibration_keeps_the_old_predictions(own, monkeypatch):

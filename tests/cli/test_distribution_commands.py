@@ -10,6 +10,7 @@ from published_layout import write_published_distributions
 from rich.console import Console
 from typer.testing import CliRunner
 
+from syndigits_jax.cli import _calibrate_distribution as command_module
 from syndigits_jax.cli import _reproduce_ensembles as reproduce_module
 from syndigits_jax.cli.app import app
 from syndigits_jax.datasets import load_distributions, simulate_distributions
@@ -191,6 +192,20 @@ def plain(tables):
     return calibrate_distributions(
         load_distributions(tables / "counts.csv", tables / "answers.csv"), blend=False
     )
+
+
+@pytest.mark.parametrize(
+    ("upper", "words"),
+    [
+        ([0.9, 0.9], None),
+        ([1.0, 1.0], "need 19 questions with counts, there are 3: all of them run from 0 to 1"),
+    ],
+)
+def test_intervals_that_say_nothing_get_a_note(upper, words):
+    columns = {"1": [0.4], "2": [0.6], "1_lower": [0.0], "2_lower": [0.0]}
+    columns |= {f"{j + 1}_upper": [value] for j, value in enumerate(upper)}
+    note = command_module._empty_intervals(pd.DataFrame(columns), 3, 0.05)
+    assert note is None if words is None else note is not None and words in note
 
 
 def test_new_questions_are_predicted(own, plain):

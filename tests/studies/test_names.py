@@ -40,6 +40,8 @@ def test_a_mistyped_method_gets_a_suggestion(typed):
 def test_an_unrecognisable_method_gets_the_list():
     with pytest.raises(ValueError, match=r"known: 'ridge', 'lasso'"):
         method_name("zzzz")
+    with pytest.raises(ValueError, match="known:"):
+        method_name("nope")  # soft-impute shares letters with it, no more
 
 
 def test_constructions_and_settings():
@@ -48,6 +50,8 @@ def test_constructions_and_settings():
     assert construction_names(None, have) == have
     with pytest.raises(ValueError, match="unknown construction 'JSON Persona'; did you mean 'JSON"):
         construction_names(["JSON Persona"], have)
+    with pytest.raises(ValueError, match=r"'absent' is a known one, but not in this folder"):
+        construction_names(["absent"], have, ("Absent", *have))
     assert setting_names("both") == ("reference", "default")
     with pytest.raises(ValueError, match="unknown setting 'defualt'; did you mean 'default'"):
         setting_names("defualt")
