@@ -10,7 +10,7 @@ from ..solvers.simplex import uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.simplex_entropic import entropic_gap, minimize_with_entropy
 from ..solvers.solution import status_code
-from .design import Design
+from .design import Design, spread
 from .objective import Targets, smoothed, touching, value
 
 _FIRST_WIDTH = 0.03
@@ -87,7 +87,7 @@ def certified_fit(
     `max_steps`: per stage; `max_stages`: stages.
     """
     u = uniform_weights(support, targets.p.dtype) if base is None else base
-    u = jnp.where(support, u, 0) / jnp.sum(jnp.where(support, u, 0))
+    u = spread(design, jnp.where(support, u, 0) / jnp.sum(jnp.where(support, u, 0)))
     tol = jnp.asarray(tol, u.dtype)
     options = targets.options.astype(u.dtype)
     # Cells that no weight reaches add a constant, at times a thousand times what can be improved.
@@ -154,7 +154,7 @@ def certified_fit(
         new = objective(w)
         better = new < state.objective
         return _State(
-            jnp.where(better, w, state.weights),
+            spread(design, jnp.where(better, w, state.weights)),
             jnp.where(better, new, state.objective),
             jnp.maximum(state.bound, lower_bound(w, state.width)),
             state.width * _NARROWER,
@@ -173,7 +173,7 @@ def certified_fit(
     finite = jnp.isfinite(divergence) & jnp.all(jnp.isfinite(state.weights))
     constant = divergence - value(name, targets, distributions(state.weights))
     return Fit(
-        state.weights,
+        spread(design, state.weights),
         state.objective + constant,
         divergence,
         state.bound + constant,

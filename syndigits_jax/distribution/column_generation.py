@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -16,7 +17,15 @@ from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
 from .certified import _FIRST_WIDTH, _LAST_WIDTH, _NARROWER, _without
-from .design import BlockedDesign, DenseDesign, _dummies, support_of
+from .design import (
+    BlockedDesign,
+    DenseDesign,
+    blocked_design,
+    personas_of,
+    rows_of,
+    spread,
+    support_in,
+)
 from .ensemble import Ensemble, Spec, _checked, _weighted
 from .objective import SMOOTH, Targets, smoothed, touching, value
 
@@ -61,6 +70,7 @@ def fit_large(
     columns: int = 2048,
     max_rounds: int = 100,
     seed: int = 0,
+    mesh: Mesh | None = None,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> Ensemble:
     """One fit to a population too large to hold as a matrix, by column generation.
@@ -73,7 +83,10 @@ def fit_large(
     **Arguments:** as in [`fit_ensemble`][]; `spec.entropy` must be 0, for with entropy all twins
     have weight, and a large ridge makes rounds long for the same reason; `columns`: twins of the
     first rounds, doubled when those with weight fill most of them; `seed`: of the random half of
-    the first twins; `on_progress`: called with (round, gap).
+    the first twins; `on_progress`: called with (round, gap); `mesh`: devices over
+    whose first axis the answers, in their integers, and the weights over all twins are spread. The
+    few twins of a round are fitted on every device alike, and chosen on the host, which sees one
+    number per twin. The weights returned stay spread if the devices divide the number of twins.
 
     **Returns:** an [`Ensemble`][] over all twins; its gap and bound hold over all of them.
 
@@ -85,9 +98,10 @@ def fit_large(
         raise ValueError(f"columns must be at least 2, got {columns}")
     keep, whole = _checked(targets, answers, options, values, floor)
     whole = Targets(whole.p, _weighted(targets, keep, spec).weight, whole.options, whole.values)
-    problem, mixed = _start(spec, whole, answers.restricted(keep), floor)
-    n, dtype = answers.n, whole.p.dtype
-    weights = uniform_weights(problem.support, dtype)
+    problem, mixed = _start(spec, whole, answers.restricted(keep), floor, mesh)
+    design = problem.design
+    n, rows, dtype = answers.n, rows_of(design), whole.p.dtype
+    weights = _uniform(problem)
     width = jnp.full((), _FIRST_WIDTH, dtype)
     prices = _price(spec.divergence, problem, weights, mixed, width)
     start = best = float(prices.objective)
@@ -124,8 +138,8 @@ def fit_large(
     constant = divergence - value(spec.divergence, problem.reached, q)
     gap, finite = max(best - bound, 0.0), bool(jnp.isfinite(divergence))
     return Ensemble(
-        weights[:n],
-        weights[n:],
+        personas_of(weights, n, design),
+        weights[rows : rows + answers.n_options],
         divergence,
         best + constant,
         bound + constant,
@@ -136,10 +150,12 @@ def fit_large(
     )
 
 
-def _start(spec: Spec, whole: Targets, answers: Answers, floor: float) -> tuple[_Problem, Array]:
+def _start(
+    spec: Spec, whole: Targets, answers: Answers, floor: float, mesh: Mesh | None
+) -> tuple[_Problem, Array]:
     """The problem, and what the uniform ensemble predicts."""
-    design = BlockedDesign(answers, _dummies(whole.options))
-    support = support_of(spec.variant, answers.n, answers.n_options)
+    design = blocked_design(answers, whole.options, mesh)
+    support = support_in(spec.variant, answers.n, answers.n_options, design)
     dtype = whole.p.dtype
     mixed = _mix(design, uniform_weights(support, dtype))
     reached = _without(spec.divergence, whole, mixed > 0)
@@ -151,6 +167,11 @@ def _cheapest(scores: np.ndarray, kept: np.ndarray, count: int) -> Int[np.ndarra
     """Positions of the twins to keep and of those with the smallest scores, in all `count`."""
     scores[kept] = -np.inf
     return np.sort(np.argpartition(scores, count - 1)[:count])
+
+
+@jax.jit
+def _uniform(problem: _Problem) -> Array:
+    return spread(problem.design, uniform_weights(problem.support, problem.whole.p.dtype))
 
 
 @jax.jit
@@ -169,7 +190,7 @@ def _price(name: str, problem: _Problem, weights, mixed, width) -> _Prices:
         return smoothed(name, targets, problem.distributions(mixed), width)
 
     slope = jax.grad(smooth)(mixed)
-    twins = problem.design.answers.score(slope)
+    twins = problem.design.score(slope)
     dummies = jnp.einsum("mdk,mk->d", problem.design.dummies, slope)
     scores = jnp.concatenate([twins, dummies]) + 2 * ridge * weights
     gap = frank_wolfe_gap(scores, weights, support=problem.support)
@@ -201,4 +222,5 @@ def _solve(name: str, problem: _Problem, weights, chosen, width, tol):
         max_steps=_INNER_STEPS,
     )
     w = solution.value
-    return jnp.zeros_like(weights).at[active].set(w), design.mix(w), solution.steps
+    everyone = spread(problem.design, jnp.zeros_like(weights).at[active].set(w))
+    return everyone, design.mix(w), solution.steps

@@ -1,6 +1,6 @@
 """The linear map from weights to predicted distributions, dense or in blocks."""
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
-from .answers import Answers
+from .answers import MISSING, Answers
 
 Variant = Literal["both", "personas", "dummies"]
 VARIANTS: tuple[Variant, ...] = ("both", "personas", "dummies")
@@ -24,12 +24,15 @@ class DenseDesign(eqx.Module):
 
     - `matrix`: (n, c) probabilities of the c cells (question, option) that some twin chooses.
     - `column`: (m, K) the cell's column, c where there is none.
-    - `dummies`: (m, K, K) what the dummies answer: dummy, option.
+    - `dummies`: (m, d, K) what the dummies answer: dummy, option. With a mesh more than K of them:
+      those that fill up the last device answer nothing.
+    - `mesh`: devices over whose first axis the rows and the weights are spread; static.
     """
 
     matrix: Float[Array, "n c"]
     column: Int[Array, "m K"]
-    dummies: Float[Array, "m K K"]
+    dummies: Float[Array, "m d K"]
+    mesh: Mesh | None = eqx.field(static=True, default=None)
 
     @full_precision
     def mix(self, weights: Float[Array, " w"]) -> Float[Array, "m K"]:
@@ -40,17 +43,34 @@ class DenseDesign(eqx.Module):
 
 
 class BlockedDesign(eqx.Module):
-    """The twins' answers as they are stored; products go over them in blocks."""
+    """The twins' answers as they are stored; products go over them in blocks.
+
+    With a `mesh` every device goes over the blocks of its own twins, and the mixtures are summed.
+    """
 
     answers: Answers
-    dummies: Float[Array, "m K K"]
+    dummies: Float[Array, "m d K"]
+    mesh: Mesh | None = eqx.field(static=True, default=None)
 
     @full_precision
     def mix(self, weights: Float[Array, " w"]) -> Float[Array, "m K"]:
         """(n + K,) weights to the (m, K) distributions that they mix."""
         n = self.answers.n
-        mixed = _mix(self.answers, weights[:n])
+        mixed = _mix(self, weights[:n])
         return mixed + jnp.tensordot(weights[n:], self.dummies, (0, 1))
+
+    def score(self, gradient: Float[Array, "m K"]) -> Float[Array, " n"]:
+        """What every twin, padding included, would change: see [`Answers.score`][]."""
+        if self.mesh is None:
+            return self.answers.score(gradient)
+        axis = self.mesh.axis_names[0]
+        return jax.shard_map(
+            lambda answers, gradient: answers.score(gradient),
+            mesh=self.mesh,
+            in_specs=(_specs(self.answers, axis), PartitionSpec()),
+            out_specs=PartitionSpec(axis),
+            check_vma=False,
+        )(self.answers, gradient)
 
 
 Design = DenseDesign | BlockedDesign
@@ -61,18 +81,44 @@ def rows_of(design: Design) -> int:
     return design.matrix.shape[0] if isinstance(design, DenseDesign) else design.answers.n
 
 
+def spread(design: Design, weights: Array) -> Array:
+    """`weights`, over twins and dummies, laid out over the design's devices if it has several."""
+    if design.mesh is None:
+        return weights
+    rows = NamedSharding(design.mesh, PartitionSpec(design.mesh.axis_names[0]))
+    return jax.lax.with_sharding_constraint(weights, rows)
+
+
+def _specs(answers: Answers, axis: str) -> Answers:
+    """How every array of the answers is spread: by twins, or not at all."""
+    rows, everywhere = PartitionSpec(axis), PartitionSpec()
+    fields: list[Any] = [
+        None if stored is None else rows for stored in (answers.codes, answers.probabilities)
+    ]
+    return Answers(fields[0], fields[1], cast(Any, everywhere))
+
+
 @jax.custom_vjp
-def _mix(answers: Answers, weights: Array) -> Array:
+def _mix(design: BlockedDesign, weights: Array) -> Array:
     """`answers.mix`, whose transpose goes over the answers anew instead of keeping every block."""
-    return answers.mix(weights)
+    if design.mesh is None:
+        return design.answers.mix(weights)
+    axis = design.mesh.axis_names[0]
+    return jax.shard_map(
+        lambda answers, weights: jax.lax.psum(answers.mix(weights), axis),
+        mesh=design.mesh,
+        in_specs=(_specs(design.answers, axis), PartitionSpec(axis)),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )(design.answers, weights)
 
 
-def _mix_forward(answers: Answers, weights: Array) -> tuple[Array, Answers]:
-    return answers.mix(weights), answers
+def _mix_forward(design: BlockedDesign, weights: Array) -> tuple[Array, BlockedDesign]:
+    return _mix(design, weights), design
 
 
-def _mix_backward(answers: Answers, gradient: Array) -> tuple[None, Array]:
-    return None, answers.score(gradient)
+def _mix_backward(design: BlockedDesign, gradient: Array) -> tuple[None, Array]:
+    return None, design.score(gradient)
 
 
 _mix.defvjp(_mix_forward, _mix_backward)
@@ -82,27 +128,60 @@ def make_design(answers: Answers, options: Bool[Array, "m K"], mesh: Mesh | None
     """The smaller of the two forms that is still fast; call outside `jit`.
 
     A dummy twin whose option a question does not have spreads evenly over those it has. With a
-    `mesh`, the dense form, its rows spread over the devices of the mesh's first axis and padded
-    with twins that answer nothing.
+    `mesh`, the twins are spread over the devices of its first axis and padded with twins that
+    answer nothing; the limit of the dense form is then one device's.
     """
+    devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
+    if answers.n * answers.m * answers.n_options * 4 > devices * _DENSE_BYTES:
+        return blocked_design(answers, options, mesh)
     dummies = _dummies(options)
-    if mesh is None and answers.n * answers.m * answers.n_options * 4 > _DENSE_BYTES:
-        return BlockedDesign(answers, dummies)
     matrix = np.asarray(answers.dense())
     used = matrix.any(axis=0)
     column = np.where(used, np.cumsum(used) - 1, used.sum()).reshape(answers.m, answers.n_options)
     cells, column = matrix[:, used], jnp.asarray(column, jnp.int32)
     if mesh is None:
         return DenseDesign(jnp.asarray(cells), column, dummies)
-    axis = mesh.axis_names[0]
-    padding = -answers.n % mesh.shape[axis]
-    rows = NamedSharding(mesh, PartitionSpec(axis))
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    rows, everywhere = _layouts(mesh)
     return DenseDesign(
-        jax.device_put(np.pad(cells, ((0, padding), (0, 0))), rows),
+        jax.device_put(np.pad(cells, ((0, -answers.n % devices), (0, 0))), rows),
         jax.device_put(column, everywhere),
-        jax.device_put(dummies, everywhere),
+        jax.device_put(_filled(dummies, devices), everywhere),
+        mesh,
     )
+
+
+def blocked_design(
+    answers: Answers, options: Bool[Array, "m K"], mesh: Mesh | None = None
+) -> BlockedDesign:
+    """The answers as they are stored, spread over the devices of the mesh's first axis, if any."""
+    dummies = _dummies(options)
+    if mesh is None:
+        return BlockedDesign(answers, dummies)
+    rows, everywhere = _layouts(mesh)
+    devices = mesh.shape[mesh.axis_names[0]]
+    padding = (0, -answers.n % devices)
+    codes, probabilities = answers.codes, answers.probabilities
+    if codes is not None:
+        codes = np.pad(np.asarray(codes), (padding, (0, 0)), constant_values=MISSING)
+        codes = jax.device_put(codes, rows)
+    if probabilities is not None:
+        probabilities = np.pad(np.asarray(probabilities), (padding, (0, 0), (0, 0)))
+        probabilities = jax.device_put(probabilities, rows)
+    return BlockedDesign(
+        Answers(codes, probabilities, jax.device_put(answers.fallback, everywhere)),
+        jax.device_put(_filled(dummies, devices), everywhere),
+        mesh,
+    )
+
+
+def _layouts(mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
+    """Spread by rows over the first axis; the same everywhere."""
+    by_rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+    return by_rows, NamedSharding(mesh, PartitionSpec())
+
+
+def _filled(dummies: Array, devices: int) -> Array:
+    return jnp.pad(dummies, ((0, 0), (0, -dummies.shape[1] % devices), (0, 0)))
 
 
 def _dummies(options: Bool[Array, "m K"]) -> Float[Array, "m K K"]:
@@ -111,6 +190,22 @@ def _dummies(options: Bool[Array, "m K"]) -> Float[Array, "m K K"]:
     evenly = keep / keep.sum(axis=1, keepdims=True)
     rows = np.where(keep[:, :, None], identity, evenly[:, None, :])
     return jnp.asarray(rows, jnp.result_type(float))
+
+
+def support_in(variant: str, n: int, n_options: int, design: Design) -> Bool[Array, " w"]:
+    """[`support_of`][] in the layout of a design for n twins, without what fills it up."""
+    support = support_of(variant, n, n_options, rows_of(design))
+    support = jnp.pad(support, (0, design.dummies.shape[1] - n_options))
+    return support if design.mesh is None else jax.device_put(support, _layouts(design.mesh)[0])
+
+
+def personas_of(weights: Float[Array, " w"], n: int, design: Design) -> Float[Array, " n"]:
+    """The weights of the n twins: spread as they were if the devices divide n, else on each."""
+    if design.mesh is None:
+        return weights[:n]
+    by_rows, everywhere = _layouts(design.mesh)
+    layout = by_rows if rows_of(design) == n else everywhere
+    return jax.jit(lambda w: w[:n], out_shardings=layout)(weights)
 
 
 def support_of(variant: str, n: int, n_options: int, rows: int | None = None) -> Bool[Array, " w"]:

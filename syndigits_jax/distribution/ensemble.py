@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
-from .design import make_design, rows_of, support_of
+from .design import Design, make_design, personas_of, rows_of, support_in
 from .objective import DIVERGENCES, SMOOTH, Targets, make_targets
 
 SMOOTH_TOL, POLYHEDRAL_TOL = 1e-4, 1e-3
@@ -166,8 +166,10 @@ def fit_ensembles(
     """Many fits to the same data: variants, penalties, held-out or resampled questions.
 
     Fits of one divergence run side by side in one program, which shares every pass over the
-    answers. Arguments as in [`fit_ensemble`][], and `mesh`: devices over whose first axis the twins
-    are spread. One [`Ensemble`][] per [`Spec`][], in order.
+    answers. Arguments as in [`fit_ensemble`][], and `mesh`: devices over whose first axis the
+    twins' answers and the weights are spread while fitting; the weights returned stay so if the
+    devices divide the number of twins. The host checks the answers first, and writes them out as
+    probabilities where these are few enough. One [`Ensemble`][] per [`Spec`][], in order.
 
     **Raises:** `ValueError` as there, or if `specs` is empty.
     """
@@ -179,13 +181,14 @@ def fit_ensembles(
     start = None if base is None else _base(base, n + k)
     if start is not None:
         start = jnp.concatenate([start[:n], jnp.zeros(rows - n, start.dtype), start[n:]])
+        start = jnp.pad(start, (0, design.dummies.shape[1] - k))
     groups: dict[tuple[str, bool], list[int]] = {}
     for i, spec in enumerate(specs):
         groups.setdefault((spec.divergence, spec.entropy > 0), []).append(i)
     found: list[Ensemble | None] = [None] * len(specs)
     for (name, entropic), members in groups.items():
         some = [specs[i] for i in members]
-        support = jnp.stack([support_of(s.variant, n, k, rows) for s in some])
+        support = jnp.stack([support_in(s.variant, n, k, design) for s in some])
         weights = jnp.stack([_weighted(targets, keep, s).weight for s in some])
         dtype = whole.p.dtype
         penalties = Penalties(
@@ -197,7 +200,7 @@ def fit_ensembles(
         fits = _batch(name, entropic, whole, design, weights, support, penalties, tol, start)
         for row, i in enumerate(members):
             fit = jax.tree.map(lambda leaf, row=row: leaf[row], fits)
-            found[i] = _ensemble(fit, n, rows)
+            found[i] = _ensemble(fit, n, k, design)
     return [ensemble for ensemble in found if ensemble is not None]
 
 
@@ -217,10 +220,11 @@ def _weighted(targets: ArrayLike, keep: np.ndarray, spec: Spec) -> Targets:
     return make_targets(targets, options=keep, weight=weight)
 
 
-def _ensemble(fit: Fit, n: int, rows: int) -> Ensemble:
+def _ensemble(fit: Fit, n: int, k: int, design: Design) -> Ensemble:
+    rows = rows_of(design)
     return Ensemble(
-        fit.weights[:n],
-        fit.weights[rows:],
+        personas_of(fit.weights, n, design),
+        fit.weights[rows : rows + k],
         fit.divergence,
         fit.objective,
         fit.lower_bound,

@@ -6,27 +6,49 @@ import sys
 
 SCRIPT = """
 import jax, numpy as np
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from syndigits_jax.datasets import simulate_distributions
-from syndigits_jax.distribution import Answers, Spec, fit_ensembles
-from syndigits_jax.distribution.design import make_design
-import jax.numpy as jnp
+from syndigits_jax.distribution import Answers, Spec, design, fit_ensembles, fit_large, make_design
 
 assert jax.device_count() == 8
-data, _ = simulate_distributions(0, twins=61, questions=12, options=3)
-answers = Answers.from_choices(data.choices, 3)
 mesh = Mesh(np.array(jax.devices()), ("twins",))
-design = make_design(answers, jnp.ones((12, 3), bool), mesh)
-assert len(design.matrix.sharding.device_set) == 8
-assert {s.data.shape[0] for s in design.matrix.addressable_shards} == {8}
-specs = [Spec("kl", v) for v in ("both", "personas")] + [Spec("tv"), Spec("kl", entropy=0.01)]
-for one, eight in zip(
-    fit_ensembles(data.counts, answers, specs),
-    fit_ensembles(data.counts, answers, specs, mesh=mesh),
-):
-    assert eight.personas.shape == (61,) and int(eight.status) == 0
+everywhere = jnp.ones((12, 3), bool)
+
+def poll(twins):
+    data, _ = simulate_distributions(0, twins=twins, questions=12, options=3)
+    return data.counts, Answers.from_choices(data.choices, 3)
+
+def parts(x):
+    return len(x.sharding.device_set), {s.data.shape[0] for s in x.addressable_shards}
+
+def agree(one, eight, spread):
+    assert int(eight.status) == 0 and eight.dummies.shape == (3,)
+    assert eight.personas.shape == one.personas.shape
+    assert abs(float(jnp.sum(eight.personas) + jnp.sum(eight.dummies)) - 1) < 1e-5
     scale = float(one.start - one.objective)
-    assert abs(float(one.objective - eight.objective)) <= 2e-3 * scale
+    assert abs(float(one.objective) - float(eight.objective)) <= 2e-3 * scale
+    if spread:
+        assert parts(eight.personas) == (8, {8}), eight.personas.sharding
+
+# 61 twins leave three places of the last device empty, 64 none.
+counts, answers = poll(61)
+assert parts(make_design(answers, everywhere, mesh).matrix) == (8, {8})
+specs = [Spec("kl", v) for v in ("both", "personas")] + [Spec("kl", entropy=0.01)]
+ones, eights = (fit_ensembles(counts, answers, specs, mesh=m) for m in (None, mesh))
+for one, eight in zip(ones, eights):
+    agree(one, eight, False)
+agree(ones[0], fit_large(counts, answers, specs[0], columns=16, mesh=mesh), False)
+
+counts, answers = poll(64)
+[one] = fit_ensembles(counts, answers, specs[:1])
+agree(one, fit_ensembles(counts, answers, specs[:1], mesh=mesh)[0], True)
+agree(one, fit_large(counts, answers, specs[0], columns=16, mesh=mesh), True)
+# The answers as integers: every device holds those of its own eight twins only.
+design._DENSE_BYTES = 0
+blocked = make_design(answers, everywhere, mesh)
+assert parts(blocked.answers.codes) == (8, {8}) and blocked.answers.codes.dtype == np.int8
+agree(one, fit_ensembles(counts, answers, specs[:1], mesh=mesh)[0], True)
 print("agree")
 """
 
