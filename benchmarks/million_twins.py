@@ -3,20 +3,26 @@
 Twins are of hidden types that answer with their type's probabilities; people are the same types in
 other proportions, and their shares of answers are mixed with noise that no reweighting explains.
 Choices are drawn block by block as one byte each. Peak memory is that of the whole process.
+Beside the JSON lies a picture of the gap against time; `--picture` draws it from a JSON that is
+there.
 """
 
 import argparse
+import json
 import resource
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.distribution import DIVERGENCES, Answers, Spec
-from syndigits_jax.distribution.column_generation import fit_large
+from syndigits_jax.cli._figures import save_figure
+from syndigits_jax.distribution import DIVERGENCES, Answers, Spec, fit_large
 from syndigits_jax.distribution.design import VARIANTS
+from syndigits_jax.plots import plot_gap
 
 TYPES = 50
 BLOCK_ENTRIES = 1 << 21  # answers drawn at a time
@@ -48,6 +54,22 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def draw(path: Path, fits: Sequence[Mapping[str, Any]], tol: float, twins: int) -> None:
+    """The certified gap after every round, against the seconds since the start of the fit."""
+    curves = {
+        fit["divergence"]: tuple([r[key] for r in fit["rounds"]] for key in ("seconds", "gap"))
+        for fit in fits
+    }
+    ax = plot_gap(
+        curves,
+        level=tol,
+        xlabel="Seconds, with compilation",
+        title=f"{twins:,} twins",
+        xscale="linear",
+    )
+    print(f"written to {save_figure(ax, path)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--twins", type=int, default=1_000_000)
@@ -60,7 +82,12 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=4096, help="twins of the first round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "million_twins.json")
+    parser.add_argument("--picture", action="store_true", help="only draw what `--out` records")
     args = parser.parse_args()
+    if args.picture:
+        found = json.loads(args.out.read_text())
+        draw(args.out.with_suffix(".png"), found["fits"], found["tol"], found["twins"])
+        return
 
     start = time.perf_counter()
     targets, choices = simulate(args.seed, args.twins, args.questions, args.options, args.noise)
@@ -116,6 +143,7 @@ def main() -> None:
         peak_gib=peak_gib(),
         fits=fits,
     )
+    draw(args.out.with_suffix(".png"), fits, args.tol, args.twins)
 
 
 if __name__ == "__main__":
