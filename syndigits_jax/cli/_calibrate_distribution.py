@@ -33,6 +33,7 @@ def run(
     drop: Sequence[str],
     options: Sequence[str],
     blend: bool,
+    weight_by_count: bool,
     alpha: float | None,
     report: Path | None,
 ) -> None:
@@ -47,7 +48,7 @@ def run(
     with showing_step(f"weighing the twins of {twins} by {divergence} ..."):
         result = calibrate_distribution_files(
             targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha,
-            new_options=_by_question(options),
+            new_options=_by_question(options), weight_by_count=weight_by_count,
         )  # fmt: skip
         if report is not None:
             write_table(report, result.report)

@@ -220,6 +220,13 @@ def calibrate_distribution(
             help="Mix with the mean distribution as far as cross-validation finds useful."
         ),
     ] = True,
+    weight_by_count: Annotated[
+        bool,
+        typer.Option(
+            "--weight-by-count",
+            help="Questions count as much as people answered them, not all alike.",
+        ),
+    ] = False,
     alpha: Annotated[
         float | None,
         typer.Option(help="Add intervals of which this share may miss, such as 0.1."),
@@ -245,6 +252,7 @@ def calibrate_distribution(
             drop=drop,
             options=options,
             blend=blend,
+            weight_by_count=weight_by_count,
             alpha=alpha,
             report=report,
         )

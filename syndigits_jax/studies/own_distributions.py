@@ -82,14 +82,16 @@ def calibrate_distributions(
     variant: str = "both",
     drop: Iterable[str] = (),
     blend: bool = True,
+    weight_by_count: bool = False,
     alpha: float | None = None,
 ) -> CalibratedDistributions:
     """Predict the answer distributions of the questions that nobody was asked.
 
     **Arguments:** `divergence`, `variant` as in `fit_ensemble`; `drop`: options, such as refusals,
     that take no part; `blend`: choose an entropy penalty, and the share of the mean distribution,
-    by cross-validation over the questions that people answered; `alpha`: the share of intervals
-    that may miss the true shares, no intervals if None.
+    by cross-validation over the questions that people answered; `weight_by_count`: let a question
+    count as its number of human answers in the fit, rather than all alike; `alpha`: the share of
+    intervals that may miss the true shares, no intervals if None.
 
     **Raises:** `ValueError` for an unknown name; if there is no question to predict, or fewer than
     two with counts; for an `alpha` outside (0, 1).
@@ -108,15 +110,18 @@ def calibrate_distributions(
     k = len(data.options)
     answers = Answers.from_choices(seen.choices, k)
     new_answers = Answers.from_choices(unseen.choices, k)
-    truth = make_targets(seen.counts, options=keep, values=data.values)
+    weight = np.nansum(np.where(keep, seen.counts, 0), axis=1) if weight_by_count else None
+    truth = make_targets(seen.counts, options=keep, values=data.values, weight=weight)
     given: Any = {"options": keep, "values": data.values}
     if blend:
         folds = min(_CHOICE_FOLDS, len(asked))
-        chosen = fit_blend(seen.counts, answers, divergence, variant=variant, folds=folds, **given)
+        chosen = fit_blend(
+            seen.counts, answers, divergence, variant=variant, folds=folds, weight=weight, **given
+        )
         ensemble, spec, share = chosen.ensemble, chosen.spec, chosen.share
         q = chosen.predict(new_answers, options=new_keep)
     else:
-        spec, share = Spec(divergence, variant), 0.0
+        spec, share = Spec(divergence, variant, weight=weight), 0.0
         ensemble = fit_ensembles(seen.counts, answers, [spec], **given)[0]
         q = ensemble.predict(new_answers, options=new_keep)
     folds = min(_ERROR_FOLDS, len(asked))

@@ -86,11 +86,16 @@ def test_reproduce_prints_both_numbers_and_resumes(published, tmp_path, few_step
     assert "[1/1] opinionqa, answer distributions, reference: 30 steps ..." in result.stderr
     assert "[1/1] opinionqa, answer distributions, reference: done in" in result.stderr
     made = files_in(tmp_path)
-    assert len(made) == 2 and made[0] == "results.json"
+    assert len(made) == 4
+    pictures = ["figure8-opinionqa-reference.png", "figure9-opinionqa-reference.png"]
+    assert made[:3] == [*pictures, "results.json"]
+    drawn = [(tmp_path / name).read_bytes() for name in pictures]
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
     # Again: nothing is computed, and nothing changes.
     again = run(*arguments)
     assert again.exit_code == 0 and again.stderr.count("resumed") == 1
     assert again.stdout == result.stdout and files_in(tmp_path) == made
+    assert drawn == [(tmp_path / name).read_bytes() for name in pictures]
     assert json.loads((tmp_path / "results.json").read_text()) == document
 
 
@@ -242,6 +247,20 @@ def test_the_report_judges_the_mean_of_the_other_questions(tables, plain):
     others = np.stack([np.delete(counts, j, axis=0).mean(axis=0) for j in range(KNOWN)])
     expected = np.abs(counts - others).sum(axis=1) / 2
     np.testing.assert_allclose(plain.report["mean_distribution"], expected, rtol=1e-4)
+
+
+def test_questions_weighted_by_their_counts(own):
+    """A question of nearly all answers is fitted nearly alone: better than among equals."""
+    counts = pd.read_csv(own / "counts.csv", index_col="item")
+    counts.loc["q3"] *= 100_000
+    counts.to_csv(own / "counts.csv")
+    errors = []
+    for option in ([], ["--weight-by-count"]):
+        result = calibrate(own, "--no-blend", "--report", own / "report.csv", *option)
+        assert result.exit_code == 0, result.output
+        report = pd.read_csv(own / "report.csv", index_col="question")
+        errors.append(report.loc["q3", "training"])
+    assert errors[1] < 2e-3 < errors[0]
 
 
 def test_a_blend_with_intervals_and_a_dropped_option(own):
