@@ -10,6 +10,7 @@ from rich.table import Table
 
 from syndigits_jax.cli._console import output, showing_step
 from syndigits_jax.studies.own_files import (
+    AUTO,
     calibrate_files,
     check_table_path,
     method_title,
@@ -81,6 +82,16 @@ def run(
         console.print(f"... and {rest} more")
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+def number_or_auto(option: str, text: str | None) -> float | str | None:
+    """A penalty as it was typed. **Raises:** `ValueError` for what is neither."""
+    if text is None or text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--{option}: must be a number or {AUTO}, got '{text}'") from None
 
 
 @contextlib.contextmanager

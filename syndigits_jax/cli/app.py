@@ -143,8 +143,16 @@ def calibrate(
         float | None,
         typer.Option(help="Keep the twins' answers where the training MSE exceeds this."),
     ] = None,
-    penalty: Annotated[float | None, typer.Option(help="Squared penalty λ.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Lasso or elastic-net penalty.")] = None,
+    penalty: Annotated[
+        str | None,
+        typer.Option(
+            help="Squared penalty λ; auto tries 0.01 to 100 times the default by how well the "
+            "twins' own answers are predicted."
+        ),
+    ] = None,
+    alpha: Annotated[
+        str | None, typer.Option(help="Lasso or elastic-net penalty, or auto likewise.")
+    ] = None,
     l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of low-rank methods.")] = None,
     hidden: Annotated[
@@ -161,7 +169,7 @@ def calibrate(
     answered); with --new-users, new rows likewise.
     """
     given = {
-        "penalty": penalty,
+        "penalty": penalty,  # numbers, or auto: read below
         "alpha": alpha,
         "l1_ratio": l1_ratio,
         "rank": rank,
@@ -171,8 +179,10 @@ def calibrate(
         "seed": seed,
     }
     with ending_well("nothing was written; run the same command again"):
-        from syndigits_jax.cli._calibrate import run
+        from syndigits_jax.cli._calibrate import number_or_auto, run
 
+        for name in ("penalty", "alpha"):
+            given[name] = number_or_auto(name, given[name])
         run(
             human,
             twin,

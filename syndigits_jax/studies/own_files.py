@@ -10,7 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from syndigits_jax import calibration
-from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
+from syndigits_jax.calibration import (
+    Settings,
+    calibrate_question,
+    calibrate_user,
+    choose_penalty,
+)
 from syndigits_jax.datasets import load_panel
 from syndigits_jax.panel import Panel
 from syndigits_jax.solvers.solution import Status
@@ -29,6 +34,9 @@ HYPERPARAMETERS = (
     "seed",
 )
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+AUTO = "auto"
+# Candidates of an automatic penalty, as multiples of the method's own.
+_FACTORS = np.logspace(-2, 2, 9)
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,9 @@ class CalibratedFiles:
 def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
     """A calibrator from a name in any spelling, with the hyperparameters that are given.
 
-    The others keep the class's defaults. **Raises:** `ValueError` for an unknown method, a
-    hyperparameter that it does not have, or a value that it refuses.
+    A penalty may be `"auto"`, to be chosen later: the method is built with its default. The others
+    keep the class's defaults. **Raises:** `ValueError` for an unknown method, a hyperparameter that
+    it does not have, or a value that it refuses.
     """
     cls = getattr(calibration, method_name(name))
     known = [field.name for field in dataclasses.fields(cls) if field.name in HYPERPARAMETERS]
@@ -59,11 +68,12 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
         if given not in known:
             takes = ", ".join(option(field) for field in known)
             raise ValueError(f"{kebab(cls.__name__)} has no {option(given)}; it takes {takes}")
+    fixed = {name: value for name, value in (hyperparameters or {}).items() if value != AUTO}
     for name in ("hidden", "epochs"):
-        numbers = np.atleast_1d((hyperparameters or {}).get(name, 1))
+        numbers = np.atleast_1d(fixed.get(name, 1))
         if np.any(numbers < 1):
             raise ValueError(f"{option(name)} must be at least 1, got {numbers.min()}")
-    return cls(**(hyperparameters or {}))
+    return cls(**fixed)
 
 
 def method_title(method: Any) -> str:
@@ -115,13 +125,15 @@ def calibrate_panel(
     targets: Iterable[str] | None = None,
     *,
     threshold: float | None = None,
+    choose: str | None = None,
     settings: Settings | None = None,
 ) -> CalibratedFiles:
     """Predict the targets of a panel from its other questions (or users).
 
     Human answers to a target that exist are used (few-shot). Other questions (or users) without
-    any human answer take no part. Where the training MSE exceeds `threshold`, the prediction is
-    the twins' own answer.
+    any human answer take no part. `choose`: the penalty of the method that is to be chosen, by how
+    well the twins' own answers to the targets are predicted (`choose_penalty`; questions only).
+    Where the training MSE exceeds `threshold`, the prediction is the twins' own answer.
 
     **Raises:** `ValueError` as `choose_targets` and the calibration do.
     """
@@ -145,6 +157,11 @@ def calibrate_panel(
     else:
         run = calibrate_user
         donor_part, target_part, twin_part = human[donors], human[chosen], twin[order]
+    if choose is not None:
+        if direction != "question":
+            raise ValueError(f"{option(choose)} {AUTO} is for new questions, not new users")
+        candidates = {choose: float(getattr(method, choose)) * _FACTORS}
+        method = choose_penalty(method, donor_part, twin_part, candidates, settings=settings).best
     seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
     observed = target_part if seen.any() else None
     result = run(
@@ -195,6 +212,7 @@ def calibrate_files(
     and `calibrate_panel` do.
     """
     direction: Direction = "user" if new_users else "question"
+    automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
     calibrator = build_method(method, hyperparameters)
     panel = load_panel(
         human,
@@ -205,7 +223,13 @@ def calibrate_files(
         new_users=new_users,
     )
     result = calibrate_panel(
-        panel, calibrator, direction, targets, threshold=threshold, settings=settings
+        panel,
+        calibrator,
+        direction,
+        targets,
+        threshold=threshold,
+        choose=automatic[0] if automatic else None,
+        settings=settings,
     )
     result.predictions.index.name = id_column or _first_column(human)
     return result

@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, files whole or not at all, resumption."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from published_layout import OTHER, frames, write_published
 from typer.testing import CliRunner
 
 import syndigits_jax
+from syndigits_jax.calibration import Ridge, choose_penalty
 from syndigits_jax.cli import _calibrate as command
 from syndigits_jax.cli._console import output, print_block
 from syndigits_jax.cli.app import app
@@ -19,6 +21,7 @@ from syndigits_jax.studies import files, tables
 from syndigits_jax.studies.comparison import Block
 
 runner = CliRunner()
+NAMES = ("human", "twin")
 
 
 def run(*arguments):
@@ -241,6 +244,20 @@ def test_calibrate_new_questions(own):
     assert files_in(own) == ["human.csv", "pred.csv", "report.csv", "twin.csv"]
 
 
+def test_calibrate_chooses_its_penalty(own):
+    result = calibrate(own, "--method", "ridge", "--penalty", "auto")
+    assert result.exit_code == 0, result.output
+    [chosen] = re.findall(r"^ridge --penalty (\S+)$", result.stdout, re.MULTILINE)
+    automatic = pd.read_csv(own / "pred.csv", index_col=0)
+    assert calibrate(own, "--method", "ridge", "--penalty", chosen).exit_code == 0
+    np.testing.assert_allclose(pd.read_csv(own / "pred.csv", index_col=0), automatic, rtol=1e-3)
+    human, twin = (pd.read_csv(own / f"{n}.csv", index_col=0).sort_index() for n in NAMES)
+    order = [*human.columns, *twin.columns.difference(human.columns)]
+    candidates = float(Ridge().penalty) * np.logspace(-2, 2, 9)
+    expected = choose_penalty(Ridge(), human.to_numpy(), twin[order].to_numpy(), candidates)
+    assert float(chosen) == pytest.approx(float(expected.best.penalty), rel=1e-4)
+
+
 def test_calibrate_matches_by_identifier_not_position(own):
     assert calibrate(own, "--method", "ridge").exit_code == 0
     first = pd.read_csv(own / "pred.csv").set_index("person").sort_index()
@@ -301,6 +318,8 @@ def test_calibrate_writes_other_formats(own, suffix):
         (["--method", "ridge", "--alpha", 1], ["ridge has no --alpha", "--penalty"]),
         (["--method", "ridge", "--penalty", -1], ["penalty must be finite and at least 0"]),
         (["--method", "neural-net", "--hidden", -3], ["--hidden must be at least 1, got -3"]),
+        (["--method", "ridge", "--penalty", "much"], ["--penalty: must be a number or auto"]),
+        (["--method", "ridge", "--alpha", "auto"], ["ridge has no --alpha", "--penalty"]),
         (["--target", "Q99"], ["no question 'Q99'"]),
         (["--id-column", "name"], ["no column 'name'"]),
         (["--join", "outer"], ["join: must be"]),
