@@ -1,4 +1,4 @@
-"""Checks at the boundary of the regressions: shapes always, values where they are concrete."""
+"""Checks at the boundary of the solvers: shapes always, values where they are concrete."""
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,62 @@ def check_scalar(name: str, value: ArrayLike) -> None:
         )
 
 
+def check_matrix(x: jax.Array) -> None:
+    """Raise `ValueError` unless `x` is (n, p) with n, p >= 1 and of a floating type."""
+    if x.ndim != 2:
+        raise ValueError(f"`x` must be a matrix (n, p), got shape {x.shape}")
+    if 0 in x.shape:
+        raise ValueError(f"`x` must have at least one row and one column, got shape {x.shape}")
+    _check_floating("x", x)
+
+
+def _check_floating(name: str, array: jax.Array) -> None:
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(
+            f"`{name}` must hold floating-point numbers, got {array.dtype}; convert it with "
+            "`.astype(float)`"
+        )
+
+
+def check_sample_weight(sample_weight: jax.Array | None, rows: int) -> None:
+    """Raise `ValueError` unless weights are floating, one per row, and not negative."""
+    if sample_weight is None:
+        return
+    _check_floating("sample_weight", sample_weight)
+    if sample_weight.shape != (rows,):
+        raise ValueError(
+            f"`sample_weight` must have shape ({rows},), one weight per row of `x`, "
+            f"got {sample_weight.shape}"
+        )
+    check_penalty("sample_weight", sample_weight)
+
+
+def check_completion(
+    x: jax.Array,
+    mask: jax.Array,
+    sample_weight: jax.Array | None = None,
+    start: jax.Array | None = None,
+) -> None:
+    """Raise `ValueError` unless the arrays of a matrix completion fit together.
+
+    `x` must be (n, m) with n, m >= 1 and of a floating type, `mask` of its shape and boolean,
+    `start` of its shape, and `sample_weight` (n,) without negative entries and not all zero.
+    """
+    check_matrix(x)
+    for name, array in (("mask", mask), ("start", start)):
+        if array is not None and array.shape != x.shape:
+            raise ValueError(f"`{name}` must have the shape of `x`, {x.shape}, got {array.shape}")
+    if mask.dtype != bool:
+        raise ValueError(
+            f"`mask` must be boolean, true where `x` is observed, got {mask.dtype}; missing "
+            "answers coded as NaN have the mask `~jnp.isnan(x)`"
+        )
+    check_sample_weight(sample_weight, x.shape[0])
+    weights = None if sample_weight is None else _concrete(sample_weight)
+    if weights is not None and not np.any(weights):
+        raise ValueError("`sample_weight` is zero for every row: nothing is left to fit")
+
+
 def check_regression(
     x: jax.Array, y: jax.Array, sample_weight: jax.Array | None, *, targets: bool = False
 ) -> None:
@@ -45,16 +101,8 @@ def check_regression(
     `x` must be (n, p) with n, p >= 1 and of a floating type, `y` (n,), or (n, t) too where
     `targets`, and `sample_weight` (n,) without negative entries.
     """
-    if x.ndim != 2:
-        raise ValueError(f"`x` must be a matrix (n, p), got shape {x.shape}")
-    if 0 in x.shape:
-        raise ValueError(f"`x` must have at least one row and one column, got shape {x.shape}")
-    for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight)):
-        if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(
-                f"`{name}` must hold floating-point numbers, got {array.dtype}; convert it with "
-                "`.astype(float)`"
-            )
+    check_matrix(x)
+    _check_floating("y", y)
     if y.ndim not in ((1, 2) if targets else (1,)):
         allowed = "(n,) or (n, t)" if targets else "(n,)"
         raise ValueError(f"`y` must have shape {allowed}, got {y.shape}")
@@ -62,10 +110,4 @@ def check_regression(
         raise ValueError(
             f"`y` has {y.shape[0]} rows but `x` has {x.shape[0]}; rows are respondents in both"
         )
-    if sample_weight is not None:
-        if sample_weight.shape != (x.shape[0],):
-            raise ValueError(
-                f"`sample_weight` must have shape ({x.shape[0]},), one weight per row of `x`, "
-                f"got {sample_weight.shape}"
-            )
-        check_penalty("sample_weight", sample_weight)
+    check_sample_weight(sample_weight, x.shape[0])

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ._checks import check_penalty
+from ._checks import check_completion, check_penalty
 from ._completion_gradient import attach_gradient
 from ._precision import full_precision
 from .low_rank import OVERSAMPLE, Factors, block_width, check_rank, start_block, subspace_step
-from .solution import Solution, status_code
+from .solution import Solution, Status, status_code
 
 
 class Completion(eqx.Module):
@@ -69,7 +69,6 @@ def _spectral_impute(
 
     Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one.
     """
-    check_rank(rank, x.shape)
     filled = column_mean_start(x, mask, sample_weight) if start is None else start
     filled = jnp.where(mask, x, filled)
     if sample_weight is not None:
@@ -122,17 +121,20 @@ def _finish(
         fitted = jnp.where((sample_weight > 0)[:, None], fitted, placed)
     completed = jnp.where(mask, x, fitted)
     value = Completion(completed, fitted, right)
-    return Solution(value, solution.status, solution.steps, solution.optimality)
+    status = solution.status
+    if sample_weight is not None:
+        status = jnp.where(jnp.any(sample_weight > 0), status, int(Status.NONFINITE))
+    return Solution(value, status.astype(jnp.int32), solution.steps, solution.optimality)
 
 
 @full_precision
 def hard_impute(
-    x: Float[Array, "n m"],
-    mask: Bool[Array, "n m"],
+    x: Float[Array, "..."],
+    mask: Bool[Array, "..."],
     rank: int,
     *,
-    start: Float[Array, "n m"] | None = None,
-    sample_weight: Float[Array, " n"] | None = None,
+    start: Float[Array, "..."] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
     oversample: int = OVERSAMPLE,
@@ -154,8 +156,13 @@ def hard_impute(
     **Returns:** a [`Solution`][] with a [`Completion`][]; `optimality` is the last relative change.
     Gradients with respect to `x` follow the implicit function theorem at the fixed point.
 
-    **Raises:** `ValueError` for a rank beyond the matrix.
+    Status is `NONFINITE` where all weights are zero.
+
+    **Raises:** `ValueError` for a rank beyond the matrix, arrays that do not fit together, a mask
+    that is not boolean, and weights that are negative or, where known, all zero.
     """
+    check_completion(x, mask, sample_weight, start)
+    check_rank(rank, x.shape)
     solution = _spectral_impute(
         *lax.stop_gradient((x, mask)),
         rank,
@@ -171,13 +178,13 @@ def hard_impute(
 
 @full_precision
 def soft_impute(
-    x: Float[Array, "n m"],
-    mask: Bool[Array, "n m"],
+    x: Float[Array, "..."],
+    mask: Bool[Array, "..."],
     rank: int,
     penalty: float | Float[Array, ""],
     *,
-    start: Float[Array, "n m"] | None = None,
-    sample_weight: Float[Array, " n"] | None = None,
+    start: Float[Array, "..."] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
     oversample: int = OVERSAMPLE,
@@ -189,6 +196,8 @@ def soft_impute(
     in [`hard_impute`][], and `ValueError` for a negative penalty; gradients also with respect to
     `penalty`.
     """
+    check_completion(x, mask, sample_weight, start)
+    check_rank(rank, x.shape)
     check_penalty("penalty", penalty)
     penalty = jnp.asarray(penalty, x.dtype)
     fixed = lax.stop_gradient(penalty)
@@ -207,14 +216,14 @@ def soft_impute(
 
 @full_precision
 def als(
-    x: Float[Array, "n m"],
-    mask: Bool[Array, "n m"],
+    x: Float[Array, "..."],
+    mask: Bool[Array, "..."],
     rank: int,
     penalty: float | Float[Array, ""],
     *,
     key: Array | None = None,
-    init: Float[Array, "m r"] | None = None,
-    sample_weight: Float[Array, " n"] | None = None,
+    init: Float[Array, "..."] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
 ) -> Solution[Completion]:
@@ -232,14 +241,18 @@ def als(
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients as in [`soft_impute`][].
 
-    **Raises:** `ValueError` for a rank beyond the matrix or a negative penalty.
+    **Raises:** `ValueError` as [`hard_impute`][], for a negative penalty, and for an `init` that
+    does not fit.
     """
+    check_completion(x, mask, sample_weight)
     check_rank(rank, x.shape)
     check_penalty("penalty", penalty)
     penalty = jnp.asarray(penalty, x.dtype)
     if init is None:
         key = jax.random.key(0) if key is None else key
         init = 0.01 * jax.random.normal(key, (x.shape[1], rank), x.dtype)
+    elif init.shape != (x.shape[1], rank):
+        raise ValueError(f"`init` must have shape {(x.shape[1], rank)}, got {init.shape}")
     data = x if sample_weight is None else x * jnp.sqrt(sample_weight)[:, None]
     data, lam, loadings = lax.stop_gradient((data, penalty, init))
     tol = jnp.maximum(jnp.asarray(tol, x.dtype), 8 * jnp.finfo(x.dtype).eps)
@@ -316,15 +329,22 @@ def _polar_factor(a: Float[Array, "n r"]) -> tuple[Float[Array, "n r"], Float[Ar
 @full_precision
 def fold_in(
     x: Float[Array, "k m"],
-    mask: Bool[Array, "k m"],
-    loadings: Float[Array, "m r"],
+    mask: Bool[Array, "..."],
+    loadings: Float[Array, "..."],
     penalty: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, "k m"]:
     """Place new rows on a fitted row space: per row, a ridge regression on its observed entries.
 
     `loadings` is [`Completion`][]`.loadings`; returns the (k, m) fit. Rows without any observed
     entry come out zero.
+
+    **Raises:** `ValueError` for arrays that do not fit together or a negative penalty.
     """
+    check_completion(x, mask)
+    if loadings.ndim != 2 or loadings.shape[0] != x.shape[1]:
+        raise ValueError(
+            f"`loadings` must have {x.shape[1]} rows, one per column of `x`, got {loadings.shape}"
+        )
     check_penalty("penalty", penalty)
     weight = mask.astype(x.dtype)
     rank = loadings.shape[1]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ._checks import check_matrix, check_sample_weight
 from ._precision import full_precision
 from .solution import Solution, status_code
 
@@ -122,17 +123,20 @@ def leading_subspace(
     rank: int,
     *,
     init: Float[Array, "rows k"] | None = None,
+    sample_weight: Float[Array, "..."] | None = None,
     tol: float = 1e-5,
     max_steps: int = 500,
     oversample: int = OVERSAMPLE,
 ) -> Solution[Factors]:
-    """The leading `rank` singular triplets of `x`.
+    """The leading `rank` singular triplets of `x`, or of `x` with weighted rows.
 
     **Arguments:**
 
     - `x`: (n, m) matrix.
     - `rank`: how many triplets, static, at most min(n, m).
     - `init`: (m, k) right block to start from, k >= rank, such as the `right` of a similar matrix.
+    - `sample_weight`: (n,) non-negative weights of the rows' squared distances from the subspace:
+      the triplets are those of `x` with row i times √wᵢ.
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
     - `max_steps`: at most so many steps.
@@ -144,14 +148,19 @@ def leading_subspace(
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
 
-    **Raises:** `ValueError` for a rank beyond the matrix, or an `init` that does not fit it.
+    **Raises:** `ValueError` for a rank beyond the matrix, or an `init` or weights that do not fit
+    it.
     """
+    check_matrix(x)
+    check_sample_weight(sample_weight, x.shape[0])
     check_rank(rank, x.shape)
     if init is not None and not (init.shape[0] == x.shape[1] and init.shape[1] >= rank):
         raise ValueError(
             f"init must have {x.shape[1]} rows, one per column of x, and at least {rank} columns; "
             f"got shape {init.shape}"
         )
+    if sample_weight is not None:
+        x = jnp.sqrt(lax.stop_gradient(sample_weight))[:, None] * x
     x = lax.stop_gradient(x)
     width = block_width(rank, x.shape, oversample)
     if init is None and DIRECT_SHARE * width >= min(x.shape):

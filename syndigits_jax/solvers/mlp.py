@@ -1,8 +1,10 @@
 """Small ReLU networks for regression: Adam with early stopping, one or many by `vmap`."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -123,8 +125,9 @@ def mlp_regression(
     the SYN-DIGITS paper, appendix A.4, which leaves initialisation and batches to the framework.)
 
     Under `jax.vmap` every member stops on its own; a stopped member is left as it is until the
-    last one ends. With `patience=None` there is no early stopping, the number of steps is fixed,
-    and gradients pass (forward and reverse, by unrolling with one checkpoint per epoch).
+    last one ends. With `patience=None` there is no early stopping. Gradients pass, forward and
+    reverse, by unrolling with one checkpoint per epoch; when training stops counts as given, being
+    piecewise constant.
 
     **Arguments:**
 
@@ -158,7 +161,45 @@ def mlp_regression(
     elif (got := tuple(w.shape[0] for w in init.weights[:-1])) != tuple(hidden):
         raise ValueError(f"`init` has hidden layers {got}, but `hidden` asks for {tuple(hidden)}")
 
-    batch_size = min(batch_size, n)
+    options = _Options(min(batch_size, n), epochs, patience)
+    order = jax.random.key_data(order_key)
+    data = (x, y, weight, init, learning_rate, weight_decay)
+    if patience is None:
+        state = _train(data, order, options, stop="never")
+    else:
+        state = _train_until_stopped(options, data, order)
+
+    stopped = patience is not None and state.stalled >= patience
+    status = jnp.where(stopped, int(Status.CONVERGED), int(Status.FIXED_STEPS))
+    status = jnp.where(jnp.isfinite(state.loss), status, int(Status.NONFINITE)).astype(jnp.int32)
+    return Solution(state.best_model, status, state.epoch, _relative_loss(state, y, weight))
+
+
+class _Options(NamedTuple):
+    batch_size: int
+    epochs: int
+    patience: int | None
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _train_until_stopped(options: _Options, data, order) -> _State:
+    """Train with early stopping. Derivatives run the same epochs in a loop of fixed length."""
+    return _train(data, order, options, stop="leave")
+
+
+@_train_until_stopped.defjvp
+def _train_until_stopped_jvp(options, primals, tangents):
+    data, order = primals
+    return jax.jvp(lambda d: _train(d, order, options, stop="wait"), (data,), (tangents[0],))
+
+
+def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "wait"]) -> _State:
+    """The training loop. When it is time to stop it goes on all the same (`"never"`), leaves, or
+    waits, the state as it is, for the last epoch, which reverse-mode differentiation needs."""
+    x, y, weight, init, learning_rate, weight_decay = data
+    n, dtype = x.shape[0], x.dtype
+    order_key = jax.random.wrap_key_data(order_key)
+    batch_size, epochs = options.batch_size, options.epochs
     batches = -(-n // batch_size)
     padding = batches * batch_size - n
     # Padded slots read row 0 with weight 0.
@@ -216,25 +257,25 @@ def mlp_regression(
             state.epoch + 1,
         )
 
-    limit = epochs + 1 if patience is None else patience
-
     def keep_going(state: _State):
         finite = jnp.isfinite(state.loss)
-        return finite & (state.stalled < limit) & (state.epoch < epochs)
+        patient = options.patience is None or state.stalled < options.patience
+        return finite & patient & (state.epoch < epochs)
 
     zeros = jax.tree.map(jnp.zeros_like, init)
     zero, count = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
     infinity = jnp.full((), jnp.inf, dtype)
     state = _State(init, zeros, zeros, zero, zero, infinity, init, count, count)
-    if patience is None:
-        remembered = jax.checkpoint(epoch)
-        state = jax.lax.fori_loop(0, epochs, lambda _, s: remembered(s), state)
-    else:
-        state = jax.lax.while_loop(keep_going, epoch, state)
+    if stop == "leave":
+        return jax.lax.while_loop(keep_going, epoch, state)
 
-    status = jnp.where(state.stalled >= limit, int(Status.CONVERGED), int(Status.FIXED_STEPS))
-    status = jnp.where(jnp.isfinite(state.loss), status, int(Status.NONFINITE)).astype(jnp.int32)
-    return Solution(state.best_model, status, state.epoch, _relative_loss(state, y, weight))
+    @jax.checkpoint
+    def remembered(state: _State) -> _State:
+        if stop == "never":
+            return epoch(state)
+        return jax.lax.cond(keep_going(state), epoch, lambda state: state, state)
+
+    return jax.lax.fori_loop(0, epochs, lambda _, state: remembered(state), state)
 
 
 def _relative_loss(

@@ -326,3 +326,42 @@ def test_gradient_in_the_weights():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(jnp.ones((N, M)), jnp.ones((N, M), bool))
+
+
+@pytest.mark.parametrize("kind", SOLVERS)
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"mask": jnp.ones((N, M - 1), bool)}, "`mask` must have the shape of `x`"),
+        ({"mask": jnp.ones(M, bool)}, "`mask` must have the shape of `x`"),
+        ({"x": jnp.ones(M)}, "`x` must be a matrix"),
+        ({"sample_weight": jnp.ones(M)}, "`sample_weight` must have shape"),
+        ({"sample_weight": jnp.ones((N, 1))}, "`sample_weight` must have shape"),
+        ({"sample_weight": jnp.ones(N).at[2].set(-1)}, "must not be negative"),
+        ({"sample_weight": jnp.zeros(N)}, "zero for every row"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(kind, change, message):
+    arguments = {"x": jnp.ones((N, M)), "mask": jnp.ones((N, M), bool)} | change
+    solver = {"hard": hard_impute, "soft": soft_impute, "als": als}[kind]
+    penalty = () if kind == "hard" else (PENALTY,)
+    x, mask = arguments.pop("x"), arguments.pop("mask")
+    with pytest.raises(ValueError, match=message):
+        solver(x, mask, RANK, *penalty, **arguments)
+
+
+def test_starts_and_loadings_of_the_wrong_shape_are_refused():
+    x, mask = jnp.ones((N, M)), jnp.ones((N, M), bool)
+    with pytest.raises(ValueError, match="`start` must have the shape"):
+        hard_impute(x, mask, RANK, start=x[:3])
+    with pytest.raises(ValueError, match="`init` must have shape"):
+        als(x, mask, RANK, PENALTY, init=x[:3])
+    with pytest.raises(ValueError, match="`loadings` must have"):
+        fold_in(x, mask, x)
+
+
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_all_weights_zero_are_reported_inside_jit(kind):
+    x, mask = make_problem()
+    solution = SOLVERS[kind](x, mask, sample_weight=jnp.zeros(N))
+    assert int(solution.status) == Status.NONFINITE

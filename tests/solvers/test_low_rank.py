@@ -162,3 +162,19 @@ def test_bad_rank(rank):
 def test_bad_init(shape):
     with pytest.raises(ValueError, match="init must have 20 rows"):
         leading_subspace(jnp.zeros((N, M)), RANK, init=jnp.zeros(shape))
+
+
+def test_a_weight_of_two_is_a_row_twice_and_of_zero_none(dtype):
+    x = jnp.asarray(np.random.default_rng(8).normal(size=(N, M)), dtype)
+    counts = np.random.default_rng(9).integers(0, 3, N)
+    weighted = solve(x, rank=RANK, sample_weight=jnp.asarray(counts, dtype)).value
+    _, values, right = np.linalg.svd(np.repeat(np.asarray(x, float), counts, axis=0))
+    np.testing.assert_allclose(weighted.values, values[:RANK], rtol=1e-4)
+    overlap = np.abs(np.diag(right[:RANK] @ np.asarray(weighted.right, float)))
+    np.testing.assert_allclose(overlap, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("weight", [jnp.ones(N - 1), -jnp.ones(N), jnp.ones((N, 1))])
+def test_weights_that_do_not_fit_are_refused(weight):
+    with pytest.raises(ValueError, match="`sample_weight` must"):
+        leading_subspace(jnp.ones((N, M)), RANK, sample_weight=weight)
