@@ -38,6 +38,7 @@ def _values(x: Array) -> np.ndarray | None:
 
 def _matrix(x, name: str) -> Array:
     """A floating (n, m) array of at least single precision, checked where its values are known."""
+    _refuse_complex(x, name)
     try:
         array = jnp.asarray(x, dtype=None if _is_float(x) else jnp.result_type(float))
     except (TypeError, ValueError) as error:
@@ -49,7 +50,40 @@ def _matrix(x, name: str) -> Array:
     values = _values(array)
     if values is not None and np.any(np.isinf(values)):
         raise ValueError(f"{name} contains infinities; code missing answers as NaN")
+    if values is not None:
+        _check_squares(values, name, array.dtype)
     return array
+
+
+def _refuse_complex(x, name: str) -> None:
+    # JAX would drop the imaginary part with a warning.
+    if isinstance(x, Tracer):
+        complex_numbers = jnp.issubdtype(x.dtype, jnp.complexfloating)
+    else:
+        try:
+            cells = np.asarray(x)
+        except (TypeError, ValueError):
+            return  # no array at all, which is for the conversion to say
+        complex_numbers = np.iscomplexobj(cells) or (
+            cells.dtype == object and any(isinstance(cell, complex) for cell in cells.flat)
+        )
+    if complex_numbers:
+        raise ValueError(f"{name} must hold real numbers, got complex ones")
+
+
+def largest_answer(cells: int, dtype) -> float:
+    """How large answers may be for their squares to have a finite sum over so many cells."""
+    return float(np.sqrt(float(jnp.finfo(dtype).max) / max(cells, 1))) / 16
+
+
+def _check_squares(values: np.ndarray, name: str, dtype) -> None:
+    limit = largest_answer(values.size, dtype)
+    largest = np.max(np.abs(values), initial=0, where=~np.isnan(values))
+    if largest > limit:
+        raise ValueError(
+            f"{name} has an answer of size {largest:.3g}, whose square {jnp.dtype(dtype).name} "
+            "does not hold; divide the answers by a constant"
+        )
 
 
 def _is_float(x) -> bool:
@@ -94,6 +128,7 @@ def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None
 def _user_weight(sample_weight, n: int, dtype) -> Array | None:
     if sample_weight is None:
         return None
+    _refuse_complex(sample_weight, "sample_weight")
     try:
         weight = jnp.asarray(sample_weight, dtype)
     except (TypeError, ValueError) as error:
@@ -111,6 +146,7 @@ def _user_weight(sample_weight, n: int, dtype) -> Array | None:
 def _threshold(threshold, q: int, dtype) -> Array | None:
     if threshold is None:
         return None
+    _refuse_complex(threshold, "threshold")
     try:
         limit = jnp.asarray(threshold, dtype)
     except (TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ from ._inputs import (
     _matrix,
     _threshold,
     _user_weight,
+    largest_answer,
 )
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .known_answers import learn_from_answers
@@ -135,6 +136,11 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings:
     return prediction, fit.training_mse, code, steps, optimality
 
 
+def _differentiable(method: Calibrator, data):
+    """The data, constant where the method has no gradient: nor have scaling and correction."""
+    return data if method.differentiable else jax.lax.stop_gradient(data)
+
+
 def _decide(calibrated, twin_prediction, training_mse, threshold, axis):
     if threshold is None:
         transferred = jnp.ones(training_mse.shape, bool)
@@ -180,11 +186,12 @@ def calibrate_question(
     donors. Where the twins all answer a new question alike, that answer is the prediction; the
     network's only nearly, and not synthetic control's, which has no intercept and remains a mix.
 
-    **Raises:** `ValueError` for shapes that do not fit, infinities, text, fewer than two users or
-    questions, a question without any human answer, a new question without any twin answer,
-    weights that are negative, not finite or all zero, a threshold that is NaN, or a rank beyond the
-    matrix. What depends on values is not checked inside `jit`; there, a new question without any
-    twin answer is predicted as NaN with status `NONFINITE`.
+    **Raises:** `ValueError` for shapes that do not fit, infinities, answers whose squares overflow
+    their floating-point type, complex numbers, text, fewer than two users or questions, a question
+    without any human answer, a new question without any twin answer, weights that are negative,
+    not finite or all zero, a threshold that is NaN, or a rank beyond the matrix. What depends on
+    values is not checked inside `jit`; there, a new question without any twin answer is predicted
+    as NaN with status `NONFINITE`, as is everything where squares overflow.
     """
     settings = resolve(settings)
     _check_method(method)
@@ -210,7 +217,8 @@ def calibrate_question(
     weight = _user_weight(sample_weight, n, human.dtype)
     threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[:, m:], 0, weight)
-    result = _questions(method, human, twin, observed, weight, settings)
+    data = _differentiable(method, (human, twin, observed, weight))
+    result = _questions(method, *data, settings)
     prediction, mse, status, steps, optimality = result
     prediction, transferred = _decide(prediction, twin[:, m:], mse, threshold, 0)
     return Calibrated(prediction, mse, transferred, status, steps, optimality)
@@ -257,12 +265,22 @@ def _questions(method, human, twin, observed, weight, settings):
     targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
     prediction, *rest = jax.lax.map(solve, targets)
     counted = targets[1] if weight is None else targets[1] & (weight > 0)[None, :]
+    counted = counted & _squares_fit(human, twin)
     prediction, rest = _mark_unanswered(prediction[:, :, 0], [r[:, 0] for r in rest], counted)
     return prediction.T, *rest
 
 
+def _squares_fit(*matrices):
+    """Whether no answer is so large that its square overflows; inside `jit` too."""
+    fit = jnp.asarray(True)
+    for x in matrices:
+        limit = jnp.asarray(largest_answer(x.size, x.dtype), x.dtype)
+        fit = fit & ~jnp.any(jnp.abs(x) > limit)  # NaN, a missing answer, is not larger
+    return fit
+
+
 def _mark_unanswered(prediction, rest, mask):
-    """NaN and `NONFINITE` for targets (q, s) that no twin answered, which `jit` cannot refuse."""
+    """NaN and `NONFINITE` for targets (q, s) without any usable answer, as `jit` cannot refuse."""
     answered = jnp.any(mask, axis=1)
     mse, status, *others = rest
     prediction = jnp.where(answered[:, None], prediction, jnp.nan)
@@ -328,7 +346,8 @@ def calibrate_user(
     weight = _user_weight(sample_weight, n, human.dtype)
     threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[n:], 1)
-    result = _users(method, human, twin, observed, weight, settings)
+    data = _differentiable(method, (human, twin, observed, weight))
+    result = _users(method, *data, settings)
     prediction, mse, status, steps, optimality = result
     prediction, transferred = _decide(prediction, twin[n:], mse, threshold, 1)
     return Calibrated(prediction, mse, transferred, status, steps, optimality)
@@ -342,6 +361,7 @@ def _users(method, human, twin, observed, weight, settings):
     targets = Answers(twins.values[n:], twins.mask[n:])
     known = _known(observed, None)
     ones = jnp.ones((n,), human.dtype) if weight is None else weight
+    counted = targets.mask & _squares_fit(human, twin)
     human_statistics = settings.new_user_statistics == "human"
     if isinstance(method, MatrixCompletion):
         problem = user_stack(
@@ -360,7 +380,7 @@ def _users(method, human, twin, observed, weight, settings):
         seen = jax.tree.map(jnp.transpose, known)
         fit = method.fit(problem, settings)
         prediction, *rest = finish(problem, fit, jnp.int32(0), seen, settings)
-        prediction, rest = _mark_unanswered(prediction.T, rest, targets.mask)
+        prediction, rest = _mark_unanswered(prediction.T, rest, counted)
         return prediction, *rest
     x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
@@ -382,5 +402,5 @@ def _users(method, human, twin, observed, weight, settings):
 
     prediction, *rest = jax.lax.map(solve, (targets.values, targets.mask, known))
     rest = [r[:, 0] for r in rest]
-    prediction, rest = _mark_unanswered(prediction[:, :, 0], rest, targets.mask)
+    prediction, rest = _mark_unanswered(prediction[:, :, 0], rest, counted)
     return prediction, *rest

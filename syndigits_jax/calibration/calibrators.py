@@ -2,11 +2,12 @@
 
 Each is a frozen Equinox module. What one sweeps or differentiates (`penalty`, `alpha`,
 `l1_ratio`, `weight_decay`) is an array leaf; what shapes the program (`rank`, `hidden`) is static.
-`fit` is pure: it works under `jit`, `vmap` and `grad` (the network in forward mode only; synthetic
-prior carries no gradient).
+`fit` is pure: it works under `jit`, `vmap` and `grad` in both modes (synthetic prior carries no
+gradient).
 """
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from ..solvers._checks import check_scalar
 from ..solvers._precision import full_precision
+from ..solvers._subspace_gradient import attach_subspace_gradient
 from ..solvers.completion import als, hard_impute, soft_impute
 from ..solvers.elastic_net import elastic_net, elastic_net_from_gram
 from ..solvers.exponentiated_gradient import (
@@ -83,8 +85,11 @@ INFINITY = float("inf")
 class Calibrator(eqx.Module):
     """A method that predicts human answers to a target from donors and the twins' answers.
 
-    Subclass [`FitAndTransfer`][] or [`MatrixCompletion`][], which say what `fit` is given.
+    Subclass [`FitAndTransfer`][] or [`MatrixCompletion`][], which say what `fit` is given. Where
+    `differentiable` is false, predictions are constants to `grad` and `jvp`.
     """
+
+    differentiable: ClassVar[bool] = True
 
     def _check_rank(self, matrix: Array) -> None:
         check_rank(getattr(self, "rank", 1), matrix.shape, f"{type(self).__name__}: rank")
@@ -176,7 +181,8 @@ def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Fi
 class NeuralNet(FitAndTransfer):
     """A small ReLU network trained with Adam and early stopping on the training loss.
 
-    Forward derivatives only: how long it trains depends on the data.
+    `patience=None` trains for all `epochs`. Gradients pass through the training, its length as
+    given.
     """
 
     hidden: tuple[int, ...] = eqx.field(static=True, default=(8,))
@@ -184,7 +190,7 @@ class NeuralNet(FitAndTransfer):
     learning_rate: float | int | Array = eqx.field(converter=_leaf, default=1e-3)
     batch_size: int = eqx.field(static=True, default=128)
     epochs: int = eqx.field(static=True, default=200)
-    patience: int = eqx.field(static=True, default=20)
+    patience: int | None = eqx.field(static=True, default=20)
     seed: int = eqx.field(static=True, default=0)
 
     def __check_init__(self):
@@ -241,7 +247,11 @@ class SyntheticControl(FitAndTransfer):
 
 
 class SyntheticIntervention(FitAndTransfer):
-    """Ridge on the leading singular directions of the twins' donors (Agarwal et al. 2025)."""
+    """Ridge on the leading singular directions of the twins' donors (Agarwal et al. 2025).
+
+    Gradients include how the subspace of the directions turns with the donors. Where it has no
+    derivative, the last direction kept being no stronger than the first one left out, they are NaN.
+    """
 
     rank: int = eqx.field(static=True, default=20)
     penalty: float | int | Array = eqx.field(converter=_leaf, default=100.0)
@@ -251,10 +261,10 @@ class SyntheticIntervention(FitAndTransfer):
 
     def directions(self, problem: Regression) -> Float[Array, "p r"]:
         """The donors' leading right singular vectors, on which the regression is run."""
-        x = problem.x_twin
-        if problem.donor_weight is not None:
-            x = jnp.sqrt(problem.donor_weight)[:, None] * x
-        return leading_subspace(x, self.rank, tol=1e-3).value.right
+        x, weight = problem.x_twin, problem.donor_weight
+        right = leading_subspace(x, self.rank, sample_weight=weight, tol=1e-3).value.right
+        weight = jnp.ones_like(x[:, 0]) if weight is None else weight
+        return attach_subspace_gradient(x, weight, right)
 
     @full_precision
     def fit(self, problem: Regression, settings: Settings) -> Fit:
@@ -365,9 +375,11 @@ class SyntheticPrior(MatrixCompletion):
     """Hard impute of the *human* matrix alone, its missing entries started from the twins'.
 
     Carries no gradient: where a column has no human answer the result depends on the start, which
-    no condition at the solution determines.
+    no condition at the solution determines. All derivatives of its predictions are zero, those
+    through the scaling and through known answers to the target too.
     """
 
+    differentiable: ClassVar[bool] = False
     rank: int = eqx.field(static=True, default=8)
 
     def __check_init__(self):
@@ -376,12 +388,13 @@ class SyntheticPrior(MatrixCompletion):
     def fit(self, problem: Stack, settings: Settings) -> Fit:
         """See [`MatrixCompletion.fit`][]."""
         self._check_rank(problem.human(problem.values))
+        problem = jax.lax.stop_gradient(problem)
         weight = problem.weight
         solution = hard_impute(
-            jax.lax.stop_gradient(problem.human(problem.values)),
+            problem.human(problem.values),
             problem.human(problem.mask),
             self.rank,
-            start=jax.lax.stop_gradient(problem.twin(problem.values)),
+            start=problem.twin(problem.values),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.completion_tol,
         )

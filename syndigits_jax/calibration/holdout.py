@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..panel import Panel
+from ..panel import Panel, PanelArrays
 from . import folds
 from ._holdout_result import HoldOut
 from ._holdout_run import Progress, Run
+from ._inputs import _check_squares
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .controls import controls
 from .settings import Settings, resolve
@@ -45,13 +46,14 @@ def leave_one_question_out(
     - `workers`: batches computed at once; by default the number of cores on a CPU, else 1.
     - `on_progress`: called with (folds done, folds in all), from one thread at a time.
 
-    **Raises:** `ValueError` for unusable methods, targets or weights, and for a rank beyond the
-    matrix. Constant twin columns and columns without human answers are legal: the former predict a
-    constant (training error 0, correlation 0), the latter score NaN.
+    **Raises:** `ValueError` for unusable methods, targets or weights (all zero, say), for answers
+    whose squares overflow, and for a rank beyond the matrix. Constant twin columns and columns
+    without human answers are legal: the former predict a constant (training error 0, correlation
+    0), the latter score NaN.
     """
     named, positions = _methods(methods), _targets(targets, panel.m, "question")
     settings = resolve(settings)
-    arrays, weight = panel.arrays(), _weight(sample_weight, panel)
+    arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     size = min(_batch_size(batch_size, vectorised), len(positions))
     regressions, stacks = _by_kind(named)
@@ -102,7 +104,7 @@ def leave_one_user_out(
     """
     named, positions = _methods(methods), _targets(targets, panel.n, "user")
     settings = resolve(settings)
-    arrays, weight = panel.arrays(), _weight(sample_weight, panel)
+    arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     blocks = min(settings.new_user_blocks or panel.n, panel.n)
     block_size = -(-panel.n // blocks)
@@ -203,6 +205,12 @@ def _targets(
     return positions
 
 
+def _arrays(panel: Panel) -> PanelArrays:
+    for name in ("human", "twin"):
+        _check_squares(getattr(panel, name), name, jnp.result_type(float))
+    return panel.arrays()
+
+
 def _weight(sample_weight, panel: Panel) -> Array | None:
     if sample_weight is None:
         return None
@@ -211,6 +219,8 @@ def _weight(sample_weight, panel: Panel) -> Array | None:
         raise ValueError(
             f"sample_weight must be {panel.n} finite numbers that are not negative, one per user"
         )
+    if not np.any(weight):
+        raise ValueError("sample_weight is zero for every user")
     return jnp.asarray(weight, panel.arrays().human.dtype)
 
 

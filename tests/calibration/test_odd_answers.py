@@ -1,8 +1,10 @@
 """What a few odd answers, weights of zero and mislabelled frames must not do."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from engine import CALIBRATE, DIRECTIONS, NEW, compiled, data, known
 from small_panels import METHODS, as_new_question, as_new_user, small_panel
 
 from syndigits_jax.calibration import (
@@ -15,9 +17,12 @@ from syndigits_jax.calibration import (
     calibrate_user,
     choose_penalty,
     few_shot_curve,
+    leave_one_question_out,
+    leave_one_user_out,
     tune_penalty,
 )
 from syndigits_jax.calibration._inputs import _check_labels
+from syndigits_jax.solvers import Status
 
 
 @pytest.mark.parametrize("method", [Ridge(10.0), ElasticNet(0.05, 0.5)])
@@ -66,13 +71,17 @@ def test_a_target_that_only_weightless_twins_answered_is_refused():
 
 
 def test_synthetic_prior_carries_no_gradient():
-    human, twin, _ = as_new_question(small_panel(3), 2)
+    """Nor through the scaling, the known answers or the training error."""
+    human, twin, truth = as_new_question(small_panel(3), 2)
+    answered = np.where(np.arange(len(human)) < 5, truth, np.nan)[:, None]
 
-    def total(human):
-        return calibrate_question(SyntheticPrior(2), human, twin).prediction.sum()
+    def total(human, twin, answered):
+        result = calibrate_question(SyntheticPrior(2), human, twin, observed=answered)
+        return result.prediction.sum() + result.training_mse.sum()
 
-    gradient = jax.grad(total)(np.nan_to_num(human).astype(np.float32))
-    assert np.isfinite(gradient).all()
+    arrays = [jnp.asarray(np.nan_to_num(a), jnp.float32) for a in (human, twin, answered)]
+    for gradient in jax.grad(total, (0, 1, 2))(*arrays):
+        np.testing.assert_array_equal(gradient, 0)
 
 
 def test_frames_with_other_labels_are_refused():
@@ -102,3 +111,49 @@ def test_unsigned_counts_are_compared_as_numbers():
     counts = np.array([5, 2], np.uint8)
     with pytest.raises(ValueError, match="ks must increase"):
         few_shot_curve(HardImpute(2), small_panel(0), counts, jax.random.key(0))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_complex_numbers_are_refused(direction):
+    human, twin = data()
+    human = known(direction, human)
+    calibrate = CALIBRATE[direction]
+    for name, arrays in {
+        "human": (human + 1j, twin),
+        "twin": (human, twin + 0j),
+        "human ": ((human + 1j).astype(object), twin),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name.strip()} must hold real numbers"):
+            calibrate(Ridge(1.0), *arrays)
+    with pytest.raises(ValueError, match="human must hold real numbers"):
+        jax.jit(lambda h: calibrate(Ridge(1.0), h, twin))((human + 1j).astype(np.complex64))
+    ones = 1j * np.ones(human.shape[0])
+    with pytest.raises(ValueError, match="sample_weight must hold real numbers"):
+        calibrate(Ridge(1.0), human, twin, sample_weight=ones)
+    with pytest.raises(ValueError, match="threshold must hold real numbers"):
+        calibrate(Ridge(1.0), human, twin, threshold=ones[:NEW])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_answers_whose_squares_overflow_are_refused_or_flagged(direction):
+    human, twin = data()
+    human = known(direction, human)
+    large = [jnp.asarray(1e30 * a, jnp.float32) for a in (human, twin)]
+    with pytest.raises(ValueError, match=r"human has an answer of size .*divide the answers"):
+        CALIBRATE[direction](Ridge(1.0), *large)
+    result = compiled(direction, METHODS["Ridge"], *large, None, None, None)
+    assert np.isnan(result.prediction).all()
+    np.testing.assert_array_equal(result.status, Status.NONFINITE)
+    # Large, but not too large.
+    usual = compiled(direction, METHODS["Ridge"], human, twin, None, None, None)
+    large = compiled(direction, METHODS["Ridge"], 1e12 * human, 1e12 * twin, None, None, None)
+    np.testing.assert_allclose(large.prediction, 1e12 * usual.prediction, rtol=1e-3)
+
+
+def test_hold_outs_refuse_weights_that_are_all_zero_and_answers_too_large():
+    panel = small_panel(0)
+    for evaluate in (leave_one_question_out, leave_one_user_out):
+        with pytest.raises(ValueError, match="sample_weight is zero for every user"):
+            evaluate(Ridge(1.0), panel, sample_weight=np.zeros(panel.n))
+        with pytest.raises(ValueError, match="divide the answers"):
+            evaluate(Ridge(1.0), panel.replace(human=panel.human * 1e200))
