@@ -7,11 +7,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from syndigits_jax.calibration.alignment import alignment
 from syndigits_jax.calibration.rank_selection import svd_diagnostics
+from syndigits_jax.datasets import DistributionData
 from syndigits_jax.panel import Panel
 from syndigits_jax.plots import (
     plot_adaptive_curve,
@@ -27,6 +29,7 @@ from syndigits_jax.plots._style import label
 from syndigits_jax.studies.comparison import Block, blocks
 from syndigits_jax.studies.demo import DistributionDemo
 from syndigits_jax.studies.demo_fidelity import FidelityDemo
+from syndigits_jax.studies.ensembles import EnsembleUnit
 from syndigits_jax.studies.figure5 import Figure5, figure5
 from syndigits_jax.studies.files import replacing
 from syndigits_jax.studies.records import Record
@@ -173,6 +176,50 @@ def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
         title="0: as real users, 1: as noise",
     )
     return left
+
+
+def save_ensemble_figures(
+    out: Path, unit: EnsembleUnit, data: DistributionData, arrays: Mapping[str, np.ndarray]
+) -> list[Path]:
+    """Figures 8 and 9 of one data set and setting: predicted answers, and how spread they are."""
+    test = data.take(data.published_split()[1])
+    name = unit.dataset if unit.construction == "summary" else f"{unit.dataset} without refused"
+    ending = f"{_plain(name)}-{unit.setting}.png"
+    ratios = plot_variance_ratios(
+        arrays["cdf_l1/both/variance_ratio"],
+        arrays["/uniform/variance_ratio"],
+        title=f"{name}, {unit.setting} setting: new questions",
+    )
+    answers = new_answers_figure(test, arrays["shares"], arrays["uniform_shares"])
+    return [
+        save_figure(answers, out / f"figure8-{ending}"),
+        save_figure(ratios, out / f"figure9-{ending}"),
+    ]
+
+
+def new_answers_figure(
+    new: DistributionData,
+    shares: Float[np.ndarray, "q K"],
+    uniform: Float[np.ndarray, "q K"],
+) -> Axes:
+    """Three new questions: at the first quartile of the error, the median and the third."""
+    true = np.where(new.kept, new.counts, 0)
+    true = true / true.sum(axis=1, keepdims=True)
+    order = np.argsort(np.abs(shares - true).sum(axis=1), kind="stable")
+    titles = ("First quartile of error", "Median error", "Third quartile of error")
+    panels = Figure(figsize=(12.6, 3.6), layout="constrained").subplots(1, 3)
+    for quarter, (ax, title) in enumerate(zip(panels, titles, strict=True), start=1):
+        j = int(order[quarter * (len(order) - 1) // 4])
+        kept = np.flatnonzero(new.kept[j])
+        plot_answer_distribution(
+            shares[j, kept],
+            true=true[j, kept],
+            baseline=uniform[j, kept],
+            options=[new.options[k] for k in kept],
+            ax=ax,
+            title=f"{title}: {new.questions[j]}"[:44],
+        )
+    return panels[0]
 
 
 def _file_name(block: Block) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syndigits_jax.cli._console import output, showing_progress
+from syndigits_jax.cli._figures import save_ensemble_figures
 from syndigits_jax.distribution import DIVERGENCES
 from syndigits_jax.studies.ensembles import run_ensembles
 from syndigits_jax.studies.records import Record
@@ -20,6 +21,11 @@ Row = dict[str, Record]
 
 def run(table: str, data: Path, out: Path, setting: str) -> None:
     """Fit, evaluate and print; returns once the results are in `out`."""
+    units: list[tuple] = []
+
+    def keep(*unit) -> None:
+        units.append(unit)
+
     with showing_progress() as show:
 
         def on_progress(*place) -> None:
@@ -27,7 +33,13 @@ def run(table: str, data: Path, out: Path, setting: str) -> None:
             counted = "step" if progress.total == 1 else "steps"
             show(dataclasses.replace(progress, counted=counted))
 
-        records = run_ensembles(table, data, setting=setting, out=out, on_progress=on_progress)
+        records = run_ensembles(
+            table, data, setting=setting, out=out, on_progress=on_progress, on_unit=keep
+        )
+    figures: list[Path] = []
+    if table == "table6":
+        for unit in units:
+            figures += save_ensemble_figures(out, *unit)
     console = output()
     for key in dict.fromkeys((r.dataset, r.construction, r.setting) for r in records):
         dataset, construction, name = key
@@ -41,7 +53,8 @@ def run(table: str, data: Path, out: Path, setting: str) -> None:
             f"largest difference from the paper: {100 * difference:+.2f}% ({record.dataset}, "
             f"{record.variant}, {record.metric})"
         )
-    console.print(f"written: {out / RESULTS}", soft_wrap=True)
+    written = ", ".join(str(path) for path in [out / RESULTS, *figures])
+    console.print(f"written: {written}", soft_wrap=True)
 
 
 def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> None:

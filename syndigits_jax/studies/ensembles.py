@@ -141,10 +141,10 @@ def evaluate_ensembles(
 ) -> dict[str, np.ndarray]:
     """Test divergences of every fit of a unit, and of the controls, as named arrays.
 
-    `shares` and `uniform_shares` are the predicted distributions of the test questions, by all
-    twins and dummies fitted to CDF ℓ1 and by equal weights; `seconds` and `blend_seconds` are those of all fits, and of all blends, compilation included.
-    `on_progress`: called with (done, total), counted in steps of the published optimiser or in
-    objectives.
+    `shares` and `uniform_shares` are the predicted distributions of the test questions, by twins
+    and dummies fitted to CDF ℓ1 and by equal weights; `seconds` and `blend_seconds` are those of
+    all fits, and of all blends, compilation included. `on_progress`: called with (done, total),
+    counted in steps of the published optimiser or in objectives.
     """
     objectives = list(dict.fromkeys(objective for objective, _ in unit.fits))
     if on_progress is not None:
