@@ -57,7 +57,10 @@ def peak_gib() -> float:
 def draw(path: Path, fits: Sequence[Mapping[str, Any]], tol: float, twins: int) -> None:
     """The certified gap after every round, against the seconds since the start of the fit."""
     curves = {
-        fit["divergence"]: tuple([r[key] for r in fit["rounds"]] for key in ("seconds", "gap"))
+        fit["divergence"]: (
+            [r["seconds"] for r in fit["rounds"]],
+            [r["gap"] for r in fit["rounds"]],
+        )
         for fit in fits
     }
     ax = plot_gap(
