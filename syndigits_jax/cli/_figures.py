@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -217,7 +218,7 @@ def new_answers_figure(
             baseline=uniform[j, kept],
             options=[new.options[k] for k in kept],
             ax=ax,
-            title=f"{title}: {new.questions[j]}"[:44],
+            title=shorten(f"{title}: {new.questions[j]}", 46, placeholder=" ..."),
         )
     return panels[0]
 
