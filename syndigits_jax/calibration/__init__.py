@@ -29,6 +29,7 @@ from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
+from .intervals import question_intervals as question_intervals
 from .presets import preset as preset
 from .rank_selection import select_rank as select_rank
 from .rank_selection import svd_diagnostics as svd_diagnostics
