@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks.readme_fidelity import fidelity
+from benchmarks.readme_fidelity import fidelity, fidelity_speed
 from benchmarks.report import RESULTS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -273,6 +273,7 @@ BLOCKS: dict[str, Callable[[], list[str]]] = {
     "table6": table6,
     "ensembles": ensembles,
     "fidelity": fidelity,
+    "fidelity-speed": fidelity_speed,
 }
 
 

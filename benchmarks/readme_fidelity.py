@@ -50,6 +50,37 @@ def fidelity() -> list[str]:
     return lines[:-1]
 
 
+def fidelity_speed() -> list[str]:
+    """The sentence on speed; nothing while a benchmark has not been run."""
+    paths = [
+        RESULTS / f"{name}.json" for name in ("encoder_speed", "ssr_speed", "fidelity_metrics")
+    ]
+    if not all(path.exists() for path in paths):
+        return []
+    encoder, placing, metrics = (json.loads(path.read_text()) for path in paths)
+    ratio, epoch = encoder["ours_against"], encoder["full_epoch"]
+    runs = {(run["name"], run["size"]): run for run in metrics["runs"]}
+    most = max(size for name, size in runs if name == "prdc")
+    common = max(size for name, size in runs if name == "prdc_package")
+    ours, peer = runs["prdc", common], runs["prdc_package", common]
+    placed = placing["ours"]
+    return [
+        f"On {encoder['machine']['cores']} CPU cores: the encoder trains on "
+        f"{encoder['pairs_per_second']['ours']:,.0f} pairs a second, "
+        f"{min(ratio['torch_loader'], ratio['torch_arrays']):.1f} times as many as the same model "
+        f"in PyTorch and {ratio['products']:.0%} of what its matrix products alone allow; an epoch "
+        f"of {epoch['users']:,} users takes {epoch['seconds']:.0f} s and {epoch['peak_gib']:.1f} "
+        f"GiB. {placing['personas']:,} personas, {placing['probes']} probes: "
+        f"{placed['ssr']['seconds']:.1f} s by SSR, {placed['newton']['seconds']:.1f} s to the "
+        f"optimum by Newton's method; one at a time in PyTorch SSR takes "
+        f"{placing['loop']['times_slower']:.0f} times as long. PRDC of {most:,} against {most:,} "
+        f"points: {runs['prdc', most]['seconds']:.0f} s, {runs['prdc', most]['peak_gib']:.1f} GiB; "
+        f"of {common:,}, {peer['seconds'] / ours['seconds']:.1f} times as fast as the `prdc` "
+        f"package, which takes {peer['peak_gib']:.1f} GiB. MMD² of {most:,}: "
+        f"{runs['mmd', most]['seconds']:.0f} s."
+    ]
+
+
 def twins(records: Records) -> list[str]:
     """A row per population of twins, placed by Newton's method; [] without records."""
     found = {(r["population"], r["procedure"], r["reference"], r["metric"]): r for r in records}
