@@ -78,8 +78,9 @@ def measure_fidelity(
 
     Personas are placed by SSR and by Newton from all their ratings; real users are those with a
     training pair, as the encoder trained them (reference `trained`), and those with a pair of
-    control ratings, placed by SSR (reference `ssr`). Users and personas without a pair of ratings
-    that differ by the gap are counted and left out.
+    control ratings, placed as personas are (references `ssr` and `newton`, each for the personas
+    placed alike). Users and personas without a pair of ratings that differ by the gap are counted;
+    such users, who stay at their random start, are a population of their own.
 
     **Arguments:**
 
@@ -117,23 +118,26 @@ def measure_fidelity(
         row = {"metric": "pairwise_accuracy", **value._asdict()}
         records += panel_records(ranker, "trained", "", [row])
 
-    say("placing personas", 0, 3)
+    say("placing personas", 0, 4)
     placed = {}
     for done, procedure in enumerate(PROCEDURES):
         # Newton's method chooses its own starts.
         start = purpose_key(key, "personas") if procedure == "ssr" else None
         placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
         records += placement_records("personas", procedure, placed[procedure])
-        say("placing personas", done + 1, 3)
+        say("placing personas", done + 1, 4)
     control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
-    real = place_users(gram, control, method="ssr", gap=gap, key=purpose_key(key, "control"))
-    records += placement_records("real", "ssr", real)
-    say("placing personas", 3, 3)
+    real = {}
+    for done, procedure in enumerate(PROCEDURES):
+        start = purpose_key(key, "control") if procedure == "ssr" else None
+        real[procedure] = place_users(gram, control, method=procedure, gap=gap, key=start)
+        records += placement_records("real", procedure, real[procedure])
+        say("placing personas", done + 3, 4)
 
     there = ~np.asarray(placed["ssr"].constant)
     users = {
         "trained": Users(trained.w, trained.embedding(), np.asarray(trained.trained)),
-        "ssr": Users(real.w, real.embedding, ~np.asarray(real.constant)),
+        **{name: Users(p.w, p.embedding, ~np.asarray(p.constant)) for name, p in real.items()},
     }
     counts = {
         "ratings": len(ratings),
@@ -162,12 +166,13 @@ def measure_fidelity(
         if name == "trained":
             raise ValueError(f"ratings: {text}")
         del users[name]
-        notes.append(f"no comparison with users placed by SSR: {text} (control: all uses more)")
+        notes.append(f"no comparison with users placed by {name}: {text} (control: all uses more)")
 
     people = {name: Users(p.w, p.embedding, there) for name, p in placed.items()}
     found, populations = compare_populations(
-        purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, on_part=say
-    )
+        purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, notes,
+        on_part=say,
+    )  # fmt: skip
     records += found
     paired: dict[tuple[str, str], PairedColumns] = {}
     if seed_rows is not None:

@@ -30,6 +30,7 @@ from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
 
 REAL = "real"
 PERSONAS = "personas"
+NO_PAIR = "real (no training pair)"
 _FIT_USERS = 5000  # that a Gaussian mixture is fitted to
 _PROBES = 1000  # items whose scores are compared, those that most personas rated
 
@@ -110,27 +111,54 @@ def compare_populations(
     personas: Mapping[str, Users],
     prototypes: Float[Array, "p d"],
     settings: PanelSettings,
+    notes: list[str],
     *,
     on_part: Callable[[str, int, int], None],
 ) -> tuple[list[FidelityRecord], dict[str, dict[str, Float[np.ndarray, "l d"]]]]:
     """Panels of all populations against each placement of real users, and their embeddings.
 
+    Users as trained are compared with all personas, with users by another procedure (what the
+    procedure alone makes of them) and with users without a training pair; users placed by a
+    procedure with the personas placed by it.
+
     **Arguments:** `users`: by procedure, at least 2 (k + 1) of them in each; `personas`: by
-    procedure; `on_part`: told what is compared, how many are done and how many there are.
+    procedure; `notes`: gets what is left out; `on_part`: told what is compared, how many are done
+    and how many there are.
     """
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
-    done, total = 0, len(users) * (5 + len(personas)) + 1
     people = [Compared(PERSONAS, name, p.population()) for name, p in personas.items()]
-    for number, (reference, group) in enumerate(users.items()):
+    tasks = {}
+    for reference, group in users.items():
+        mine = [p for p in people if reference in ("trained", p.procedure)]
+        if not mine:
+            continue
         real = group.population()
         size = min(settings.size, len(real) // 2)
-        count = min(size, *(len(p.points) for p in people))
-        others = list(people)
-        if reference == "trained" and "ssr" in users:
-            # Real users against real users: what the procedure alone makes of them.
-            control = Compared(REAL, "ssr", users["ssr"].population())
-            others += [control] if len(control.points) >= count else []
+        count = min(size, *(len(p.points) for p in mine))
+        if reference == "trained":
+            controls = [
+                Compared(REAL, n, u.population()) for n, u in users.items() if n != "trained"
+            ]
+            controls.append(
+                Compared(NO_PAIR, "trained", group.embedding[np.flatnonzero(~group.there)])
+            )
+            for control in controls:
+                if len(control.points) >= count:
+                    mine.append(control)
+                elif len(control.points):
+                    notes.append(
+                        f"{control.label(reference)} is not compared with real users "
+                        f"({reference}): {len(control.points)} users, {count} are needed"
+                    )
+        if len(real) > settings.held_in_limit:
+            notes.append(
+                f"no held-in coverage ({reference}): {len(real)} users are more than "
+                f"{settings.held_in_limit}"
+            )
+        tasks[reference] = (real, mine, size, count)
+    done, total = 0, sum(5 + len(mine) for _, mine, _, _ in tasks.values()) + 1
+    for number, (reference, (real, others, size, count)) in enumerate(tasks.items()):
 
         def tell(text: str, more: int, done: int = done) -> None:
             on_part(text, done + more, total)

@@ -51,14 +51,18 @@ from syndigits_jax.studies.fidelity_parts import (
     trained_gram,
     untrained_encoder,
 )
-from syndigits_jax.studies.fidelity_populations import REAL, Compared, compare_with_real
+from syndigits_jax.studies.fidelity_populations import (
+    NO_PAIR,
+    REAL,
+    Compared,
+    compare_with_real,
+)
 from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
 from syndigits_jax.studies.tables import OnProgress
 
 REVIEWS = 10
 """Reviews that the paper asks of a user whom a persona is made from."""
 
-NO_PAIR = "real (no training pair)"
 CONTROL_PAIR = "real (control pair)"
 _PLACED = 4  # populations of real users placed anew
 

@@ -72,7 +72,7 @@ def replace_panels(patch):
     """Training and placement as they are; known numbers in place of the panels, whose rooms have
     tests of their own."""
 
-    def populations(key, users, personas, prototypes, settings, on_part):
+    def populations(key, users, personas, prototypes, settings, notes, on_part):
         records, found = [], {}
         for reference, group in users.items():
             real = np.asarray(group.population())
@@ -134,7 +134,7 @@ def test_the_numbers_are_printed_and_written(measured):
     assert "[1/3] encoder" in result.stderr and "[3/3] panels: done" in result.stderr
     written = files_in(own / "out")
     figures = {"gap", "cosine", "coverage", "local-global", "pca", "norms"}
-    expected = {f"fidelity-{f}-{r}.png" for f in figures for r in ("trained", "ssr")}
+    expected = {f"fidelity-{f}-{r}.png" for f in figures for r in ("trained", "ssr", "newton")}
     assert expected | {"fidelity-paired-distance-ssr-trained.png"} <= set(written)
     assert not [name for name in written if "partial" in name]
     personas = pd.read_csv(own / "out" / "personas.csv", index_col="persona")

@@ -12,6 +12,7 @@ from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.fidelity import TrainedEncoder, TrainingSettings, user_embedding
 from syndigits_jax.fidelity.encoder import gram_scores
 from syndigits_jax.studies import fidelity as study
+from syndigits_jax.studies import fidelity_populations as populations_module
 from syndigits_jax.studies.fidelity import FidelitySettings, measure_fidelity
 from syndigits_jax.studies.fidelity_accuracy import held_out_accuracies
 from syndigits_jax.studies.fidelity_files import read_embeddings, read_fidelity_files
@@ -53,7 +54,7 @@ def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
     said = []
     records, populations = compare_populations(
         KEY, {"trained": users}, {"ssr": faithful, "newton": collapsed},
-        truth.gram.prototypes, SMALL, on_part=lambda *part: said.append(part),
+        truth.gram.prototypes, SMALL, [], on_part=lambda *part: said.append(part),
     )  # fmt: skip
     mean = {(r.population, r.procedure, r.metric): r.mean for r in records}
     assert len(mean) == len(records)
@@ -116,6 +117,36 @@ def test_personas_are_compared_with_their_own_seeds(world):
         KEY, truth.gram, answers, alone, {"trained": people}, {"ssr": people}, SMALL, notes
     )
     assert not records and not columns and "1 personas have a seed" in notes[0]
+
+
+def test_who_is_compared_with_whom(world, monkeypatch):
+    _, truth = world
+    everyone = placed(truth, truth.w)
+    some = everyone._replace(there=np.arange(len(truth.w)) >= PERSONAS + 5)
+    few = everyone._replace(there=np.arange(len(truth.w)) < PERSONAS - 5)
+    people = placed(truth, truth.w[:PERSONAS])
+    given, notes = {}, []
+
+    def compare(key, reference, real, others, *args, size, count, on_part):
+        given[reference] = {each.label(reference): len(each.points) for each in others}
+        return [], {}
+
+    monkeypatch.setattr(populations_module, "compare_with_real", compare)
+    compare_populations(
+        KEY, {"trained": some, "ssr": everyone, "newton": few}, {"ssr": people, "newton": people},
+        truth.gram.prototypes, dataclasses.replace(SMALL, held_in_limit=len(truth.w) - 1), notes,
+        on_part=lambda *_: None,
+    )  # fmt: skip
+    both = {"personas (ssr)": PERSONAS, "personas (newton)": PERSONAS}
+    assert given["ssr"] == {"personas (ssr)": PERSONAS}
+    assert given["newton"] == {"personas (newton)": PERSONAS}
+    count = min(PERSONAS, (len(truth.w) - PERSONAS - 5) // 2)
+    controls = {"real (ssr)": len(truth.w), "real (newton)": PERSONAS - 5}
+    controls["real (no training pair)"] = PERSONAS + 5
+    compared = {name: size for name, size in controls.items() if size >= count}
+    assert given["trained"] == both | compared
+    assert [n.split(":")[0] for n in notes if "held-in" in n] == ["no held-in coverage (ssr)"]
+    assert len(notes) == 1 + len(controls) - len(compared)
 
 
 # --- the encoder ----------------------------------------------------------------------------------
