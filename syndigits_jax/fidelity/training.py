@@ -115,6 +115,7 @@ def train_encoder(
     settings: TrainingSettings | None = None,
     encoder: PreferenceEncoder | None = None,
     w: Float[Array, "n p"] | None = None,
+    context: Float[Array | np.ndarray, " e"] | None = None,
     checkpoint: str | PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainedEncoder:
@@ -122,8 +123,7 @@ def train_encoder(
 
     An epoch is a few calls of one compiled loop. A user's mixture moves only in batches with a
     pair of theirs, by lazy Adam (see `_row_adam` for how that differs from dense), so that users
-    cost what their pairs cost. The context is c̄, the mean of `items`, in training too: with an
-    item's own text as context, each of its scores would be e^σ.
+    cost what their pairs cost.
 
     **Arguments:**
 
@@ -133,6 +133,8 @@ def train_encoder(
       earlier item of their user decide about early stopping. None: all epochs, the last counts.
     - `key`: decides starts, pairs, their order and dropout.
     - `encoder`, `w`: starts other than [`init_encoder`][] (of Table 4) and w ~ N(0, I).
+    - `context`: (e,) the text vector at which users are compared, in training too; c̄, the mean of
+      `items`, by default. (With an item's own text each of its scores would be e^σ.)
     - `checkpoint`: a file, written whole after every epoch. If it is there, training goes on from
       it and ends bit for bit as if it had never stopped, on the same machine and versions.
     - `on_progress`: called with [`Progress`][].
@@ -154,6 +156,11 @@ def train_encoder(
         w = init_mixture(jax.random.fold_in(start_key, 1), n, encoder.prototypes, x.dtype)
     if w.shape != (n, encoder.prototypes):
         raise ValueError(f"`w` must have shape {(n, encoder.prototypes)}, got {w.shape}")
+    context = jnp.mean(x, axis=0) if context is None else jnp.asarray(context, x.dtype)
+    if context.shape != x.shape[1:] or not np.isfinite(np.asarray(context)).all():
+        raise ValueError(
+            f"`context` must be {x.shape[1]} finite numbers, got shape {context.shape}"
+        )
     table = pair_table(train, settings.gap)
     if table.total == 0:
         raise ValueError(
@@ -167,7 +174,6 @@ def train_encoder(
             raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
         held_out = sample_pairs(held_out_table, validation_key, settings.validation_cap)
 
-    context = jnp.mean(x, axis=0)
     size = settings.batch_size
     sampled = table.counts if settings.cap is None else np.minimum(table.counts, settings.cap)
     epoch_pairs = int(sampled.sum())
@@ -176,7 +182,7 @@ def train_encoder(
     file = None if checkpoint is None else Path(checkpoint)
     identity = ""
     if file is not None:
-        identity = _identity(key, settings, x, encoder, w, train, validation)
+        identity = _identity(key, settings, x, context, encoder, w, train, validation)
         run = run.restored(file, identity)
 
     while not run.ended(settings):
@@ -315,11 +321,12 @@ def _checked_items(items: Array | np.ndarray, train: Ratings) -> Float[Array, "m
     return x
 
 
-def _identity(key, settings, x, encoder, w, *tables: Ratings | None) -> str:
+def _identity(key, settings, x, context, encoder, w, *tables: Ratings | None) -> str:
     """A hash of all that decides how a run ends."""
     digest = hashlib.sha256(repr(settings).encode())
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    arrays = [jax.random.key_data(key) if typed else key, x, *jax.tree.leaves(encoder), w]
+    arrays = [jax.random.key_data(key) if typed else key, x, context]
+    arrays += [*jax.tree.leaves(encoder), w]
     for table in tables:
         arrays += [] if table is None else [table.user, table.item, table.rating]
     for array in arrays:

@@ -39,7 +39,7 @@ class FidelitySettings:
     """How fidelity is measured.
 
     - `training`: of the encoder; its `gap` makes pairs of personas' ratings too.
-    - `prototypes`, `hidden`, `dim`, `dropout`: of the encoder.
+    - `prototypes`, `hidden`, `dim`, `dropout`, `temperature`: of the encoder.
     - `panel`: of metrics and resamples.
     - `control`: which ratings place real users by the personas' procedure: those `held_out` from
       training (validation and test), or `all`. With short histories few have a pair held out.
@@ -51,6 +51,7 @@ class FidelitySettings:
     hidden: tuple[int, ...] = (256, 256)
     dim: int = 128
     dropout: float = 0.1
+    temperature: float = 1.0
     panel: PanelSettings = dataclasses.field(default_factory=PanelSettings)
     control: str = "held_out"
     train: float = 0.8
@@ -82,7 +83,8 @@ def untrained_encoder(
     """The encoder that `train_on_ratings` starts from."""
     return init_encoder(
         purpose_key(key, "encoder"), width=x.shape[1], prototypes=settings.prototypes,
-        hidden=settings.hidden, dim=settings.dim, dropout=settings.dropout, dtype=x.dtype,
+        hidden=settings.hidden, dim=settings.dim, dropout=settings.dropout,
+        temperature=settings.temperature, dtype=x.dtype,
     )  # fmt: skip
 
 

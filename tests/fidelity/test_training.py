@@ -344,6 +344,8 @@ def test_bad_training_input():
         go(x, train, encoder=init_encoder(KEY, width=5, hidden=()))
     with pytest.raises(ValueError, match="`w`"):
         go(x, train, w=jnp.zeros((3, 4)))
+    with pytest.raises(ValueError, match="`context` must be 12 finite numbers"):
+        go(x, train, context=x[0] * np.nan)
     with pytest.raises(ValueError, match="no user has two ratings"):
         go(x, dataclasses.replace(train, rating=train.rating * 0))
     with pytest.raises(ValueError, match="`validation`"):
@@ -351,6 +353,18 @@ def test_bad_training_input():
     one_item = rating_table(["a", "b"], ["x", "x"], [1, 5])
     with pytest.raises(ValueError, match="no user has two ratings"):
         go(x[:1], one_item)
+
+
+def test_the_context_is_the_mean_of_items_unless_given():
+    (train, _, _), truth = ratings()
+    x, settings = truth.vectors, dataclasses.replace(SMALL, epochs=1)
+    mean = train_encoder(x, train, key=KEY, settings=settings)
+    np.testing.assert_allclose(mean.context, np.mean(x, axis=0), atol=1e-6)
+    same = train_encoder(x, train, key=KEY, settings=settings, context=mean.context)
+    np.testing.assert_array_equal(same.w, mean.w)
+    other = train_encoder(x, train, key=KEY, settings=settings, context=x[3])
+    np.testing.assert_array_equal(other.context, x[3])
+    assert not np.array_equal(other.w, mean.w)
 
 
 @pytest.mark.parametrize(
