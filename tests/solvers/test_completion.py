@@ -363,5 +363,5 @@ def test_starts_and_loadings_of_the_wrong_shape_are_refused():
 @pytest.mark.parametrize("kind", SOLVERS)
 def test_all_weights_zero_are_reported_inside_jit(kind):
     x, mask = make_problem()
-    solution = SOLVERS[kind](x, mask, sample_weight=jnp.zeros(N))
+    solution = SOLVERS[kind](x, mask, sample_weight=jnp.zeros(N, x.dtype))
     assert int(solution.status) == Status.NONFINITE
