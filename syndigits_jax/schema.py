@@ -167,7 +167,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Persona:
-    """A person as described to a language model: an identifier, a text, and named attributes.
+    """A person as described to a language model.
+
+    **Arguments:**
+
+    - `identifier`: the name of its row in response tables.
+    - `text`: the description.
+    - `attributes`: named facts (age, gender, ...; `seed` for the real user it was made from).
+    - `answers`: by question identifier, the line that tells how the person answered it; kept
+      apart from `text` where the question asked, or its block, must be left out.
 
     **Raises:** `ValueError` for an empty identifier.
     """
@@ -175,11 +183,13 @@ class Persona:
     identifier: str
     text: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.identifier:
             raise ValueError("Persona: `identifier` is empty")
         object.__setattr__(self, "attributes", dict(self.attributes))
+        object.__setattr__(self, "answers", dict(self.answers))
 
 
 def _finite(value: float | int, what: str) -> float:
