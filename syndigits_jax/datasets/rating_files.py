@@ -74,16 +74,7 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
     folder = Path(folder)
     ratings = _read(folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
     movies = _read(folder / "movies.csv", ("movieId", "title", "genres"))
-    tag_of: dict[str, list[str]] = {}
-    if tags:
-        given = _read(folder / "tags.csv", ("movieId", "tag"))
-        counts: dict[str, dict[str, int]] = {}
-        for film, tag in zip(given["movieId"], given["tag"].str.strip().str.lower(), strict=True):
-            of_film = counts.setdefault(film, {})
-            of_film[tag] = of_film.get(tag, 0) + 1
-        for film, count in counts.items():
-            ranked = sorted(count.items(), key=lambda entry: (-entry[1], entry[0]))
-            tag_of[film] = [tag for tag, _ in ranked[:_TAGS]]
+    tag_of = top_tags(folder / "tags.csv") if tags else {}
     columns = (ratings[name] for name in ("userId", "movieId", "rating", "timestamp"))
     table = _named(folder / "ratings.csv", *columns)
     absent = sorted(set(table.items) - set(movies["movieId"].astype(str)))
@@ -98,6 +89,23 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
         )
     ]
     return table.with_items(movies["movieId"], texts)
+
+
+def top_tags(path: Path) -> dict[str, list[str]]:
+    """The ten tags that most people gave each film, most frequent first, by `movieId`.
+
+    **Raises:** `FileNotFoundError`, and `ValueError` naming a file that lacks a column.
+    """
+    given = _read(path, ("movieId", "tag"))
+    counts: dict[str, dict[str, int]] = {}
+    for film, tag in zip(given["movieId"], given["tag"].str.strip().str.lower(), strict=True):
+        of_film = counts.setdefault(film, {})
+        of_film[tag] = of_film.get(tag, 0) + 1
+    ranked = {
+        film: sorted(count.items(), key=lambda entry: (-entry[1], entry[0]))
+        for film, count in counts.items()
+    }
+    return {film: [tag for tag, _ in tags[:_TAGS]] for film, tags in ranked.items()}
 
 
 def load_amazon_2018(

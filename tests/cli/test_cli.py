@@ -13,11 +13,12 @@ from published_layout import OTHER, frames, write_published
 from typer.testing import CliRunner
 
 import syndigits_jax
+from syndigits_jax import _files as files
 from syndigits_jax.calibration import Ridge, choose_penalty
 from syndigits_jax.cli import _calibrate as command
 from syndigits_jax.cli._console import output, print_block
 from syndigits_jax.cli.app import app
-from syndigits_jax.studies import files, tables
+from syndigits_jax.studies import tables
 from syndigits_jax.studies.comparison import Block
 
 runner = CliRunner()
