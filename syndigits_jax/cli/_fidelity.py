@@ -54,7 +54,8 @@ def run(
     with showing_progress() as show:
         report = measure_fidelity(
             data.ratings, vectors, data.personas,
-            key=jax.random.key(seed), seeds=data.seeds, settings=settings, out=out,
+            key=jax.random.key(seed), seeds=data.seeds, conditions=data.conditions,
+            settings=settings, out=out,
             on_progress=show,
         )  # fmt: skip
     if not data.dated:
@@ -104,7 +105,8 @@ def _vectors(data: FidelityData, embeddings: Path | None, out: Path) -> np.ndarr
 def _placements(data: FidelityData, report: FidelityReport):
     """A row per persona: whether it could be placed, and how well its ratings determine where."""
     pd = import_pandas()
-    columns: dict[str, Any] = {} if data.seeds is None else {"seed": list(data.seeds)}
+    told = {"seed": data.seeds, "condition": data.conditions}
+    columns: dict[str, Any] = {k: list(v) for k, v in told.items() if v is not None}
     columns["constant"] = np.asarray(report.personas["ssr"].constant)
     columns["pairs"] = np.asarray(report.personas["ssr"].pairs).astype(int)
     for name, people in report.personas.items():

@@ -17,7 +17,7 @@ from syndigits_jax.plots import (
 )
 from syndigits_jax.studies.fidelity import FidelityReport
 from syndigits_jax.studies.fidelity_populations import PairedColumns
-from syndigits_jax.studies.fidelity_records import FidelityRecord
+from syndigits_jax.studies.fidelity_records import FidelityRecord, is_personas
 
 _INDEX = {
     "fgi_frechet": "Fréchet",
@@ -25,7 +25,8 @@ _INDEX = {
     "fgi_sliced_wasserstein": "Sliced Wasserstein",
     "fgi_coverage": "Coverage",
 }
-_DRAWN = ("real", "noise", "random_mixture", "personas (ssr)", "personas (newton)")
+_DRAWN = ("real", "noise", "random_mixture")
+_MOST_DRAWN = 6
 _Rows = Mapping[str, Mapping[str, FidelityRecord]]
 
 
@@ -38,14 +39,16 @@ def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
     return [save_figure(ax, out / f"fidelity-{name}.png") for name, ax in figures.items()]
 
 
-def paired_figures(paired: Mapping[tuple[str, str], PairedColumns]) -> dict[str, Axes]:
+def paired_figures(paired: Mapping[tuple[str, str, str], PairedColumns]) -> dict[str, Axes]:
     """Distances of personas to their own seeds and to those of others."""
     figures = {}
-    for (procedure, reference), columns in paired.items():
+    several = len({population for population, _, _ in paired}) > 1
+    for (population, procedure, reference), columns in paired.items():
         where = "trained users" if reference == "trained" else f"users by {reference}"
-        figures[f"paired-distance-{procedure}-{reference}"] = plot_histograms(
+        made = f"{population.rpartition(': ')[2].replace(' ', '-')}-" if several else ""
+        figures[f"paired-distance-{made}{procedure}-{reference}"] = plot_histograms(
             {"own seed": columns.own, "another's seed": columns.shuffled},
-            title=f"Personas by {procedure}, {where}",
+            title=f"{population.capitalize()} by {procedure}, {where}",
         )
     return figures
 
@@ -54,12 +57,15 @@ def reference_figures(
     records: Sequence[FidelityRecord],
     reference: str,
     populations: Mapping[str, np.ndarray],
-    drawn: Sequence[str] = _DRAWN,
+    drawn: Sequence[str] | None = None,
 ) -> dict[str, Axes]:
     """Figures of everything that is compared with real users placed as `reference` says.
 
-    `populations`: embeddings by name; `drawn`: those whose embeddings are drawn, at most six.
+    `populations`: embeddings by name; `drawn`: those whose embeddings are drawn, at most six; by
+    default real users, the ceilings and personas.
     """
+    if drawn is None:
+        drawn = [*_DRAWN, *(name for name in populations if is_personas(name))][:_MOST_DRAWN]
     rows = _rows(records, reference)
     title = "Real users as trained" if reference == "trained" else f"Real users by {reference}"
     gaps = {
@@ -116,7 +122,7 @@ def _rows(records: Sequence[FidelityRecord], reference: str) -> _Rows:
     rows: dict[str, dict[str, FidelityRecord]] = {}
     for r in records:
         if r.reference == reference:
-            apart = r.population == "personas" or r.procedure != reference
+            apart = is_personas(r.population) or r.procedure != reference
             name = r.population.replace("_", " ")
             name = f"{name} ({r.procedure})" if apart else name
             rows.setdefault(name, {}).setdefault(r.metric, r)

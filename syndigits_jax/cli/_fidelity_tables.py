@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich import box
 from rich.table import Table
 
-from syndigits_jax.studies.fidelity_records import FidelityRecord
+from syndigits_jax.studies.fidelity_records import FidelityRecord, is_personas
 
 _INDEX = {
     "fgi_frechet": "FGI\nFréchet",
@@ -63,7 +63,7 @@ def population_table(
     table = _table("population", *_INDEX.values(), *_PLAIN.values())
     for (population, procedure), row in rows.items():
         name = population.replace("_", " ")
-        if population == "personas" or procedure != reference:
+        if is_personas(population) or procedure != reference:
             name += f", {placed(procedure)}"
         fixed = population in _FIXED and procedure == reference
         index = [_number(row.get(m)) if fixed else _cell(row.get(m)) for m in _INDEX]
@@ -75,12 +75,26 @@ def population_table(
 
 def paired_table(
     records: Sequence[FidelityRecord],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str, str, str]],
     paper: PaperValues | None = None,
 ) -> Table:
-    """Personas and their seeds by (procedure, reference); in brackets with the seeds shuffled."""
-    found = {(r.procedure, r.reference, r.metric): r for r in records if r.population == "personas"}
-    table = _table("", *(f"{placed(p)}, seeds {placed(r)}" for p, r in pairs))
+    """Personas and their seeds by (population, procedure, reference).
+
+    In brackets with the seeds shuffled.
+    """
+    found = {
+        (r.population, r.procedure, r.reference, r.metric): r
+        for r in records
+        if is_personas(r.population)
+    }
+    several = len({population for population, _, _ in pairs}) > 1
+    table = _table(
+        "",
+        *(
+            (f"{who}\n" if several else "") + f"{placed(p)}, seeds {placed(r)}"
+            for who, p, r in pairs
+        ),
+    )
     for metric, label in _PAIRED.items():
         mine = [found.get((*pair, metric)) for pair in pairs]
         others = [found.get((*pair, f"{metric}_shuffled")) for pair in pairs]

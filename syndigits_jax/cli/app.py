@@ -283,8 +283,8 @@ def fidelity(
     personas: Annotated[
         Path,
         typer.Option(
-            help="Table of persona ratings: columns persona, item, rating and, if personas were "
-            "made from real users, seed."
+            help="Table of persona ratings: columns persona, item, rating; seed, if personas were "
+            "made from real users; condition, if they were made in several ways."
         ),
     ],
     out: Annotated[

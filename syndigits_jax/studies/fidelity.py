@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Sequence
 from os import PathLike
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from syndigits_jax._responses import positions
 from syndigits_jax.datasets.ratings import RatingTable
@@ -35,7 +36,12 @@ from syndigits_jax.studies.fidelity_populations import (
     compare_pairs,
     compare_populations,
 )
-from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
+from syndigits_jax.studies.fidelity_records import (
+    PERSONAS,
+    FidelityRecord,
+    panel_records,
+    personas_of,
+)
 from syndigits_jax.studies.tables import OnProgress
 
 PROCEDURES = ("ssr", "newton")
@@ -49,8 +55,9 @@ class FidelityReport:
     - `trained`: the encoder and the users it was trained with.
     - `personas`: their placement by procedure; those flagged `constant` are in no population.
     - `populations`: embeddings (n, d) by reference, then by population; personas are named
-      `personas (ssr)`, real users `real`.
-    - `paired`: by (procedure, reference), distances of each persona to its seed and to another's.
+      `personas (ssr)` or `personas: demographic (ssr)`, real users `real`.
+    - `paired`: by (population, procedure, reference), distances of each persona to its seed and to
+      another's.
     - `notes`: what could not be done, and why.
     """
 
@@ -59,7 +66,7 @@ class FidelityReport:
     trained: TrainedEncoder
     personas: dict[str, Placement]
     populations: dict[str, dict[str, Float[np.ndarray, "n d"]]]
-    paired: dict[tuple[str, str], PairedColumns]
+    paired: dict[tuple[str, str, str], PairedColumns]
     notes: tuple[str, ...]
 
 
@@ -70,6 +77,7 @@ def measure_fidelity(
     *,
     key: PRNGKey,
     seeds: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
     settings: FidelitySettings | None = None,
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -87,6 +95,7 @@ def measure_fidelity(
     - `ratings`, `personas`: of one catalogue: both list the same m items in the same order.
     - `item_embeddings`: (m, e) text vectors of these items.
     - `seeds`: for every persona its real user, "" where none; then paired metrics are made.
+    - `conditions`: for every persona the way it was made; each is then a population of its own.
     - `out`: a folder where training is kept after every epoch, to be resumed.
     - `on_progress`: called with `studies.tables.Progress`.
 
@@ -96,6 +105,7 @@ def measure_fidelity(
     settings = FidelitySettings() if settings is None else settings
     x = _checked(ratings, item_embeddings, personas)
     seed_rows = _seed_rows(ratings, personas, seeds)
+    members = _members(personas, conditions)
     say = stage_reporter(on_progress)
     gap = settings.training.gap
     train, validation, test = ratings.split(settings.train, settings.validation)
@@ -124,7 +134,9 @@ def measure_fidelity(
         # Newton's method chooses its own starts.
         start = purpose_key(key, "personas") if procedure == "ssr" else None
         placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
-        records += placement_records("personas", procedure, placed[procedure])
+        for population, rows in members.items():
+            some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], placed[procedure])
+            records += placement_records(population, procedure, some)
         say("placing personas", done + 1, 4)
     control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
     real = {}
@@ -152,11 +164,16 @@ def measure_fidelity(
         "epochs": len(trained.loss),
     }
     least = settings.panel.k + 1
-    if counts["personas"] - counts["constant_personas"] < least:
-        raise ValueError(
-            f"personas: {int(there.sum())} of {len(there)} have two ratings {gap:g} or more apart; "
-            f"at least {least} are needed"
-        )
+    for population, rows in list(members.items()):
+        found = int(there[rows].sum())
+        if found >= least:
+            continue
+        text = f"{found} of {len(rows)} have two ratings {gap:g} or more apart; at least {least} "
+        text += "are needed"
+        if len(members) == 1:
+            raise ValueError(f"{population}: {text}")
+        del members[population]
+        notes.append(f"no comparison with {population}: {text}")
     for name, group in list(users.items()):
         found = int(group.there.sum())
         if found >= 2 * least:
@@ -168,13 +185,17 @@ def measure_fidelity(
         del users[name]
         notes.append(f"no comparison with users placed by {name}: {text} (control: all uses more)")
 
-    people = {name: Users(p.w, p.embedding, there) for name, p in placed.items()}
+    people = {
+        (population, name): Users(p.w, p.embedding, there & np.isin(np.arange(len(there)), rows))
+        for population, rows in members.items()
+        for name, p in placed.items()
+    }
     found, populations = compare_populations(
         purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, notes,
         on_part=say,
     )  # fmt: skip
     records += found
-    paired: dict[tuple[str, str], PairedColumns] = {}
+    paired: dict[tuple[str, str, str], PairedColumns] = {}
     if seed_rows is not None:
         found, paired = compare_pairs(
             purpose_key(key, "pairs"),
@@ -201,6 +222,22 @@ def _checked(
             "catalogue (`with_items`)"
         )
     return checked_items(ratings, item_embeddings)
+
+
+def _members(
+    personas: RatingTable, conditions: Sequence[str] | None
+) -> dict[str, Int[np.ndarray, " l"]]:
+    """The rows of each population of personas."""
+    everyone = np.arange(len(personas.users))
+    if conditions is None or not any(conditions):
+        return {PERSONAS: everyone}
+    if len(conditions) != len(everyone):
+        raise ValueError(f"`conditions`: {len(conditions)} for {len(everyone)} personas")
+    if not all(conditions):
+        nobody = personas.users[list(map(bool, conditions)).index(False)]
+        raise ValueError(f"`conditions`: persona {nobody!r} has none, others have")
+    names = np.array(conditions)
+    return {personas_of(name): np.flatnonzero(names == name) for name in dict.fromkeys(conditions)}
 
 
 def _seed_rows(

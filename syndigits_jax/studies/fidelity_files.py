@@ -1,7 +1,7 @@
 """A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ _ITEM = ("item", "itemid", "item_id", "movieid", "parent_asin", "asin")
 _RATING = ("rating", "score", "stars")
 _TIME = ("time", "timestamp", "date")
 _SEED = ("seed", "seed_user")
+_CONDITION = ("condition", "construction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class FidelityData:
     - `ratings`, `personas`: both tables list all items, in the order of the items file.
     - `texts`: (m,) what the items file says about each item.
     - `seeds`: for every persona the real user it was made from, "" where none; or None.
+    - `conditions`: for every persona the way it was made; or None.
     - `dated`: whether the ratings came with times; if not, their order in the file is their time.
     """
 
@@ -38,6 +40,7 @@ class FidelityData:
     personas: RatingTable
     texts: tuple[str, ...]
     seeds: tuple[str, ...] | None
+    conditions: tuple[str, ...] | None
     dated: bool
 
 
@@ -47,8 +50,9 @@ def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> Fideli
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
       that grows with time, such as seconds). Names of MovieLens and Amazon files serve as well.
     - `items`: a row per item: the identifier in the first column, texts in the others.
-    - `personas`: a row per rating, columns `persona`, `item`, `rating` and, where personas were
-      made from real users, `seed`: the user.
+    - `personas`: a row per rating, columns `persona`, `item`, `rating`; where personas were
+      made from real users, `seed`: the user; and, where they were made in several ways,
+      `condition`: the way.
 
     **Raises:** `FileNotFoundError`, and `ValueError` naming the file for a column that is absent, a
     rating that is no number, a repeated rating or identifier, items that the items file does not
@@ -60,7 +64,8 @@ def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> Fideli
     real, dated = _table(frames["ratings"], paths["ratings"], _USER, names)
     people, _ = _table(frames["personas"], paths["personas"], _PERSONA, names)
     seeds = _seeds(frames["personas"], paths["personas"], people, real)
-    return FidelityData(real, people, texts, seeds, dated)
+    conditions = _conditions(frames["personas"], paths["personas"], people)
+    return FidelityData(real, people, texts, seeds, conditions, dated)
 
 
 def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
@@ -148,27 +153,52 @@ def _table(
 def _seeds(
     frame: Any, path: Path, personas: RatingTable, real: RatingTable
 ) -> tuple[str, ...] | None:
-    column = _column(frame, _SEED)
-    if column is None:
-        return None
-    seed_of: dict[str, str] = {}
     known = set(real.users)
-    persona = _column(frame, _PERSONA)
-    position = {value: i for i, value in enumerate(dict.fromkeys(persona.tolist()))}
-    for value, seed in zip(persona.tolist(), column.tolist(), strict=True):
-        name = personas.users[position[value]]
-        seed = "" if is_missing(seed) else _identifier(seed)
+
+    def user(cell: Any) -> str:
+        seed = "" if is_missing(cell) else _identifier(cell)
         # A column of whole numbers with gaps is written as 12.0.
-        if seed not in known and seed.endswith(".0"):
-            seed = seed.removesuffix(".0")
-        if seed_of.setdefault(name, seed) != seed:
-            raise ValueError(
-                f"{path}: persona {name!r} has two seeds, {seed_of[name]!r} and {seed!r}"
-            )
-    unknown = sorted({seed for seed in seed_of.values() if seed} - known)
+        return seed if seed in known or not seed.endswith(".0") else seed.removesuffix(".0")
+
+    seeds = _of_personas(frame, path, personas, _SEED, user)
+    unknown = sorted({seed for seed in seeds or () if seed} - known)
     if unknown:
         raise ValueError(f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})")
-    return tuple(seed_of[name] for name in personas.users)
+    return seeds
+
+
+def _conditions(frame: Any, path: Path, personas: RatingTable) -> tuple[str, ...] | None:
+    def name(cell: Any) -> str:
+        return "" if is_missing(cell) else str(cell).strip()
+
+    conditions = _of_personas(frame, path, personas, _CONDITION, name)
+    if conditions and any(conditions) and not all(conditions):
+        nobody = personas.users[conditions.index("")]
+        raise ValueError(f"{path}: persona {nobody!r} has no condition, others have")
+    return conditions
+
+
+def _of_personas(
+    frame: Any,
+    path: Path,
+    personas: RatingTable,
+    names: Sequence[str],
+    read: Callable[[Any], str],
+) -> tuple[str, ...] | None:
+    """What a column says of each persona, the same in all rows; None without that column."""
+    column = _column(frame, names)
+    if column is None:
+        return None
+    found: dict[str, str] = {}
+    persona = _column(frame, _PERSONA)
+    position = {value: i for i, value in enumerate(dict.fromkeys(persona.tolist()))}
+    for value, cell in zip(persona.tolist(), column.tolist(), strict=True):
+        name, said = personas.users[position[value]], read(cell)
+        if found.setdefault(name, said) != said:
+            raise ValueError(
+                f"{path}: persona {name!r} has two {names[0]}s, {found[name]!r} and {said!r}"
+            )
+    return tuple(found[name] for name in personas.users)
 
 
 def _identifier(value: Any) -> str:

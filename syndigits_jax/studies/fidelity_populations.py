@@ -26,10 +26,9 @@ from syndigits_jax.fidelity import (
     reference_panel,
 )
 from syndigits_jax.fidelity.encoder import PRNGKey, ScoreGram, gram_scores
-from syndigits_jax.studies.fidelity_records import FidelityRecord, panel_records
+from syndigits_jax.studies.fidelity_records import FidelityRecord, is_personas, panel_records
 
 REAL = "real"
-PERSONAS = "personas"
 NO_PAIR = "real (no training pair)"
 _FIT_USERS = 5000  # that a Gaussian mixture is fitted to
 _PROBES = 1000  # items whose scores are compared, those that most personas rated
@@ -101,14 +100,14 @@ class Compared(NamedTuple):
 
     def label(self, reference: str) -> str:
         """The name, with the procedure where the name alone does not tell it."""
-        apart = self.population == PERSONAS or self.procedure != reference
+        apart = is_personas(self.population) or self.procedure != reference
         return f"{self.population} ({self.procedure})" if apart else self.population
 
 
 def compare_populations(
     key: PRNGKey,
     users: Mapping[str, Users],
-    personas: Mapping[str, Users],
+    personas: Mapping[tuple[str, str], Users],
     prototypes: Float[Array, "p d"],
     settings: PanelSettings,
     notes: list[str],
@@ -122,12 +121,12 @@ def compare_populations(
     procedure with the personas placed by it.
 
     **Arguments:** `users`: by procedure, at least 2 (k + 1) of them in each; `personas`: by
-    procedure; `notes`: gets what is left out; `on_part`: told what is compared, how many are done
-    and how many there are.
+    population and procedure; `notes`: gets what is left out; `on_part`: told what is compared, how
+    many are done and how many there are.
     """
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
-    people = [Compared(PERSONAS, name, p.population()) for name, p in personas.items()]
+    people = [Compared(*name, p.population()) for name, p in personas.items()]
     tasks = {}
     for reference, group in users.items():
         mine = [p for p in people if reference in ("trained", p.procedure)]
@@ -208,7 +207,7 @@ def compare_with_real(
         on_part(f"panels, {label} against real users ({reference})", 1 + position)
         panel = fidelity_panel(jax.random.fold_in(panel_key, position), made, each.points)
         rows = panel.rows()
-        if each.population == PERSONAS and len(real) <= settings.held_in_limit:
+        if is_personas(each.population) and len(real) <= settings.held_in_limit:
             rows += _held_in(real, each.points, settings.k)
         records += panel_records(each.population, each.procedure, reference, rows)
     # Ceilings are drawn anew in every resample; these are draws to look at.
@@ -268,14 +267,15 @@ def compare_pairs(
     ratings: RatingTable,
     seed_rows: Int[np.ndarray, " l"],
     users: Mapping[str, Users],
-    personas: Mapping[str, Users],
+    personas: Mapping[tuple[str, str], Users],
     settings: PanelSettings,
     notes: list[str],
-) -> tuple[list[FidelityRecord], dict[tuple[str, str], PairedColumns]]:
+) -> tuple[list[FidelityRecord], dict[tuple[str, str, str], PairedColumns]]:
     """Paired metrics of personas and their seeds, as trained and placed by the same procedure.
 
     Scores are compared at the items that most personas rated. **Arguments:** `ratings`: of the
-    personas; `seed_rows`: (l,) their users, -1 where there is none; `notes`: gets what is left out.
+    personas; `seed_rows`: (l,) their users, -1 where there is none; `personas`: by population and
+    procedure, with the rows of `ratings`; `notes`: gets what is left out.
     """
     counts = ratings.item_counts()
     probes = np.sort(np.argsort(-counts, kind="stable")[:_PROBES])
@@ -284,17 +284,19 @@ def compare_pairs(
     at_probes = gram.take(jnp.asarray(probes))
     score = eqx.filter_jit(gram_scores)
     records: list[FidelityRecord] = []
-    columns: dict[tuple[str, str], PairedColumns] = {}
+    columns: dict[tuple[str, str, str], PairedColumns] = {}
     for number, (reference_name, group) in enumerate(users.items()):
-        for procedure, people in personas.items():
+        for (population, procedure), people in personas.items():
             if reference_name not in ("trained", procedure):
                 continue
+            if not (people.there & (seed_rows >= 0)).any():
+                continue  # made from nobody
             with_seed = people.there & (seed_rows >= 0)
             with_seed &= group.there[np.maximum(seed_rows, 0)]
             rows = np.flatnonzero(with_seed)
             if len(rows) < 2:
                 notes.append(
-                    f"no paired metrics of personas placed by {procedure} and users placed by "
+                    f"no paired metrics of {population} placed by {procedure} and users placed by "
                     f"{reference_name}: {len(rows)} personas have a seed with a pair of ratings"
                 )
                 continue
@@ -307,9 +309,9 @@ def compare_pairs(
                 persona_scores=score(at_probes, people.w[rows]),
                 ratings=values, triplets=settings.triplets, replicates=settings.paired_replicates,
             )  # fmt: skip
-            records += panel_records("personas", procedure, reference_name, panel.rows())
+            records += panel_records(population, procedure, reference_name, panel.rows())
             norms = [np.linalg.norm(np.asarray(z), axis=1) for z in (mine, theirs)]
-            columns[procedure, reference_name] = PairedColumns(
+            columns[population, procedure, reference_name] = PairedColumns(
                 np.asarray(paired_distance(theirs, mine)),
                 np.asarray(paired_distance(jnp.roll(theirs, 1, axis=0), mine)),
                 norms[0] / norms[1],

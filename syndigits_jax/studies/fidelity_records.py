@@ -10,12 +10,25 @@ from typing import Any
 from syndigits_jax.studies.files import write_text
 from syndigits_jax.studies.records import _finite, machine, versions
 
+PERSONAS = "personas"
+
+
+def personas_of(condition: str) -> str:
+    """The population of the personas made in one way, "" where all were."""
+    return f"{PERSONAS}: {condition}" if condition else PERSONAS
+
+
+def is_personas(population: str) -> bool:
+    """Whether it is one of personas, not of real users nor a baseline."""
+    return population == PERSONAS or population.startswith(f"{PERSONAS}: ")
+
 
 @dataclasses.dataclass(frozen=True)
 class FidelityRecord:
     """One number.
 
-    - `population`: `personas`, `real` (the floor: other real users), a baseline or a ceiling; for
+    - `population`: `personas` (`personas: NAME` where they were made in several ways), `real` (the
+      floor: other real users), a baseline or a ceiling; for
       held-out accuracies, what ranks: `encoder`, `popularity`, `mean_rating`.
     - `metric`: as `FidelityPanel.rows` and `PairedPanel.rows` name them; or `pairwise_accuracy`.
     - `procedure`: how the population was placed: `ssr`, `newton`, or `trained`. Baselines are made

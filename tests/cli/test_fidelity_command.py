@@ -95,7 +95,7 @@ def replace_panels(patch):
         records = [
             FidelityRecord("personas", metric, "ssr", "trained", v, v, v) for metric, v in values
         ]
-        return records, {("ssr", "trained"): PairedColumns(one, one + 1, one)}
+        return records, {("personas", "ssr", "trained"): PairedColumns(one, one + 1, one)}
 
     patch.setattr(study, "compare_populations", populations)
     patch.setattr(study, "compare_pairs", pairs)

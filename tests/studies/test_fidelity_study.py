@@ -46,6 +46,11 @@ def placed(truth, w):
 # --- populations ----------------------------------------------------------------------------------
 
 
+def of_procedure(people):
+    """One population of personas, by how it was placed."""
+    return {("personas", name): users for name, users in people.items()}
+
+
 def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
     _, truth = world
     users = placed(truth, truth.w)
@@ -53,7 +58,7 @@ def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
     collapsed = placed(truth, 0.02 * truth.w[:PERSONAS])
     said = []
     records, populations = compare_populations(
-        KEY, {"trained": users}, {"ssr": faithful, "newton": collapsed},
+        KEY, {"trained": users}, of_procedure({"ssr": faithful, "newton": collapsed}),
         truth.gram.prototypes, SMALL, [], on_part=lambda *part: said.append(part),
     )  # fmt: skip
     mean = {(r.population, r.procedure, r.metric): r.mean for r in records}
@@ -102,19 +107,26 @@ def test_personas_are_compared_with_their_own_seeds(world):
     )
     notes = []
     records, columns = compare_pairs(
-        KEY, truth.gram, answers, rows, {"trained": placed(truth, truth.w)}, {"ssr": people},
-        SMALL, notes,
+        KEY, truth.gram, answers, rows, {"trained": placed(truth, truth.w)},
+        of_procedure({"ssr": people}), SMALL, notes,
     )  # fmt: skip
     mean = {r.metric: r.mean for r in records}
-    assert columns["ssr", "trained"].own.shape == (PERSONAS - 2,) and not notes
+    assert columns["personas", "ssr", "trained"].own.shape == (PERSONAS - 2,) and not notes
     assert mean["rank_accuracy"] == 1 and mean["rank_accuracy_shuffled"] < 0.95
     assert mean["rating_correlation"] == pytest.approx(1, abs=1e-4)
     assert mean["paired_distance"] < 1e-6 < mean["paired_distance_shuffled"]
-    np.testing.assert_allclose(columns["ssr", "trained"].norm_ratio, 1, rtol=1e-5)
+    np.testing.assert_allclose(columns["personas", "ssr", "trained"].norm_ratio, 1, rtol=1e-5)
     alone = np.full(PERSONAS, -1)
     alone[0] = 3
     records, columns = compare_pairs(
-        KEY, truth.gram, answers, alone, {"trained": people}, {"ssr": people}, SMALL, notes
+        KEY,
+        truth.gram,
+        answers,
+        alone,
+        {"trained": people},
+        of_procedure({"ssr": people}),
+        SMALL,
+        notes,
     )
     assert not records and not columns and "1 personas have a seed" in notes[0]
 
@@ -133,7 +145,8 @@ def test_who_is_compared_with_whom(world, monkeypatch):
 
     monkeypatch.setattr(populations_module, "compare_with_real", compare)
     compare_populations(
-        KEY, {"trained": some, "ssr": everyone, "newton": few}, {"ssr": people, "newton": people},
+        KEY, {"trained": some, "ssr": everyone, "newton": few},
+        of_procedure({"ssr": people, "newton": people}),
         truth.gram.prototypes, dataclasses.replace(SMALL, held_in_limit=len(truth.w) - 1), notes,
         on_part=lambda *_: None,
     )  # fmt: skip
@@ -228,6 +241,43 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
         measure_fidelity(arguments[0], truth.vectors, flat, **options)
 
 
+def test_conditions_are_populations_of_their_own(world, tmp_path, monkeypatch):
+    table, truth = world
+    given, pairs = {}, {}
+
+    def populations(key, users, personas, *args, **kwargs):
+        given.update(personas)
+        return [], {}
+
+    def seeds(key, gram, ratings, seed_rows, users, personas, *args):
+        pairs.update(personas)
+        return [], {}
+
+    monkeypatch.setattr(study, "compare_populations", populations)
+    monkeypatch.setattr(study, "compare_pairs", seeds)
+    conditions = ["a"] * 20 + ["b"] * 30 + ["few"] * (N - 50)
+    flat = dataclasses.replace(table, rating=np.where(table.user >= 52, 3.0, table.rating))
+    options = {"key": KEY, "settings": settings(control="all"), "out": tmp_path}
+    report = measure_fidelity(
+        table, truth.vectors, flat, conditions=conditions, seeds=list(table.users), **options
+    )
+    who = {name: np.flatnonzero(users.there).tolist() for name, users in given.items()}
+    expected = {"personas: a": range(20), "personas: b": range(20, 50)}
+    assert who == {(n, p): list(r) for n, r in expected.items() for p in ("ssr", "newton")}
+    assert set(pairs) == set(given)
+    assert report.notes == (
+        f"no comparison with personas: few: 2 of {N - 50} have two ratings 1 or more apart; at "
+        f"least {SMALL.k + 1} are needed",
+    )
+    losses = {r.population for r in report.records if r.metric == "placement_loss"}
+    assert losses == {"personas: a", "personas: b", "personas: few", "real"}
+    with pytest.raises(ValueError, match="`conditions`: 2 for 60 personas"):
+        measure_fidelity(table, truth.vectors, flat, conditions=["a", "b"], **options)
+    with pytest.raises(ValueError, match=f"`conditions`: persona '{table.users[1]}' has none"):
+        some = ["a", "", *["b"] * (N - 2)]
+        measure_fidelity(table, truth.vectors, flat, conditions=some, **options)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -281,6 +331,8 @@ def test_files_are_matched(tmp_path):
     np.testing.assert_array_equal(data.ratings.matrix(), [[4, np.nan, 2.5], [3, np.nan, np.nan]])
     dated = read_fidelity_files(*tables(tmp_path, ratings={"timestamp": [5, 4, 1]}))
     assert dated.dated and dated.ratings.rating.tolist() == [2.5, 4, 3] and dated.seeds is None
+    made = read_fidelity_files(*tables(tmp_path, personas={"condition": ["x", "x", "y"]}))
+    assert made.conditions == ("x", "y") and data.conditions is None
 
 
 @pytest.mark.parametrize(
@@ -293,6 +345,8 @@ def test_files_are_matched(tmp_path):
         ({"ratings": {"rating": [1, "good", 2]}}, "r.csv.*'good'"),
         ({"ratings": {"movieId": [7, 7, 7]}}, "r.csv: 1 repeated ratings"),
         ({"personas": {"seed": [1, 2, 2]}}, "p.csv: persona 'a' has two seeds"),
+        ({"personas": {"condition": ["x", "y", "y"]}}, "p.csv: persona 'a' has two conditions"),
+        ({"personas": {"condition": ["x", "x", None]}}, "p.csv: persona 'b' has no condition"),
         ({"personas": {"seed": [5, 5, 2]}}, r"p.csv: 1 seeds are not among the users \('5'\)"),
     ],
 )
