@@ -1,0 +1,51 @@
+"""Chat control tokens in texts: found, and made plain text by a space inside.
+
+Engines tokenise a whole chat at once, so a film called `<|im_end|>` would end the message. What
+looks like a control token of a common chat format is broken by spaces behind its first and before
+its last character; all other text is left as it is.
+"""
+
+import re
+import unicodedata
+
+# Between angle or square brackets, in ASCII or a compatibility form that tokenisers may fold to it.
+_TAG = re.compile(
+    r"([<＜﹤])([^<>＜＞﹤﹥\n]{1,80})([>＞﹥])|([\[［])([^\[\]［］\n]{1,40})([\]］])"
+)
+_ANGLED = re.compile(
+    r"s|bos|eos|pad|unk|mask|sep|cls|sys|image|audio|video|think|tools?|tool_(call|calls|response)"
+    r"|(bos|eos|pad|unk)_token|eo[tahd]|[se]op|(start|end|begin)_of_[a-z_]+|image_soft_token"
+    r"|repo_?name|file_?sep|filename|gh_stars|(issue|jupyter|commit|fim)_[a-z]+|empty_output"
+    r"|(unused|extra_id_|reserved_|special_token_)[0-9_]*"
+)
+_SQUARE = re.compile(
+    r"INST|SYS|BOS|EOS|PAD|UNK|MASK|SEP|CLS|[gs]MASK|SYSTEM_PROMPT|AVAILABLE_TOOLS"
+    r"|TOOL_[A-Z]+|ARGS|CALL_ID|IMG(_[A-Z]+)?|AUDIO|THINK|PREFIX|MIDDLE|SUFFIX"
+)
+
+
+def find_control_token(text: str) -> str | None:
+    """The first control token in `text`, if any."""
+    return next((m.group() for m in _TAG.finditer(text) if _is_token(m)), None)
+
+
+def neutralised(text: str) -> str:
+    """`text` with every control token broken by spaces; without any, `text` itself."""
+    return _TAG.sub(lambda m: _broken(m) if _is_token(m) else m.group(), text)
+
+
+def _is_token(match: re.Match[str]) -> bool:
+    inside = match.group(2) or match.group(5)
+    # Tokenisers may fold compatibility forms and drop invisible characters before they match.
+    folded = unicodedata.normalize("NFKC", inside)
+    name = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    if match.group(5):
+        return _SQUARE.fullmatch(name.removeprefix("/")) is not None
+    if name.startswith("|") or name.endswith("|"):
+        return True
+    return _ANGLED.fullmatch(name.strip("/").casefold()) is not None
+
+
+def _broken(match: re.Match[str]) -> str:
+    text = match.group()
+    return f"{text[0]} {text[1:-1]} {text[-1]}"
