@@ -8,6 +8,9 @@ from .distributions import (
     load_opinionqa,
     simulate_distributions,
 )
+from .films import PURCHASE_OPTIONS, STAR_OPTIONS, film_questions, read_items
+from .personas import read_personas, write_personas
+from .questions import read_questions, write_questions
 from .rating_files import load_amazon_2018, load_amazon_2023, load_movielens_ratings
 from .ratings import RatingTable, rating_table
 from .sample import sample_panel, sample_panel_with_truth
@@ -27,11 +30,14 @@ from .tables import load_panel, read_table
 __all__ = [
     "CONSTRUCTIONS",
     "DEFAULT_CONSTRUCTION",
+    "PURCHASE_OPTIONS",
+    "STAR_OPTIONS",
     "Construction",
     "DistributionData",
     "DistributionTruth",
     "RatingTable",
     "Truth",
+    "film_questions",
     "find_construction",
     "load_amazon_2018",
     "load_amazon_2023",
@@ -44,10 +50,15 @@ __all__ = [
     "load_twin_2k_500",
     "present_constructions",
     "rating_table",
+    "read_items",
+    "read_personas",
+    "read_questions",
     "read_table",
     "read_twin_2k_500_questions",
     "sample_panel",
     "sample_panel_with_truth",
     "simulate_distributions",
     "simulate_panel",
+    "write_personas",
+    "write_questions",
 ]
