@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import pytest
 
 # Compiling is most of what a test does, so programs are optimised less: a third of the time. Set
-# XLA_FLAGS, even to nothing, to have them as users do; one lane of CI does.
+# XLA_FLAGS, even to nothing, to have them as users do; the lane `full` of CI does, and
+# notebooks and the README's code always have.
 USERS_ENVIRONMENT = dict(os.environ)
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
@@ -23,7 +24,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 hypothesis.settings.register_profile(
     "bounded",
-    max_examples=20,
+    # Lanes of CI that run these tests once more look at fewer examples.
+    max_examples=int(os.environ.get("SYNDIGITS_EXAMPLES", 20)),
     deadline=None,
     derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
