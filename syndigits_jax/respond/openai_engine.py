@@ -1,0 +1,273 @@
+"""Any server with OpenAI's chat-completions interface, vLLM's own above all."""
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import queue
+import threading
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from syndigits_jax.respond._server_readouts import Readouts
+from syndigits_jax.respond._servers import Refused, Server, Servers, Unusable, Unwell, server_at
+from syndigits_jax.respond.requests import (
+    Completion,
+    EngineDied,
+    EngineIdentity,
+    Failure,
+    Request,
+)
+
+T = TypeVar("T")
+_KEYS = ("SYNDIGITS_API_KEY", "OPENAI_API_KEY")
+
+
+class OpenAIEngine:
+    """One or several servers that speak the chat-completions interface, asked concurrently.
+
+    vLLM's own servers give exact probabilities of any answers and constrain choices. Of others,
+    only answers among the 20 likeliest first tokens have a probability, and a choice is what the
+    model happens to reply, which must be one of the answers.
+
+    What may pass is tried again: errors from 500, 429, time-outs, lost connections, answers of
+    another form. What will not (any other 4xx) is a [`Failure`][] at once.
+
+    **Arguments:**
+
+    - `urls`: addresses such as `http://127.0.0.1:8000/v1`; requests go to the least busy.
+    - `model`: as the server calls it; may be left out if it serves only one.
+    - `concurrency`: requests in flight.
+    - `timeout`: seconds for one exchange.
+    - `retries`: of each request, with waits from `backoff` seconds that double; `Retry-After` is
+      honoured.
+    - `most_failures`: so many failed requests without an answer in between end the engine.
+    - `chat_template_arguments`: for the model's chat template, on vLLM's servers; they become part
+      of the model's name.
+    - `extra_body`: fields of every request's body; None takes one out.
+
+    The API key, if the servers want one, is the environment variable SYNDIGITS_API_KEY or else
+    OPENAI_API_KEY, and is given nowhere else. It goes to all of `urls`.
+
+    **Raises:** `ValueError` naming the argument; `ImportError` without the extra `server`.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        model: str | None = None,
+        *,
+        concurrency: int = 32,
+        timeout: float = 60.0,
+        retries: int = 5,
+        backoff: float = 0.5,
+        most_failures: int = 20,
+        chat_template_arguments: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ):
+        for name, value in {
+            "concurrency": concurrency,
+            "timeout": timeout,
+            "most_failures": most_failures,
+        }.items():
+            if not value > 0:
+                raise ValueError(f"`{name}` must be positive, got {value}")
+        for name, value in {"retries": retries, "backoff": backoff}.items():
+            if not value >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {value}")
+        self._servers = [server_at(url) for url in ([urls] if isinstance(urls, str) else urls)]
+        if not self._servers:
+            raise ValueError("`urls` must name at least one server")
+        try:
+            import aiohttp  # noqa: F401
+        except ImportError:
+            raise ImportError(
+                'asking a server needs aiohttp: pip install "syndigits-jax[server]"'
+            ) from None
+        self._model = model
+        self._concurrency, self._timeout = concurrency, timeout
+        self._retries, self._backoff = retries, backoff
+        self._most_failures = most_failures
+        self._template_arguments = dict(chat_template_arguments or {})
+        self._extra = dict(extra_body or {})
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._readouts: Readouts | None = None
+        self._opening: dict[int, asyncio.Lock] = {}
+        self._failures = 0
+        self._last_failure = ""
+
+    def __repr__(self) -> str:
+        return f"OpenAIEngine({[server.api for server in self._servers]}, {self._model!r})"
+
+    def __enter__(self) -> "OpenAIEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The model as the server calls it, and the server's version where it tells.
+
+        **Raises:** `ValueError` if it does not serve the model; [`EngineDied`][] if none answers.
+        """
+        readouts = self._start()
+        try:
+            server = self._wait(readouts.servers.ask(self._opened))
+        except Unwell as problem:
+            raise EngineDied(f"no server answers: {problem}") from None
+        except Refused as problem:
+            raise EngineDied(f"the server refuses: {problem}") from None
+        name = readouts.model
+        if self._template_arguments:
+            name += " " + json.dumps(self._template_arguments, sort_keys=True)
+        return EngineIdentity(name, "vllm-server" if server.vllm else "openai", server.version)
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion | Failure]]:
+        """Answer `requests`, read up to twice `concurrency` ahead; see [`Engine`][].
+
+        **Raises:** as `identity` does; [`EngineDied`][] after `most_failures` in a row.
+        """
+        readouts = self._start()
+        _ = self.identity  # a wrong model or key is known before anything is asked
+        gate = self._wait(_make_gate(self._concurrency))
+        done: queue.SimpleQueue[tuple[int, concurrent.futures.Future[Any]]] = queue.SimpleQueue()
+        flying: set[concurrent.futures.Future[Any]] = set()
+        source = iter(enumerate(requests))  # read here: what it reads from may be bound to a thread
+        try:
+            while True:
+                while len(flying) < 2 * self._concurrency and (item := next(source, None)):
+                    position, request = item
+                    future = self._submit(self._answer(readouts, gate, request))
+                    flying.add(future)
+                    future.add_done_callback(lambda future, at=position: done.put((at, future)))
+                if not flying:
+                    return
+                position, future = done.get()
+                flying.discard(future)
+                yield position, future.result()
+                if self._failures >= self._most_failures:
+                    failures, self._failures = self._failures, 0
+                    raise EngineDied(
+                        f"{failures} requests failed in a row; the last: {self._last_failure}"
+                    )
+        finally:
+            for future in flying:
+                future.cancel()
+
+    def close(self) -> None:
+        """Drop the connections; it may be closed twice, and opens again when needed."""
+        loop, self._loop = self._loop, None
+        thread, self._thread = self._thread, None
+        readouts, self._readouts = self._readouts, None
+        if loop is None or thread is None:
+            return
+        if readouts is not None:
+            stop = asyncio.run_coroutine_threadsafe(_stop(readouts.servers.session), loop)
+            stop.result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=30)
+        loop.close()
+
+    async def _answer(
+        self, readouts: Readouts, gate: asyncio.Semaphore, request: Request
+    ) -> Completion | Failure:
+        async def ask(server: Server) -> Completion:
+            try:
+                await self._opened(server)
+            except ValueError as problem:  # another server may have the model
+                raise Unwell(str(problem)) from None
+            return await readouts.answer(server, request)
+
+        async with gate:
+            try:
+                completion = await readouts.servers.ask(ask)
+            except (Refused, Unwell) as problem:
+                if isinstance(problem, Unwell | Unusable):
+                    self._failures += 1
+                    self._last_failure = str(problem)
+                return Failure(str(problem))
+        self._failures = 0
+        return completion
+
+    async def _opened(self, server: Server) -> Server:
+        """The server, once it is known what it is and that it serves the model."""
+        readouts = self._readouts
+        assert readouts is not None
+        async with self._opening.setdefault(id(server), asyncio.Lock()):
+            if server.opened:
+                return server
+            try:
+                said = await readouts.servers.call(server, f"{server.api}/models")
+            except Unusable as problem:
+                if "HTTP 404" not in str(problem) or not self._model:
+                    raise
+                said = {"data": [{"id": self._model}]}  # not all servers list their models
+            try:
+                served = {str(entry["id"]): entry for entry in said["data"]}
+            except (KeyError, TypeError):
+                raise Unwell(f"{server.api}/models: an answer of another form") from None
+            name = self._model
+            if name is None and len(served) == 1:
+                (name,) = served
+            if name not in served:
+                names = ", ".join(sorted(served)[:10]) or "nothing"
+                wanted = "`model` must be named" if name is None else f"`model`: no {name!r}"
+                raise ValueError(f"{wanted}: {server.api} serves {names}")
+            readouts.model = name
+            server.vllm = served[name].get("owned_by") == "vllm"
+            if server.vllm:
+                try:
+                    version = await readouts.servers.call(server, f"{server.root}/version")
+                    server.version = str(version.get("version", "unknown"))
+                except Refused:  # a proxy may hide it
+                    pass
+            server.opened = True
+            return server
+
+    def _start(self) -> Readouts:
+        if self._readouts is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+            self._thread.start()
+            self._opening = {}
+            self._readouts = self._wait(self._make_readouts())
+        return self._readouts
+
+    async def _make_readouts(self) -> Readouts:
+        import aiohttp
+
+        key = next((value for name in _KEYS if (value := os.environ.get(name, "").strip())), "")
+        session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            connector=aiohttp.TCPConnector(limit=0),
+        )
+
+        def hide(text: str) -> str:
+            return text.replace(key, "***") if key else text
+
+        servers = Servers(
+            self._servers, session, retries=self._retries, backoff=self._backoff, hide=hide
+        )
+        return Readouts(servers, self._model or "", self._template_arguments, self._extra)
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._submit(work).result()
+
+
+async def _make_gate(size: int) -> asyncio.Semaphore:
+    return asyncio.Semaphore(size)
+
+
+async def _stop(session: Any) -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await session.close()
