@@ -1,5 +1,6 @@
 """Language models: from personas and questions to responses."""
 
+from .parsing import Parsed, parse
 from .prompts import Prompt, answers_of, blocks_of, check_readout, option_orders, render
 from .requests import (
     READOUTS,
@@ -23,6 +24,7 @@ __all__ = [
     "EngineIdentity",
     "Failure",
     "Message",
+    "Parsed",
     "Prompt",
     "Request",
     "Template",
@@ -32,6 +34,7 @@ __all__ = [
     "find_template",
     "list_templates",
     "option_orders",
+    "parse",
     "read_template",
     "render",
 ]
