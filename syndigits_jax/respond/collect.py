@@ -188,8 +188,6 @@ class _Collection:
             if self.in_a_row >= self.patience:
                 self.report.gave_up = True
                 return
-            # Before the engine works on more, what it answered is on the disk.
-            self.store.flush_if_due()
             persona, task = cell // tasks, self.plan.tasks[cell % tasks]
             prompt = self.plan.prompt(persona, task)
             self.waiting[position] = (persona, task, prompt)

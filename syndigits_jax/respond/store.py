@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,8 +132,8 @@ class ResponseStore:
     """A file of responses. Use it as a context manager.
 
     What is committed stays, whenever and however the program ends; a record that was being written
-    then is gone as a whole. Answers are committed in batches, at least once a second as they come.
-    Others may read while one writes. At rest it is one file; while it is written, and after a
+    then is gone as a whole. What is added is committed in the background, within a second at most,
+    whether more comes or not. Others may read while one writes. At rest it is one file; while it is written, and after a
     kill, `PATH-wal` beside it belongs to it and must move with it.
 
     **Arguments:** `path`: made if it is not there, with its folder. `read_only`: it must be there.
@@ -147,7 +148,10 @@ class ResponseStore:
         self.read_only = read_only
         self._pending: list[Response] = []
         self._wait = _SECONDS_BETWEEN_COMMITS[0]
-        self._committed_at = time.monotonic()
+        self._writing = threading.RLock()
+        self._closing = threading.Event()
+        self._committer: threading.Thread | None = None
+        self._failure: StoreError | None = None
         self._lock: WriterLock | None = None
         self._connection: sqlite3.Connection | None = None
         _check_file(self.path, read_only)
@@ -223,37 +227,50 @@ class ResponseStore:
         return persona_ids, question_ids
 
     def add(self, response: Response) -> None:
-        """Keep a response; one that is there already stays as it is. See `flush_if_due`."""
-        self._pending.append(response)
-        if len(self._pending) >= _LONGEST_BUFFER:
-            self.flush()
-        else:
-            self.flush_if_due()
+        """Keep a response; one that is there already stays as it is.
 
-    def flush_if_due(self) -> None:
-        """Commit what was added, unless the last commit was but a moment ago."""
-        if self._pending and time.monotonic() - self._committed_at >= self._wait:
+        **Raises:** `StoreError` if what was added before could not be committed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._pending.append(response)
+        if self._committer is None:
+            self._committer = threading.Thread(target=self._commit_regularly, daemon=True)
+            self._committer.start()
+        if len(self._pending) >= _LONGEST_BUFFER:
             self.flush()
 
     def flush(self) -> None:
         """Commit what was added. **Raises:** `StoreError` if the disk is full; all that was
         committed before is kept."""
-        if not self._pending:
-            return
-        start = time.monotonic()
-        with self._transaction() as database:
-            database.executemany(_INSERT, self._pending)
-        self._pending.clear()
-        self._committed_at = time.monotonic()
-        # A slow disk is asked less often, but at least once a second.
-        least, most = _SECONDS_BETWEEN_COMMITS
-        self._wait = min(most, max(least, (self._committed_at - start) / _COMMIT_SHARE))
+        with self._writing:
+            batch = self._pending[:]
+            if not batch:
+                return
+            start = time.monotonic()
+            with self._transaction() as database:
+                database.executemany(_INSERT, batch)
+            del self._pending[: len(batch)]
+            # A slow disk is asked less often, but at least once a second.
+            least, most = _SECONDS_BETWEEN_COMMITS
+            self._wait = min(most, max(least, (time.monotonic() - start) / _COMMIT_SHARE))
+
+    def _commit_regularly(self) -> None:
+        while not self._closing.wait(self._wait):
+            try:
+                self.flush()
+            except StoreError as error:
+                self._failure = error  # for whoever adds next
+                return
 
     def close(self) -> None:
         """Commit and close; it may be closed twice."""
         if self._connection is None:
             return
         try:
+            self._closing.set()
+            if self._committer is not None:
+                self._committer.join()
             if not self.read_only:
                 self.flush()
         finally:
@@ -345,8 +362,9 @@ class ResponseStore:
         if self.read_only:
             mode = "rw" if os.access(self.path, os.W_OK) else "ro"
         self._connection = sqlite3.connect(
-            f"{uri}?mode={mode}", uri=True, timeout=_WAIT_SECONDS, isolation_level=None
-        )
+            f"{uri}?mode={mode}", uri=True, timeout=_WAIT_SECONDS, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
         if self.read_only:
             self._connection.execute("PRAGMA query_only = ON")
         application, version, tables = (
@@ -381,7 +399,7 @@ class ResponseStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All of it or none."""
         database = self._database
-        with self._errors():
+        with self._writing, self._errors():
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database
