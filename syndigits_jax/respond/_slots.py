@@ -10,6 +10,8 @@ from ..schema import Persona, Question, Scale
 from .templates import ITEM_SLOTS, PERSONA_SLOTS, QUESTION_SLOTS, Template
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+BOOKKEEPING = ("seed", "condition")
+"""Attributes that say where a persona is from, not who it is."""
 NOT_STATED = "not stated"
 _INSTEAD = {"category": ("genre",), "description": ("tags",), "genre": (), "tags": ()}
 
@@ -55,7 +57,7 @@ class Filling:
             facts = [
                 f"{key}: {value}"
                 for key, value in persona.attributes.items()
-                if key != "seed" and not key.startswith("_")
+                if key not in BOOKKEEPING and not key.startswith("_")
             ]
             if not facts:
                 raise self._error(slot, f"{name} has no attributes")

@@ -4,8 +4,8 @@ Slots of a template, in braces:
 
 - `{persona}`: the persona's text. `{history}`: the lines that tell how the persona answered other
   questions, without the question asked and without its block. `{profile}`: the text and the
-  history, whichever there is. `{attributes}`: all named facts, one a line, but for the seed and
-  names that begin with an underscore; `{age}` or any other name: one of them.
+  history, whichever there is. `{attributes}`: all named facts, one a line, but for `seed`,
+  `condition` and names that begin with an underscore; `{age}` or any other name: one of them.
 - `{question}`: the question's text. `{options}`: its options, one a line, as the template is
   answered: `1 = Very safe`, `A. Very safe` or `- Very safe`. `{options_list}`: the same in one
   line, `['1. Very safe', '2. Somewhat safe']`. `{option_range}`: `1 to 5`, `A to E`, ...

@@ -64,7 +64,7 @@ PERSONA_SLOTS = ("persona", "profile", "history", "attributes")
 that, a further field of the item."""
 
 SLOT = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_DECODING = ("temperature", "top_p", "max_tokens", "readout")
+_DECODING = {"temperature": float, "top_p": float, "max_tokens": int, "readout": str}
 _KEYS = {
     "name": str,
     "version": str,
@@ -120,7 +120,7 @@ class Template:
             raise ValueError("`messages` is empty: a template needs at least a user's message")
         messages = tuple(Message(m.role, _normal(m.content)) for m in self.messages)
         object.__setattr__(self, "messages", messages)
-        object.__setattr__(self, "decoding", dict(self.decoding))
+        object.__setattr__(self, "decoding", _decoding(self.decoding))
         for number, message in enumerate(messages, 1):
             _check_message(message, f"`messages` ({number} of {len(messages)})")
         if messages[-1].role != "user":
@@ -128,9 +128,6 @@ class Template:
                 f"`messages`: the last one must be the user's, which the model answers; its role "
                 f"is {messages[-1].role!r}"
             )
-        for key in self.decoding:
-            if key not in _DECODING:
-                raise ValueError(f"`decoding` has no {key!r}{_near(key, _DECODING)}")
         readout = self.settings().readout
         if readout not in self.readouts:
             raise ValueError(
@@ -275,6 +272,21 @@ def _template(content: Mapping[str, Any]) -> Template:
         scale = _scale(content["scale"])
     rest = {key: content[key] for key in content if key not in ("messages", "scale")}
     return Template(messages=tuple(messages), scale=scale, **rest)
+
+
+def _decoding(given: Mapping[str, Any]) -> dict[str, Any]:
+    checked = {}
+    for key, value in given.items():
+        if key not in _DECODING:
+            raise ValueError(f"`decoding` has no {key!r}{_near(key, tuple(_DECODING))}")
+        kind = _DECODING[key]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            name = {float: "a number", int: "a whole number", str: "a text"}[kind]
+            raise ValueError(f"`decoding`: `{key}` must be {name}, got {value!r}")
+        checked[key] = value
+    return checked
 
 
 def _scale(given: Mapping[str, Any]) -> Scale:
