@@ -184,6 +184,34 @@ def read_records(store: StoreLike, run: int | str | None = None) -> Any:
     return frame
 
 
+def read_ratings(
+    store: StoreLike, run: int | str | None = None, *, everything: bool = False
+) -> Any:
+    """The values of a run as a long table, a row per persona and item that was rated.
+
+    A pandas data frame with the columns persona, item and rating and, where personas have such
+    attributes, seed (the real user it was made from) and condition: what `syndigits fidelity`
+    takes.
+
+    **Arguments** and **raises:** as [`read_frame`][].
+    """
+    pd = import_pandas()
+    with reading(store) as opened:
+        cells = _Cells(opened, choose_run(opened, run), everything)
+    values = cells.values()
+    i, j = np.nonzero(~np.isnan(values))
+    columns: dict[str, Any] = {
+        "persona": np.array(cells.personas, object)[i],
+        "item": np.array(cells.identifiers, object)[j],
+        "rating": values[i, j],
+    }
+    for name in ("seed", "condition"):
+        of = [attributes.get(name) for attributes in cells.attributes]
+        if any(value is not None for value in of):
+            columns[name] = np.array(of, object)[i]
+    return pd.DataFrame(columns)
+
+
 def to_panel(
     store: StoreLike,
     human: Any,
@@ -237,6 +265,7 @@ class _Cells:
         if everything:
             grid = _latest(grid)
         self.personas = tuple(p.identifier for p in grid.personas.values())
+        self.attributes = tuple(p.attributes for p in grid.personas.values())
         self.questions = tuple(grid.questions.values())
         self.identifiers = tuple(q.identifier for q in self.questions)
         self.shape = (len(self.personas), len(self.questions))

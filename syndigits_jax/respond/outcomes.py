@@ -54,8 +54,9 @@ def read_outcome(
         from .parsing import parse
 
         parsed = parse(completion.text, question, prompt, answer_with)
-        answered = parsed.status == "answered"
-        return Outcome(float(parsed.value) if answered else None, parsed.status)
+        # A text that is no answer on a scale (a persona, a summary) has no value.
+        valued = parsed.status == "answered" and not math.isnan(parsed.value)
+        return Outcome(float(parsed.value) if valued else None, parsed.status)
     text = completion.text.strip()
     for value, answer in zip(prompt.values, prompt.answers):
         if text == answer.strip():

@@ -133,8 +133,9 @@ class ResponseStore:
 
     What is committed stays, whenever and however the program ends; a record that was being written
     then is gone as a whole. What is added is committed in the background, within a second at most,
-    whether more comes or not. Others may read while one writes. At rest it is one file; while it is written, and after a
-    kill, `PATH-wal` beside it belongs to it and must move with it.
+    whether more comes or not. Others may read while one writes. At rest it is one file; while it
+    is written, and after a kill, `PATH-wal` beside it belongs to it and must move with it. A new
+    store in which nothing was registered leaves no file.
 
     **Arguments:** `path`: made if it is not there, with its folder. `read_only`: it must be there.
 
@@ -152,6 +153,7 @@ class ResponseStore:
         self._closing = threading.Event()
         self._committer: threading.Thread | None = None
         self._failure: StoreError | None = None
+        self._created = False
         self._lock: WriterLock | None = None
         self._connection: sqlite3.Connection | None = None
         _check_file(self.path, read_only)
@@ -377,6 +379,7 @@ class ResponseStore:
             if tables or application or self.read_only:
                 raise ValueError(f"{self.path}: an SQLite file, but not a response store")
             self._create()
+            self._created = True
         elif version > VERSION:
             raise ValueError(
                 f"{self.path}: written by a newer version (tables {version}, this one knows "
@@ -431,6 +434,7 @@ class ResponseStore:
         return StoreError(f"{self.path}: the store is damaged ({error}); restore it from a copy")
 
     def _abandon(self) -> None:
+        empty = False
         if self._connection is not None:
             if not self.read_only:
                 # At rest a store is one plain file. Not possible while it is read, or if the disk
@@ -438,9 +442,14 @@ class ResponseStore:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("PRAGMA busy_timeout = 0")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
+                    if self._created:
+                        query = "SELECT COUNT(*) FROM runs"
+                        empty = self._connection.execute(query).fetchone()[0] == 0
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+            if empty:
+                self.path.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
