@@ -16,9 +16,22 @@ from .builders import (
     survey_personas,
     with_json,
 )
+from .collect import Progress, Report, collect
 from .constructions import PERSONA_CONSTRUCTIONS, PersonaConstruction
+from .dry_run import DryRun, dry_run, find_tokens
+from .export import (
+    ResponseTable,
+    ResponseTensor,
+    choose_run,
+    read_frame,
+    read_ratings,
+    read_records,
+    read_tensor,
+    to_panel,
+)
 from .histories import grounded_prompts, history_personas
 from .parsing import Parsed, parse
+from .plan import Plan, make_plan
 from .prompts import Prompt, answers_of, blocks_of, check_readout, option_orders, render
 from .requests import (
     READOUTS,
@@ -31,6 +44,7 @@ from .requests import (
     Message,
     Request,
 )
+from .store import Response, ResponseStore, Run, StoreError
 from .templates import Template, find_template, list_templates, read_template
 
 __all__ = [
@@ -40,6 +54,7 @@ __all__ = [
     "READOUTS",
     "Completion",
     "Decoding",
+    "DryRun",
     "Engine",
     "EngineDied",
     "EngineIdentity",
@@ -47,28 +62,47 @@ __all__ = [
     "Message",
     "Parsed",
     "PersonaConstruction",
+    "Plan",
+    "Progress",
     "Prompt",
+    "Report",
     "Request",
+    "Response",
+    "ResponseStore",
+    "ResponseTable",
+    "ResponseTensor",
+    "Run",
+    "StoreError",
     "Template",
     "WrittenPersonas",
     "answers_of",
     "backstory_prompts",
     "blocks_of",
     "check_readout",
+    "choose_run",
+    "collect",
     "demographic_prompts",
     "demographics_personas",
+    "dry_run",
     "find_template",
+    "find_tokens",
     "grounded_prompts",
     "history_personas",
     "list_templates",
+    "make_plan",
     "option_orders",
     "parse",
+    "read_frame",
     "read_marginals",
+    "read_ratings",
+    "read_records",
     "read_template",
+    "read_tensor",
     "render",
     "sample_attributes",
     "summary_personas",
     "survey_personas",
+    "to_panel",
     "with_json",
     "written_personas",
 ]
