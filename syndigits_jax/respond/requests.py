@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 READOUTS = ("probabilities", "choice", "text", "sample")
 """How an answer is read:
@@ -128,6 +128,7 @@ class EngineIdentity:
     version: str
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What answers requests."""
 
