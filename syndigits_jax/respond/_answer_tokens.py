@@ -25,8 +25,7 @@ class AnswerTree:
     """Answers as a tree of tokens.
 
     The events whose probabilities are returned exclude each other, so that they may be
-    renormalised: "the reply begins with this answer", and where a longer answer continues this one
-    ("1" and "10"), "... and does not go on as that one does".
+    renormalised: "the reply begins with this answer, and with no longer one" ("10" is not "1").
 
     **Arguments:** `answers` and their `sequences` of tokens.
 
@@ -57,6 +56,15 @@ class AnswerTree:
             for start in range(0, len(tokens), MOST_TOKENS)
         )
         self.depth = max(map(len, self.sequences))
+        # Of each answer those that continue it, but not those that continue one of these.
+        self.longer: dict[tuple[int, ...], list[tuple[int, ...]]] = {
+            sequence: [] for sequence in self.sequences
+        }
+        for sequence in self.sequences:
+            shorter = [sequence[:length] for length in range(1, len(sequence))]
+            nearest = [prefix for prefix in shorter if prefix in self.longer][-1:]
+            for prefix in nearest:
+                self.longer[prefix].append(sequence)
 
     def log_probabilities(self, scores: Sequence[Mapping[int, float]]) -> tuple[float, ...]:
         """Of each answer, from the log-probabilities of each probe's tokens (absent: unseen)."""
@@ -65,13 +73,18 @@ class AnswerTree:
             for probe, found in zip(self.probes, scores, strict=True)
             for token in probe.tokens
         }
+        begins = {
+            sequence: sum(edges[sequence[: length + 1]] for length in range(len(sequence)))
+            for sequence in self.sequences
+        }
         values = []
-        for sequence in self.sequences:
-            value = sum(edges[sequence[: length + 1]] for length in range(len(sequence)))
-            going_on = math.fsum(
-                math.exp(edges[(*sequence, token)]) for token in self.children.get(sequence, ())
+        for sequence, value in begins.items():
+            longer = math.fsum(
+                math.exp(begins[other] - value)
+                for other in self.longer[sequence]
+                if begins[other] > -math.inf
             )
-            values.append(value + (math.log1p(-going_on) if going_on < 1 else -math.inf))
+            values.append(value + math.log1p(-longer) if longer < 1 else -math.inf)
         return tuple(values)
 
 

@@ -149,6 +149,10 @@ class OpenAIEngine:
                 yield position, future.result()
                 if self._failures >= self._most_failures:
                     failures, self._failures = self._failures, 0
+                    while not done.empty():  # what was answered meanwhile is kept
+                        position, future = done.get()
+                        flying.discard(future)
+                        yield position, future.result()
                     raise EngineDied(
                         f"{failures} requests failed in a row; the last: {self._last_failure}"
                     )
