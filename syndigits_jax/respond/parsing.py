@@ -61,7 +61,7 @@ _LETTERS = re.compile(
     r"\((\w)\)|\b([A-Z])\)"
     r"|(?i:\b(?:option|choice|answer|choose|pick|select|is):?) \(?([A-Z])\b(?!')"
 )
-_THOUGHT = re.compile(r"<think>.*?</think>|^.*</think>", re.S)
+_BULLET = re.compile(r"^\s*[-–—]\s+")
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|neither|nor|than|hardly)|n't)\s+(?:\w+\s+)?$")
 
 _CANNOT = (
@@ -150,7 +150,7 @@ class _Reader:
 
     def alone(self, text: str) -> Parsed | None:
         """The answer if `text` is nothing else."""
-        bare = _folded(text)
+        bare = _folded(_BULLET.sub("", text))
         by_label = self._label(bare)
         if self.answer_with == "label":
             return by_label
@@ -303,9 +303,8 @@ class _Reader:
 
 def _plain(text: str) -> str:
     """Without hidden reasoning and mark-up, and with the plain forms of quotes and fractions."""
-    text = _THOUGHT.sub("", text)
-    if "<think>" in text:  # cut short while reasoning
-        text = text[: text.index("<think>")]
+    text = text.rpartition("</think>")[2]
+    text = text.partition("<think>")[0]  # cut short while reasoning
     text = re.sub(r"\\boxed\{([^{}]*)\}", r"\nAnswer: \1\n", text)
     text = text.replace("’", "'").replace("½", " 1/2")
     text = re.sub(r"(\d)\s+1/2\b", r"\1.5", text)

@@ -41,8 +41,10 @@ content = """
 # Sentences of SYN-DIGITS (sections 3.3 and 7.3) and The Persona Fidelity Gap (appendix D).
 PAPERS = {
     "movielens-history": [
-        "You are given a user's history of movie ratings and a new movie for the same user to rate.",
-        "USER'S RATING HISTORY: {history}\nNEW MOVIE: {title}; GENRE: {genre}; TOP 10 TAGS: {tags}.",
+        "You are given a user's history of movie ratings and a new movie for the same user to "
+        "rate.",
+        "USER'S RATING HISTORY: {history}\nNEW MOVIE: {title}; GENRE: {genre}; TOP 10 TAGS: "
+        "{tags}.\nFORMAT",
         "FORMAT INSTRUCTIONS: Only a number on a 5-star rating scale, with half-star increments "
         "(0.5 - 5.0). Larger numbers indicate higher ratings.",
     ],
