@@ -162,6 +162,10 @@ class _Reader:
             return self._of_number(_number(bare))
         if by_label:
             return by_label
+        match = _NUMBERS.match(bare)
+        shown = self._label(_folded(bare[match.end() :])) if match else None
+        if match and shown:  # an option as it is shown: "1 = $10"
+            return shown if shown == self._of_number(_number(match.group())) else _UNPARSED
         cleaned = self._without_fractions(text)
         if cleaned is None:
             return _UNPARSED

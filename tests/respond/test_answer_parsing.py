@@ -159,6 +159,16 @@ def test_a_number_is_a_value_before_it_is_a_label():
     assert understood("1", counts) == 1 and understood("1", counts, "label") == 2
     assert understood("0", counts) == 1  # no value, but a label
     assert understood("2 or more", counts) == 3
+    paid = Question("p", "How much?", (Option(1, "$10"), Option(2, "$100"), Option(3, "$2")))
+    for text, expected in [
+        ("1 = $10", 1),
+        ("2: $100.", 2),
+        ("$2", 3),
+        ("2", 2),
+        ("Answer: $10", 1),
+    ]:
+        assert understood(text, paid) == expected
+    assert understood("2 = $10", paid) == "unparsed"
 
 
 def test_behind_a_marker_only():
