@@ -40,7 +40,7 @@ def question_json(question: Question) -> str:
             "text": question.text,
             "options": [[option.value, option.label] for option in question.options],
             "scale": scale and [scale.low, scale.high, scale.step, scale.kind],
-            "refusal": question.refusal,
+            "refusal": None if question.refusal is None else float(question.refusal),
             "reverse_coded": question.reverse_coded,
             "block": question.block,
             "item": {str(k): str(v) for k, v in question.item.items()},
