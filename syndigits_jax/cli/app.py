@@ -16,6 +16,7 @@ from syndigits_jax.cli._engines import (
     build_engine,
 )
 from syndigits_jax.cli._errors import OneLineErrors, ending_well
+from syndigits_jax.cli._personas_app import personas_app
 
 # Empty lists rather than None: old versions of typer know no optional list.
 _NO_NAMES: list[str] = []
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(personas_app, name="personas")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -72,9 +72,7 @@ def write_personas(path: str | PathLike[str], personas: Iterable[Persona]) -> No
     **Raises:** `ValueError` for another suffix, repeated identifiers, or what a table cannot hold.
     """
     path, personas = Path(path), tuple(personas)
-    suffix = path.suffix.lower()
-    if suffix not in (*TABLES, ".json", ".jsonl"):
-        raise ValueError(f"{path}: unknown format of personas; expected {_FORMATS}")
+    suffix = check_personas_path(path)
     unique(path, [persona.identifier for persona in personas])
     if suffix in TABLES:
         _write_table(path, personas)
@@ -84,6 +82,20 @@ def write_personas(path: str | PathLike[str], personas: Iterable[Persona]) -> No
         write_text(path, "".join(f"{entry}\n" for entry in entries))
     else:
         write_text(path, "[\n" + ",\n".join(entries) + "\n]\n")
+
+
+def check_personas_path(path: str | PathLike[str]) -> str:
+    """The suffix of a path that personas can be written to.
+
+    **Raises:** `ValueError` for an unknown suffix or a folder.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (*TABLES, ".json", ".jsonl"):
+        raise ValueError(f"{path}: unknown format of personas; expected {_FORMATS}")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+    return suffix
 
 
 def _entry(persona: Persona) -> dict[str, Any]:

@@ -46,12 +46,14 @@ from .requests import (
 )
 from .store import Response, ResponseStore, Run, StoreError
 from .templates import Template, find_template, list_templates, read_template
+from .writing import WRITING_TEMPLATES, write_texts
 
 __all__ = [
     "DEFAULT_MARGINALS",
     "DEMOGRAPHICS",
     "PERSONA_CONSTRUCTIONS",
     "READOUTS",
+    "WRITING_TEMPLATES",
     "Completion",
     "Decoding",
     "DryRun",
@@ -104,5 +106,6 @@ __all__ = [
     "survey_personas",
     "to_panel",
     "with_json",
+    "write_texts",
     "written_personas",
 ]

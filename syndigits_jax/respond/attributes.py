@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -155,21 +155,24 @@ def backstory_prompts(count: int) -> tuple[Persona, ...]:
 @dataclass(frozen=True)
 class WrittenPersonas:
     """Personas that have their text, and the identifiers of those for which there is none:
-    `empty` (the model wrote nothing) and `missing` (no answer of it is known)."""
+    `empty` (the model wrote nothing), `refused` (it would not) and `missing` (no answer known)."""
 
     personas: tuple[Persona, ...]
     empty: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 def written_personas(
-    personas: tuple[Persona, ...], texts: Mapping[str, str | None]
+    personas: tuple[Persona, ...],
+    texts: Mapping[str, str | None],
+    refused: Collection[str] = (),
 ) -> WrittenPersonas:
     """Personas whose text is what a model wrote for them.
 
     **Arguments:** `personas`: those that were prompted; `texts`: what was written, by identifier,
-    `None` where that failed. Attributes that only served to write the text go
-    ([`WRITING_ATTRIBUTES`][]), as do `answers`.
+    `None` where that failed; `refused`: whose text is a refusal to write one. Attributes that only
+    served to write the text go ([`WRITING_ATTRIBUTES`][]), as do `answers`.
 
     **Raises:** `ValueError` if `texts` has others than these personas, or none of them.
     """
@@ -177,22 +180,24 @@ def written_personas(
     strange = [name for name in texts if name not in known]
     if strange:
         raise ValueError(f"`texts`: {strange[0]!r} is none of the personas")
-    done, empty, missing = [], [], []
+    done, empty, declined, missing = [], [], [], []
     for persona in personas:
         text = texts.get(persona.identifier)
         if text is None:
             missing.append(persona.identifier)
         elif not text.strip():
             empty.append(persona.identifier)
+        elif persona.identifier in refused:
+            declined.append(persona.identifier)
         else:
             kept = {k: v for k, v in persona.attributes.items() if k not in WRITING_ATTRIBUTES}
             done.append(replace(persona, text=text.strip(), attributes=kept, answers={}))
     if not done:
         raise ValueError(
             f"`texts`: not one of {len(personas)} personas was written ({len(empty)} empty, "
-            f"{len(missing)} missing)"
+            f"{len(declined)} refused, {len(missing)} missing)"
         )
-    return WrittenPersonas(tuple(done), tuple(empty), tuple(missing))
+    return WrittenPersonas(tuple(done), tuple(empty), tuple(declined), tuple(missing))
 
 
 def _check_count(count: int) -> None:

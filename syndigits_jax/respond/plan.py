@@ -102,14 +102,15 @@ def make_plan(
     `questions` by default.
 
     **Raises:** `ValueError` if there are no personas or questions, identifiers repeat, the template
-    asks nothing, a slot cannot be filled, or the read-out does not fit a question.
+    asks nothing (a question that says nothing stands for none), a slot cannot be filled, or the
+    read-out does not fit a question.
     """
     personas, questions = tuple(personas), tuple(questions)
     for name, people in (("personas", personas), ("questions", questions)):
         if not people:
             raise ValueError(f"`{name}`: there are none")
         identifiers([one.identifier for one in people], name)
-    if not template.asks:
+    if not template.asks and any(q.text or q.options or q.item for q in questions):
         raise ValueError(f"`template`: {template.name!r} asks no question; it writes personas")
     tasks = [
         Task(position, order, "" if order is None else ",".join(map(str, order)), draw)

@@ -102,10 +102,12 @@ def test_what_a_model_wrote_becomes_the_text(tmp_path):
     texts = {"a": " I am {a}. ", "b": "  \n", "c": None}
     written = written_personas(asked, texts)
     assert written.personas == (Persona("a", "I am {a}.", {"age": "30", "seed": "7"}),)
-    assert written.empty == ("b",) and written.missing == ("c", "d")
+    assert written.empty == ("b",) and written.missing == ("c", "d") and not written.refused
+    again = written_personas(asked, {"a": "I", "b": "As an AI, no.", "d": "D"}, ["b"])
+    assert [p.identifier for p in again.personas] == ["a", "d"] and again.refused == ("b",)
     write_personas(tmp_path / "p.csv", written.personas)
     assert read_personas(tmp_path / "p.csv") == written.personas
     with pytest.raises(ValueError, match="'z' is none"):
         written_personas(asked, {"z": "x"})
-    with pytest.raises(ValueError, match=r"not one of 4.*1 empty, 3 missing"):
+    with pytest.raises(ValueError, match=r"not one of 4.*1 empty, 0 refused, 3 missing"):
         written_personas(asked, {"b": ""})
