@@ -262,7 +262,7 @@ class VLLMEngine:
     ) -> Iterator[tuple[int, Failure]]:
         """Bury the child; put its batch back, or halve it, or give its one request up."""
         silent = isinstance(problem, TimeoutError)
-        reason = f"no answer within {self._timeout:g} s" if silent else str(problem)
+        reason = f"no answer within {self._timeout:g} s" if silent else _one_line(problem)
         self.close()
         self._deaths += 1
         batch.deaths += 1
@@ -287,7 +287,8 @@ class VLLMEngine:
             if "ready" not in said:
                 raise ChildDied(str(said.get("error", said)))
         except (ChildDied, TimeoutError) as problem:
-            reason = str(problem) or f"it was not ready within {self._start_timeout:g} s"
+            reason = _one_line(problem)
+            reason = reason or f"it was not ready within {self._start_timeout:g} s"
             child.kill()
             raise EngineDied(
                 f"vLLM does not start with the model {self._setup['model']!r}: {reason}"
@@ -296,6 +297,10 @@ class VLLMEngine:
             child.kill()
             raise
         self._child, self._about = child, said["ready"]
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:500]
 
 
 def packed(requests: Sequence[Request]) -> dict[str, Any]:
@@ -383,5 +388,6 @@ def _check_model(model: str) -> None:
         raise ValueError(f"`model`: the folder {model} has no config.json")
     if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
         raise ValueError(f"`model`: there is no folder {model}")
-    if importlib.util.find_spec("vllm") is None:
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:  # a folder of that name is not it
         raise ImportError('vLLM is not installed: pip install "syndigits-jax[vllm]"')
