@@ -53,7 +53,7 @@ def said(progress: Progress) -> str:
     return ", ".join(parts)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """`42 s`, `3 min 20 s`, `5 h 12 min`."""
     if not math.isfinite(seconds):
         return "unknown time"
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def short(count: float) -> str:
+def short(count: float | int) -> str:
     """`950`, `12.3 k`, `4.5 M`."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if count >= size:

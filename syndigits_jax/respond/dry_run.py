@@ -48,7 +48,7 @@ class DryRun:
     how: str
     examples: tuple[tuple[Message, ...], ...]
 
-    def cost(self, input_price: float, output_price: float) -> float:
+    def cost(self, input_price: float | int, output_price: float | int) -> float:
         """At most, at these prices per million tokens, nothing off for what is cached."""
         return (self.prompt_tokens * input_price + self.completion_tokens * output_price) / 1e6
 
@@ -112,13 +112,16 @@ def find_tokens(model: str | None) -> Tokens:
         return _transformers(model)
     except ImportError:
         pass
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # whatever these libraries say of a bad file
         raise ValueError(f"{model}: its tokenizer cannot be read ({error})") from error
     try:
         from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
     except ImportError:
         return estimated_tokens()
-    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    except Exception as error:
+        raise ValueError(f"{model}: its tokenizer cannot be read ({error})") from error
     return Tokens(
         _plain_chat,
         lambda text: len(tokenizer.encode(text).ids),

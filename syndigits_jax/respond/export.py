@@ -87,7 +87,7 @@ def choose_run(store: ResponseStore, run: int | str | None = None) -> Run:
     if run is not None:
         text = str(run)
         found = [one for one in runs if text == str(one.id)]
-        if not found:
+        if not text.isdigit():
             found = [one for one in runs if all(word in str(one) for word in text.split())]
     if len(found) == 1:
         return found[0]
