@@ -1,6 +1,7 @@
 """`syndigits fidelity`."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,13 +45,13 @@ def run(
     gap: float,
     control: str,
     quick: bool,
-) -> None:
+) -> FidelityReport:
     """Measure the fidelity of a user's personas; print and write what was found."""
     results = out / RESULTS
     check_results_path(results)
     settings = fidelity_settings(epochs, gap, control, quick)
     data = read_fidelity_files(ratings, items, personas)
-    vectors = _vectors(data, embeddings, out)
+    vectors = item_vectors(data.texts, embeddings, out)
     with showing_progress() as show:
         report = measure_fidelity(
             data.ratings, vectors, data.personas,
@@ -68,6 +69,7 @@ def run(
     written = [results, out / "personas.csv", *save_fidelity_figures(report, out)]
     _print(output(), report)
     output().print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
+    return report
 
 
 def fidelity_settings(
@@ -89,17 +91,18 @@ def quick_settings(settings: Settings) -> Settings:
     return dataclasses.replace(settings, training=training, panel=PanelSettings(**_QUICK))
 
 
-def _vectors(data: FidelityData, embeddings: Path | None, out: Path) -> np.ndarray:
+def item_vectors(texts: Sequence[str], embeddings: Path | None, out: Path) -> np.ndarray:
+    """Text vectors of the items: those of a file, or encoded, once, and kept under `out`."""
     if embeddings is not None:
-        return read_embeddings(embeddings, len(data.texts))
-    if not any(data.texts):
+        return read_embeddings(embeddings, len(texts))
+    if not any(texts):
         raise ValueError(
             "items: the table has no texts, only identifiers; add a column such as title, or give "
             "--embeddings"
         )
-    with showing_step(f"encoding {len(data.texts)} item texts ..."):
+    with showing_step(f"encoding {len(texts)} item texts ..."):
         encoder = sentence_encoder()
-        return embed_texts(data.texts, encoder, cache=out / "units" / "texts", name=MINILM)
+        return embed_texts(texts, encoder, cache=out / "units" / "texts", name=MINILM)
 
 
 def _placements(data: FidelityData, report: FidelityReport):

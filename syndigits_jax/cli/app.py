@@ -491,3 +491,46 @@ def panel(
             records=records,
             everything=everything,
         )
+
+
+@app.command()
+def probes(
+    ratings: Annotated[
+        Path, typer.Option(help="Table of real ratings, as for syndigits fidelity.")
+    ],
+    items: Annotated[
+        Path, typer.Option(help="Table of items: identifiers first, then texts such as title.")
+    ],
+    out: Annotated[Path, typer.Option(help="Questions to write (.json).")],
+    size: Annotated[int, typer.Option(help="How many items.")] = 100,
+    answers: Annotated[
+        str, typer.Option(help="Answers: purchase (1 to 5) or stars (0.5 to 5).")
+    ] = "purchase",
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="Text vectors of the items (.npy, .npz), a row per row of the items."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the choice.")] = 0,
+) -> None:
+    """Choose the items that personas are asked to rate: popular and rare ones, of every kind."""
+    with ending_well("nothing was written; run the same command again"):
+        from syndigits_jax.cli._probes import run
+
+        run(ratings, items, out, size=size, answers=answers, embeddings=embeddings, seed=seed)
+
+
+@app.command()
+def pipeline(
+    config: Annotated[Path, typer.Argument(help="What to do (.toml).")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show prompts and count tokens; ask nothing.")
+    ] = False,
+) -> None:
+    """Personas, their answers, and calibration or fidelity, with a report: all that a file says.
+
+    Whatever interrupts it, the same command goes on where it was.
+    """
+    with ending_well("what is done is kept; run the same command again to go on"):
+        from syndigits_jax.cli._pipeline import run
+
+        run(config, dry=dry_run)

@@ -58,14 +58,23 @@ def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> Fideli
     rating that is no number, a repeated rating or identifier, items that the items file does not
     list, seeds that are not among the users.
     """
-    paths = {"ratings": Path(ratings), "items": Path(items), "personas": Path(personas)}
-    frames = {name: _read(path) for name, path in paths.items()}
-    names, texts = _items(frames["items"], paths["items"])
-    real, dated = _table(frames["ratings"], paths["ratings"], _USER, names)
-    people, _ = _table(frames["personas"], paths["personas"], _PERSONA, names)
-    seeds = _seeds(frames["personas"], paths["personas"], people, real)
-    conditions = _conditions(frames["personas"], paths["personas"], people)
-    return FidelityData(real, people, texts, seeds, conditions, dated)
+    real, texts, dated = read_rated_items(ratings, items)
+    path = Path(personas)
+    frame = _read(path)
+    people, _ = _table(frame, path, _PERSONA, real.items)
+    seeds = _seeds(frame, path, people, real)
+    return FidelityData(real, people, texts, seeds, _conditions(frame, path, people), dated)
+
+
+def read_rated_items(ratings: _Path, items: _Path) -> tuple[RatingTable, tuple[str, ...], bool]:
+    """The real ratings of all items of the items file, the items' texts, whether they are dated.
+
+    Files, columns and errors as in [`read_fidelity_files`][].
+    """
+    items, ratings = Path(items), Path(ratings)
+    names, texts = _items(_read(items), items)
+    table, dated = _table(_read(ratings), ratings, _USER, names)
+    return table, texts, dated
 
 
 def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
