@@ -30,6 +30,7 @@ from .export import (
     to_panel,
 )
 from .histories import grounded_prompts, history_personas
+from .openai_engine import OpenAIEngine
 from .parsing import Parsed, parse
 from .plan import Plan, make_plan
 from .prompts import Prompt, answers_of, blocks_of, check_readout, option_orders, render
@@ -46,6 +47,7 @@ from .requests import (
 )
 from .store import Response, ResponseStore, Run, StoreError
 from .templates import Template, find_template, list_templates, read_template
+from .vllm_engine import VLLMEngine
 from .writing import WRITING_TEMPLATES, write_texts
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "EngineIdentity",
     "Failure",
     "Message",
+    "OpenAIEngine",
     "Parsed",
     "PersonaConstruction",
     "Plan",
@@ -76,6 +79,7 @@ __all__ = [
     "Run",
     "StoreError",
     "Template",
+    "VLLMEngine",
     "WrittenPersonas",
     "answers_of",
     "backstory_prompts",

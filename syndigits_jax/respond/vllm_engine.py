@@ -24,6 +24,7 @@ from syndigits_jax.respond.requests import (
 
 _FIRST_BATCH = 32
 _SECONDS_PER_BATCH = 5.0  # so that progress is seen, and that little is lost with the engine
+_PAUSE = 3.0  # seconds before another start
 _DEATHS = 2  # of one batch, before it is suspected
 _WORKER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -278,8 +279,17 @@ class VLLMEngine:
             yield batch.positions[0], Failure(f"the engine died of this request: {reason}")
 
     def _start(self) -> None:
-        if self._child is not None:
-            return
+        while self._child is None:
+            try:
+                self._launch()
+            except EngineDied:
+                # One that has run before may: the memory of the dead one is free a little later.
+                if not 0 < self._deaths < self._restarts:
+                    raise
+                self._deaths += 1
+                time.sleep(_PAUSE)
+
+    def _launch(self) -> None:
         child = ChildProcess(self._command, self._environment, self._log)
         try:
             child.send(self._setup)

@@ -15,13 +15,17 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
-with open(sys.argv[1], "a") as starts:
+with open(sys.argv[1], "a+") as starts:
     starts.write(f"{os.getpid()}\n")
+    starts.seek(0)
+    start = len(starts.readlines())
 setup = json.loads(sys.stdin.readline())
 if setup["model"].endswith("unloadable"):
     print("a line that is not the reason", file=sys.stderr)
     print("OSError: no weights here", file=sys.stderr)
     sys.exit(1)
+if setup["arguments"].get("flaw") and start in (2, 3):
+    sys.exit("OSError: out of memory")
 say({"ready": {"version": "1.2", "device": "cpu", "dtype": "float32"}})
 for line in sys.stdin:
     batch = json.loads(line)

@@ -183,6 +183,20 @@ def test_a_model_that_does_not_load_says_why_and_is_not_tried_for_ever(make, tmp
     assert len(started(tmp_path)) == 3
 
 
+def test_a_start_that_fails_after_a_death_is_tried_again(make, tmp_path, monkeypatch):
+    """The second and third start fail, as they do while a GPU's memory is not free yet."""
+    monkeypatch.setattr(vllm_engine, "_PAUSE", 0.01)
+    engine = make(engine_arguments={"flaw": True})
+    with pytest.warns(RuntimeWarning):
+        found = answers_of(engine, asking("a", f"die {tmp_path / 'once'}", *"cdefgh"))
+    assert texts_of(found[2:]) == list("CDEFGH") and len(started(tmp_path)) == 4
+    (tmp_path / "once").unlink()
+    (tmp_path / "starts").unlink()
+    engine = make(engine_arguments={"flaw": True}, restarts=2)
+    with pytest.warns(RuntimeWarning), pytest.raises(EngineDied, match="out of memory"):
+        answers_of(engine, asking("a", f"die {tmp_path / 'once'}", *"cdefgh"))
+
+
 def test_an_interrupt_ends_the_child(make, tmp_path):
     engine = make(batch_size=1)
 
