@@ -7,11 +7,13 @@ its last character; all other text is left as it is.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 # Between angle or square brackets, in ASCII or a compatibility form that tokenisers may fold to it.
 _TAG = re.compile(
     r"([<＜﹤])([^<>＜＞﹤﹥\n]{1,80})([>＞﹥])|([\[［])([^\[\]［］\n]{1,40})([\]］])"
 )
+_OPENING = "<＜﹤[［"
 _ANGLED = re.compile(
     r"s|bos|eos|pad|unk|mask|sep|cls|sys|image|audio|video|think|tools?|tool_(call|calls|response)"
     r"|(bos|eos|pad|unk)_token|eo[tahd]|[se]op|(start|end|begin)_of_[a-z_]+|image_soft_token"
@@ -26,12 +28,36 @@ _SQUARE = re.compile(
 
 def find_control_token(text: str) -> str | None:
     """The first control token in `text`, if any."""
-    return next((m.group() for m in _TAG.finditer(text) if _is_token(m)), None)
+    return next((m.group() for m in _tags(text) if _is_token(m)), None)
 
 
 def neutralised(text: str) -> str:
     """`text` with every control token broken by spaces; without any, `text` itself."""
-    return _TAG.sub(lambda m: _broken(m) if _is_token(m) else m.group(), text)
+    parts, end = [], 0
+    for match in _tags(text):
+        if _is_token(match):
+            parts += [text[end : match.start()], _broken(match)]
+            end = match.end()
+    return "".join([*parts, text[end:]]) if parts else text
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    """What `_TAG.finditer` finds; a hundred times as fast where there is nothing to find, which
+    matters for personas as long as a whole survey."""
+    end = 0
+    for start in sorted(_places(text)):
+        match = _TAG.match(text, start) if start >= end else None
+        if match is not None:
+            yield match
+            end = match.end()
+
+
+def _places(text: str) -> Iterator[int]:
+    for character in _OPENING:
+        place = text.find(character)
+        while place >= 0:
+            yield place
+            place = text.find(character, place + 1)
 
 
 def _is_token(match: re.Match[str]) -> bool:
