@@ -31,6 +31,7 @@ def run(
     engine: Callable[[], Any],
     model: str | None,
     only: Sequence[str],
+    block: Sequence[str],
     answers: str | None,
     decoding: dict[str, Any],
     limit: int | None,
@@ -44,7 +45,7 @@ def run(
     chosen = find_template(template)
     settings = chosen.settings(**decoding)
     catalogue = read_asked(questions, answers)
-    asked = select_questions(catalogue, only)
+    asked = select_questions(catalogue, only, block)
     people = read_personas(personas)
     blocks = blocks_of(catalogue)
     plan = make_plan(chosen, people, asked, settings, blocks)
@@ -95,15 +96,22 @@ def read_asked(path: Path, answers: str | None) -> tuple[Question, ...]:
     return film_questions(path, answers=answers)
 
 
-def select_questions(questions: Sequence[Question], only: Sequence[str]) -> tuple[Question, ...]:
-    """Those named, in the order of the file. **Raises:** `ValueError` for one that is not there."""
-    if not only:
-        return tuple(questions)
-    wanted = set(only)
-    absent = sorted(wanted - {question.identifier for question in questions})
+def select_questions(
+    questions: Sequence[Question], only: Sequence[str], block: Sequence[str] = ()
+) -> tuple[Question, ...]:
+    """Those named or in a block named, in the order of the file; all where nothing is named.
+
+    **Raises:** `ValueError` for a question or block that is not there.
+    """
+    absent = sorted(set(only) - {question.identifier for question in questions})
     if absent:
         raise ValueError(f"--only: not among the questions: {some(absent)}")
-    return tuple(question for question in questions if question.identifier in wanted)
+    absent = sorted(set(block) - {question.block for question in questions if question.block})
+    if absent:
+        raise ValueError(f"--block: no question is of block {some(absent)}")
+    if not only and not block:
+        return tuple(questions)
+    return tuple(q for q in questions if q.identifier in only or q.block in block)
 
 
 def print_dry_run(

@@ -377,6 +377,9 @@ def respond(
     only: Annotated[
         list[str], typer.Option(help="Ask this question, not all of the file; repeatable.")
     ] = _NO_NAMES,
+    block: Annotated[
+        list[str], typer.Option(help="Ask the questions of this block only; repeatable.")
+    ] = _NO_NAMES,
     answers: Annotated[
         str | None,
         typer.Option(help="Have items rated: stars (0.5 to 5) or purchase (1 to 5)."),
@@ -426,6 +429,7 @@ def respond(
             ),
             model=model,
             only=only,
+            block=block,
             answers=answers,
             decoding=decoding,
             limit=limit,
