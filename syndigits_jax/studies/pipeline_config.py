@@ -26,10 +26,13 @@
     ratings = "ratings.csv"
     items = "items.csv"
 
-Paths are relative to the file. A part that is not there is not done.
+Paths are relative to the file; `${NAME}` is the environment variable of that name. A part that is
+not there is not done.
 """
 
 import difflib
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -125,11 +128,27 @@ def read_pipeline(path: str | PathLike[str]) -> Pipeline:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file in UTF-8 ({error})") from None
     try:
-        return _pipeline(content, path.parent)
+        return _pipeline(_expanded(content), path.parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
+def _expanded(value: Any) -> Any:
+    """All texts with their environment variables put in."""
+    if isinstance(value, dict):
+        return {key: _expanded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    return _VARIABLE.sub(_variable, value) if isinstance(value, str) else value
+
+
+def _variable(found: re.Match[str]) -> str:
+    if found[1] not in os.environ:
+        raise ValueError(f"there is no environment variable {found[1]}")
+    return os.environ[found[1]]
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PARTS = ("out", "questions", "personas", "engine", "respond", "calibrate", "fidelity")
 
 
