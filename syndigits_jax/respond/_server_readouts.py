@@ -99,7 +99,7 @@ class Readouts:
     def _scoring(self, tokens: Sequence[int] | None = None) -> dict[str, Any]:
         fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1}
         if tokens is not None:
-            # Before 0.22 the names are ignored, and the likeliest tokens come back.
+            # Older servers ignore the names, and return the likeliest tokens.
             fields |= {"logprob_token_ids": list(tokens), "return_tokens_as_token_ids": True}
         return fields
 

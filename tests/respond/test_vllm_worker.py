@@ -1,0 +1,148 @@
+"""What the child asks of vLLM and makes of its answers, with a stand-in for the library."""
+
+import math
+import sys
+import types
+
+import numpy as np
+import pytest
+from stub_chat_server import ALPHABET, next_token, prompt_of, tokens_of
+
+from syndigits_jax.respond.requests import Completion, Failure, Message, Request
+from syndigits_jax.respond.vllm_engine import packed, unpacked
+from syndigits_jax.respond.vllm_worker import Answering
+
+
+class Parameters:
+    __struct_fields__ = ("logprob_token_ids",)
+
+    def __init__(self, **given):
+        vars(self).update(given)
+
+
+class Letters:
+    """An engine of letters: `generate` scores, or says what it was asked."""
+
+    def __init__(self, renderer=True):
+        self.calls = []
+        config = types.SimpleNamespace(max_model_len=120)
+        self.llm_engine = types.SimpleNamespace(model_config=config)
+        if renderer:
+            self._preprocess_chat = self.render
+
+    def render(self, conversations, chat_template_kwargs=None):
+        text = prompt_of(conversations[0]).replace(
+            "<assistant>", (chat_template_kwargs or {}).get("open", "<assistant>")
+        )
+        if "system" in text:
+            raise RuntimeError("no system role")
+        return [{"prompt_token_ids": tokens_of(text)}]
+
+    def get_tokenizer(self):
+        return types.SimpleNamespace(
+            apply_chat_template=lambda chat, **_: prompt_of(chat),
+            encode=lambda text, add_special_tokens: tokens_of(text),
+            decode=lambda tokens: "".join(ALPHABET[token] for token in tokens),
+        )
+
+    def generate(self, prompts, parameters, use_tqdm):
+        assert use_tqdm is False
+        self.calls.append((prompts, parameters))
+        return [self.output(p["prompt_token_ids"], one) for p, one in zip(prompts, parameters)]
+
+    def output(self, tokens, parameters):
+        asked = vars(parameters)
+        scores = next_token(tokens)
+        likeliest = np.argsort(-scores)[: asked.get("logprobs", 0)].tolist()
+        named = asked.get("logprob_token_ids", likeliest)
+        logprobs = [{token: types.SimpleNamespace(logprob=float(scores[token])) for token in named}]
+        text = asked.get("structured_outputs", ["free"])[-1]
+        one = types.SimpleNamespace(text=text, token_ids=[1], logprobs=logprobs, finish_reason=None)
+        return types.SimpleNamespace(prompt_token_ids=tokens, outputs=[one], num_cached_tokens=None)
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch):
+    module = types.ModuleType("vllm")
+    module.SamplingParams = Parameters
+    parameters = types.ModuleType("vllm.sampling_params")
+    parameters.StructuredOutputsParams = lambda choice: choice
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", parameters)
+
+
+def asking(readout="text", answers=(), text="How?", role="user", **rest):
+    return Request((Message(role, text),), readout, tuple(answers), **rest)
+
+
+def answered(llm, requests, **options):
+    answering = Answering(llm, options.pop("template", {}), **options)
+    return [unpacked(outcome) for outcome in answering.batch(packed(requests))]
+
+
+@pytest.mark.parametrize("renderer", [True, False])
+def test_one_call_answers_a_batch_of_all_readouts(renderer):
+    llm = Letters(renderer)
+    found = answered(
+        llm,
+        [
+            asking(temperature=0.5, top_p=0.8, max_tokens=9, seed=2**63 + 4),
+            asking("choice", ("1", "née"), temperature=0.5, top_p=0.8, seed=5),
+            asking("sample", "12", temperature=0.5, seed=6),
+            asking("probabilities", "12"),
+        ],
+    )
+    ((_, parameters),) = llm.calls
+    free, choice, sample, scored = map(vars, parameters)
+    assert free == {"temperature": 0.5, "top_p": 0.8, "max_tokens": 9, "seed": 4}
+    assert (choice["temperature"], choice["top_p"]) == (0.0, 1.0)
+    assert choice["structured_outputs"] == ["1", "née"] and choice["max_tokens"] >= 5
+    assert (sample["temperature"], sample["seed"]) == (0.5, 6)
+    assert scored["logprob_token_ids"] == tokens_of("12") and scored["max_tokens"] == 1
+    prompt = tokens_of(prompt_of([{"role": "user", "content": "How?"}]))
+    expected = next_token(prompt)[tokens_of("12")]
+    np.testing.assert_allclose(found[3].log_probabilities, expected)
+    assert found[3].text == "12"[int(np.argmax(expected))]
+    assert found[1] == Completion("née", None, "unknown", len(prompt), 1, 0)
+
+
+def test_engines_that_cannot_be_told_tokens_return_the_likeliest():
+    (found,) = answered(Letters(), [asking("probabilities", "123456789")], named_tokens=False)
+    scores = next_token(tokens_of(prompt_of([{"role": "user", "content": "How?"}])))
+    least = np.sort(scores)[-20]
+    for digit, value in zip(tokens_of("123456789"), found.log_probabilities, strict=True):
+        assert value == (scores[digit] if scores[digit] >= least else -math.inf)
+    assert -math.inf in found.log_probabilities
+
+
+def test_what_cannot_be_asked_never_reaches_the_engine():
+    llm = Letters()
+    found = answered(
+        llm,
+        [
+            asking(role="system"),
+            asking(text="x" * 200),
+            asking(text="x" * 80, max_tokens=100),
+            asking("choice", ("1", "1")),
+            asking("probabilities", ("1", "")),
+            asking("probabilities", ()),
+        ],
+    )
+    assert llm.calls == []
+    said = [
+        "no system role",
+        "holds 120",
+        "up to 100",
+        "given twice",
+        "'' has no tokens",
+        "no answers",
+    ]
+    for outcome, reason in zip(found, said, strict=True):
+        assert isinstance(outcome, Failure) and reason in outcome.reason
+
+
+def test_arguments_of_the_chat_template_reach_it():
+    llm = Letters()
+    answered(llm, [asking()], template={"open": "<no thinking>"})
+    ((prompts, _),) = llm.calls
+    assert prompts[0]["prompt_token_ids"][-13:] == tokens_of("<no thinking>")
