@@ -27,12 +27,13 @@ def run(
         raise ValueError(f"out: {out}: questions are written as .json")
     if size < 1:
         raise ValueError(f"size: must be at least 1, got {size}")
+    questions = {q.identifier: q for q in film_questions(items, answers=answers)}
     table, texts, _ = read_rated_items(ratings, items)
     vectors = item_vectors(texts, embeddings, out.parent)
     counts = table.item_counts()
     chosen = select_probes(jax.random.key(seed), vectors, counts, size=size)
-    wanted = [table.items[j] for j in chosen]
-    write_questions(out, film_questions(items, answers=answers, only=wanted))
+    wanted = [questions[table.items[j]] for j in chosen]
+    write_questions(out, wanted)
     rated = counts[chosen]
     output().print(
         f"{len(wanted)} of {int((counts > 0).sum())} rated items, with {rated.min()} to "

@@ -241,6 +241,8 @@ def to_panel(
     with reading(store) as opened:
         chosen = choose_run(opened, run)
         twin = read_frame(opened, chosen.id, everything=everything)
+        if join == "inner":  # a question that no twin answered is not there
+            twin = twin.dropna(axis=1, how="all")
         questions = opened.grid(chosen.id, everything=everything).questions.values()
     refusals = {q.identifier: q.refusal for q in questions if q.refusal is not None}
     codes = {column: refusals[column] for column in human.columns if column in refusals}

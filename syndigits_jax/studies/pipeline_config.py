@@ -30,21 +30,28 @@ Paths are relative to the file; `${NAME}` is the environment variable of that na
 not there is not done.
 """
 
-import difflib
-import os
-import re
-import tomllib
+import dataclasses
+import inspect
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from syndigits_jax import calibration
 from syndigits_jax.respond.requests import Decoding
 from syndigits_jax.respond.templates import Template, find_template
-from syndigits_jax.studies.own_files import build_method
+from syndigits_jax.respond.writing import WRITING_TEMPLATES
+from syndigits_jax.studies.config_values import check_keys, near, read_toml, required, table, typed
+from syndigits_jax.studies.names import method_name
+from syndigits_jax.studies.own_files import AUTO, HYPERPARAMETERS, build_method
+from syndigits_jax.studies.persona_files import KINDS
 
 Part = TypeVar("Part")
+FILE = "file"
+"""The kind of personas that are read from a file as they are."""
+_ENGINES = ("vllm", "openai")
+_WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens": int, "seed": int}
 
 
 @dataclass(frozen=True)
@@ -60,21 +67,29 @@ class QuestionSource:
 
 @dataclass(frozen=True)
 class PersonaSource:
-    """How one population of personas is made: `kind`, and `options` of that kind.
+    """How one population of personas is made: `kind`, and `options` of what builds that kind.
 
-    `name`: of the condition, where there are several.
+    `name`: of the condition, where there are several. `writing`: the template and the decoding by
+    which a model writes their texts; `None` where it does not.
     """
 
     kind: str
     name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    writing: tuple[Template, Decoding] | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return self.name or self.kind
 
 
 @dataclass(frozen=True)
 class EngineSource:
-    """`kind`: "vllm" or "openai"; `options`: of that engine."""
+    """`kind`: "vllm" or "openai"; `model`; `options`: the others of that engine."""
 
     kind: str
+    model: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,58 +136,35 @@ def read_pipeline(path: str | PathLike[str]) -> Pipeline:
     **Raises:** `FileNotFoundError`; `ValueError` naming the file, the part and the key.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file in UTF-8 ({error})") from None
-    try:
-        return _pipeline(_expanded(content), path.parent)
+        return _pipeline(read_toml(path), path.parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _expanded(value: Any) -> Any:
-    """All texts with their environment variables put in."""
-    if isinstance(value, dict):
-        return {key: _expanded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expanded(item) for item in value]
-    return _VARIABLE.sub(_variable, value) if isinstance(value, str) else value
-
-
-def _variable(found: re.Match[str]) -> str:
-    if found[1] not in os.environ:
-        raise ValueError(f"there is no environment variable {found[1]}")
-    return os.environ[found[1]]
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PARTS = ("out", "questions", "personas", "engine", "respond", "calibrate", "fidelity")
 
 
-def _pipeline(content: Mapping[str, Any], folder: Path) -> Pipeline:
-    _known(content, _PARTS, "")
+def _pipeline(content: dict[str, Any], folder: Path) -> Pipeline:
+    check_keys(content, _PARTS, "")
     for key in _PARTS[:5]:
         if key not in content:
             raise ValueError(f"no `{key}`" if key == "out" else f"no part [{key}]")
-    if not isinstance(content["out"], str) or not content["out"]:
-        raise ValueError(f"`out` must be a folder, got {content['out']!r}")
-    questions = _part(QuestionSource, content["questions"], "[questions]", folder)
+    out = required(content, "out", "")
+    questions = _part(QuestionSource, content["questions"], "[questions]: ", folder)
     if questions.ask and questions.blocks:
         raise ValueError("[questions]: `ask` and `blocks` exclude each other")
-    template, decoding = _respond(_table(content["respond"], "[respond]"), folder)
+    template, decoding = _respond(table(content["respond"], "[respond]: "), folder)
     parts = {}
     if "calibrate" in content:
-        parts["calibrate"] = _calibrate(_table(content["calibrate"], "[calibrate]"), folder)
+        parts["calibrate"] = _calibrate(table(content["calibrate"], "[calibrate]: "), folder)
     if "fidelity" in content:
-        parts["fidelity"] = _part(Fidelity, content["fidelity"], "[fidelity]", folder)
+        parts["fidelity"] = _part(Fidelity, content["fidelity"], "[fidelity]: ", folder)
     return Pipeline(
-        out=folder / content["out"],
+        out=folder / out,
         questions=questions,
         personas=_personas(content["personas"], folder, calibrated="calibrate" in parts),
-        engine=_engine(_table(content["engine"], "[engine]"), folder),
+        engine=_engine(table(content["engine"], "[engine]: "), folder),
         template=template,
         decoding=decoding,
         **parts,
@@ -183,129 +175,138 @@ def _personas(given: Any, folder: Path, *, calibrated: bool) -> tuple[PersonaSou
     entries = given if isinstance(given, list) else [given]
     if not entries:
         raise ValueError("[[personas]]: there are none")
+    if calibrated and len(entries) > 1:
+        raise ValueError(
+            "[calibrate]: twins are compared with people one by one, so there can be only one "
+            f"[[personas]], not {len(entries)}"
+        )
     sources = []
     for number, entry in enumerate(entries, 1):
-        where = f"[[personas]] ({number} of {len(entries)})"
-        entry = dict(_table(entry, where))
-        kind = _required(entry, "kind", where)
-        name = entry.pop("name", "" if len(entries) == 1 else kind)
-        if not isinstance(name, str):
-            raise ValueError(f"{where}: `name` must be text, got {name!r}")
-        sources.append(PersonaSource(kind, name, _relative(entry, folder)))
+        where = f"[[personas]] ({number} of {len(entries)}): " if len(entries) > 1 else ""
+        where = where or "[[personas]]: "
+        sources.append(_population(table(entry, where), where, folder, several=len(entries) > 1))
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
         raise ValueError(f"[[personas]]: names repeat ({', '.join(names)}); give each a `name`")
-    if calibrated and len(sources) > 1:
-        raise ValueError(
-            "[calibrate]: twins are compared with people one by one, so there can be only one "
-            f"[[personas]], not {len(sources)}"
-        )
     return tuple(sources)
 
 
-def _engine(given: Mapping[str, Any], folder: Path) -> EngineSource:
-    given = dict(given)
-    return EngineSource(_required(given, "kind", "[engine]"), _relative(given, folder))
+def _population(given: dict[str, Any], where: str, folder: Path, *, several: bool) -> PersonaSource:
+    kind = required(given, "kind", where)
+    if kind != FILE and kind not in KINDS:
+        raise ValueError(f"{where}no `kind` {kind!r}; {near(kind, (FILE, *KINDS))}")
+    name = kind if several else ""
+    if "name" in given:
+        name = required(given, "name", where)
+    builder = {FILE: Path} if kind == FILE else get_type_hints(KINDS[kind])
+    builder.pop("return", None)
+    writing = _WRITING if kind in WRITING_TEMPLATES else {}
+    check_keys(given, (*builder, *writing), where)
+    values = {
+        key: typed(value, (builder | writing)[key], key, where, folder)
+        for key, value in given.items()
+    }
+    needed = (FILE,) if kind == FILE else _without_default(KINDS[kind])
+    for key in needed:
+        if key not in values:
+            raise ValueError(f"{where}no `{key}`")
+    options = {key: value for key, value in values.items() if key in builder}
+    if not writing:
+        return PersonaSource(kind, name, options)
+    template = _template(values.pop("template", WRITING_TEMPLATES[kind]), where, folder)
+    if template.answer_with != "text" or template.asks:
+        raise ValueError(f"{where}`template`: {template.name!r} asks a question; it writes no text")
+    decoding = {key: value for key, value in values.items() if key in writing}
+    return PersonaSource(kind, name, options, (template, _settings(template, decoding, where)))
 
 
-def _respond(given: Mapping[str, Any], folder: Path) -> tuple[Template, Decoding]:
-    given = dict(given)
-    name = _required(given, "template", "[respond]")
-    own = folder / name
-    template = find_template(own if own.is_file() else name)
+def _without_default(builder: Any) -> tuple[str, ...]:
+    parameters = inspect.signature(builder).parameters.values()
+    return tuple(one.name for one in parameters if one.default is inspect.Parameter.empty)
+
+
+def _engine(given: dict[str, Any], folder: Path) -> EngineSource:
+    kind, model = (required(given, key, "[engine]: ") for key in ("kind", "model"))
+    if kind not in _ENGINES:
+        raise ValueError(f"[engine]: no `kind` {kind!r}; {near(kind, _ENGINES)}")
+    # A server has names of its own; vLLM takes a folder, or a name that is none here.
+    if kind == "vllm" and (folder / model).exists():
+        model = str(folder / model)
+    return EngineSource(kind, model, given)
+
+
+def _respond(given: dict[str, Any], folder: Path) -> tuple[Template, Decoding]:
+    where = "[respond]: "
+    name = required(given, "template", where)
     hints = get_type_hints(Decoding)
-    _known(given, tuple(hints), "[respond]")
-    changes = {key: _typed(value, hints[key], key, "[respond]") for key, value in given.items()}
+    check_keys(given, hints, where)
+    changes = {key: typed(value, hints[key], key, where, folder) for key, value in given.items()}
+    template = _template(name, where, folder)
+    if not template.asks:
+        raise ValueError(f"{where}`template`: {template.name!r} asks nothing; it writes personas")
+    return template, _settings(template, changes, where)
+
+
+def _template(name: str, where: str, folder: Path) -> Template:
+    """A built-in one, or a file's."""
     try:
-        return template, template.settings(**changes)
+        own = name.endswith(".toml") or "/" in name
+        return find_template(folder / name if own else name)
     except ValueError as error:
-        raise ValueError(f"[respond]: {error}") from None
+        raise ValueError(f"{where}{error}") from None
 
 
-def _calibrate(given: Mapping[str, Any], folder: Path) -> Calibrate:
-    given = dict(given)
+def _settings(template: Template, changes: Mapping[str, Any], where: str) -> Decoding:
+    try:
+        return template.settings(**changes)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+
+
+def _calibrate(given: dict[str, Any], folder: Path) -> Calibrate:
+    where = "[calibrate]: "
     methods = given.pop("methods", ["ridge", "elastic-net", "synthetic-control"])
     if not isinstance(methods, list) or not methods:
-        raise ValueError(f"[calibrate]: `methods` must be a list of names, got {methods!r}")
+        raise ValueError(f"{where}`methods` must be a list of names, got {methods!r}")
     built = {}
     for entry in methods:
         options = dict(entry) if isinstance(entry, dict) else {"name": entry}
-        name = _required(options, "name", "[calibrate] methods")
-        try:
-            method = build_method(name, options)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"[calibrate]: method {name!r}: {error}") from None
+        name = required(options, "name", f"{where}`methods`: ")
+        method = _method(name, options, where)
         if type(method).__name__ in built:
-            raise ValueError(f"[calibrate]: method {name!r} is there twice")
+            raise ValueError(f"{where}`methods`: {name!r} is there twice")
         built[type(method).__name__] = method
-    return _part(Calibrate, {**given, "methods": built}, "[calibrate]", folder)
+    return _part(Calibrate, {**given, "methods": built}, where, folder)
+
+
+def _method(name: str, options: Mapping[str, Any], where: str) -> Any:
+    where = f"{where}`methods`: {name}: "
+    try:
+        cls = getattr(calibration, method_name(name))
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+    known = [one.name for one in dataclasses.fields(cls) if one.name in HYPERPARAMETERS]
+    check_keys(options, known, where)
+    if AUTO in options.values():
+        raise ValueError(f"{where}{AUTO!r} is for `syndigits calibrate`; give a number")
+    try:
+        return build_method(name, options)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}{error}") from None
 
 
 def _part(cls: type[Part], given: Any, where: str, folder: Path) -> Part:
     """A dataclass from a table: keys are known, required ones there, values of their types."""
-    given = _table(given, where)
+    given = table(given, where)
     hints = get_type_hints(cls)
-    _known(given, tuple(hints), where)
-    for one in fields(cls):  # pyright: ignore[reportArgumentType]
+    check_keys(given, hints, where)
+    for one in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
         absent = one.default is MISSING and one.default_factory is MISSING
         if absent and one.name not in given:
-            raise ValueError(f"{where}: no `{one.name}`")
-    values = {key: _typed(value, hints[key], key, where) for key, value in given.items()}
-    for key, value in values.items():
-        if isinstance(value, Path):
-            values[key] = folder / value
-    return cls(**values)
-
-
-def _typed(value: Any, hint: Any, key: str, where: str) -> Any:
-    if hint == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise ValueError(f"{where}: `{key}` must be a list of texts, got {value!r}")
-    if hint in (Path, Path | None):
-        if isinstance(value, str):
-            return Path(value)
-        raise ValueError(f"{where}: `{key}` must be a path, got {value!r}")
-    kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    wanted = {int | None: int, str | None: str}.get(hint, hint)
-    if wanted not in kind:
-        return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: `{key}` must be {kind[wanted]}, got {value!r}")
-    return value
-
-
-def _table(given: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where} must be a table of keys and values, got {given!r}")
-    return given
-
-
-def _required(given: dict[str, Any], key: str, where: str) -> str:
-    value = given.pop(key, None)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{where}: `{key}` must be text" + (f", got {value!r}" if value else ""))
-    return value
-
-
-def _known(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in given:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean `{close[0]}`?" if close else f"; it takes {', '.join(known)}"
-            raise ValueError(f"{where + ': ' if where else ''}unknown key `{key}`{hint}")
-
-
-def _relative(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Texts that name a file or folder beside the configuration, as paths to it."""
-
-    def path(value: Any) -> Any:
-        there = isinstance(value, str) and value and (folder / value).exists()
-        return str(folder / value) if there else value
-
-    return {
-        key: [path(item) for item in value] if isinstance(value, list) else path(value)
-        for key, value in options.items()
+            raise ValueError(f"{where}no `{one.name}`")
+    values = {
+        # Methods are built by then.
+        key: value if key == "methods" else typed(value, hints[key], key, where, folder)
+        for key, value in given.items()
     }
+    return cls(**values)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from syndigits_jax.respond.export import ResponseTable
+from syndigits_jax.respond.tallies import Tally
 from syndigits_jax.studies.fidelity_records import FidelityRecord, is_personas
-from syndigits_jax.studies.own_holdout import TwinQuality
+from syndigits_jax.studies.names import kebab
+from syndigits_jax.studies.own_holdout import MEANT, TwinQuality
 
 _METRICS = {  # as the columns of the paper's Table 3, and what our own add
     "frechet": "FPD",
@@ -20,53 +22,59 @@ _METRICS = {  # as the columns of the paper's Table 3, and what our own add
 }
 
 
-def responses_section(run: Any, records: Any, table: ResponseTable) -> list[str]:
-    """What was asked and how it was answered.
-
-    **Arguments:** `records`: all responses of the run, as `read_records` gives them.
-    """
-    counts = records["status"].value_counts()
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+def responses_section(tally: Tally, table: ResponseTable | None) -> list[str]:
+    """What was asked and how it was answered; `table` is `None` where no question has options."""
+    said = ", ".join(f"{count} {name}" for name, count in tally.responses.items())
     lines = [
         "## Responses",
         "",
-        f"{len(table.personas)} personas, {len(table.questions)} questions; {run}.",
+        f"{tally.personas} personas, {tally.questions} questions; {tally.run}.",
         "",
-        f"- {len(records)} responses: {said}.",
+        f"- {sum(tally.responses.values())} responses: {said}.",
     ]
-    outside = records["outside"].mean()
-    if math.isfinite(outside):
-        lines.append(f"- Probability of anything but an answer: {outside:.3f} on average.")
-    tokens, cached = records["prompt_tokens"].sum(), records["cached_tokens"].sum()
-    if tokens:
-        lines.append(f"- {tokens} prompt tokens, {cached / tokens:.0%} of them from a cache.")
-    return [*lines, *(f"- {text}" for text in variety(table)), ""]
+    if math.isfinite(tally.outside):
+        lines.append(f"- Probability of anything but an answer: {tally.outside:.3f} on average.")
+    if tally.prompt_tokens:
+        share = tally.cached_tokens / tally.prompt_tokens
+        lines.append(f"- {tally.prompt_tokens} prompt tokens, {share:.0%} of them from a cache.")
+    said = [] if table is None else variety(table)
+    return [*lines, *(f"- {text}" for text in said), ""]
 
 
 def variety(table: ResponseTable) -> list[str]:
-    """How much the answers depend on who is asked, and on the question, in one sentence each."""
+    """How much the answers depend on who is asked, and on the place of an option, in a sentence
+    each; of questions with several options that two personas or more answered."""
     tensor = table.tensor
     probability, mask = np.asarray(tensor.probabilities, float), np.asarray(tensor.mask)
-    there = np.asarray(tensor.option_mask)
-    values = np.where(there, np.asarray(tensor.values, float), np.nan)
-    several = there.sum(axis=1) > 1
-    if not several.any() or mask.sum(axis=0)[several].max() < 2:
-        return []
-    values, probability, mask = values[several], probability[:, several], mask[:, several]
-    span = np.nanmax(values, axis=1) - np.nanmin(values, axis=1)
-    answers = (probability * np.nan_to_num(values)[None]).sum(axis=2) / span[None, :]
-    # Two passes over what is there: a question without two answers has no spread.
+    there, values = np.asarray(tensor.option_mask), np.asarray(tensor.values, float)
     count = mask.sum(axis=0)
-    mean = np.where(mask, answers, 0.0).sum(axis=0) / np.maximum(count, 1)
+    asked = (there.sum(axis=1) > 1) & (count > 1)
+    if not asked.any():
+        return []
+    values, there, count = values[asked], there[asked], count[asked]
+    probability, mask = probability[:, asked], mask[:, asked]
+    known = np.where(there, values, np.nan)
+    answers = (probability * values[None]).sum(axis=2)
+    answers = answers / (np.nanmax(known, axis=1) - np.nanmin(known, axis=1))[None, :]
+    # Two passes over what is there.
+    mean = np.where(mask, answers, 0.0).sum(axis=0) / count
     squares = np.where(mask, (answers - mean[None, :]) ** 2, 0.0).sum(axis=0)
-    spread = np.sqrt(squares / np.maximum(count, 1))[count > 1]
-    shares = probability.sum(axis=(0, 1)) / mask.sum()
-    return [
+    lines = [
         "Answers to one question differ between personas by a standard deviation of "
-        f"{np.median(spread):.3f} of its range (median over questions).",
-        f"One option, the {_ordinal(int(shares.argmax()) + 1)} of each question, gets "
-        f"{shares.max():.0%} of all answers.",
+        f"{np.median(np.sqrt(squares / count)):.3f} of its range (median over questions)."
     ]
+    # Not every question has a fifth option: each place is judged by the questions that have it.
+    given = probability.sum(axis=(0, 1))
+    place = int(given.argmax())
+    has = there[:, place]
+    even = (count / there.sum(axis=1))[has].sum() / count[has].sum()
+    of = "" if has.all() else f", of the {has.sum()} questions that have it"
+    lines.append(
+        f"By their place in the list, the {_ordinal(place + 1)} options get most: "
+        f"{given[place] / count[has].sum():.0%} of the answers{of}, where answers spread evenly "
+        f"would give them {even:.0%}."
+    )
+    return lines
 
 
 def calibration_section(quality: TwinQuality) -> list[str]:
@@ -74,12 +82,16 @@ def calibration_section(quality: TwinQuality) -> list[str]:
     lines = ["## Calibration", "", *(f"- {text}" for text in quality.verdict), ""]
     lines += ["| every question held out in turn | correlation | MSE |", "|---|--:|--:|"]
     for row in quality.rows:
+        name = str(row["method"])
         lines.append(
-            f"| `{row['method']}` | {_number(row['correlation'])} ± {_number(row['se'])} | "
-            f"{_number(row['mse'])} |"
+            f"| {MEANT.get(name, kebab(name))} | {_number(row['correlation'])} ± "
+            f"{_number(row['se'])} | {_number(row['mse'])} |"
         )
     people, questions = quality.holdout.panel.n, quality.holdout.panel.m
-    note = f"{people} people, {questions} questions; means over questions ± standard error."
+    note = (
+        f"{people} people, {questions} questions. In the table, means over questions ± standard "
+        "error over questions; the intervals above also allow for which people answered."
+    )
     return [*lines, "", note, ""]
 
 
@@ -95,15 +107,20 @@ def fidelity_section(
     if not rows:
         lines.append(f"No real users could be placed by {reference}.")
     else:
-        lines.append(f"| placed by {reference} | " + " | ".join(_METRICS.values()) + " |")
+        lines.append(
+            f"| beside real users placed by {reference} | " + " | ".join(_METRICS.values()) + " |"
+        )
         lines.append("|---|" + "--:|" * len(_METRICS))
     # Real users first, then personas, then what is there to compare.
     order = {"real": 0}
-    for (population, _), row in sorted(
+    for (population, procedure), row in sorted(
         rows.items(), key=lambda item: order.get(item[0][0], 1 if is_personas(item[0][0]) else 2)
     ):
-        cells = " | ".join(_scientific(row.get(name)) for name in _METRICS)
-        lines.append(f"| {population.replace('_', ' ')} | {cells} |")
+        name = population.replace("_", " ")
+        if procedure != reference:
+            name += f", placed by {procedure}"
+        cells = " | ".join(_scientific(row.get(metric)) for metric in _METRICS)
+        lines.append(f"| {name} | {cells} |")
     lines += ["", *(f"- {note}" for note in notes), ""]
     return lines
 
