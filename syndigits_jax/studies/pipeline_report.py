@@ -68,11 +68,11 @@ def variety(table: ResponseTable) -> list[str]:
     place = int(given.argmax())
     has = there[:, place]
     even = (count / there.sum(axis=1))[has].sum() / count[has].sum()
-    of = "" if has.all() else f", of the {has.sum()} questions that have it"
+    of = "" if has.all() else f" to the {has.sum()} of {len(has)} questions that have it"
     lines.append(
-        f"By their place in the list, the {_ordinal(place + 1)} options get most: "
+        f"By its place in the list, the {_ordinal(place + 1)} option of a question gets most: "
         f"{given[place] / count[has].sum():.0%} of the answers{of}, where answers spread evenly "
-        f"would give them {even:.0%}."
+        f"would give it {even:.0%}."
     )
     return lines
 
