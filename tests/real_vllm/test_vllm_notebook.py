@@ -1,0 +1,30 @@
+"""The notebook that asks a language model, run as its reader runs it."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "04_ask_a_language_model.ipynb"
+
+
+# The Jupyter client's own sockets and event loop are not ours to close.
+@pytest.mark.filterwarnings("ignore")
+def test_the_notebook_asks_once_and_comes_to_a_verdict(smollm2, users_environment):
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    environment = users_environment | {"SYNDIGITS_VLLM_MODEL": smollm2}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3")
+    client.execute(cwd=str(NOTEBOOK.parent), env=environment)
+    said = {
+        cell.id: "".join(out.get("text", "") for out in cell.outputs)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+    assert "told of the plans: False" in said["personas"]
+    assert "asked 400, answered 400" in said["ask"]
+    assert "asked again: 0, there already: 400" in said["ask"]
+    assert "probabilities (40, 10, 5) answered 1.0" in said["tensor"]
+    first = [line.split()[0] for line in said["judge"].splitlines()[:2]]
+    assert first == ["Baseline", "UserMean"]  # controls first
+    assert "The twins' own answers correlate with people's at" in said["judge"]
