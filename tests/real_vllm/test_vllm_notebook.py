@@ -22,9 +22,9 @@ def test_the_notebook_asks_once_and_comes_to_a_verdict(smollm2, users_environmen
         if cell.cell_type == "code"
     }
     assert "told of the plans: False" in said["personas"]
-    assert "asked 400, answered 400" in said["ask"]
-    assert "asked again: 0, there already: 400" in said["ask"]
-    assert "probabilities (40, 10, 5) answered 1.0" in said["tensor"]
+    assert "asked 240, answered 240" in said["ask"]
+    assert "asked again: 0, there already: 240" in said["ask"]
+    assert "probabilities (24, 10, 5) answered 1.0" in said["tensor"]
     first = [line.split()[0] for line in said["judge"].splitlines()[:2]]
     assert first == ["Baseline", "UserMean"]  # controls first
     assert "The twins' own answers correlate with people's at" in said["judge"]
