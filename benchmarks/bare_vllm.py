@@ -33,6 +33,12 @@ class Bare:
     def encode(self, text: str) -> list[int]:
         return self.llm.get_tokenizer().encode(text, add_special_tokens=False)
 
+    def cache_tokens(self) -> int | None:
+        """How many tokens the cache of keys and values holds; None if the engine does not say."""
+        cache = self.llm.llm_engine.vllm_config.cache_config
+        blocks = getattr(cache, "num_gpu_blocks", None)  # on a CPU too
+        return None if blocks is None else int(blocks) * int(cache.block_size)
+
     def ask(self, way: str, chats: list[list[dict[str, str]]]) -> dict[str, Any]:
         """Seconds, and what came: by `"chat"`, or by `"generate"` from prompts that are tokens."""
         self.llm.reset_prefix_cache()
@@ -67,7 +73,7 @@ def main() -> None:
 
     first = json.loads(sys.stdin.readline())
     bare = Bare(first["setup"], first["answers"])
-    say("ready")
+    say({"cache_tokens": bare.cache_tokens()})
     for line in sys.stdin:
         message = json.loads(line)
         say(bare.ask(message["way"], message["chats"]))

@@ -247,8 +247,8 @@ def told(numbers: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a folder, or a name on the hub")
-    parser.add_argument("--people", type=int, default=40)
-    parser.add_argument("--items", type=int, default=15)
+    parser.add_argument("--people", type=int, default=48)
+    parser.add_argument("--items", type=int, default=10)
     parser.add_argument("--characters", type=int, default=2000, help="of a persona's text")
     parser.add_argument("--repeats", type=int, default=5, help="of the overhead")
     parser.add_argument("--order-repeats", type=int, default=2)
@@ -272,7 +272,7 @@ def main() -> None:
         )
         try:
             bare.send({"setup": setup, "answers": [f"{o.value:g}" for o in PURCHASE_OPTIONS]})
-            bare.receive(WAIT)
+            cache_tokens = bare.receive(WAIT)["cache_tokens"]
             costs = overhead(engine, bare, workload, args.repeats)
         finally:
             bare.kill()
@@ -287,6 +287,7 @@ def main() -> None:
             "people": args.people,
             "items": args.items,
             "characters_of_a_persona": args.characters,
+            "tokens_that_the_cache_holds": cache_tokens,
         },
         overhead=costs,
         order=order,
