@@ -66,7 +66,8 @@ class VLLMEngine:
     - `engine_arguments`: any others of `vllm.LLM`; they go before our own settings.
     - `chat_template_arguments`: for the model's chat template (`{"enable_thinking": False}`); they
       change what is asked, and become part of the model's name.
-    - `batch_size`: the most requests per batch; batches grow to it while they take a few seconds.
+    - `batch_size`: the most requests per batch, of which two are with the engine. They begin with
+      as many as it answers at a time, and grow while they take less than a few seconds.
     - `timeout`, `start_timeout`: seconds until a batch, or a start, is given up.
     - `restarts`: how many times in a row the engine may die without an answer in between.
     - `log`: file to which the engine's own messages are appended; by default they are dropped.
@@ -89,7 +90,7 @@ class VLLMEngine:
         threads: int | None = None,
         engine_arguments: Mapping[str, Any] | None = None,
         chat_template_arguments: Mapping[str, Any] | None = None,
-        batch_size: int = 512,
+        batch_size: int = 1024,
         timeout: float = 600.0,
         start_timeout: float = 1800.0,
         restarts: int = 5,
@@ -148,7 +149,7 @@ class VLLMEngine:
         )
         self._environment = child_environment(os.environ, str(model), threads)
         self._child: ChildProcess | None = None
-        self._about: dict[str, str] = {}
+        self._about: dict[str, Any] = {}
         self._sent = 0
         self._deaths = 0  # in a row, without an answer in between
         self._size = min(batch_size, _FIRST_BATCH)
@@ -195,8 +196,14 @@ class VLLMEngine:
         asked: deque[tuple[int, _Batch]] = deque()
         try:
             while True:
-                # One batch is being answered while the next is there already.
-                while len(asked) < 2 and (batch := self._next(waiting, source)) is not None:
+                # One batch is being answered while the next joins. One under suspicion is alone,
+                # so that no other is blamed for what it does.
+                while len(asked) < 2 and not any(batch.deaths for _, batch in asked):
+                    if asked and waiting and waiting[0].deaths:
+                        break
+                    self._start()  # how large a batch should be is the engine's to say
+                    if (batch := self._next(waiting, source)) is None:
+                        break
                     asked.append((self._send(batch), batch))
                 if not asked:
                     return
@@ -228,10 +235,15 @@ class VLLMEngine:
 
     def _adapt(self, size: int, seconds: float) -> None:
         if seconds > 2 * _SECONDS_PER_BATCH:
-            self._size = max(_FIRST_BATCH, size // 2)
+            self._size = max(self._least, size // 2)
         elif seconds < _SECONDS_PER_BATCH / 2 and size >= self._size:
             self._size = 2 * size
         self._size = min(self._size, self._batch_size)
+
+    @property
+    def _least(self) -> int:
+        """Requests that the engine answers at a time: with fewer in a batch it would be idle."""
+        return min(int(self._about.get("concurrency", _FIRST_BATCH)), self._batch_size)
 
     def _send(self, batch: _Batch) -> int:
         self._start()
@@ -307,6 +319,7 @@ class VLLMEngine:
             child.kill()
             raise
         self._child, self._about = child, said["ready"]
+        self._size = max(self._size, self._least)
 
 
 def _one_line(problem: Exception) -> str:

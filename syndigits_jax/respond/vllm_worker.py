@@ -3,7 +3,7 @@
 Lines of JSON come in and go out:
 
 - in, first: `{"model": ..., "arguments": {...}, "chat_template_arguments": {...}, ...}`;
-- out, once the model is loaded: `{"ready": {"version": ..., "device": ..., "dtype": ...}}`;
+- out, once the model is loaded: `{"ready": {"version": ..., "concurrency": ..., ...}}`;
 - in: `{"batch": 3, "texts": [...], "requests": [{"messages": [["user", 0]], ...}]}`, where a
   message names its text by its place, as many requests share a persona;
 - out: `{"batch": 3, "outcomes": [...]}`, each a completion's fields or `{"failure": reason}`;
@@ -12,6 +12,8 @@ Lines of JSON come in and go out:
 The process ends when its input does or when its parent is gone.
 """
 
+import collections
+import itertools
 import json
 import os
 import queue
@@ -40,6 +42,14 @@ class _Pass(NamedTuple):
     parameters: Any
 
 
+class _Batch(NamedTuple):
+    """A batch that the engine is at: where each request's outputs are, or why there are none."""
+
+    message: Mapping[str, Any]
+    plans: list[tuple[int, int] | str]
+    outputs: list[Any]
+
+
 class _Failed(Exception):
     """This request cannot be asked; the others can."""
 
@@ -51,8 +61,10 @@ class Answering:
         self, llm: Any, chat_template_arguments: Mapping[str, Any], *, named_tokens: bool = True
     ):
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
         self.llm = llm
+        self.once = RequestOutputKind.FINAL_ONLY
         self.tokenizer = llm.get_tokenizer()
         self.longest = int(llm.llm_engine.model_config.max_model_len)
         self.chat_template_arguments = dict(chat_template_arguments)
@@ -62,34 +74,55 @@ class Answering:
         self.named_tokens = named_tokens and "logprob_token_ids" in fields
         self.trees: dict[tuple[str, ...], AnswerTree | str] = {}
         self.bare_prompt: tuple[tuple[int, ...], str] | None = None
+        self.names = itertools.count()
+        self.owners: dict[str, tuple[_Batch, int]] = {}  # of the passes the engine is at
+        self.batches: collections.deque[_Batch] = collections.deque()
 
-    def batch(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Outcomes of a batch, in its order, through one call of the engine."""
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Give a batch to the engine, beside those that it has."""
         texts = message["texts"]
-        passes: list[_Pass] = []
-        plans: list[tuple[int, int] | str] = []
+        batch = _Batch(message, [], [])
         for request in message["requests"]:
             try:
                 wanted = self.plan(request, texts)
             except _Failed as problem:
-                plans.append(str(problem))
-            else:
-                plans.append((len(passes), len(passes) + len(wanted)))
-                passes += wanted
-        outputs = self.generate(passes)
-        return [
-            {"failure": plan}
-            if isinstance(plan, str)
-            else self.outcome(request, outputs[slice(*plan)])
-            for request, plan in zip(message["requests"], plans, strict=True)
-        ]
+                batch.plans.append(str(problem))
+                continue
+            first = len(batch.outputs)
+            batch.plans.append((first, first + len(wanted)))
+            for one in wanted:
+                name = str(next(self.names))
+                one.parameters.output_kind = self.once  # no half-written texts
+                prompt = {"prompt_token_ids": list(one.tokens)}
+                self.llm.llm_engine.add_request(name, prompt, one.parameters)
+                self.owners[name] = batch, len(batch.outputs)
+                batch.outputs.append(None)
+        self.batches.append(batch)
 
-    def generate(self, passes: Sequence[_Pass]) -> Sequence[Any]:
-        """The engine's outputs, in order."""
-        if not passes:
-            return []
-        prompts = [{"prompt_token_ids": list(one.tokens)} for one in passes]
-        return self.llm.generate(prompts, [one.parameters for one in passes], use_tqdm=False)
+    def step(self) -> list[dict[str, Any]]:
+        """One step of the engine; the answers to the first batches that have all of theirs."""
+        if self.owners:
+            for output in self.llm.llm_engine.step():
+                if output.finished:
+                    # Engines may lengthen the names that they are given.
+                    batch, place = self.owners.pop(str(output.request_id).partition("-")[0])
+                    batch.outputs[place] = output
+        whole = []
+        # In the order in which they came, though a later one may be done before.
+        while self.batches and None not in self.batches[0].outputs:
+            whole.append(self.batches.popleft())
+        return [
+            {
+                "batch": batch.message["batch"],
+                "outcomes": [
+                    {"failure": plan}
+                    if isinstance(plan, str)
+                    else self.outcome(request, batch.outputs[slice(*plan)])
+                    for request, plan in zip(batch.message["requests"], batch.plans, strict=True)
+                ],
+            }
+            for batch in whole
+        ]
 
     def plan(self, request: Mapping[str, Any], texts: Sequence[str]) -> list[_Pass]:
         """The passes that answer a request. **Raises:** `_Failed`."""
@@ -204,7 +237,7 @@ def _choice(answers: Sequence[str]) -> Any:
     return StructuredOutputsParams(choice=list(answers))
 
 
-def load(setup: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def load(setup: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The engine and what is known about it. Settings of ours that it does not know are left out.
 
     On a CPU: no chunked prefill (seeds fail with it), one process, and a bounded cache (it would
@@ -238,6 +271,7 @@ def load(setup: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     llm = vllm.LLM(model=setup["model"], **(arguments | dict(setup["arguments"])))
     dtype = str(llm.llm_engine.model_config.dtype).removeprefix("torch.")
     return llm, {
+        "concurrency": int(llm.llm_engine.vllm_config.scheduler_config.max_num_seqs),
         "version": str(vllm.__version__),
         "device": str(current_platform.device_type),
         "dtype": dtype,
@@ -254,8 +288,11 @@ def serve(incoming: "queue.SimpleQueue[bytes]", say: Any) -> None:
         )
         say({"ready": about})
         while True:
-            message = json.loads(incoming.get())
-            say({"batch": message["batch"], "outcomes": answering.batch(message)})
+            # The engine is never idle between batches: the next joins while one runs out.
+            while not answering.batches or not incoming.empty():
+                answering.add(json.loads(incoming.get()))
+            for answer in answering.step():
+                say(answer)
     except BaseException as problem:
         import traceback
 

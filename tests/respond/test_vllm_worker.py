@@ -21,12 +21,12 @@ class Parameters:
 
 
 class Letters:
-    """An engine of letters: `generate` scores, or says what it was asked."""
+    """An engine of letters, that answers one request a step, the latest first."""
 
     def __init__(self, renderer=True):
-        self.calls = []
-        config = types.SimpleNamespace(max_model_len=120)
-        self.llm_engine = types.SimpleNamespace(model_config=config)
+        self.calls, self.prompts, self.waiting = [], [], []
+        self.llm_engine = self
+        self.model_config = types.SimpleNamespace(max_model_len=120)
         if renderer:
             self._preprocess_chat = self.render
 
@@ -45,12 +45,21 @@ class Letters:
             decode=lambda tokens: "".join(ALPHABET[token] for token in tokens),
         )
 
-    def generate(self, prompts, parameters, use_tqdm):
-        assert use_tqdm is False
-        self.calls.append((prompts, parameters))
-        return [self.output(p["prompt_token_ids"], one) for p, one in zip(prompts, parameters)]
+    def add_request(self, name, prompt, parameters):
+        assert parameters.output_kind == "once"
+        del parameters.output_kind
+        self.calls.append(parameters)
+        self.prompts.append(prompt["prompt_token_ids"])
+        self.waiting.append((name, prompt["prompt_token_ids"], parameters))
 
-    def output(self, tokens, parameters):
+    def step(self):
+        name, tokens, parameters = self.waiting.pop()
+        half = types.SimpleNamespace(
+            finished=False, request_id=self.waiting[0][0] if self.waiting else name
+        )
+        return [half, self.output(f"{name}-1a2b", tokens, parameters)]
+
+    def output(self, name, tokens, parameters):
         asked = vars(parameters)
         scores = next_token(tokens)
         likeliest = np.argsort(-scores)[: asked.get("logprobs", 0)].tolist()
@@ -58,7 +67,13 @@ class Letters:
         logprobs = [{token: types.SimpleNamespace(logprob=float(scores[token])) for token in named}]
         text = asked.get("structured_outputs", ["free"])[-1]
         one = types.SimpleNamespace(text=text, token_ids=[1], logprobs=logprobs, finish_reason=None)
-        return types.SimpleNamespace(prompt_token_ids=tokens, outputs=[one], num_cached_tokens=None)
+        return types.SimpleNamespace(
+            request_id=name,
+            finished=True,
+            prompt_token_ids=tokens,
+            outputs=[one],
+            num_cached_tokens=None,
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +82,7 @@ def library(monkeypatch):
     module.SamplingParams = Parameters
     parameters = types.ModuleType("vllm.sampling_params")
     parameters.StructuredOutputsParams = lambda choice: choice
+    parameters.RequestOutputKind = types.SimpleNamespace(FINAL_ONLY="once")
     monkeypatch.setitem(sys.modules, "vllm", module)
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", parameters)
 
@@ -77,7 +93,11 @@ def asking(readout="text", answers=(), text="How?", role="user", **rest):
 
 def answered(llm, requests, **options):
     answering = Answering(llm, options.pop("template", {}), **options)
-    return [unpacked(outcome) for outcome in answering.batch(packed(requests))]
+    answering.add({"batch": 1, **packed(requests)})
+    while True:
+        for answer in answering.step():
+            assert answer["batch"] == 1 and not answering.batches
+            return [unpacked(outcome) for outcome in answer["outcomes"]]
 
 
 @pytest.mark.parametrize("renderer", [True, False])
@@ -92,8 +112,7 @@ def test_one_call_answers_a_batch_of_all_readouts(renderer):
             asking("probabilities", "12"),
         ],
     )
-    ((_, parameters),) = llm.calls
-    free, choice, sample, scored = map(vars, parameters)
+    free, choice, sample, scored = map(vars, llm.calls)
     assert free == {"temperature": 0.5, "top_p": 0.8, "max_tokens": 9, "seed": 4}
     assert (choice["temperature"], choice["top_p"]) == (0.0, 1.0)
     assert choice["structured_outputs"] == ["1", "née"] and choice["max_tokens"] >= 5
@@ -144,5 +163,16 @@ def test_what_cannot_be_asked_never_reaches_the_engine():
 def test_arguments_of_the_chat_template_reach_it():
     llm = Letters()
     answered(llm, [asking()], template={"open": "<no thinking>"})
-    ((prompts, _),) = llm.calls
-    assert prompts[0]["prompt_token_ids"][-13:] == tokens_of("<no thinking>")
+    (prompt,) = llm.prompts
+    assert prompt[-13:] == tokens_of("<no thinking>")
+
+
+def test_batches_are_answered_together_and_returned_in_order():
+    llm = Letters()
+    answering = Answering(llm, {})
+    answering.add({"batch": 1, **packed([asking(text=text) for text in ("a", "b")])})
+    answering.add({"batch": 2, **packed([asking(text="c")])})
+    answering.add({"batch": 3, **packed([asking(role="system")])})
+    said = [[answer["batch"] for answer in answering.step()] for _ in range(3)]
+    # The stand-in answers the latest first; the third batch needs no answer of the engine.
+    assert said == [[], [], [1, 2, 3]] and not answering.owners
