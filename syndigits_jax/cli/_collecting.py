@@ -40,6 +40,8 @@ def showing_collection() -> Iterator[OnProgress]:
 def said(progress: Progress) -> str:
     """Rate, time left, tokens and failures in one line."""
     parts = []
+    if progress.total and not progress.done:
+        parts.append("waiting for the engine")
     if progress.done:
         parts.append(f"{progress.rate:.1f}/s")
     if 0 < progress.done < progress.total:

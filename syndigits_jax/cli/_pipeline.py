@@ -85,8 +85,6 @@ def run(config: Path, *, dry: bool) -> None:
         engine = _engine(pipeline.engine)
         stack.callback(engine.close)
         store = stack.enter_context(ResponseStore(out / "responses.sqlite"))
-        with showing_step("starting the engine ..."):
-            _ = engine.identity
         write_questions(out / "questions.json", questions)
         people = _told_apart(
             [

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from syndigits_jax._responses import some
 from syndigits_jax.cli._collecting import print_report, short, showing_collection
-from syndigits_jax.cli._console import output, showing_step
+from syndigits_jax.cli._console import output
 from syndigits_jax.respond.collect import Report, collect
 from syndigits_jax.respond.dry_run import DryRun, dry_run, find_tokens
 from syndigits_jax.respond.plan import make_plan
@@ -57,14 +57,11 @@ def run(
     # A bad option is found before the store is made, a busy store before the engine starts.
     answering = engine()
     try:
-        with ResponseStore(out) as store:
-            with showing_step("starting the engine ..."):
-                _ = answering.identity
-            with showing_collection() as show:
-                report = collect(
-                    answering, chosen, people, asked, settings, store,
-                    blocks=blocks, on_progress=show, limit=limit,
-                )  # fmt: skip
+        with ResponseStore(out) as store, showing_collection() as show:
+            report = collect(
+                answering, chosen, people, asked, settings, store,
+                blocks=blocks, on_progress=show, limit=limit,
+            )  # fmt: skip
     finally:
         answering.close()
     finish(output(), report, out)

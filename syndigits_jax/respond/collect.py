@@ -13,7 +13,15 @@ import numpy as np
 from ..schema import Persona, Question
 from .outcomes import MalformedCompletion, read_outcome
 from .plan import Plan, make_plan, missing_tasks
-from .requests import Completion, Decoding, Engine, EngineDied, Failure, Request
+from .requests import (
+    Completion,
+    Decoding,
+    Engine,
+    EngineDied,
+    EngineIdentity,
+    Failure,
+    Request,
+)
 from .store import Response, ResponseStore
 from .templates import Template
 
@@ -137,8 +145,9 @@ class _Collection:
     def __init__(self, engine, plan: Plan, store: ResponseStore, on_progress, limit, patience: int):
         self.engine, self.plan, self.store, self.on_progress = engine, plan, store, on_progress
         self.patience, self.in_a_row = patience, 0
-        identity = engine.identity
-        run = store.register_run(plan.template, identity, plan.decoding)
+        # An engine that knows its model's name need not start where nothing is missing.
+        model = getattr(engine, "model", None) or engine.identity.model
+        run = store.register_run(plan.template, EngineIdentity(model, "", ""), plan.decoding)
         self.persona_ids, self.question_ids = store.register_grid(
             run, plan.personas, plan.questions, plan.answers()
         )
@@ -146,7 +155,7 @@ class _Collection:
         self.todo = np.flatnonzero(missing)
         self.report = Report(run, len(plan), len(plan) - len(self.todo))
         self.todo = self.todo[:limit]
-        self.session = store.register_session(run, identity) if len(self.todo) else 0
+        self.session = 0
         self.waiting: dict[int, tuple[int, Any, Any]] = {}
         self.outside: list[float] = [0.0, 0]
         self.reasons: collections.Counter[str] = collections.Counter()
@@ -157,6 +166,7 @@ class _Collection:
         self.show()
         if not len(self.todo):
             return self.report
+        self.session = self.store.register_session(self.report.run, self.engine.identity)
         outcomes = self.engine.stream(self.requests())
         try:
             for position, outcome in outcomes:

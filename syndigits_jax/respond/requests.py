@@ -130,7 +130,10 @@ class EngineIdentity:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What answers requests."""
+    """What answers requests.
+
+    An engine that knows what its model is called before it starts says so in a property `model`.
+    """
 
     @property
     def identity(self) -> EngineIdentity:

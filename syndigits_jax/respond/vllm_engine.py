@@ -176,6 +176,11 @@ class VLLMEngine:
         return EngineIdentity(self._name, "vllm", version)
 
     @property
+    def model(self) -> str:
+        """The model as responses name it, known before the engine starts."""
+        return self._name
+
+    @property
     def pid(self) -> int | None:
         """The child's process identifier, while there is one."""
         return None if self._child is None else self._child.pid

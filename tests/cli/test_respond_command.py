@@ -312,7 +312,7 @@ def test_panel_refuses(store, files, engine):
 def test_progress_in_words():
     progress = Progress(50, 200, 10, 3, 4000, 500, 1000, 10.0)
     assert printed.said(progress) == "5.0/s, 30 s left, 4.5 k tokens (25% cached), 3 failed"
-    assert printed.said(Progress(0, 5, 0, 0, 0, 0, 0, 0.0)) == ""
+    assert printed.said(Progress(0, 5, 0, 0, 0, 0, 0, 0.0)) == "waiting for the engine"
     assert [printed.duration(s) for s in (0.2, 59, 61, 7300, float("inf"))] == [
         "0 s", "59 s", "1 min 1 s", "2 h 1 min", "unknown time"
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The life of an engine's child process, with a stand-in for vLLM that dies and hangs to order."""
 
 import contextlib
+import inspect
 import json
 import math
 import os
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from syndigits_jax.respond import vllm_engine
+from syndigits_jax.respond import collect, find_template, vllm_engine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
 from syndigits_jax.respond.vllm_engine import VLLMEngine
+from syndigits_jax.schema import Option, Persona, Question
 
 STUB = Path(__file__).with_name("stub_worker.py")
 
@@ -334,3 +336,18 @@ def test_without_vllm_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(vllm_engine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "syndigits-jax\[vllm\]"'):
         VLLMEngine("some/model")
+
+
+def test_where_nothing_is_missing_the_engine_does_not_start(make, tmp_path):
+    asked = ([Persona("p", "text")], [Question("q", "How?", (Option(1, "a"), Option(2, "b")))])
+    path = tmp_path / "answers.sqlite"
+    template = find_template("survey")
+    decoding = template.settings(readout="choice")
+    engine = make()
+    # Checking the type of an engine, as tests do, looks at its identity and so starts it.
+    plain = inspect.unwrap(collect)
+    first = plain(engine, template, *asked, decoding, path)
+    assert first.asked == 1 and engine.pid is not None
+    again = make()
+    report = plain(again, template, *asked, decoding, path)
+    assert (report.asked, report.already) == (0, 1) and again.pid is None
