@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli import _collecting as printed
-from syndigits_jax.cli import app as commands
+from syndigits_jax.cli import _models_app as commands
 from syndigits_jax.cli._engines import build_engine
+from syndigits_jax.cli.app import app
 from syndigits_jax.respond.collect import Progress
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure
 from syndigits_jax.respond.store import ResponseStore
@@ -76,11 +77,11 @@ def respond(folder, *options):
     given = ["--personas", folder / "p.csv", "--questions", folder / "q.json"]
     if "--template" not in options:
         given += ["--template", "survey"]
-    return runner.invoke(commands.app, ["respond", *map(str, [*given, *options])])
+    return runner.invoke(app, ["respond", *map(str, [*given, *options])])
 
 
 def panel(*arguments):
-    return runner.invoke(commands.app, ["panel", *map(str, arguments)])
+    return runner.invoke(app, ["panel", *map(str, arguments)])
 
 
 def failed_in_a_line(result, *words, code=2):
@@ -180,7 +181,7 @@ def test_items_are_rated(files, engine):
         files / "films.csv", index=False
     )
     rated = runner.invoke(
-        commands.app,
+        app,
         ["respond", "--personas", str(files / "p.csv"), "--questions", str(files / "films.csv"),
          "--answers", "purchase", "--template", "fidelity-rating", "--readout", "choice",
          "--out", str(files / "r.db")],
@@ -248,7 +249,7 @@ def test_engine_options_reach_the_engine(monkeypatch):
 
 
 def test_templates_are_listed():
-    listed = runner.invoke(commands.app, ["templates"])
+    listed = runner.invoke(app, ["templates"])
     assert listed.exit_code == 0, listed.output
     for template in list_templates():
         assert f"{template.name} {template.version} ({template.hash[:8]})" in listed.stdout
