@@ -1,6 +1,5 @@
 """vLLM in a child process: batches that survive the engine's death."""
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from syndigits_jax.respond._child_process import ChildDied, ChildProcess
+from syndigits_jax.respond._model_names import model_name
 from syndigits_jax.respond.requests import (
     Completion,
     EngineDied,
@@ -58,7 +58,7 @@ class VLLMEngine:
 
     - `model`: a folder or a name on the Hugging Face hub.
     - `name`: what the model is called in responses and their keys. Default: the name itself; of a
-      folder, its name and a hash of its configuration, so that it may be moved.
+      folder, its name and a hash of its configuration and weights, so that it may be moved.
     - `dtype`, `max_model_len`, `tensor_parallel_size`, `gpu_memory_utilization`: as vLLM's; only
       what is given is passed on.
     - `kv_cache_gib`: size of the cache on a CPU.
@@ -382,29 +382,6 @@ def child_environment(
         free = getattr(os, "sched_getaffinity", None)
         result["OMP_NUM_THREADS"] = str(len(free(0)) if free else os.cpu_count() or 1)
     return result
-
-
-def model_name(model: str, name: str | None, chat_template_arguments: Mapping[str, Any]) -> str:
-    """What a model is called in the key of a response.
-
-    A folder's own name is not enough, as "checkpoint-500" may be anything, and its path changes
-    from machine to machine: a hash of its configuration and of the names and sizes of its weights
-    follows.
-    """
-    if name is None:
-        name = model
-        if os.path.isdir(model):
-            folder = Path(model).resolve()
-            digest = hashlib.sha256()
-            for file in sorted(path for path in folder.iterdir() if path.is_file()):
-                if file.suffix in (".json", ".jinja"):
-                    digest.update(file.name.encode() + file.read_bytes())
-                elif file.suffix in (".safetensors", ".bin", ".model", ".gguf"):
-                    digest.update(f"{file.name} {file.stat().st_size}".encode())
-            name = f"{folder.name}@{digest.hexdigest()[:8]}"
-    if chat_template_arguments:
-        name += " " + json.dumps(dict(chat_template_arguments), sort_keys=True)
-    return name
 
 
 def _check_model(model: str) -> None:

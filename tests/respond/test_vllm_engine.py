@@ -282,10 +282,28 @@ def test_names_of_models(tmp_path):
     first = name(folder("a"))
     assert first.startswith("checkpoint-500@")
     assert name(folder("b")) == first
-    others = [name(folder("c", config='{"x": 1}')), name(folder("d", weights=b"abcd"))]
-    assert len({first, *others}) == 3
+    others = [
+        name(folder("c", config='{"x": 1}')),
+        name(folder("d", weights=b"abcd")),
+        name(folder("e", weights=b"abd")),
+    ]
+    assert len({first, *others}) == 4
     assert name("org/model") == "org/model" and name("org/model", "mine") == "mine"
     assert name("org/model", enable_thinking=False) == 'org/model {"enable_thinking": false}'
+
+
+def test_models_of_equal_size_are_told_apart_by_their_weights(tmp_path):
+    """Of a large file, samples are read: its beginning, middle and end among them."""
+    (tmp_path / "config.json").write_text("{}")
+    weights, size = tmp_path / "model.safetensors", 4_000_000
+    names = set()
+    for place in (None, 0, 2**16 - 1, size // 2, size - 2**16, size - 1):
+        content = bytearray(size)
+        if place is not None:
+            content[place] = 1
+        weights.write_bytes(content)
+        names.add(vllm_engine.model_name(str(tmp_path), None, {}))
+    assert len(names) == 6
 
 
 def test_the_childs_variables():
