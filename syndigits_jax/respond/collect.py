@@ -27,6 +27,7 @@ from .templates import Template
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 _REASONS = 5  # distinct reasons of failures that a report names
+_TRIES = 3  # failures in a row after which the rest of a persona's requests is asked last
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ def collect(
       answers; see [`make_plan`][syndigits_jax.respond.plan.make_plan].
     - `on_progress`: called a few times a second at most.
     - `limit`: ask no more than so many requests.
-    - `patience`: after so many failures in a row it stops asking.
+    - `patience`: after so many failures in a row it stops asking. A persona counts a few times
+      only: one whose requests fail (too long a text, say) is asked the rest of them last, so that
+      it keeps nobody from being asked; they are among `failed` or, not asked, `missing`.
 
     **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.plan.make_plan] does, or for a
     bad `limit`; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine did, after what
@@ -145,6 +148,9 @@ class _Collection:
     def __init__(self, engine, plan: Plan, store: ResponseStore, on_progress, limit, patience: int):
         self.engine, self.plan, self.store, self.on_progress = engine, plan, store, on_progress
         self.patience, self.in_a_row = patience, 0
+        self.tries = max(1, min(_TRIES, patience // _TRIES))
+        self.failing: collections.Counter[int] = collections.Counter()  # since its last answer
+        self.row: collections.Counter[int] = collections.Counter()  # since anybody's last answer
         # An engine that knows its model's name need not start where nothing is missing.
         model = getattr(engine, "model", None) or engine.identity.model
         run = store.register_run(plan.template, EngineIdentity(model, "", ""), plan.decoding)
@@ -154,7 +160,7 @@ class _Collection:
         missing = missing_tasks(plan, store.keys(run), self.persona_ids, self.question_ids)
         self.todo = np.flatnonzero(missing)
         self.report = Report(run, len(plan), len(plan) - len(self.todo))
-        self.todo = self.todo[:limit]
+        self.total = len(self.todo) if limit is None else min(limit, len(self.todo))
         self.session = 0
         self.waiting: dict[int, tuple[int, Any, Any]] = {}
         self.outside: list[float] = [0.0, 0]
@@ -194,14 +200,31 @@ class _Collection:
 
     def requests(self) -> Iterator[Request]:
         tasks = len(self.plan.tasks)
-        for position, cell in enumerate(self.todo.tolist()):
-            if self.in_a_row >= self.patience:
-                self.report.gave_up = True
-                return
+        for position, cell in zip(range(self.total), self.cells()):
             persona, task = cell // tasks, self.plan.tasks[cell % tasks]
             prompt = self.plan.prompt(persona, task)
             self.waiting[position] = (persona, task, prompt)
             yield self.plan.request(persona, task, prompt)
+
+    def cells(self) -> Iterator[int]:
+        """What is missing, in order, but last of all what is left of personas that only fail."""
+        tasks, late = len(self.plan.tasks), []
+        for cell in self.todo.tolist():
+            if self.failing[cell // tasks] >= self.tries:
+                late.append(cell)
+                continue
+            if self.in_a_row >= self.patience:
+                self.report.gave_up = True
+                return
+            yield cell
+        for cell in late:
+            # Of one persona or two it may be the texts, of more it is the engine.
+            nothing = self.report.asked == self.report.failed
+            long = self.row.total() >= self.patience and (nothing or len(self.row) >= _TRIES)
+            if long or self.in_a_row >= self.patience:
+                self.report.gave_up = True
+                return
+            yield cell
 
     def take(self, position: int, outcome: Completion | Failure) -> None:
         """Store what came, or count it as a failure."""
@@ -227,10 +250,14 @@ class _Collection:
                 outcome = Failure(f"malformed completion: {error}")
         if isinstance(outcome, Failure):
             report.failed += 1
-            self.in_a_row += 1
+            self.failing[persona] += 1
+            self.row[persona] += 1
+            self.in_a_row += self.row[persona] <= self.tries
             self.reasons[outcome.reason] += 1
             return
         self.in_a_row = 0
+        self.row.clear()
+        self.failing.pop(persona, None)
         setattr(report, read.status, getattr(report, read.status) + 1)
         if read.outside is not None:
             self.outside[0] += read.outside
@@ -261,7 +288,7 @@ class _Collection:
         self.shown_at, report = now, self.report
         self.on_progress(
             Progress(
-                report.asked, len(self.todo), report.already, report.failed, report.prompt_tokens,
+                report.asked, self.total, report.already, report.failed, report.prompt_tokens,
                 report.completion_tokens, report.cached_tokens, now - self.start,
             )
         )  # fmt: skip

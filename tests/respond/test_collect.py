@@ -13,7 +13,7 @@ from syndigits_jax.respond.collect import Progress, Report, collect
 from syndigits_jax.respond.outcomes import MalformedCompletion, read_outcome
 from syndigits_jax.respond.plan import make_plan
 from syndigits_jax.respond.prompts import render
-from syndigits_jax.respond.requests import Completion, Decoding, EngineDied, Message
+from syndigits_jax.respond.requests import Completion, Decoding, EngineDied, Failure, Message
 from syndigits_jax.respond.store import ResponseStore, StoreError
 from syndigits_jax.respond.templates import Template
 from syndigits_jax.schema import Persona, Question, Scale
@@ -188,6 +188,45 @@ def test_it_gives_up_when_nothing_but_failures_comes(path):
     assert report.answered == 4 and report.missing == ALL - 4
     # Failures here and there are no reason.
     assert not ask(path, StubEngine(fails=lambda number: number % 2), patience=2).gave_up
+
+
+@pytest.mark.parametrize("place", [0, 10, 20])
+@pytest.mark.parametrize("window", [1, 50])
+def test_a_persona_that_always_fails_keeps_nobody_from_being_asked(path, place, window):
+    people, asked = some_personas(20), some_questions(123)
+    people.insert(place, Persona("long", "Far too long."))
+
+    def answer(request):
+        if "Far too long." in request.messages[0].content:
+            return Failure(f"the prompt is too long by {request.seed} tokens")
+        return honest(request)
+
+    report = ask(path, StubEngine(window=window, answer=answer), people=people, asked=asked)
+    assert (report.answered, report.failed, report.missing) == (20 * 123, 123, 123)
+    assert not report.gave_up
+    # Alone and without any answer, it is given up.
+    engine = StubEngine(window=1, answer=answer)
+    report = ask(path, engine, people=people, asked=asked)
+    assert report.gave_up and len(engine.asked) == 100 and report.missing == 123
+
+
+def test_a_limit_is_not_used_up_by_a_persona_that_always_fails(path):
+    people = [Persona("long", "Far too long."), *some_personas(2)]
+
+    def answer(request):
+        long = "Far too long." in request.messages[0].content
+        return Failure("too long") if long else honest(request)
+
+    engine = StubEngine(window=1, answer=answer)
+    report = ask(path, engine, people=people, asked=some_questions(10), limit=10)
+    assert (report.asked, report.failed, report.answered) == (10, 3, 7)
+
+
+def test_an_engine_that_fails_everybody_is_given_up_soon(path):
+    people, asked = some_personas(60), some_questions(20)
+    engine = StubEngine(window=1, fails=lambda number: number >= 40)
+    assert ask(path, engine, people=people, asked=asked).gave_up
+    assert len(engine.asked) == 40 + 100
 
 
 def test_an_interrupt_keeps_what_came_and_stops_the_engine(path, uninterrupted):
