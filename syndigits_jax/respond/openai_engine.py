@@ -9,6 +9,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from syndigits_jax.respond._model_names import telling_fields, with_settings
 from syndigits_jax.respond._server_readouts import Readouts
 from syndigits_jax.respond._servers import Refused, Server, Servers, Unusable, Unwell, server_at
 from syndigits_jax.respond.requests import (
@@ -20,6 +21,9 @@ from syndigits_jax.respond.requests import (
 )
 
 T = TypeVar("T")
+_FIXED = ("messages", "model", "n", "stream", "logprobs", "top_logprobs", "structured_outputs")
+# Some servers refuse these, or call them something else, so they may be taken out.
+_DECODING = ("temperature", "top_p", "seed", "max_tokens")
 _KEYS = ("SYNDIGITS_API_KEY", "OPENAI_API_KEY")
 
 
@@ -44,7 +48,8 @@ class OpenAIEngine:
     - `most_failures`: so many failed requests without an answer in between end the engine.
     - `chat_template_arguments`: for the model's chat template, on vLLM's servers; they become part
       of the model's name.
-    - `extra_body`: fields of every request's body; None takes one out.
+    - `extra_body`: fields of every request's body; None takes one out. What the requests say
+      themselves cannot be changed; what may change answers becomes part of the model's name.
 
     The API key, if the servers want one, is the environment variable SYNDIGITS_API_KEY or else
     OPENAI_API_KEY, and is given nowhere else. It goes to all of `urls`.
@@ -89,7 +94,7 @@ class OpenAIEngine:
         self._retries, self._backoff = retries, backoff
         self._most_failures = most_failures
         self._template_arguments = dict(chat_template_arguments or {})
-        self._extra = dict(extra_body or {})
+        self._extra = _checked_extra(extra_body or {})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._readouts: Readouts | None = None
@@ -119,10 +124,16 @@ class OpenAIEngine:
             raise EngineDied(f"no server answers: {problem}") from None
         except Refused as problem:
             raise EngineDied(f"the server refuses: {problem}") from None
-        name = readouts.model
-        if self._template_arguments:
-            name += " " + json.dumps(self._template_arguments, sort_keys=True)
+        name = self._named(readouts.model)
         return EngineIdentity(name, "vllm-server" if server.vllm else "openai", server.version)
+
+    @property
+    def model(self) -> str | None:
+        """The model as responses name it, known before any server is asked, or None."""
+        return self._named(self._model) if self._model else None
+
+    def _named(self, model: str) -> str:
+        return with_settings(model, self._template_arguments, body=telling_fields(self._extra))
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion | Failure]]:
         """Answer `requests`, read up to twice `concurrency` ahead; see [`Engine`][].
@@ -263,6 +274,19 @@ class OpenAIEngine:
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._submit(work).result()
+
+
+def _checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """**Raises:** `ValueError` for what is no JSON or would belie a response's key."""
+    for field, value in extra.items():
+        if field in _FIXED or (field in _DECODING and value is not None):
+            how = "the decoding" if field in _DECODING else "the engine"
+            raise ValueError(f"`extra_body`: {field!r} is set by {how} and cannot be changed here")
+    try:
+        json.dumps(dict(extra))
+    except TypeError as problem:
+        raise ValueError(f"`extra_body` takes what JSON does only: {problem}") from None
+    return dict(extra)
 
 
 async def _make_gate(size: int) -> asyncio.Semaphore:

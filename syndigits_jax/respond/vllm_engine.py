@@ -63,7 +63,8 @@ class VLLMEngine:
       what is given is passed on.
     - `kv_cache_gib`: size of the cache on a CPU.
     - `threads`: of a CPU; by default OMP_NUM_THREADS, or else all.
-    - `engine_arguments`: any others of `vllm.LLM`; they go before our own settings.
+    - `engine_arguments`: any others of `vllm.LLM`; they go before our own settings. Those that may
+      change answers become part of the model's name, as `dtype` does.
     - `chat_template_arguments`: for the model's chat template (`{"enable_thinking": False}`); they
       change what is asked, and become part of the model's name.
     - `batch_size`: the most requests per batch, of which two are with the engine. They begin with
@@ -136,7 +137,9 @@ class VLLMEngine:
                 f"take numbers, text, lists and mappings only: {problem}"
             ) from None
         _check_model(str(model))
-        self._name = model_name(str(model), name, self._setup["chat_template_arguments"])
+        self._name = model_name(
+            str(model), name, self._setup["chat_template_arguments"], self._setup["arguments"]
+        )
         self._batch_size = batch_size
         self._timeout, self._start_timeout, self._restarts = timeout, start_timeout, restarts
         self._log = None if log is None else Path(log)

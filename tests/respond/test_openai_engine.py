@@ -108,6 +108,51 @@ def test_extra_body_adds_and_takes_out():
 
 
 @pytest.mark.parametrize(
+    "extra",
+    [
+        {"temperature": 1.0},
+        {"top_p": 0.5},
+        {"seed": 1},
+        {"max_tokens": 5},
+        {"messages": []},
+        {"messages": None},
+        {"model": "other"},
+        {"logprobs": None},
+        {"top_logprobs": 2},
+        {"n": 2},
+        {"stream": True},
+        {"repetition_penalty": {1, 2}},
+    ],
+    ids=repr,
+)
+def test_extra_body_cannot_belie_what_is_asked(extra):
+    word = "JSON" if "repetition_penalty" in extra else repr(next(iter(extra)))
+    with pytest.raises(ValueError, match=f"`extra_body`.*{word}"):
+        OpenAIEngine("http://host", extra_body={"top_k": 5} | extra)
+
+
+def test_the_models_name_is_known_before_a_server_is_asked():
+    plain = {"user": "me", "priority": 1}
+    telling = {"b": 1, "a": None, "user": "me"}
+    template = {"enable_thinking": False}
+    with StubServer(lambda *_: chat_answer("2")) as server:
+        for options, name in [
+            ({}, "stub"),
+            ({"extra_body": plain}, "stub"),
+            ({"extra_body": telling}, 'stub body {"a": null, "b": 1}'),
+            ({"chat_template_arguments": template}, 'stub {"enable_thinking": false}'),
+            (
+                {"chat_template_arguments": template, "extra_body": telling},
+                'stub {"enable_thinking": false} body {"a": null, "b": 1}',
+            ),
+        ]:
+            named = OpenAIEngine("http://127.0.0.1:9", "stub", **options)
+            assert named.model == name and named._readouts is None  # nothing was opened
+            with engine_for(server, **options) as engine:
+                assert engine.model is None and engine.identity.model == name
+
+
+@pytest.mark.parametrize(
     "bad",
     [500, 503, 429, 408, HANG_UP, b"<html>busy</html>", b"[1]", {"choices": []}, {}, b""],
     ids=repr,

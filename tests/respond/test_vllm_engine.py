@@ -292,6 +292,28 @@ def test_names_of_models(tmp_path):
     assert name("org/model", enable_thinking=False) == 'org/model {"enable_thinking": false}'
 
 
+def test_settings_that_change_answers_stand_in_the_name():
+    def name(settings, template=None):
+        return vllm_engine.model_name("org/model", "mine", template or {}, settings)
+
+    assert name({"dtype": "auto", "max_model_len": 99, "seed": 1, "quantization": None}) == "mine"
+    assert name({"hf_token": "secret", "load_format": "auto", "enforce_eager": True}) == "mine"
+    assert name({"dtype": "float16", "load_format": "dummy"}) == (
+        'mine engine {"dtype": "float16", "load_format": "dummy"}'
+    )
+    both = {"quantization": "fp8", "hf_overrides": {"b": 1, "a": 2}}
+    assert name(both, {"x": 1}) == name(dict(reversed(both.items())), {"x": 1})
+    assert name(both, {"x": 1}).startswith('mine {"x": 1} engine {"hf_overrides": {"a": 2, "b": 1}')
+    assert name({}, {"dtype": "float16"}) != name({"dtype": "float16"})
+
+
+def test_the_engines_name_has_its_settings(make):
+    assert make(max_model_len=64, tensor_parallel_size=2).model == "some/model"
+    assert make(dtype="float16").model == 'some/model engine {"dtype": "float16"}'
+    engine = make(dtype="auto", engine_arguments={"quantization": "fp8", "block_size": 16})
+    assert engine.model == 'some/model engine {"quantization": "fp8"}' == engine.identity.model
+
+
 def test_models_of_equal_size_are_told_apart_by_their_weights(tmp_path):
     """Of a large file, samples are read: its beginning, middle and end among them."""
     (tmp_path / "config.json").write_text("{}")
