@@ -75,7 +75,8 @@ class VLLMEngine:
 
     The engine starts when it is first needed. Close it, or use it as a context manager.
 
-    **Raises:** `ValueError` naming the argument; `ImportError` if vLLM is not installed.
+    **Raises:** `ValueError` naming the argument; `ImportError` if vLLM is not installed, not before
+    it is needed.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class VLLMEngine:
     def identity(self) -> EngineIdentity:
         """The model, and vLLM with its version, device and number type; starts the engine.
 
-        **Raises:** [`EngineDied`][] if it does not start.
+        **Raises:** [`EngineDied`][] if it does not start; `ImportError` as `check` does.
         """
         self._start()
         about = self._about
@@ -182,6 +183,13 @@ class VLLMEngine:
     def model(self) -> str:
         """The model as responses name it, known before the engine starts."""
         return self._name
+
+    def check(self) -> None:
+        """Whether the engine could start, as far as that is known without starting it.
+
+        **Raises:** `ImportError` if vLLM is not installed.
+        """
+        _check_installed()
 
     @property
     def pid(self) -> int | None:
@@ -197,7 +205,8 @@ class VLLMEngine:
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion | Failure]]:
         """Answer `requests`, which is read at most two batches ahead; see [`Engine`][].
 
-        **Raises:** [`EngineDied`][] if the engine dies time and again or does not start.
+        **Raises:** [`EngineDied`][] if the engine dies time and again or does not start;
+        `ImportError` as `check` does.
         """
         source = iter(enumerate(requests))
         waiting: deque[_Batch] = deque()
@@ -310,6 +319,7 @@ class VLLMEngine:
                 time.sleep(_PAUSE)
 
     def _launch(self) -> None:
+        self.check()
         child = ChildProcess(self._command, self._environment, self._log)
         try:
             child.send(self._setup)
@@ -396,6 +406,9 @@ def _check_model(model: str) -> None:
         raise ValueError(f"`model`: the folder {model} has no config.json")
     if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
         raise ValueError(f"`model`: there is no folder {model}")
+
+
+def _check_installed() -> None:
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:  # a folder of that name is not it
         raise ImportError('vLLM is not installed: pip install "syndigits-jax[vllm]"')

@@ -25,7 +25,7 @@ STUB = Path(__file__).with_name("stub_worker.py")
 @pytest.fixture
 def make(tmp_path, monkeypatch):
     """Engines whose child is the stand-in; all are closed at the end, and their children gone."""
-    monkeypatch.setattr(vllm_engine, "_check_model", lambda model: None)
+    monkeypatch.setattr(vllm_engine, "_check_installed", lambda: None)
     made = []
 
     def engine(model="some/model", **options):
@@ -372,10 +372,17 @@ def test_wrong_models_are_known_before_anything_starts(tmp_path):
             VLLMEngine(model)
 
 
-def test_without_vllm_it_says_how_to_install_it(monkeypatch):
+def test_without_vllm_it_says_how_to_install_it_when_it_is_needed(monkeypatch):
     monkeypatch.setattr(vllm_engine.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "syndigits-jax\[vllm\]"'):
-        VLLMEngine("some/model")
+    engine = VLLMEngine("some/model")
+    assert engine.model == "some/model"  # enough where nothing is missing
+    for needing in (
+        engine.check,
+        lambda: engine.identity,
+        lambda: list(engine.stream(asking("a"))),
+    ):
+        with pytest.raises(ImportError, match=r'pip install "syndigits-jax\[vllm\]"'):
+            needing()
 
 
 def test_where_nothing_is_missing_the_engine_does_not_start(make, tmp_path):
