@@ -1,6 +1,7 @@
 """From what an engine returned to what is stored: a value, a status, option probabilities."""
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ answer was found; no text at all."""
 
 NO_MASS = 1e-6
 """Less than that on all answers but the refusal is float32 noise of the refusal's."""
+
+_LAST_NUMBER = re.compile(r"[^\d\s]?\d[\d.,]*\Z")
+_MOST_ANSWERS = 10_000
 
 
 class Outcome(NamedTuple):
@@ -40,7 +44,9 @@ def read_outcome(
       is refused only where nearly all mass is the refusal's.
     - `"choice"`, `"sample"`: that of the answer string that came, up to surrounding space. Another
       text is unparsed, never guessed at: it means that the engine did not constrain.
-    - `"text"`: as [`parse`][syndigits_jax.respond.parsing.parse] finds.
+    - `"text"`: as [`parse`][syndigits_jax.respond.parsing.parse] finds. Where the text was cut
+      off (finish reason "length") right behind the number that is its answer, "$1" may have become
+      "$10": it is unparsed, unless it is an answer as a whole that begins no other one.
 
     **Arguments:** `prompt`: what was rendered, for its `answers` and `values`.
 
@@ -54,6 +60,13 @@ def read_outcome(
         from .parsing import parse
 
         parsed = parse(completion.text, question, prompt, answer_with)
+        if completion.finish_reason == "length" and parsed.status in ("answered", "refused"):
+            number = _LAST_NUMBER.search(completion.text)
+            if number and not _is_whole(completion.text.strip(), question, prompt):
+                before = completion.text[: number.start()]
+                rest = parse(before, question, prompt, answer_with)
+                if (rest.status, str(rest.value)) != (parsed.status, str(parsed.value)):
+                    return Outcome(None, "unparsed")
         # A text that is no answer on a scale (a persona, a summary) has no value.
         valued = parsed.status == "answered" and not math.isnan(parsed.value)
         return Outcome(float(parsed.value) if valued else None, parsed.status)
@@ -64,6 +77,17 @@ def read_outcome(
                 return Outcome(None, "refused")
             return Outcome(float(value), "answered")
     return Outcome(None, "unparsed")
+
+
+def _is_whole(text: str, question: Question, prompt: Any) -> bool:
+    """Whether `text` is an answer that no other answer begins with."""
+    answers = [answer.strip() for answer in prompt.answers]
+    scale = prompt.scale or question.scale
+    if not answers and scale is not None and scale.step is not None:
+        if scale.width / scale.step > _MOST_ANSWERS:
+            return False
+        answers = [f"{value:.10g}" for value in scale.values]
+    return text in answers and not any(a != text and a.startswith(text) for a in answers)
 
 
 def _distribution(completion: Completion, question: Question, prompt: Any) -> Outcome:

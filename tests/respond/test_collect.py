@@ -16,7 +16,7 @@ from syndigits_jax.respond.prompts import render
 from syndigits_jax.respond.requests import Completion, Decoding, EngineDied, Failure, Message
 from syndigits_jax.respond.store import ResponseStore, StoreError
 from syndigits_jax.respond.templates import Template
-from syndigits_jax.schema import Persona, Question, Scale
+from syndigits_jax.schema import Option, Persona, Question, Scale
 
 PEOPLE, ASKED = some_personas(5), some_questions(4)
 TEMPLATE = plain_template()
@@ -333,7 +333,7 @@ def test_bad_input_is_refused_before_the_store_is_made(tmp_path, changes, messag
 
 def outcome(completion, readout="probabilities", question=None, answer_with="value"):
     question = question or some_questions(1, options=3, refusal=9.0)[0]
-    prompt = render(TEMPLATE, PEOPLE[0], question)
+    prompt = render(plain_template("1", answer_with), PEOPLE[0], question)
     return read_outcome(completion, question, prompt, readout, answer_with)
 
 
@@ -408,6 +408,29 @@ def test_free_text_is_parsed_and_counted(path):
     }
     assert {row[12] for row in rows} == {"length"}
     assert ("q3", "bananas?") in {(row[1], row[7]) for row in rows}
+
+
+def test_a_number_that_may_have_been_cut_off_is_no_answer():
+    paid = Question("p", "How much?", tuple(Option(v, f"${v}") for v in (1, 2, 10)), refusal=2.0)
+    slider = Question("s", "How many?", scale=Scale(0, 100, 1))
+    stars = Question("m", "Stars?", scale=Scale(1, 5, 1))
+    halves = Question("h", "Stars?", scale=Scale(0.5, 5, 0.5))
+    cases = [
+        (paid, "$1", "label", 1.0), (paid, "$10", "label", 10.0), (paid, "1", "value", 1.0),
+        (paid, "10", "value", 10.0), (paid, "2", "value", "refused"),
+        (paid, "I'd say 1", "value", 1.0), (slider, "7", "value", 7.0),
+        (slider, "100", "value", 100.0), (slider, "Answer: 30", "value", 30.0),
+        (stars, "4", "value", 4.0), (halves, "4", "value", 4.0), (halves, "4.5", "value", 4.5),
+        (stars, "4 because of 3", "value", 4.0), (stars, "Answer: 4\n", "value", 4.0),
+        (stars, "I'd say 4.", "value", 4.0),
+    ]  # fmt: skip
+    cut_off = {0, 2, 5, 6, 8, 10, 14}
+    for number, (question, text, with_, expected) in enumerate(cases):
+        for reason in ("stop", "length"):
+            found = outcome(Completion(text, None, reason), "text", question, with_)
+            lost = reason == "length" and number in cut_off
+            got = found.value if found.status == "answered" else found.status
+            assert got == ("unparsed" if lost else expected), (text, reason)
 
 
 def test_what_is_recorded(path):
