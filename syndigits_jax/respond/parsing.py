@@ -44,7 +44,7 @@ _YEAR = re.compile(r"(?<![\w.,])(?:18|19|20)\d\d(?!\w|[.,]\d)")
 _OTHER = r"[^\w\n]*(?:(?:or|to|and|through|maybe|perhaps|possibly)\b[^\w\n]*)*"
 # A number that opens the text and stands by itself: not "3 or 4", "3-4", "3 films".
 _LONE = re.compile(
-    rf"\W*?({_NUMBER})(?!{_OTHER}\d)"
+    rf"\W*?({_NUMBER})(?!{_OTHER}\d)(?!\s*\+|-(?!stars?\b|points?\b)[^\W\d_])"
     r"(?=\s*(?P<end>\n|$)|\s*[^\w\s]|\s+(?:stars?|points?|percent|because|since|as|for)\b)",
     re.I,
 )
@@ -63,6 +63,29 @@ _LETTERS = re.compile(
 )
 _BULLET = re.compile(r"^\s*[-–—]\s+")
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|neither|nor|than|hardly)|n't)\s+(?:\w+\s+)?$")
+
+# What makes of a number further on in its sentence something else than the answer.
+_COMPARED = re.compile(
+    r"(?:\b(?:not|never|no|neither|nor|cannot|hardly|without|than|but|except|besides|below|above"
+    r"|under|over|beyond|at least|at most|up to|instead of)|n't)\s+"
+    r"(?:[\w'\"“‘(]+\s+){0,5}[\"'“‘($]*$",
+    re.I,
+)
+_BUT = re.compile(r"\b(?<!anything )(?<!everything )(?<!nothing )(?<!all )but\b", re.I)
+_COMPARED_AFTER = re.compile(
+    r"\s*\+|\s+(?:or|and)\s+(?:more|less|fewer|higher|lower|above|below|over|under|up)\b", re.I
+)
+_BEFORE = 80  # characters looked at before a number
+# What may directly follow an answer; any other word is what the number counts.
+_COUNTED = re.compile(
+    r"(?:[ \t]+|-)(?!(?:stars?|points?|percent|per|out|of|because|since|as|for|on|in|at|to|by|from"
+    r"|with|and|but|so|or|if|when|while|where|which|who|that|than|then|though|although|however"
+    r"|given|based|due|is|was|are|would|will|seems?|feels?|fits?|sounds?|overall|here|too|also"
+    r"|rather|even|again|really|actually|personally|probably|maybe|perhaps|please|this|these|the"
+    r"|it|its|i|my|me|we|he|she|they|you|there|simply|just|mainly|mostly|considering|despite"
+    r"|without|after|before|right|now)\b)([^\W\d_]+)",
+    re.I,
+)
 
 _CANNOT = (
     r"(?: ?can(?:no|')t| can not| could(?: not|n't)|(?: am|'m) (?:un|not )able to| will not| won't"
@@ -97,8 +120,9 @@ def parse(text: str, question: Question, prompt: Prompt, answer_with: str) -> Pa
     "Answer:", only what follows it counts; where the prompt has a marker and the text has not
     (cut short, say), only a text that is nothing but an answer is one. An answer by itself, or in
     front of anything else, is taken; then refusals ("As an AI", "I prefer not to answer") win over
-    whatever else the text says; then the only answer anywhere in it is taken. The refusal's code or
-    label is `"refused"`; all else is `"unparsed"`.
+    whatever else the text says; then the only answer anywhere in it is taken, unless it is negated,
+    a bound ("less than 5") or counts something ("2 children"). The refusal's code or label is
+    `"refused"`; all else is `"unparsed"`.
 
     With `answer_with="value"` answers are numbers (`4`, `4/5`, `**4**`, `3,5`, `4 out of 5`,
     `four`) among the prompt's values, or on its scale where it lists none; repeated scales ("from 1
@@ -208,9 +232,31 @@ class _Reader:
             if cleaned is None:
                 return None
             numbers = {_number(found) for found in _NUMBERS.findall(cleaned)}
+            if len(numbers) == 1:
+                found = _NUMBERS.finditer(cleaned)
+                if any(self._is_something_else(cleaned, match) for match in found):
+                    return None
+                return self._of_number(numbers.pop())
             if numbers:
-                return self._of_number(numbers.pop()) if len(numbers) == 1 else None
+                return None
         return self._label_within(_folded(self._without_item(text)))
+
+    def _is_something_else(self, text: str, number: re.Match[str]) -> bool:
+        """Whether a number is negated, a bound, or counts something."""
+        before = text[max(0, number.start() - _BEFORE) : number.start()]
+        if _COMPARED.search(_BUT.sub(",", before)):
+            return True
+        if _COMPARED_AFTER.match(text, number.end()):
+            return True
+        word = _COUNTED.match(text, number.end())
+        if word is None:
+            return False
+        rest = _folded(text[word.start(1) : word.start(1) + 200])
+        if any(rest.startswith(label) for label, _ in self.labels):
+            return False  # an option as it is shown
+        # Asked how many countries, "54 countries" is an answer.
+        counted = rf"\b{re.escape(word[1].rstrip('s'))}"
+        return bool(self.labels) or not re.search(counted, self.question.text, re.I)
 
     def _label_within(self, text: str) -> Parsed | None:
         found = set()

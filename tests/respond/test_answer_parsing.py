@@ -103,6 +103,44 @@ def test_half_stars_titles_and_years(text, expected):
     assert understood(text, STARS) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is not a {}.", "Anything but {}", "less than {}", "I'd never say {}", "higher than {}",
+        "I don't think it is a {}", "at least {}", "no more than a {}", "It's not “{}”.",
+        "Answer: not {}", "I would say {} or more", "I would say {}+", "{}+", "{} or less",
+        "I have {} children", "I am {} years old.", "I am a {}-year-old nurse.",
+        "{}-year-old nurse", "With {} dogs one feels well.", "Nothing but {}", "isn't {}",
+        "We moved {} times", "below {}", "Anything except a {}", "{} children",
+    ],
+)  # fmt: skip
+def test_numbers_negated_compared_or_counting_are_no_answers(text):
+    for question in (SAFE, STARS, SLIDER):
+        assert understood(text.format(3), question) == "unparsed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'd give it {} stars", "I would say {} points", "I'd say {} out of 5", "I'd say {}/5",
+        "I am not sure, but {}", "It is not bad. {}", "I can't complain: {}", "I'd rate {} as is",
+        "I feel {} is right", "It gets a {}-star rating", "I'd go with {}", "Not great but a {}",
+        "I'd say {}\nchildren play here",
+    ],
+)  # fmt: skip
+def test_numbers_that_are_said_are_answers(text):
+    for question in (SAFE, STARS):
+        assert understood(text.format(3), question) == 3
+
+
+def test_what_a_number_counts_may_be_what_was_asked():
+    assert understood("I have been to 54 countries.", ANY) == 54
+    assert understood("I have been to 54 cities.", ANY) == "unparsed"
+    assert understood("It is 2 somewhat safe", SAFE) == 2
+    assert understood("I would say 70 percent", SLIDER) == 70
+    assert understood("I would say 70 %", SLIDER) == 70
+
+
 def test_a_film_called_by_a_number_does_not_hide_the_answer():
     ten = dataclasses.replace(STARS, item={"title": "4"})
     assert understood("4", ten) == 4
