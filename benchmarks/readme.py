@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.readme_fidelity import fidelity, fidelity_speed
+from benchmarks.readme_respond import respond, respond_speed
 from benchmarks.report import RESULTS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -274,6 +275,8 @@ BLOCKS: dict[str, Callable[[], list[str]]] = {
     "ensembles": ensembles,
     "fidelity": fidelity,
     "fidelity-speed": fidelity_speed,
+    "respond": respond,
+    "respond-speed": respond_speed,
 }
 
 

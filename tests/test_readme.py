@@ -68,7 +68,10 @@ def test_commands_exist_with_the_options_shown():
     commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     assert syndigits_lines()
     for name, *arguments in syndigits_lines():
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if hasattr(command, "commands"):  # a group: the next word names the command
+            command = command.commands[arguments[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {a for a in arguments if a.startswith("--")} <= known, name
 
 

@@ -1,0 +1,107 @@
+"""The README's figures about asking language models."""
+
+import json
+import statistics
+from typing import Any
+
+from benchmarks.report import RESULTS
+
+_COLUMNS = {
+    "frechet": "Fréchet",
+    "mmd2": "MMD²",
+    "coverage": "coverage",
+    "cosine_mean": "mean cosine",
+    "fgi_coverage": "FGI coverage",
+}
+_ROWS = {
+    "real": "real users, others",
+    "personas: demographic": "demographic personas",
+    "personas: backstory": "backstory personas",
+    "personas: grounded": "grounded personas",
+    "noise": "noise",
+}
+
+
+def respond() -> list[str]:
+    """What two pipelines with a small model came to, as they came out."""
+    found = json.loads((RESULTS / "end_to_end.json").read_text())
+    survey, films = found["survey"], found["films"]
+    asked, rated = survey["responses"][-1], films["responses"][-1]
+    value = {
+        (r["population"], r["metric"]): r["mean"]
+        for r in films["records"]
+        if r["procedure"] == films["reference"]
+    }
+    lines = [
+        "The two pipelines with SmolLM2-135M-Instruct on two CPU cores, as they came out. So small "
+        "a model says nothing about people: they show that the machinery runs, and that the report "
+        "says so.",
+        "",
+        f"{asked['personas']} respondents of Twin-2K-500, told by their answers to other blocks, "
+        f"asked {asked['questions']} prices ({asked['seconds'] / 60:.0f} minutes, "
+        f"{asked['outside']:.0%} of the probability on no answer at all):",
+        "",
+        *(f"> {sentence}" for sentence in survey["calibration"]["verdict"]),
+        "",
+        f"The paper's three conditions, {rated['personas']} personas that the model wrote, "
+        f"{rated['questions']} films each ({rated['seconds'] / 60:.0f} minutes), placed by SSR as "
+        "the users of `ml-latest-small` are:",
+        "",
+        "|  | " + " | ".join(_COLUMNS.values()) + " |",
+        "|---|" + "--:|" * len(_COLUMNS),
+    ]
+    for name, title in _ROWS.items():
+        cells = (_number(value.get((name, metric))) for metric in _COLUMNS)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    grounded = "personas: grounded"
+    lines += [
+        "",
+        f"{films['counts']['constant_personas']} of them never rate two films a point apart and "
+        "are left out. Grounded personas order films like the user they were made from in "
+        f"{value[grounded, 'rank_accuracy']:.0%} of triplets, and like another in "
+        f"{value[grounded, 'rank_accuracy_shuffled']:.0%}.",
+    ]
+    return lines
+
+
+def respond_speed() -> list[str]:
+    """What asking costs beside the model."""
+    layer = json.loads((RESULTS / "respond_overhead.json").read_text())
+    real = json.loads((RESULTS / "respond_speed.json").read_text())
+    rows = {row["characters"]: row for row in layer["layer"]}
+    few, many = min(rows), max(rows)
+    fast, slow = (rows[size]["requests_per_second"] for size in (few, many))
+    store = layer["store"]
+    return [
+        f"Without a model, one core prepares, reads and stores {fast:,.0f} requests a second "
+        f"(personas of {few} characters; {slow:,.0f} with {many:,}); {store['records']:,} records "
+        f"become an array in {store['tensor_seconds']:.1f} s. " + _measured(real)
+    ]
+
+
+def _measured(real: dict[str, Any]) -> str:
+    rounds, cost = real["order"]["rounds"], real["overhead"]
+
+    def rate(way: str) -> float:
+        return statistics.fmean(one["requests_per_second"] for one in rounds[way])
+
+    def ratio(way: str) -> str:
+        found = cost[f"seconds_relative_to_{way}"]
+        return f"{found['mean']:.2f} ± {found['sd']:.2f}"
+
+    work = real["workload"]
+    return (
+        f"With {real['engine']['model'].partition('@')[0]} on {real['machine']['cores']} CPU cores "
+        f"({work['people']} personas, {work['items']} items) vLLM answers {rate('by persona'):.1f} "
+        f"prompts a second persona by persona, {rate('shuffled'):.1f} in shuffled order and "
+        f"{rate('no prefix cache'):.1f} without prefix caching; asked through `collect` and the "
+        f"store it takes {ratio('chat')} times as long as by `LLM.chat` in one call, and "
+        f"{ratio('generate')} times as long as by `LLM.generate` from tokens. A GPU has not been "
+        "measured yet."
+    )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if 0 < abs(value) < 0.01 else f"{round(value, 3) + 0.0:.3f}"
