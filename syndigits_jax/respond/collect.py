@@ -153,10 +153,11 @@ class _Collection:
         self.row: collections.Counter[int] = collections.Counter()  # since anybody's last answer
         # An engine that knows its model's name need not start where nothing is missing.
         model = getattr(engine, "model", None) or engine.identity.model
-        run = store.register_run(plan.template, EngineIdentity(model, "", ""), plan.decoding)
-        self.persona_ids, self.question_ids = store.register_grid(
-            run, plan.personas, plan.questions, plan.answers()
-        )
+        with store.together():  # a kill leaves no run that asks nothing
+            run = store.register_run(plan.template, EngineIdentity(model, "", ""), plan.decoding)
+            self.persona_ids, self.question_ids = store.register_grid(
+                run, plan.personas, plan.questions, plan.answers()
+            )
         missing = missing_tasks(plan, store.keys(run), self.persona_ids, self.question_ids)
         self.todo = np.flatnonzero(missing)
         self.report = Report(run, len(plan), len(plan) - len(self.todo))

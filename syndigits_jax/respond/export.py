@@ -108,7 +108,8 @@ def read_tensor(
     **Arguments:** `run`: as in [`choose_run`][]. `everything`: all personas and questions that
     were ever asked in the run. `dtype`: JAX's default float by default.
 
-    **Raises:** `ValueError` as `choose_run` does, or if no question has options; what
+    **Raises:** `ValueError` as `choose_run` does, or if nothing was asked or no question has
+    options; what
     [`ResponseStore`][] raises.
     """
     with reading(store) as opened:
@@ -264,6 +265,8 @@ class _Cells:
     def __init__(self, store: ResponseStore, run: Run, everything: bool):
         self.run = run
         grid = store.grid(run.id, everything=everything)
+        if not grid.personas or not grid.questions:
+            raise ValueError(f"{store.path}: run {run.id} ({run}): nothing was asked yet")
         if everything:
             grid = _latest(grid)
         self.personas = tuple(p.identifier for p in grid.personas.values())

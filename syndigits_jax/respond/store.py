@@ -168,6 +168,10 @@ class ResponseStore:
 
     # --- writing ------------------------------------------------------------------------------
 
+    def together(self) -> contextlib.AbstractContextManager[Any]:
+        """What is registered within is there as a whole or not at all."""
+        return self._transaction()
+
     def register_run(self, template: Any, identity: EngineIdentity, decoding: Decoding) -> int:
         """The number of the run of this template, model and settings, a new one if need be."""
         names = (template.name, str(template.version), template.hash, identity.model)
@@ -400,9 +404,12 @@ class ResponseStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or none."""
+        """All of it or none; within another one, part of that."""
         database = self._database
         with self._writing, self._errors():
+            if database.in_transaction:
+                yield database
+                return
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database

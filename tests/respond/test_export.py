@@ -167,6 +167,32 @@ def test_nothing_answered_and_nothing_but_refusals(tmp_path):
     assert read_records(tmp_path / "none.db").empty
 
 
+def test_a_run_of_which_nothing_was_asked(tmp_path):
+    path = tmp_path / "r.db"
+    with ResponseStore(path) as store:
+        store.register_run(TEMPLATE, StubEngine().identity, Decoding())
+    for read in (read_tensor, read_frame, read_ratings):
+        for everything in (False, True):
+            with pytest.raises(ValueError, match=r"run 1 .*nothing was asked yet"):
+                read(path, everything=everything)
+    assert read_records(path).empty
+
+
+def test_a_run_and_what_it_asks_are_registered_as_one(tmp_path, monkeypatch):
+    path = tmp_path / "r.db"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ResponseStore, "register_grid", killed)
+        ask(path, Decoding())
+    with ResponseStore(path) as store:
+        assert store.runs() == ()
+    ask(path, Decoding())
+    assert read_frame(path).shape == (len(PEOPLE), len(MIXED))
+
+
 def test_open_questions_are_in_the_table_and_not_in_the_tensor(tmp_path):
     path = tmp_path / "r.db"
     age = Question("age", "How old are you, in years?")
