@@ -5,9 +5,10 @@ looks like a control token of a common chat format is broken by spaces behind it
 its last character; all other text is left as it is.
 """
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # Between angle or square brackets, in ASCII or a compatibility form that tokenisers may fold to it.
 _TAG = re.compile(
@@ -39,6 +40,36 @@ def neutralised(text: str) -> str:
             parts += [text[end : match.start()], _broken(match)]
             end = match.end()
     return "".join([*parts, text[end:]]) if parts else text
+
+
+class TokenBreaker:
+    """Breaks the tokens of one tokenizer wherever they stand in a text, whatever they look like.
+
+    **Arguments:** `tokens`: its control tokens. Those that are words or white space, or a single
+    character, are left alone: text cannot do without them.
+    """
+
+    def __init__(self, tokens: Iterable[str]):
+        found = {token for token in tokens if len(token) > 1 and not _is_plain(token)}
+        self.expression: re.Pattern[str] | None = None
+        if found:
+            # The longest first; within a look-ahead, so that overlapping ones are found as well.
+            one_of = "|".join(map(re.escape, sorted(found, key=lambda token: (-len(token), token))))
+            first = "".join(re.escape(character) for character in sorted({t[0] for t in found}))
+            self.expression = re.compile(f"(?=[{first}])(?=({one_of}))")
+
+    def __call__(self, text: str) -> str:
+        """`text` with spaces behind the first and before the last character of every token."""
+        matches = self.expression.finditer(text) if self.expression is not None else ()
+        cuts = {cut for match in matches for cut in (match.start() + 1, match.end(1) - 1)}
+        if not cuts:
+            return text
+        places = [0, *sorted(cuts), len(text)]
+        return " ".join(text[i:j] for i, j in itertools.pairwise(places))
+
+
+def _is_plain(token: str) -> bool:
+    return all(character.isalnum() or character.isspace() for character in token)
 
 
 def _tags(text: str) -> Iterator[re.Match[str]]:

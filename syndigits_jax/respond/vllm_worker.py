@@ -31,6 +31,7 @@ from syndigits_jax.respond._answer_tokens import (
     longest_reply,
     most_probable,
 )
+from syndigits_jax.respond._control_tokens import TokenBreaker
 
 _TOP = 20  # log-probabilities per token that an engine returns without being asked for names
 
@@ -66,6 +67,7 @@ class Answering:
         self.llm = llm
         self.once = RequestOutputKind.FINAL_ONLY
         self.tokenizer = llm.get_tokenizer()
+        self.plain = TokenBreaker(special_tokens(self.tokenizer))
         self.longest = int(llm.llm_engine.model_config.max_model_len)
         self.chat_template_arguments = dict(chat_template_arguments)
         # By 0.22 an engine returns the log-probabilities of the tokens one names; before, the
@@ -80,7 +82,8 @@ class Answering:
 
     def add(self, message: Mapping[str, Any]) -> None:
         """Give a batch to the engine, beside those that it has."""
-        texts = message["texts"]
+        # A message's text must not end it, whatever this model's tokens look like.
+        texts = [self.plain(text) for text in message["texts"]]
         batch = _Batch(message, [], [])
         for request in message["requests"]:
             try:
@@ -229,6 +232,13 @@ class Answering:
         if isinstance(tree, str):
             raise _Failed(tree)
         return tree
+
+
+def special_tokens(tokenizer: Any) -> set[str]:
+    """The texts that this tokenizer takes for control tokens."""
+    added = getattr(tokenizer, "added_tokens_decoder", None) or {}
+    special = {str(token) for token in added.values() if getattr(token, "special", False)}
+    return special | {str(token) for token in getattr(tokenizer, "all_special_tokens", None) or ()}
 
 
 def _choice(answers: Sequence[str]) -> Any:

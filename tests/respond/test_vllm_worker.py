@@ -20,10 +20,19 @@ class Parameters:
         vars(self).update(given)
 
 
+class AddedToken:
+    def __init__(self, content, special):
+        self.content, self.special = content, special
+
+    def __str__(self):
+        return self.content
+
+
 class Letters:
     """An engine of letters, that answers one request a step, the latest first."""
 
-    def __init__(self, renderer=True):
+    def __init__(self, renderer=True, **tokens):
+        self.tokens = tokens
         self.calls, self.prompts, self.waiting = [], [], []
         self.llm_engine = self
         self.model_config = types.SimpleNamespace(max_model_len=120)
@@ -43,6 +52,7 @@ class Letters:
             apply_chat_template=lambda chat, **_: prompt_of(chat),
             encode=lambda text, add_special_tokens: tokens_of(text),
             decode=lambda tokens: "".join(ALPHABET[token] for token in tokens),
+            **self.tokens,
         )
 
     def add_request(self, name, prompt, parameters):
@@ -165,6 +175,17 @@ def test_arguments_of_the_chat_template_reach_it():
     answered(llm, [asking()], template={"open": "<no thinking>"})
     (prompt,) = llm.prompts
     assert prompt[-13:] == tokens_of("<no thinking>")
+
+
+@pytest.mark.parametrize("renderer", [True, False])
+def test_the_tokenizers_own_tokens_cannot_be_said(renderer):
+    added = {0: AddedToken("|turn|", True), 1: AddedToken("how?", False)}
+    llm = Letters(renderer, all_special_tokens=["<user>"], added_tokens_decoder=added)
+    answered(llm, [asking(text="a |turn| <user> how? |turn")])
+    (prompt,) = llm.prompts
+    expected = prompt_of([{"role": "user", "content": "a | turn | < user > how? |turn"}])
+    assert prompt == tokens_of(expected)  # in which the template's own token is whole
+    assert expected.startswith("<user>")
 
 
 def test_batches_are_answered_together_and_returned_in_order():
