@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -88,7 +89,7 @@ def run(config: Path, *, dry: bool) -> None:
         write_questions(out / "questions.json", questions)
         people = _told_apart(
             [
-                _written(source, personas, engine, store, notes)
+                _written(source, personas, engine, store, pipeline.allow_missing, notes)
                 for source, personas in zip(pipeline.personas, built, strict=True)
             ],
             pipeline.personas,
@@ -99,7 +100,9 @@ def run(config: Path, *, dry: bool) -> None:
                 engine, pipeline.template, people, questions, pipeline.decoding, store,
                 blocks=blocks, on_progress=show,
             )  # fmt: skip
-        _stop_unless_whole(report, out)
+        _stop_unless_enough(report, pipeline.allow_missing, out)
+        if report.missing:
+            notes.append(f"{_missing(report, 'answers')}. What follows is without them.")
     _report(pipeline, report.run, questions, notes)
 
 
@@ -211,18 +214,24 @@ def _written(
     personas: tuple[Persona, ...],
     engine: Engine,
     store: ResponseStore,
+    allowed: float,
     notes: list[str],
 ) -> tuple[Persona, ...]:
-    """The personas with the texts that a model writes, where it is to; notes who got none."""
+    """The personas with the texts that a model writes, where it is to; notes who got none.
+
+    `allowed`: the share of texts that may be missing."""
     if source.writing is None:
         return personas
     with showing_collection() as show:
         written, report = write_texts(
-            engine, source.writing[0], personas, store, source.writing[1], on_progress=show
-        )
+            engine, source.writing[0], personas, store, source.writing[1],
+            on_progress=show, allow_missing=allowed,
+        )  # fmt: skip
     if written is None:
-        _stop_unless_whole(report, store.path.parent)
-        raise AssertionError("texts are missing from a whole report")
+        _stop_unless_enough(report, allowed, store.path.parent)
+        raise AssertionError("no texts, though enough came")
+    if written.missing:
+        notes.append(f"{source.title}: {_missing(report, 'texts')}. Their personas are left out.")
     for names, did in ((written.empty, "wrote nothing"), (written.refused, "refused")):
         if names:
             notes.append(
@@ -273,12 +282,28 @@ def _show(
             )
 
 
-def _stop_unless_whole(report: Report, out: Path) -> None:
+def _stop_unless_enough(report: Report, allowed: float, out: Path) -> None:
+    """Exit with 1 where a larger share of the requests than `allowed` has no response."""
     print_report(output(), report)
-    if report.missing:
+    share = report.missing / report.planned if report.missing else 0.0
+    if share > allowed:
+        enough = math.ceil(1000 * share) / 1000
         output().print(
             f"{report.missing} responses are missing; those that came are in {out}, and the same "
-            "command asks only for these",
+            f"command asks only for these; `allow_missing` in [respond] is {allowed:g}"
+            + (f", and with {enough:g} it would go on without them" if enough < 1 else ""),
             soft_wrap=True,
+            markup=False,
         )
         raise typer.Exit(MISSING)
+
+
+def _missing(report: Report, what: str) -> str:
+    """How many are missing, and why."""
+    counts = {
+        **report.reasons,
+        "other reasons": report.failed - sum(report.reasons.values()),
+        "not asked, as nothing but failures came": report.missing - report.failed,
+    }
+    why = "; ".join(f"{reason} ({count} times)" for reason, count in counts.items() if count)
+    return f"{report.missing} of {report.planned} {what} are missing: {why}"

@@ -32,14 +32,17 @@ def write_texts(
     *,
     on_progress: OnProgress | None = None,
     limit: int | None = None,
+    allow_missing: float = 0.0,
 ) -> tuple[WrittenPersonas | None, Report]:
     """Have a model write the text of every persona, and give them these texts.
 
     **Arguments:** `template`: one that is answered with text, or its name. `decoding`: by default
     the template's. The others as in [`collect`][syndigits_jax.respond.collect.collect]: called
-    again, it asks only for the texts that the store has not.
+    again, it asks only for the texts that the store has not. `allow_missing`: the share of texts
+    that may be missing; their personas are left out, and named as missing.
 
-    Returns the personas, or `None` as long as not all requests were answered, and the report.
+    Returns the personas, or `None` as long as more requests than that were not answered, and the
+    report.
 
     **Raises:** `ValueError` if the template asks a question, the decoding draws several texts a
     persona, or no persona got one; what `collect` raises.
@@ -57,7 +60,7 @@ def write_texts(
     report = collect(
         engine, template, personas, [WRITE], decoding, store, on_progress=on_progress, limit=limit
     )
-    if report.missing:
+    if report.missing and report.missing / report.planned > allow_missing:
         return None, report
     texts, refused = _texts(store, report.run)
     return written_personas(personas, texts, refused), report

@@ -17,6 +17,7 @@
     [respond]
     template = "survey"
     readout = "probabilities"          # and what else `Decoding` has
+    allow_missing = 0.05               # go on without this share of responses; by default 0
 
     [calibrate]                        # or [fidelity], or both, or neither
     human = "human.csv"
@@ -28,6 +29,10 @@
 
 Paths are relative to the file; `${NAME}` is the environment variable of that name. A part that is
 not there is not done.
+
+Some requests fail for good: a prompt that is too long, a content filter. Where at most the share
+`allow_missing` of them is still missing after a call (of the answers, and of the texts that a model
+writes for each [[personas]]), the pipeline goes on without these, and its report says so.
 """
 
 import dataclasses
@@ -51,6 +56,7 @@ Part = TypeVar("Part")
 FILE = "file"
 """The kind of personas that are read from a file as they are."""
 _ENGINES = ("vllm", "openai")
+_ALLOW = "allow_missing"
 _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens": int, "seed": int}
 
 
@@ -118,7 +124,8 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A whole pipeline. `out`: the folder of all that it makes."""
+    """A whole pipeline. `out`: the folder of all that it makes; `allow_missing`: the share of
+    requests, at least 0 and below 1, without whose responses it goes on."""
 
     out: Path
     questions: QuestionSource
@@ -128,6 +135,7 @@ class Pipeline:
     decoding: Decoding
     calibrate: Calibrate | None = None
     fidelity: Fidelity | None = None
+    allow_missing: float = 0.0
 
 
 def read_pipeline(path: str | PathLike[str]) -> Pipeline:
@@ -154,7 +162,7 @@ def _pipeline(content: dict[str, Any], folder: Path) -> Pipeline:
     questions = _part(QuestionSource, content["questions"], "[questions]: ", folder)
     if questions.ask and questions.blocks:
         raise ValueError("[questions]: `ask` and `blocks` exclude each other")
-    template, decoding = _respond(table(content["respond"], "[respond]: "), folder)
+    template, decoding, allow_missing = _respond(table(content["respond"], "[respond]: "), folder)
     parts = {}
     if "calibrate" in content:
         parts["calibrate"] = _calibrate(table(content["calibrate"], "[calibrate]: "), folder)
@@ -167,6 +175,7 @@ def _pipeline(content: dict[str, Any], folder: Path) -> Pipeline:
         engine=_engine(table(content["engine"], "[engine]: "), folder),
         template=template,
         decoding=decoding,
+        allow_missing=allow_missing,
         **parts,
     )
 
@@ -235,16 +244,19 @@ def _engine(given: dict[str, Any], folder: Path) -> EngineSource:
     return EngineSource(kind, model, given)
 
 
-def _respond(given: dict[str, Any], folder: Path) -> tuple[Template, Decoding]:
+def _respond(given: dict[str, Any], folder: Path) -> tuple[Template, Decoding, float]:
     where = "[respond]: "
     name = required(given, "template", where)
-    hints = get_type_hints(Decoding)
+    hints = get_type_hints(Decoding) | {_ALLOW: float}
     check_keys(given, hints, where)
     changes = {key: typed(value, hints[key], key, where, folder) for key, value in given.items()}
+    allowed = changes.pop(_ALLOW, 0.0)
+    if not 0 <= allowed < 1:
+        raise ValueError(f"{where}`{_ALLOW}` must be a share from 0 to below 1, got {allowed:g}")
     template = _template(name, where, folder)
     if not template.asks:
         raise ValueError(f"{where}`template`: {template.name!r} asks nothing; it writes personas")
-    return template, _settings(template, changes, where)
+    return template, _settings(template, changes, where), allowed
 
 
 def _template(name: str, where: str, folder: Path) -> Template:

@@ -66,13 +66,14 @@ embeddings = "e.npy"
 
 
 class Reader:
-    """Answers by the persona's text, writes texts; fails or is silent at given requests."""
+    """Answers by the persona's text, writes texts; fails or is silent at given requests, or fails
+    wherever the persona has the text `too_long`."""
 
     identity = EngineIdentity("reader", "stub", "7")
 
     def __init__(self, fails=(), silent=()):
         self.fails, self.silent = set(fails), set(silent)
-        self.asked, self.closed = [], 0
+        self.asked, self.closed, self.too_long = [], 0, None
 
     def stream(self, requests):
         for position, request in enumerate(requests):
@@ -80,6 +81,8 @@ class Reader:
             self.asked.append(request)
             if number in self.fails:
                 yield position, Failure("HTTP 500")
+            elif self.too_long and any(self.too_long in m.content for m in request.messages):
+                yield position, Failure("too long")
             elif not request.answers:
                 text = "" if number in self.silent else f"I am person {number}."
                 yield position, Completion(text, None, "stop", 10, 5, 0)
@@ -222,6 +225,35 @@ def test_what_fails_is_asked_again_and_nothing_else(survey, engine):
     assert len(engine.asked) == first + 2 and (survey / "out/report.md").exists()
 
 
+def test_a_share_that_may_be_missing_is_told_and_all_else_is_done(survey, engine):
+    engine.fails = set(range(N * 6))
+    assert pipeline(survey).exit_code == 1
+    out = survey / "out"
+    engine.too_long, engine.fails = read_personas(out / "personas.json")[0].text, set()
+    edit(survey, "[calibrate]", "allow_missing = 0.071\n[calibrate]")  # 6 / 84 = 0.0714
+    result = pipeline(survey)
+    assert result.exit_code == 1 and "6 responses are missing" in result.output
+    assert "`allow_missing` in [respond] is 0.071, and with 0.072 it would" in result.output
+    assert not (out / "report.md").exists()
+
+    edit(survey, "0.071", "0.072")
+    result = pipeline(survey)
+    assert result.exit_code == 0, (result.output, result.exception)
+    report = (out / "report.md").read_text()
+    said = "6 of 84 answers are missing: too long (6 times)"
+    assert said in report and f"{N * 6 - 6} responses: {N * 6 - 6} answered" in report
+    assert any(said in note for note in json.loads((out / "results.json").read_text())["notes"])
+    answers = pd.read_csv(out / "answers.csv", index_col="persona")
+    assert len(answers) == N and answers.iloc[0].isna().all()
+    assert answers.isna().to_numpy().sum() == 6
+    assert "## Calibration" in report and (out / "predictions.csv").exists()
+
+    # What came since is in the next report.
+    engine.too_long = None
+    assert pipeline(survey).exit_code == 0 and "missing" not in (out / "report.md").read_text()
+    assert not pd.read_csv(out / "answers.csv", index_col="persona").isna().any(axis=None)
+
+
 def test_a_dry_run_needs_no_engine_and_writes_nothing(survey, monkeypatch):
     monkeypatch.delattr(command, "build_engine")
     result = pipeline(survey, "--dry-run")
@@ -304,6 +336,28 @@ def test_texts_that_fail_come_first_and_again(films, engine, monkeypatch):
     result = pipeline(films)
     assert result.exit_code == 1 and "1 responses are missing" in result.output
     assert len(engine.asked) == 5 and not (films / "out/personas.json").exists()
+
+
+def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, monkeypatch):
+    monkeypatch.setattr(
+        command,
+        "run_fidelity",
+        lambda *a, **b: SimpleNamespace(records=[], notes=[], populations={}),
+    )
+    engine.fails = {1}
+    edit(films, "[fidelity]", "allow_missing = 0.3\n[fidelity]")  # 1 of 3 is more
+    result = pipeline(films)
+    assert result.exit_code == 1 and "1 responses are missing" in result.output
+    assert "`allow_missing`" in result.output and len(engine.asked) == 3
+    engine.fails = {3}
+    edit(films, "0.3", "0.4")
+    result = pipeline(films)
+    assert result.exit_code == 0, (result.output, result.exception)
+    people = read_personas(films / "out/personas.json")
+    assert [p.attributes["condition"] for p in people] == ["backstory"] * 2 + ["grounded"] * 2
+    report = (films / "out/report.md").read_text()
+    assert "backstory: 1 of 3 texts are missing: HTTP 500 (1 times)" in report
+    assert "4 personas, 2 questions" in report
 
 
 def test_items_that_fidelity_does_not_know_are_found_first(films, engine):

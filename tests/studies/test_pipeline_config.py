@@ -84,6 +84,13 @@ def test_parts_that_are_not_there_are_not_done(read):
     assert found.calibrate is None and found.fidelity is None
 
 
+def test_a_share_that_may_be_missing(read):
+    assert read().allow_missing == 0.0
+    found = read(("draws = 3", "draws = 3\nallow_missing = 0.05"))
+    assert found.allow_missing == 0.05 and found.decoding == read().decoding
+    assert read(("draws = 3", "allow_missing = 0")).allow_missing == 0.0
+
+
 def test_a_folder_beside_the_file_is_a_model_of_vllm_but_none_of_a_server(read):
     (read.folder / "m").mkdir()
     assert read().engine.model == str(read.folder / "m")
@@ -140,6 +147,13 @@ def test_personas_whose_texts_are_written(read):
         ("draws = 3", "draws = 1.5", ["[respond]", "`draws`", "whole number"]),
         ('"sample"', '"guess"', ["[respond]", "`readout`", "guess"]),
         ("temperature = 1", "temperature = 0", ["[respond]", "`temperature`"]),
+        ("draws = 3", 'allow_missing = "5%"', ["[respond]", "`allow_missing`", "a number", "5%"]),
+        ("draws = 3", "allow_missing = true", ["[respond]", "`allow_missing`", "a number"]),
+        ("draws = 3", "allow_missing = 5", ["[respond]", "`allow_missing`", "a share", "5"]),
+        ("draws = 3", "allow_missing = 1.0", ["[respond]", "`allow_missing`", "a share"]),
+        ("draws = 3", "allow_missing = -0.1", ["[respond]", "`allow_missing`", "a share"]),
+        ("draws = 3", "allow_missing = nan", ["[respond]", "`allow_missing`", "a share"]),
+        ("draws = 3", "allow_mising = 0.1", ["[respond]", "`allow_mising`", "`allow_missing`"]),
         ('"survey"\nreadout', '"surveey"\nreadout', ["[respond]", "surveey", "survey"]),
         ('"survey"\nreadout', '"persona-backstory"\nreadout', ["[respond]", "asks nothing"]),
         ("human =", "humans =", ["[calibrate]", "`humans`", "`human`"]),
