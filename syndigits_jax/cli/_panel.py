@@ -41,6 +41,9 @@ def run(
             check_table_path(path)
     if tensor is not None and tensor.suffix != ".npz":
         raise ValueError(f"{tensor}: a tensor is written to a file that ends in .npz")
+    _check_distinct(
+        {"--out": out, "--records": records, "--ratings": ratings, "--tensor": tensor}, store
+    )
     if human is not None and out is None:
         raise ValueError("--human: aligns the table of --out with it; give that too")
     console = output()
@@ -68,6 +71,17 @@ def run(
             write_table(path, content)
     written = ", ".join(str(path) for path, _ in made)
     console.print(f"written: {written}", soft_wrap=True, markup=False)
+
+
+def _check_distinct(paths: dict[str, Path | None], store: Path) -> None:
+    """Each file is written once, and none over the store."""
+    seen = {store.resolve(): "the store"}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise ValueError(f"{name}: {path} is {other} too; give each a file of its own")
 
 
 def _table(

@@ -310,6 +310,16 @@ def test_panel_refuses(store, files, engine):
 # --- what is printed --------------------------------------------------------------------------
 
 
+def test_panel_refuses_to_write_two_things_to_one_file(store, files):
+    names = {"--out": "a.csv", "--records": "a.csv", "--ratings": "b/../a.csv"}
+    (files / "b").mkdir()
+    for first in names:
+        for second in set(names) - {first}:
+            paths = [first, files / names[first], second, files / names[second]]
+            failed_in_a_line(panel(store, *paths), "a.csv", "too; give each a file of its own")
+    assert not (files / "a.csv").exists()
+
+
 def test_progress_in_words():
     progress = Progress(50, 200, 10, 3, 4000, 500, 1000, 10.0)
     assert printed.said(progress) == "5.0/s, 30 s left, 4.5 k tokens (25% cached), 3 failed"
