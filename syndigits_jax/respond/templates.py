@@ -184,12 +184,18 @@ class Template:
     def settings(self, **changes: Any) -> Decoding:
         """This template's decoding, with `changes` (those that are `None` change nothing).
 
+        To sample, where nothing else is said, is at temperature 1.
+
         **Raises:** `ValueError` as `Decoding` does.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         try:
-            settings: dict[str, Any] = {"readout": self.readouts[0]}
-            return Decoding(**(settings | dict(self.decoding) | given))
+            settings = {"readout": self.readouts[0]} | dict(self.decoding) | given
+            # A template's temperature of 0 is meant for its own read-out.
+            own = dict(self.decoding) if self.decoding.get("readout") == "sample" else {}
+            if settings["readout"] == "sample" and "temperature" not in own | given:
+                settings["temperature"] = settings.get("temperature") or 1.0
+            return Decoding(**settings)
         except TypeError as error:
             raise ValueError(f"`decoding`: {error}") from None
 

@@ -226,3 +226,21 @@ def test_files_that_are_none(tmp_path):
         read_template(path)
     with pytest.raises(ValueError, match=r"'surveys'; did you mean 'survey'\?.*fidelity-rating"):
         find_template("surveys")
+
+
+def test_sampling_is_at_temperature_one_unless_told_otherwise():
+    def sampled(decoding, **changes):
+        message = Message("user", "{question}")
+        template = Template("t", "1", "here", (message,), decoding=decoding)
+        return template.settings(**changes).temperature
+
+    assert sampled({}, readout="sample") == 1.0
+    assert sampled({"temperature": 0.0}, readout="sample", temperature=None) == 1.0
+    assert sampled({"readout": "sample"}) == 1.0
+    assert sampled({"temperature": 0.7}, readout="sample") == 0.7
+    assert sampled({"temperature": 0.7}, readout="sample", temperature=0.2) == 0.2
+    assert sampled({}) == sampled({}, readout="choice") == 0.0
+    with pytest.raises(ValueError, match="`temperature` must be positive"):
+        sampled({}, readout="sample", temperature=0.0)
+    with pytest.raises(ValueError, match="`temperature` must be positive"):
+        sampled({"readout": "sample", "temperature": 0.0})
