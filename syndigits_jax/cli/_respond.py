@@ -125,11 +125,12 @@ def print_dry_run(
         f"{found.requests} requests",
         f"{short(found.prompt_tokens)} prompt tokens ({found.how}{of}), {found.shared:.0%} of them "
         "as in the prompt before, which a prefix cache need not compute again",
-        f"{short(found.completion_tokens)} completion tokens at most",
+        f"about {short(found.completion_tokens)} completion tokens (full length; answers whose "
+        "probabilities are read count as one token each)",
     ]
     if input_price is not None or output_price is not None:
         cost = found.cost(input_price or 0.0, output_price or 0.0)
-        lines.append(f"cost: {cost:.2f} at most, nothing off for what is cached")
+        lines.append(f"cost: about {cost:.2f}, nothing off for what is cached")
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
 

@@ -33,7 +33,9 @@ class DryRun:
     **Arguments:**
 
     - `requests`: how many; `counted`: of how many of them tokens were counted.
-    - `prompt_tokens`: of all requests; `completion_tokens`: the most there can be.
+    - `prompt_tokens`: of all requests; `completion_tokens`: about as many as there can be. For
+      the read-out "probabilities" each answer is taken to be one token: where answers are of
+      several, an engine reads the prompt again for each further token, which is not counted.
     - `shared`: the share of prompt tokens that the previous prompt begins with too, which a prefix
       cache need not compute again.
     - `how`: by what tokens were counted.
@@ -49,7 +51,7 @@ class DryRun:
     examples: tuple[tuple[Message, ...], ...]
 
     def cost(self, input_price: float | int, output_price: float | int) -> float:
-        """At most, at these prices per million tokens, nothing off for what is cached."""
+        """About, at these prices per million tokens, nothing off for what is cached."""
         return (self.prompt_tokens * input_price + self.completion_tokens * output_price) / 1e6
 
 
