@@ -1,6 +1,7 @@
 """Questions from files: survey catalogues, a user's own tables, films and products to be rated."""
 
 import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import write_text
-from ..schema import Option, Question, Scale
+from ..schema import SCALE_KINDS, Option, Question, Scale
 from ._text_tables import (
     TABLES,
     as_text,
@@ -28,7 +29,8 @@ _FIELDS = (
     "identifier", "text", "options", "scale", "refusal", "reverse_coded", "block", "item",
 )  # fmt: skip
 _COLUMNS = (
-    "identifier", "text", "options", "low", "high", "step", "refusal", "reverse_coded", "block",
+    "identifier", "text", "options", "low", "high", "step", "kind", "refusal", "reverse_coded",
+    "block",
 )  # fmt: skip
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 
@@ -45,8 +47,9 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
       is `{"low": 0, "high": 100, "step": 1}`, also with `kind`. This is what
       [`write_questions`][] writes.
     - A `.csv`, `.tsv` or `.parquet` table, a row per question, columns `identifier` and, as far as
-      there are any, `text`, `options` (`1=Yes|2=No`, or `Yes|No` coded 1, 2), `low`, `high`,
-      `step`, `refusal`, `reverse_coded` (true or false), `block`. Any other column is a field of
+      there are any, `text` (or, where there is none, `question`), `options` (`1=Yes|2=No`, or
+      `Yes|No` coded 1, 2), `low`, `high`, `step` and `kind` (ordinal, interval or nominal) of the
+      scale, `refusal`, `reverse_coded` (true or false), `block`. Any other column is a field of
       the item.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the entry that is wrong;
@@ -235,16 +238,29 @@ def _from_row(name: Any, row: Mapping[str, str]) -> Question:
     reverse = cells["reverse_coded"].lower()
     if reverse not in (*_TRUE, *_FALSE):
         raise ValueError(f"`reverse_coded` must be true or false, got {reverse!r}")
-    return Question(
+    words = "text" if "text" in row else "question"
+    question = Question(
         identifier=str(name),
-        text=row.get("text", ""),
+        text=row.get(words, ""),
         options=_cell_options(cells["options"]),
         scale=None if low is None or high is None else Scale(low, high, step),
         refusal=numbers["refusal"],
         reverse_coded=reverse in _TRUE,
         block=cells["block"],
-        item={column: cell for column, cell in row.items() if column not in _COLUMNS and cell},
+        item={
+            column: cell
+            for column, cell in row.items()
+            if column not in (*_COLUMNS, words) and cell
+        },
     )
+    kind = cells["kind"].lower()
+    if not kind:
+        return question
+    if kind not in SCALE_KINDS:
+        raise ValueError(f"`kind` is that of the scale, one of {SCALE_KINDS}, got {kind!r}")
+    if question.scale is None:
+        raise ValueError("`kind` needs a scale: `low` and `high`, or two `options`")
+    return dataclasses.replace(question, scale=dataclasses.replace(question.scale, kind=kind))
 
 
 def _cell_options(cell: str) -> tuple[Option, ...]:

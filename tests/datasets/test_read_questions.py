@@ -87,6 +87,20 @@ def test_tables(tmp_path, suffix):
     assert third.text == "NA" and not third.item
 
 
+def test_tables_say_the_kind_of_scale_and_may_call_the_text_question(tmp_path):
+    path = tmp_path / "q.csv"
+    path.write_text(
+        "identifier,question,options,low,high,kind\n"
+        "a,Which?,Red|Green|Blue,,,nominal\nb,How much?,,0,10,Interval\nc,How?,Bad|Good,,,\n"
+    )
+    which, much, how = read_questions(path)
+    assert which.text == "Which?" and which.scale == Scale(1, 3, 1, "nominal")
+    assert much == Question("b", "How much?", scale=Scale(0, 10, kind="interval"))
+    assert how.scale == Scale(1, 2, 1, "ordinal") and not how.item
+    path.write_text("identifier,text,question\na,Why?,because\n")
+    assert read_questions(path) == (Question("a", "Why?", item={"question": "because"}),)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -130,6 +144,8 @@ def test_bad_json_is_refused_by_name(tmp_path, content, words):
         ("identifier,low\nq,1\n", ["question q", "together"]),
         ("identifier,low,high\nq,1,x\n", ["question q", "`high`"]),
         ("identifier,low,high\nq,2,1\n", ["question q", "below"]),
+        ("identifier,low,high,kind\nq,1,2,movie\n", ["question q", "`kind`", "'movie'"]),
+        ("identifier,text,kind\nq,a,nominal\n", ["question q", "`kind` needs a scale"]),
         ("identifier,reverse_coded\nq,maybe\n", ["question q", "maybe"]),
         ("identifier,text,text\nq,a,b\n", ["two columns", "'text'"]),
         ("identifier,text\nq\nr,a\n", ["line 2", "1 cells"]),
