@@ -56,6 +56,8 @@ def run(
         raise ValueError("--out is missing: the store of responses")
     # A bad option is found before the store is made, a busy store before the engine starts.
     answering = engine()
+    if hasattr(answering, "check"):
+        answering.check()
     try:
         with ResponseStore(out) as store, showing_collection() as show:
             report = collect(

@@ -190,7 +190,7 @@ class Template:
         """
         given = {key: value for key, value in changes.items() if value is not None}
         try:
-            settings = {"readout": self.readouts[0]} | dict(self.decoding) | given
+            settings: dict[str, Any] = {"readout": self.readouts[0]} | dict(self.decoding) | given
             # A template's temperature of 0 is meant for its own read-out.
             own = dict(self.decoding) if self.decoding.get("readout") == "sample" else {}
             if settings["readout"] == "sample" and "temperature" not in own | given:
