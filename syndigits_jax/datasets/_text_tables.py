@@ -95,8 +95,17 @@ def entry_text(entry: Mapping[str, Any], key: str) -> str:
 
 
 def as_text(value: Any, what: str) -> str:
-    """Text, or a number as text. **Raises:** `ValueError` naming `what`."""
+    """Text, or a number as text. **Raises:** `ValueError` naming `what`, also for half a
+    character (a lone surrogate, which JSON can write), which no file and no model takes."""
     if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = ascii(value[error.start])
+            raise ValueError(
+                f"{what} has half a character ({half} at position {error.start}): cut off in the "
+                "middle of an emoji?"
+            ) from None
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return as_cell(value)
@@ -107,7 +116,10 @@ def text_mapping(value: Any, what: str) -> dict[str, str]:
     """Names and texts. **Raises:** `ValueError` naming `what`."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be an object of names and texts, got {value!r:.80}")
-    return {str(name): as_text(text, f"{what} {name!r}") for name, text in value.items()}
+    return {
+        as_text(str(name), f"a name in {what}"): as_text(text, f"{what} {name!r}")
+        for name, text in value.items()
+    }
 
 
 def known_keys(entry: Any, known: Iterable[str]) -> Mapping[str, Any]:

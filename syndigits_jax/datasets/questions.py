@@ -66,7 +66,8 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
     if isinstance(content, list):
         questions = _each(path, enumerate(content, start=1), _from_entry)
     elif isinstance(content, dict) and _all_have(content, "text", "options", "range"):
-        questions = tuple(read_twin_2k_500_questions(path).values())
+        found = read_twin_2k_500_questions(path)
+        questions = _each(path, ((ascii(name), one) for name, one in found.items()), _whole)
     elif isinstance(content, dict) and _all_have(content, "question", "choices"):
         questions = _each(path, content.items(), _opinionqa)
     else:
@@ -122,8 +123,18 @@ def _each(path: Path, entries: Iterable[tuple[Any, Any]], build: Any) -> tuple[Q
         try:
             questions.append(build(key, entry))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: question {key}: {error}") from error
+            name = str(key).encode(errors="backslashreplace").decode()
+            raise ValueError(f"{path}: question {name}: {error}") from error
     return tuple(questions)
+
+
+def _whole(_: Any, question: Question) -> Question:
+    """A question of a catalogue, if there is no half of a character in it."""
+    for text in (question.identifier, question.text, question.block):
+        as_text(text, "its text")
+    for option in question.options:
+        as_text(option.label, "`options`: a label")
+    return question
 
 
 def _from_entry(key: Any, entry: Any) -> Question:
@@ -202,7 +213,7 @@ def _opinionqa(name: Any, entry: Mapping[str, Any]) -> Question:
     options = tuple(Option(_number(codes[label], f"{label!r}"), label) for label in labels)
     refused = [option.value for option in options if option.label == REFUSED]
     return Question(
-        identifier=str(name),
+        identifier=as_text(name, "its identifier"),
         text=_without_options(as_text(entry["question"], "`question`"), labels),
         options=options,
         refusal=refused[0] if refused else None,

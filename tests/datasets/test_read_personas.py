@@ -86,6 +86,11 @@ def test_a_compressed_table_with_attributes(tmp_path):
         ("p.jsonl", '{"identifier": "a"}\n{"identifier"', ["line 2", "not JSON"]),
         ("p.jsonl", '{"identifier": "a"}\n\n{"identifier": ""}\n', ["line 3", "empty"]),
         ("p.jsonl", "", ["no personas"]),
+        ("p.json", '{"\\ud83d": "x"}', ["persona '\\ud83d'", "`identifier`", "half a character"]),
+        ("p.json", '{"a": "x", "b": "y \\ud83d"}', ["persona 'b'", "`text`", "position 2"]),
+        ("p.jsonl", '{"identifier": "a"}\n{"identifier": "\\udc00"}', ["line 2", "`identifier`"]),
+        ("p.json", '[{"identifier": "a", "attributes": {"b": "\\ud83d"}}]', ["persona 1", "'b'"]),
+        ("p.json", '[{"identifier": "a", "answers": {"\\ud83d": "b"}}]', ["persona 1", "a name"]),
         ("p.csv", "id\na\n", ["identifiers only"]),
         ("p.csv", "id,text\na,x\na,y\n", ["duplicate"]),
         ("p.txt", "x", ["unknown format"]),
@@ -98,6 +103,11 @@ def test_bad_files_are_refused_by_name(tmp_path, name, content, words):
         read_personas(path)
     for word in (name, *words):
         assert word in str(caught.value)
+
+
+def test_whole_emoji_are_text(tmp_path):
+    (tmp_path / "p.json").write_text('{"\\ud83d\\ude00": "x \\ud83d\\ude00"}')
+    assert read_personas(tmp_path / "p.json") == (Persona("\U0001f600", "x \U0001f600"),)
 
 
 def test_not_text_and_not_there(tmp_path):
