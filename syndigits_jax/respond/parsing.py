@@ -83,7 +83,7 @@ _COUNTED = re.compile(
     r"|given|based|due|is|was|are|would|will|seems?|feels?|fits?|sounds?|overall|here|too|also"
     r"|rather|even|again|really|actually|personally|probably|maybe|perhaps|please|this|these|the"
     r"|it|its|i|my|me|we|he|she|they|you|there|simply|just|mainly|mostly|considering|despite"
-    r"|without|after|before|right|now)\b)([^\W\d_]+)",
+    r"|without|after|before|right|now|[a-z]+ly)\b)([^\W\d_]+)",
     re.I,
 )
 
