@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 
 ALPHABET = "\n 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz?.,|<>"
-HANG_UP = object()
+HANG_UP = "hang up"
 
 
 def chat_answer(text, finish_reason="stop", logprobs=None, cached=0):
