@@ -224,7 +224,7 @@ def test_a_server_that_dies_half_way_ends_the_engine_and_keeps_what_was_answered
     seen = []
     with StubServer(behave) as server:
         engine = engine_for(server, concurrency=2, retries=1, most_failures=4)
-        with engine, pytest.raises(EngineDied, match="[45] requests failed in a row"):
+        with engine, pytest.raises(EngineDied, match=r"[45] requests failed in a row"):
             collect_into(seen, engine.stream([asking()] * 100))
     kinds = [type(outcome) for _, outcome in seen]
     assert 10 <= kinds.count(Completion) <= 12 and kinds.count(Failure) >= 4 and len(kinds) < 30
