@@ -336,7 +336,10 @@ def test_sigint_from_outside_ends_the_command_well(files, users_environment):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        command = [sys.executable, "-m", "syndigits_jax.cli", "respond", "--personas", "p.csv",
+        # Where the tests run in the background they ignore the signal, and so would their children.
+        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        program += "from syndigits_jax.cli import main; main()"
+        command = [sys.executable, "-c", program, "respond", "--personas", "p.csv",
                    "--questions", "q.json", "--template", "survey", "--engine", "openai",
                    "--url", url, "--model", "m", "--out", "r.db"]  # fmt: skip
         process = subprocess.Popen(
