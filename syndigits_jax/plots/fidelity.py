@@ -263,8 +263,8 @@ def _umap(drawn: Mapping[str, np.ndarray], seed: int):
         raise ImportError(
             "UMAP projections need umap-learn, which is not installed: pip install umap-learn"
         ) from error
-    together = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(
-        np.concatenate(list(drawn.values()))
-    )
+    points = np.concatenate(list(drawn.values()))
+    neighbours = max(2, min(15, len(points) - 1))  # 15 is the library's own choice
+    together = umap.UMAP(neighbours, random_state=seed, n_jobs=1).fit_transform(points)
     ends = np.cumsum([len(z) for z in drawn.values()])[:-1]
     return dict(zip(drawn, np.split(together, ends), strict=True)), ["UMAP 1", "UMAP 2"]
