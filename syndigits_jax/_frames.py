@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,16 @@ def import_pandas() -> Any:
             'tables need pandas, which is not installed: pip install "syndigits-jax[study]"'
         ) from error
     return pandas
+
+
+def read_parquet(pd: Any, path: Path) -> Any:
+    """A Parquet file as a data frame. **Raises:** `ImportError` that says what to install."""
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise ImportError(
+            'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'
+        ) from error
 
 
 def is_frame(values: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import replacing
-from .._frames import import_pandas
+from .._frames import import_pandas, read_parquet
 from .._responses import identifiers, is_missing
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -163,12 +163,7 @@ def _delimited(path: Path, separator: str) -> tuple[list[str], list[tuple[str, .
 
 def _parquet(path: Path) -> tuple[list[str], list[tuple[str, ...]]]:
     pd = import_pandas()
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(
-            'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'
-        ) from error
+    frame = read_parquet(pd, path)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     cells = [[as_cell(value) for value in frame.iloc[:, j].tolist()] for j in range(frame.shape[1])]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._frames import import_pandas
+from .._frames import import_pandas, read_parquet
 from .._responses import some
 from .ratings import RatingTable, rating_table
 
@@ -34,7 +34,7 @@ def _read(path: Path, columns: Iterable[str] = ()) -> Any:
         elif suffix in (".jsonl", ".json"):
             frame = pd.DataFrame(_records(path))
         elif suffix in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
+            frame = read_parquet(pd, path)
         else:
             raise ValueError("expected .csv, .jsonl (also .gz) or .parquet")
     except (ValueError, OSError) as error:

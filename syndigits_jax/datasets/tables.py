@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .._frames import import_pandas
+from .._frames import import_pandas, read_parquet
 from .._responses import identifiers
 from ..panel import Panel
 from ..schema import ScaleLike
@@ -123,12 +123,7 @@ def _header(path: Path, separator: str) -> list[str]:
 
 
 def _read_parquet(pd: Any, path: Path, id_column: str | None) -> Any:
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(
-            'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'
-        ) from error
+    frame = read_parquet(pd, path)
     stored = not isinstance(frame.index, pd.RangeIndex)
     if id_column is not None and id_column != frame.index.name:
         if id_column not in frame.columns:
