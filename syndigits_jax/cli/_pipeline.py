@@ -113,7 +113,8 @@ def _report(
     out = pipeline.out
     quality, predicted, worth = None, {}, []
     with ResponseStore(out / "responses.sqlite", read_only=True) as store:
-        write_table(out / "answers.csv", read_frame(store, number))
+        answers = read_frame(store, number)
+        write_table(out / "answers.csv", answers)
         table = None
         if any(question.options for question in questions):
             table = read_tensor(store, number)
@@ -121,7 +122,7 @@ def _report(
         counted = tally(store, number)
         if pipeline.calibrate is not None:
             quality, predicted, more = _calibrated(
-                pipeline.calibrate, store, number, questions, out
+                pipeline.calibrate, store, number, answers, questions, out
             )
             notes += more
             worth += calibration_section(quality)
@@ -144,11 +145,17 @@ def _report(
 
 
 def _calibrated(
-    settings: Calibrate, store: ResponseStore, run: int, questions: Sequence[Question], out: Path
+    settings: Calibrate,
+    store: ResponseStore,
+    run: int,
+    asked: Any,
+    questions: Sequence[Question],
+    out: Path,
 ) -> tuple[TwinQuality, dict[str, str], list[str]]:
-    """The hold-out, its tables, the method by question predicted, and what there is to note."""
+    """The hold-out, its tables, the method by question predicted, and what there is to note.
+
+    `asked`: the data frame of the run's answers."""
     human = read_table(settings.human, settings.id_column)
-    asked = read_frame(store, run)
     notes = []
     silent = set(asked.columns[asked.isna().all()])
     nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}

@@ -56,12 +56,10 @@ def variety(table: ResponseTable) -> list[str]:
     known = np.where(there, values, np.nan)
     answers = (probability * values[None]).sum(axis=2)
     answers = answers / (np.nanmax(known, axis=1) - np.nanmin(known, axis=1))[None, :]
-    # Two passes over what is there.
-    mean = np.where(mask, answers, 0.0).sum(axis=0) / count
-    squares = np.where(mask, (answers - mean[None, :]) ** 2, 0.0).sum(axis=0)
+    spread = np.nanstd(np.where(mask, answers, np.nan), axis=0)
     lines = [
         "Answers to one question differ between personas by a standard deviation of "
-        f"{np.median(np.sqrt(squares / count)):.3f} of its range (median over questions)."
+        f"{np.median(spread):.3f} of its range (median over questions)."
     ]
     # Not every question has a fifth option: each place is judged by the questions that have it.
     given = probability.sum(axis=(0, 1))
