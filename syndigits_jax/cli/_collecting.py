@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from syndigits_jax.cli._console import SECONDS_BETWEEN_LINES
 from syndigits_jax.respond.collect import OnProgress, Progress, Report
-
-_SECONDS_BETWEEN_LINES = 15
 
 
 @contextlib.contextmanager
@@ -104,7 +103,7 @@ def _lines(console: Console):
     def show(progress: Progress) -> None:
         nonlocal latest
         now, done = time.monotonic(), progress.done + progress.already
-        if progress.done < progress.total and now - latest < _SECONDS_BETWEEN_LINES:
+        if progress.done < progress.total and now - latest < SECONDS_BETWEEN_LINES:
             return
         latest, more = now, said(progress)
         console.print(

@@ -15,7 +15,7 @@ from syndigits_jax.studies.tables import OnProgress, Progress
 
 # Narrow terminals wrap tables into noise; a pipe has no width at all.
 _PLAIN_WIDTH = 120
-_SECONDS_BETWEEN_LINES = 15
+SECONDS_BETWEEN_LINES = 15
 
 
 def output(width: int = _PLAIN_WIDTH) -> Console:
@@ -143,7 +143,7 @@ def _lines(console: Console) -> Callable[[Progress], None]:
                 text = "resumed" if progress.resumed else f"done in {now - start:.1f} s"
         elif unit not in said:
             text = f"{progress.total} {progress.counted} ..."
-        elif now - said[unit] > _SECONDS_BETWEEN_LINES:
+        elif now - said[unit] > SECONDS_BETWEEN_LINES:
             text = f"{progress.done} of {progress.total} {progress.counted}, {now - start:.0f} s"
         if text is not None:
             said[unit] = now

@@ -39,7 +39,7 @@ MoreOption = Annotated[
         help="Any other setting of the engine, such as tensor_parallel_size=4; repeatable.",
     ),
 ]
-NO_OPTIONS: list[str] = []
+NO_OPTIONS: list[str] = []  # not None: old versions of typer know no optional list
 ENGINES = ("vllm", "openai")
 
 

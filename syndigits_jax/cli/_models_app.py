@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from syndigits_jax.cli._engines import (
+    NO_OPTIONS,
     ConcurrencyOption,
     EngineOption,
     ModelOption,
@@ -16,8 +17,6 @@ from syndigits_jax.cli._engines import (
 )
 from syndigits_jax.cli._errors import ending_well
 
-# Empty lists rather than None: old versions of typer know no optional list.
-_NO_NAMES: list[str] = []
 models_app = typer.Typer()
 
 
@@ -35,7 +34,7 @@ def respond(
     ] = None,
     engine: EngineOption = None,
     model: ModelOption = None,
-    url: UrlOption = _NO_NAMES,
+    url: UrlOption = NO_OPTIONS,
     readout: Annotated[
         str | None,
         typer.Option(
@@ -54,17 +53,17 @@ def respond(
     seed: Annotated[int | None, typer.Option(help="Seed of draws and orders.")] = None,
     only: Annotated[
         list[str], typer.Option(help="Ask this question, not all of the file; repeatable.")
-    ] = _NO_NAMES,
+    ] = NO_OPTIONS,
     block: Annotated[
         list[str], typer.Option(help="Ask the questions of this block only; repeatable.")
-    ] = _NO_NAMES,
+    ] = NO_OPTIONS,
     answers: Annotated[
         str | None,
         typer.Option(help="Have items rated: stars (0.5 to 5) or purchase (1 to 5)."),
     ] = None,
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
-    engine_option: MoreOption = _NO_NAMES,
+    engine_option: MoreOption = NO_OPTIONS,
     limit: Annotated[int | None, typer.Option(help="Ask no more than so many requests.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show prompts, count tokens and cost; ask nothing.")
