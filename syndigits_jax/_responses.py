@@ -1,11 +1,12 @@
 """Checks of what users bring: response matrices and identifiers, with errors that name the cell."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from .solvers.boundary import cell_number, is_missing
 
 _SHOWN = 3
 
@@ -178,30 +179,10 @@ def numeric_column(
     out = np.empty(len(cells))
     for i, cell in enumerate(cells.tolist()):
         try:
-            out[i] = _number(cell)
+            out[i] = cell_number(cell)
         except (TypeError, ValueError):
             raise ValueError(
                 f"`{argument}`: {cell!r} at {label(users, i, 'row')}, {where} is not a number; "
                 "responses must be numeric codes, missing ones empty or NaN"
             ) from None
     return out
-
-
-def is_missing(cell: Any) -> bool:
-    # pandas.NA and NaT are recognised by name: this module must not import pandas.
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(cell, float) and math.isnan(cell)
-
-
-def _number(cell: Any) -> float:
-    if is_missing(cell):
-        return math.nan
-    if isinstance(cell, str):
-        text = cell.strip()
-        if "_" in text:  # float("1_000") is 1000, but nobody writes a response like that
-            raise ValueError
-        return float(text) if text else math.nan
-    if isinstance(cell, bytes):
-        raise ValueError
-    return float(cell)

@@ -10,7 +10,8 @@ from typing import Any
 
 from .._files import replacing
 from .._frames import import_pandas, read_parquet
-from .._responses import identifiers, is_missing
+from .._responses import identifiers
+from ..solvers.boundary import is_missing
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._frames import FrameTable, is_frame
-from .._responses import identifiers, is_missing, positions, some
+from .._responses import identifiers, positions, some
 from ..schema import Persona, Question
+from ..solvers.boundary import is_missing
 
 FORMS = ("text", "json")
 LEAVE_OUT = ("block", "question")

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from syndigits_jax._responses import identifiers, is_missing, some
+from syndigits_jax._responses import identifiers, some
 from syndigits_jax.datasets.rating_files import _joined, _read, _sentence
 from syndigits_jax.datasets.ratings import RatingTable, rating_table
+from syndigits_jax.solvers.boundary import is_missing
 
 _Path = str | os.PathLike[str]
 

@@ -1,0 +1,167 @@
+"""The boundary of the numerics: whatever users hold becomes a JAX array, or a clear error.
+
+Every public function that takes numbers converts them here, so that lists, data frames, masked,
+half-precision, integer and big-endian arrays mean the same in every room.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float
+
+Numbers = Any
+"""Anything that holds numbers: scalars, nested lists, NumPy and JAX arrays, data frames."""
+
+
+def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
+    """`values` as a floating array of at least single precision.
+
+    Takes nested lists, NumPy arrays (also masked, of any byte order) and JAX arrays, traced or
+    not, pandas frames and series, of numbers, booleans or numeric text. Missing cells (`None`,
+    `pandas.NA`, masked, empty text) become NaN. Integers and booleans become JAX's default
+    floating type, half precision becomes float32: no factorisation exists for it.
+
+    **Raises:** `ValueError` naming `name` for complex numbers, dates, durations, text or objects
+    that are no number, rows of unequal length, and finite numbers that the floating type cannot
+    hold.
+    """
+    array = values if isinstance(values, jax.Array) else _from_host(name, values)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"`{name}` must hold real numbers, got complex ones")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        if array.dtype != bool and not jnp.issubdtype(array.dtype, jnp.integer):
+            raise ValueError(f"`{name}` must hold numbers, got {array.dtype}")
+        return array.astype(jnp.result_type(float))
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+
+
+def as_floats(**named: Numbers) -> tuple[Array | None, ...]:
+    """[`as_float`][] of each argument, all in the widest of their types; `None` stays `None`."""
+    arrays = [None if v is None else as_float(name, v) for name, v in named.items()]
+    found = [array.dtype for array in arrays if array is not None]
+    widest = max(found, key=lambda dtype: dtype.itemsize) if found else None
+    return tuple(None if array is None else array.astype(widest) for array in arrays)
+
+
+def as_mask(name: str, values: Any) -> Bool[Array, "..."]:
+    """`values` as a boolean array. **Raises:** `ValueError` naming `name` for any other type."""
+    if isinstance(values, jax.Array):
+        array = values
+    else:
+        given = host_array(name, values)
+        if given.dtype == object and all(isinstance(cell, bool | np.bool_) for cell in given.flat):
+            given = given.astype(bool)
+        if given.dtype != bool:
+            raise ValueError(
+                f"`{name}` must be boolean, got {given.dtype}; convert it with `.astype(bool)`"
+            )
+        array = jnp.asarray(given)
+    if array.dtype != bool:
+        raise ValueError(
+            f"`{name}` must be boolean, got {array.dtype}; convert it with `.astype(bool)`"
+        )
+    return array
+
+
+def concrete(values: Any) -> np.ndarray | None:
+    """The values as NumPy, or `None` while they are being traced."""
+    if isinstance(values, Tracer):
+        return None
+    try:
+        return np.asarray(values)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        return None
+
+
+def host_array(name: str, values: Any) -> np.ndarray:
+    """`values` as a NumPy array in the machine's byte order, cells as they are; masked are NaN.
+
+    **Raises:** `ValueError` naming `name` for rows of unequal length.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        array = np.ma.getdata(values)
+        if mask.any():
+            array = np.where(mask, np.nan, array.astype(_floating(array.dtype)))
+    elif hasattr(values, "to_numpy"):  # pandas, polars, Arrow: `pandas.NA` needs objects
+        array = np.asarray(values.to_numpy())
+    else:
+        try:
+            array = np.asarray(values)
+        except (ValueError, TypeError) as error:  # NumPy's "inhomogeneous shape"
+            reason = "its rows differ in length" if isinstance(error, ValueError) else error
+            raise ValueError(f"`{name}`: {reason}") from None
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def refuse_no_numbers(name: str, dtype: np.dtype) -> None:
+    """**Raises:** `ValueError` naming `name` for a type none of whose values is a number."""
+    if dtype.kind in "mM":
+        kind = "durations" if dtype.kind == "m" else "dates"
+        raise ValueError(f"`{name}` must hold numbers, got {kind} ({dtype})")
+    if dtype.kind == "c":
+        raise ValueError(f"`{name}` must hold real numbers, got complex ones")
+    if dtype.kind == "S" or (dtype.kind == "V" and dtype.names is not None):
+        raise ValueError(f"`{name}` must hold numbers, got {dtype}")
+
+
+def cell_number(cell: Any) -> float:
+    """One cell as a number, NaN if it is missing. **Raises:** `ValueError` or `TypeError`."""
+    if is_missing(cell):
+        return math.nan
+    if isinstance(cell, str):
+        text = cell.strip()
+        if "_" in text:  # float("1_000") is 1000, but nobody writes a response like that
+            raise ValueError
+        return float(text) if text else math.nan
+    if isinstance(cell, bytes | np.datetime64 | np.timedelta64):
+        raise ValueError
+    return float(cell)
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell holds nothing: `None`, NaN, `pandas.NA`, `NaT`, NumPy's `masked`."""
+    # pandas' are recognised by name: this module must not import pandas.
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return True
+    return isinstance(cell, float) and math.isnan(cell)
+
+
+def _from_host(name: str, values: Any) -> Array:
+    array = host_array(name, values)
+    refuse_no_numbers(name, array.dtype)
+    if array.dtype.kind in "OU":
+        array = _cells(name, array)
+    default = np.dtype(jnp.result_type(float))
+    if array.dtype.kind in "biu" or array.dtype.itemsize > default.itemsize:
+        wide = array
+        with np.errstate(over="ignore"):
+            array = wide.astype(default)
+        lost = np.isinf(array) & np.isfinite(wide)
+        if lost.any():
+            raise ValueError(
+                f"`{name}` holds {wide[lost].flat[0]:.3g}, more than {default.name} can; divide "
+                "the data by a constant"
+            )
+    return jnp.asarray(array)
+
+
+def _cells(name: str, array: np.ndarray) -> Float[np.ndarray, "..."]:
+    out = np.empty(array.shape)
+    for place, cell in zip(np.ndindex(array.shape), array.ravel().tolist(), strict=True):
+        try:
+            out[place] = cell_number(cell)
+        except (TypeError, ValueError):
+            where = f" at {list(place)}" if place else ""
+            raise ValueError(f"`{name}`: {cell!r:.80}{where} is not a number") from None
+    return out
+
+
+def _floating(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind in "fcO" else np.dtype(np.float64)
