@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from syndigits_jax.respond._answer_tokens import (
@@ -14,11 +15,24 @@ from syndigits_jax.respond._answer_tokens import (
     longest_reply,
     most_probable,
 )
+from syndigits_jax.respond._candidates import (
+    NOTHING_RETURNED,
+    NUMBERED,
+    by_answer,
+    by_token,
+    first_candidates,
+)
 from syndigits_jax.respond._servers import Refused, Server, Servers, Unwell
 from syndigits_jax.respond.requests import Completion, Request
 
-_TOP = 20  # the most log-probabilities per token that servers return
-_UNSEEN = -9999.0  # how JSON writes minus infinity
+_UNKNOWN = re.compile(
+    r"(?:\bnot|n't|\bno)\b.*\b(?:support|permit|allow|implement|availab|known|recogni|enabled)"
+    r"|\bun(?:support|recogni|known|expected|availab)|\bextra\b"
+)
+_BOUND = re.compile(
+    r"[<>≤]|\b(?:less|greater|larger|more|above|below|exceed\w*|most|max\w*|up to|between|range)\b"
+)
+_LARGEST_COUNT = 2**53  # of tokens; a larger one is none
 
 
 class Readouts:
@@ -47,7 +61,7 @@ class Readouts:
                     return await self._exact(server, request)
                 return await self._by_text(server, request)
             return await self._reply(server, request)
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as problem:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as problem:
             # The JSON is not what the interface says.
             name = type(problem).__name__
             raise Unwell(f"{server.api}: an answer of another form ({name}: {problem})") from None
@@ -86,15 +100,13 @@ class Readouts:
         said = await self.servers.call(
             server, f"{server.api}/chat/completions", self._body(server, request, fields)
         )
-        (choice,) = said["choices"]
-        text = choice["message"].get("content") or choice["message"].get("refusal") or ""
-        if not isinstance(text, str):
-            raise TypeError("the content is no text")
+        (choice,) = choices(said)
+        text = reply(choice)
         if chosen and text not in request.answers:
             if text.strip() not in request.answers:
                 raise Refused(f"it answered {text[:80]!r}, which is none of the answers offered")
             text = text.strip()
-        return Completion(text, None, choice.get("finish_reason") or "unknown", *usage([said]))
+        return Completion(text, None, finish_reason(choice), *usage([said]))
 
     def _scoring(self, tokens: Sequence[int] | None = None) -> dict[str, Any]:
         fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1}
@@ -108,23 +120,17 @@ class Readouts:
         tree = await self._tree(server, request.answers)
         root = [probe for probe in tree.probes if not probe.prefix]
         rest = [probe for probe in tree.probes if probe.prefix]
-        more = {"logprobs": True, "top_logprobs": _TOP}
-        if rest:
-            more["return_token_ids"] = True
+        more = {"return_token_ids": True} if rest else {}
         answers = await asyncio.gather(
-            *(
-                self.servers.call(
-                    server,
-                    f"{server.api}/chat/completions",
-                    self._body(server, request, self._scoring(probe.tokens) | more),
-                )
-                for probe in root
-            )
+            *(self._scored(server, request, self._scoring(probe.tokens) | more) for probe in root)
         )
         found: dict[Probe, dict[int, float]] = {}
         for probe, said in zip(root, answers, strict=True):
-            top = said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            found[probe] = by_token((entry["token"], entry["logprob"]) for entry in top)
+            (choice,) = choices(said)
+            seen = first_candidates(choice)
+            if not rest and len(root) == 1 and not any(NUMBERED in one.name for one in seen):
+                return self._of_texts(request, said)
+            found[probe] = by_token(seen, probe.tokens)
         if rest:
             prompt = answers[0].get("prompt_token_ids")
             if prompt is None:
@@ -144,19 +150,21 @@ class Readouts:
 
         async def ask(group: Sequence[Probe]) -> dict[str, Any]:
             tokens = named if len(group) > 1 else group[0].tokens
-            body = self._scoring(tokens) | {
-                "model": self.model,
-                "prompt": [[*prompt, *probe.prefix] for probe in group],
-                "logprobs": _TOP,
-            }
-            return await self.servers.call(server, f"{server.api}/completions", body)
+
+            def body(top: int) -> dict[str, Any]:
+                return self._scoring(tokens) | {
+                    "model": self.model,
+                    "prompt": [[*prompt, *probe.prefix] for probe in group],
+                    "logprobs": top,
+                }
+
+            return await self._capped(server, f"{server.api}/completions", body)
 
         answers = await asyncio.gather(*(ask(group) for group in groups))
         found = {}
         for group, said in zip(groups, answers, strict=True):
-            for choice in said["choices"]:
-                (top,) = choice["logprobs"]["top_logprobs"]
-                found[group[choice["index"]]] = by_token(top.items())
+            for probe, choice in zip(group, choices(said, len(group)), strict=True):
+                found[probe] = by_token(first_candidates(choice), probe.tokens)
         return list(answers), found
 
     async def _tree(self, server: Server, answers: tuple[str, ...]) -> AnswerTree:
@@ -192,61 +200,149 @@ class Readouts:
 
     async def _by_text(self, server: Server, request: Request) -> Completion:
         """The answers' probabilities among the likeliest tokens of any other server."""
-        fields = self._scoring() | {"logprobs": True, "top_logprobs": _TOP}
-        said = await self.servers.call(
-            server, f"{server.api}/chat/completions", self._body(server, request, fields)
-        )
-        (choice,) = said["choices"]
-        if not (choice.get("logprobs") or {}).get("content"):
-            raise Refused(
-                "the server returned no log-probabilities: ask it with readout 'choice' or 'text'"
-            )
-        top = choice["logprobs"]["content"][0]["top_logprobs"]
-        seen = {str(entry["token"]): float(entry["logprob"]) for entry in top}
-        values = by_answer(request.answers, seen)
-        text = most_probable(request.answers, values) or choice["message"].get("content") or ""
+        return self._of_texts(request, await self._scored(server, request, self._scoring()))
+
+    def _of_texts(self, request: Request, said: Mapping[str, Any]) -> Completion:
+        (choice,) = choices(said)
+        values = by_answer(request.answers, first_candidates(choice))
+        text = most_probable(request.answers, values) or reply(choice)
         return Completion(text, values, "stop", *usage([said]))
 
+    async def _scored(
+        self, server: Server, request: Request, fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A chat's answer with the log-probabilities of its first token."""
 
-def by_answer(answers: Sequence[str], seen: Mapping[str, float]) -> tuple[float, ...]:
-    """Log-probabilities of answers of one token each, from the likeliest tokens' texts.
+        def body(top: int) -> dict[str, Any]:
+            logs: dict[str, Any] = {"logprobs": True}
+            if top:
+                logs["top_logprobs"] = top
+            return self._body(server, request, {**fields, **logs})
 
-    **Raises:** `Refused` if a likely token begins an answer that is not itself among them: then the
-    answer is longer than a token, and its probability cannot be seen.
+        return await self._capped(server, f"{server.api}/chat/completions", body)
+
+    async def _capped(
+        self, server: Server, url: str, body: Callable[[int], Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """An answer with as many log-probabilities as the server allows, which is remembered.
+
+        **Raises:** `Refused` naming the log-probabilities if it knows none at all.
+        """
+        while True:
+            top = server.top
+            try:
+                return await self.servers.call(server, url, body(top))
+            except Refused as problem:
+                if problem.status not in (400, 422) or "logprobs" not in problem.said.lower():
+                    raise
+                allowed = most_allowed(problem.said, top)
+                if allowed is None:
+                    raise Refused(f"{NOTHING_RETURNED} ({problem})", problem.status) from None
+                server.top = min(server.top, allowed)
+                kept = "the token it drew alone" if not allowed else f"{allowed} tokens at most"
+                self.servers.note(
+                    server,
+                    f"it returns the log-probabilities of {kept}: answers that are not among them "
+                    "count as impossible",
+                )
+
+
+def most_allowed(said: str, asked: int) -> int | None:
+    """How many log-probabilities a server allows, which refused `asked` with these words."""
+    if not asked:
+        return None
+    said = said.lower()
+    if _UNKNOWN.search(said) and not _BOUND.search(said):
+        return None
+    numbers = [int(number) for number in re.findall(r"(?<![\w.-])\d{1,3}(?![\w-]|\.\d)", said)]
+    strict = re.search(r"(?:less than|below|under|smaller than|<)\s*(\d+)", said)
+    if strict and not re.search(r"or equal|exceed|at most|maxim|<=", said):
+        numbers = [int(strict[1]) - 1]
+    return max((number for number in numbers if 0 <= number < asked), default=None)
+
+
+def choices(said: Mapping[str, Any], count: int = 1) -> list[dict[str, Any]]:
+    """The `count` choices of an answer, in order. **Raises:** `ValueError`."""
+    given = said.get("choices")
+    found = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    places = [one.get("index") for one in found]
+    if all(isinstance(place, int) for place in places) and len(set(places)) == len(places):
+        found = [one for _, one in sorted(zip(places, found), key=lambda pair: pair[0])]
+    if len(found) < count:
+        raise ValueError(f"{len(found) or 'no'} choices where {count} was asked for")
+    return found[:count]
+
+
+def reply(choice: Mapping[str, Any]) -> str:
+    """The text of a choice.
+
+    **Raises:** `Refused` if it has reasoning only, or calls a tool; `TypeError` if it is no text.
     """
-    if not answers:
-        raise Refused("there are no answers to score")
-    if len(set(answers)) < len(answers) or "" in answers:
-        raise Refused(choice_problem(answers) or "")
-    for answer in answers:
-        begins = [token for token in seen if token and answer.startswith(token)]
-        if answer not in seen and begins:
+    message = choice.get("message")
+    if message is None:
+        message = {"content": choice["text"]} if "text" in choice else choice["message"]
+    if isinstance(message, str):
+        message = {"content": message}
+    text = plain_text(message.get("content")) or plain_text(message.get("refusal"))
+    if text.strip():
+        return text
+    if message.get("tool_calls") or message.get("function_call"):
+        raise Refused("the reply calls a tool and holds no text")
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if message.get(name):
             raise Refused(
-                f"the answer {answer!r} is longer than one token ({begins[0]!r} begins it), and "
-                "this server shows the first token alone: answer with letters, or ask vLLM"
+                f"the reply holds reasoning alone (`{name}`, finish reason "
+                f"{finish_reason(choice)!r}) and no answer: raise `max_tokens`, or turn the "
+                "model's reasoning off"
             )
-    return tuple(_infinite(seen.get(answer, -math.inf)) for answer in answers)
+    return text
 
 
-def by_token(entries: Any) -> dict[int, float]:
-    """Log-probabilities by token, of entries such as `("token_id:32", -2.5)`."""
-    return {int(str(token).removeprefix("token_id:")): _infinite(value) for token, value in entries}
+def plain_text(content: Any) -> str:
+    """Content as text: of a list of parts, that of all that are text. **Raises:** `TypeError`."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, int | float) and not isinstance(content, bool):
+        return str(content)
+    if isinstance(content, list):
+        return "".join(map(plain_text, content))
+    if isinstance(content, dict):
+        kind = str(content.get("type") or "text")
+        if kind not in ("text", "output_text", "refusal"):
+            return ""  # an image, or what the model thought
+        text = content.get("text", content.get("refusal"))
+        return plain_text(text.get("value") if isinstance(text, dict) else text)
+    raise TypeError("the content is no text")
 
 
-def _infinite(value: float) -> float:
-    value = float(value)
-    if math.isnan(value):
-        raise ValueError("a log-probability is not a number")
-    return -math.inf if value <= _UNSEEN else value
+def finish_reason(choice: Mapping[str, Any]) -> str:
+    """Why a reply ended, in the server's word."""
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason else "unknown"
 
 
 def usage(answers: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
     """Tokens of prompts, of completions, and of prompts from the cache; 0 where it does not say."""
     prompt = completion = cached = 0
     for said in answers:
-        counts = said.get("usage") or {}
-        details = counts.get("prompt_tokens_details") or {}
-        prompt += int(counts.get("prompt_tokens") or 0)
-        completion += int(counts.get("completion_tokens") or 0)
-        cached += int(details.get("cached_tokens") or 0)
+        counts = _mapping(said.get("usage"))
+        details = _mapping(counts.get("prompt_tokens_details"))
+        prompt += _count(counts.get("prompt_tokens"))
+        completion += _count(counts.get("completion_tokens"))
+        cached += _count(details.get("cached_tokens"))
     return prompt, completion, cached
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(value: Any) -> int:
+    """A count of tokens; 0 for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return int(number) if math.isfinite(number) and 0 <= number < _LARGEST_COUNT else 0

@@ -5,10 +5,12 @@ import concurrent.futures
 import json
 import os
 import queue
+import re
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from syndigits_jax.respond._model_lists import first_names, served_models
 from syndigits_jax.respond._model_names import telling_fields, with_settings
 from syndigits_jax.respond._server_readouts import Readouts
 from syndigits_jax.respond._servers import Refused, Server, Servers, Unusable, Unwell, server_at
@@ -25,6 +27,8 @@ _FIXED = ("messages", "model", "n", "stream", "logprobs", "top_logprobs", "struc
 # Some servers refuse these, or call them something else, so they may be taken out.
 _DECODING = ("temperature", "top_p", "seed", "max_tokens")
 _KEYS = ("SYNDIGITS_API_KEY", "OPENAI_API_KEY")
+_FIRST = 8  # requests read ahead before anything is answered
+_ASKED_FOR_MODELS = 2  # times that a server which is not well is asked for its models again
 
 
 class OpenAIEngine:
@@ -35,17 +39,23 @@ class OpenAIEngine:
     model happens to reply, which must be one of the answers.
 
     What may pass is tried again: errors from 500, 429, time-outs, lost connections, answers of
-    another form. What will not (any other 4xx) is a [`Failure`][] at once.
+    another form. What will not (any other 4xx) is a [`Failure`][] at once. An error inside an
+    answer of HTTP 200 means what its code does.
+
+    Redirects are followed on the same host, with the key only to the same port. The environment's
+    proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) are used.
 
     **Arguments:**
 
     - `urls`: addresses such as `http://127.0.0.1:8000/v1`; requests go to the least busy.
     - `model`: as the server calls it; may be left out if it serves only one.
-    - `concurrency`: requests in flight.
+    - `concurrency`: requests in flight; as many as that once the first are answered.
     - `timeout`: seconds for one exchange.
     - `retries`: of each request, with waits from `backoff` seconds that double; `Retry-After` is
       honoured.
-    - `most_failures`: so many failed requests without an answer in between end the engine.
+    - `most_failures`: so many failed requests without an answer in between end the engine. Before
+      the first answer all failures count; after it those do not that may be one request's fault
+      (400, 413, 422).
     - `chat_template_arguments`: for the model's chat template, on vLLM's servers; they become part
       of the model's name.
     - `extra_body`: fields of every request's body; None takes one out. What the requests say
@@ -100,6 +110,7 @@ class OpenAIEngine:
         self._readouts: Readouts | None = None
         self._opening: dict[int, asyncio.Lock] = {}
         self._failures = 0
+        self._answered = 0  # of the stream that is read
         self._last_failure = ""
 
     def __repr__(self) -> str:
@@ -145,10 +156,13 @@ class OpenAIEngine:
         gate = self._wait(_make_gate(self._concurrency))
         done: queue.SimpleQueue[tuple[int, concurrent.futures.Future[Any]]] = queue.SimpleQueue()
         flying: set[concurrent.futures.Future[Any]] = set()
+        self._failures = self._answered = 0
         source = iter(enumerate(requests))  # read here: what it reads from may be bound to a thread
         try:
             while True:
-                while len(flying) < 2 * self._concurrency and (item := next(source, None)):
+                # Few at first: a server that refuses them all is soon known.
+                most = min(2 * self._concurrency, _FIRST + 2 * self._answered)
+                while len(flying) < most and (item := next(source, None)):
                     position, request = item
                     future = self._submit(self._answer(readouts, gate, request))
                     flying.add(future)
@@ -199,11 +213,13 @@ class OpenAIEngine:
             try:
                 completion = await readouts.servers.ask(ask)
             except (Refused, Unwell) as problem:
-                if isinstance(problem, Unwell | Unusable):
+                # Before anything was answered, what is refused may be refused to everybody.
+                if isinstance(problem, Unwell | Unusable) or not self._answered:
                     self._failures += 1
                     self._last_failure = str(problem)
                 return Failure(str(problem))
         self._failures = 0
+        self._answered += 1
         return completion
 
     async def _opened(self, server: Server) -> Server:
@@ -213,33 +229,65 @@ class OpenAIEngine:
         async with self._opening.setdefault(id(server), asyncio.Lock()):
             if server.opened:
                 return server
-            try:
-                said = await readouts.servers.call(server, f"{server.api}/models")
-            except Unusable as problem:
-                if "HTTP 404" not in str(problem) or not self._model:
-                    raise
-                said = {"data": [{"id": self._model}]}  # not all servers list their models
-            try:
-                served = {str(entry["id"]): entry for entry in said["data"]}
-            except (KeyError, TypeError):
-                raise Unwell(f"{server.api}/models: an answer of another form") from None
+            served = await self._served(readouts.servers, server)
             name = self._model
-            if name is None and len(served) == 1:
-                (name,) = served
+            names = first_names(served)
+            if name is None and len(names) == 1:
+                (name,) = names
             if name not in served:
-                names = ", ".join(sorted(served)[:10]) or "nothing"
-                wanted = "`model` must be named" if name is None else f"`model`: no {name!r}"
-                raise ValueError(f"{wanted}: {server.api} serves {names}")
+                listed = ", ".join(sorted(names)[:10]) or "nothing"
+                if name is None:
+                    raise ValueError(
+                        f"`model` must be named: {server.api} serves {listed}; name it by --model"
+                    )
+                raise ValueError(f"`model`: no {name!r}: {server.api} serves {listed}")
             readouts.model = name
             server.vllm = served[name].get("owned_by") == "vllm"
             if server.vllm:
                 try:
                     version = await readouts.servers.call(server, f"{server.root}/version")
                     server.version = str(version.get("version", "unknown"))
-                except Refused:  # a proxy may hide it
-                    pass
+                except (Refused, Unwell) as problem:  # a proxy may hide it
+                    if not problem.status:
+                        raise
             server.opened = True
             return server
+
+    async def _served(self, servers: Servers, server: Server) -> dict[str, Mapping[str, Any]]:
+        """The server's models by name; of one that does not list them, the one that is named.
+
+        **Raises:** `Refused` for a wrong key; `Unwell` if nobody answers; `ValueError` if the model
+        is not named.
+        """
+        try:
+            listed = served_models(await servers.call(server, f"{server.api}/models", lists=True))
+            if listed:
+                return listed
+            why = "it lists no models"
+        except ValueError as problem:
+            why = str(problem)
+        except Unwell as problem:
+            server.unlisted += 1
+            again = min(_ASKED_FOR_MODELS, self._retries // len(self._servers))
+            busy = problem.status >= 400 and server.unlisted <= again
+            if not problem.status or busy:
+                raise
+            why = str(problem)
+        except Refused as problem:
+            if problem.status in (0, 401, 407):  # the same will happen to whatever is asked
+                raise
+            why = str(problem)
+        if self._model is None:
+            raise ValueError(
+                f"`model` must be named: {server.api} does not say what it serves ({why}); name it "
+                "by --model"
+            )
+        servers.note(
+            server,
+            f"it does not say what it serves ({why}): {self._model!r} is asked for all the same, "
+            "and probabilities are read as of any server that is not vLLM's",
+        )
+        return {self._model: {}}
 
     def _start(self) -> Readouts:
         if self._readouts is None:
@@ -255,17 +303,19 @@ class OpenAIEngine:
 
         key = next((value for name in _KEYS if (value := os.environ.get(name, "").strip())), "")
         session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             connector=aiohttp.TCPConnector(limit=0),
+            auto_decompress=False,
         )
 
         def hide(text: str) -> str:
+            text = re.sub(r"//[^/@\s]+@", "//***@", text)  # of a proxy
             return text.replace(key, "***") if key else text
 
         servers = Servers(
-            self._servers, session, retries=self._retries, backoff=self._backoff, hide=hide
-        )
+            self._servers, session, retries=self._retries, backoff=self._backoff, hide=hide,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+        )  # fmt: skip
         return Readouts(servers, self._model or "", self._template_arguments, self._extra)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":

@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -42,12 +43,14 @@ class StubServer:
     """Serves `model`, and answers chats as `behave(body, number)` says.
 
     `behave` returns a dict (200), a number (that status), bytes (200, as they are), a tuple
-    (status, headers, body), HANG_UP, or a float: seconds to wait before answering "1".
+    (status, headers, body), HANG_UP, or a float: seconds to wait before answering "1". `models`,
+    if given, is what it says in place of a list of its models. `targets` are the request lines'
+    addresses, which are whole where it stands in for a proxy.
     """
 
-    def __init__(self, behave, model="stub", vllm=False):
-        self.behave, self.model, self.vllm = behave, model, vllm
-        self.asked, self.keys, self.most = [], [], 0
+    def __init__(self, behave, model="stub", vllm=False, models=None):
+        self.behave, self.model, self.vllm, self.models = behave, model, vllm, models
+        self.asked, self.keys, self.targets, self.most = [], [], [], 0
         self._now, self._lock = 0, threading.Lock()
         stub = self
 
@@ -100,6 +103,10 @@ class StubServer:
 
     def respond(self, path, body, headers):
         self.keys.append(headers.get("Authorization"))
+        self.targets.append(path)
+        path = urlsplit(path).path
+        if path == "/v1/models" and self.models is not None:
+            return in_http(self.models)
         if path == "/v1/models":
             entry = {"id": self.model, "owned_by": "vllm" if self.vllm else "me"}
             return 200, {}, json.dumps({"data": [entry]}).encode()
@@ -126,11 +133,22 @@ class StubServer:
                 self._now -= 1
         if said is HANG_UP:
             return HANG_UP, {}, b""
-        if isinstance(said, tuple):
-            return said
-        if isinstance(said, int):
-            return said, {}, json.dumps({"error": {"message": f"stub says {said}"}}).encode()
-        return 200, {}, said if isinstance(said, bytes) else json.dumps(said).encode()
+        return in_http(said)
+
+
+def in_http(said):
+    """(status, headers, body) of what a test wants to be answered."""
+    if isinstance(said, tuple):
+        return said
+    if isinstance(said, int):
+        return said, {}, json.dumps({"error": {"message": f"stub says {said}"}}).encode()
+    return 200, {}, said if isinstance(said, bytes) else json.dumps(said).encode()
+
+
+def body(said, status=200, **headers):
+    """(status, headers, body) of bytes, or of JSON; header names with _ for -."""
+    content = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, content
 
 
 def tokens_of(text):

@@ -196,16 +196,30 @@ def test_a_refusal_is_final_and_says_what_the_server_says(status):
     assert len(server.asked) == 2
 
 
-def test_many_refusals_do_not_end_the_engine_but_a_lost_permission_does():
-    with StubServer(lambda *_: 400) as server, engine_for(server, most_failures=3) as engine:
-        assert len(outcomes(engine, [asking()] * 10)) == 10
-    with StubServer(lambda *_: 401) as server:
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 413, 422])
+def test_a_server_that_refuses_every_request_ends_the_engine(status):
+    with StubServer(lambda *_: status) as server:
         engine = engine_for(server, most_failures=3, concurrency=1)
         seen = []
-        with engine, pytest.raises(EngineDied, match=r"3 requests failed in a row.*HTTP 401"):
+        died = rf"3 requests failed in a row.*HTTP {status}: stub says {status}"
+        with engine, pytest.raises(EngineDied, match=died):
             collect_into(seen, engine.stream([asking()] * 10))
         assert [type(outcome) for _, outcome in seen] == [Failure] * 3
         assert len(server.asked) <= 5  # nothing is tried again
+
+
+def test_refusals_after_an_answer_may_be_the_requests_own_but_not_a_lost_permission():
+    def behave(_body, number):
+        return chat_answer("1") if number == 0 else refusal
+
+    refusal = 400
+    with StubServer(behave) as server, engine_for(server, most_failures=3) as engine:
+        assert len(outcomes(engine, [asking()] * 10)) == 10
+    refusal = 402
+    with StubServer(behave) as server:
+        engine = engine_for(server, most_failures=3, concurrency=1)
+        with engine, pytest.raises(EngineDied, match=r"in a row.*HTTP 402"):
+            list(engine.stream([asking()] * 10))
 
 
 def test_a_server_that_hangs_is_given_up_in_time():
