@@ -21,17 +21,20 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from syndigits_jax.respond._answer_tokens import (
     AnswerTree,
+    Probe,
     answer_sequences,
     choice_problem,
     longest_reply,
     most_probable,
 )
+from syndigits_jax.respond._candidates import by_number
 from syndigits_jax.respond._control_tokens import TokenBreaker
+from syndigits_jax.respond._servers import Refused
 
 _TOP = 20  # log-probabilities per token that an engine returns without being asked for names
 
@@ -75,6 +78,7 @@ class Answering:
         fields = getattr(SamplingParams, "__struct_fields__", ())
         self.named_tokens = named_tokens and "logprob_token_ids" in fields
         self.trees: dict[tuple[str, ...], AnswerTree | str] = {}
+        self.texts: dict[int, str] = {}
         self.bare_prompt: tuple[tuple[int, ...], str] | None = None
         self.names = itertools.count()
         self.owners: dict[str, tuple[_Batch, int]] = {}  # of the passes the engine is at
@@ -192,12 +196,36 @@ class Answering:
         if request["readout"] != "probabilities":
             return fields | {"text": first.text, "finish_reason": first.finish_reason or "unknown"}
         answers = tuple(request["answers"])
-        found = [
-            {token: entry.logprob for token, entry in output.outputs[0].logprobs[0].items()}
-            for output in outputs
-        ]
-        values = self.tree(answers).log_probabilities(found)
+        tree = self.tree(answers)
+        # Of tokens that were not asked for by name, all that is likely is there.
+        decode = self.text if tree.depth == 1 and not self.named_tokens else None
+        try:
+            found = [
+                self.scores(probe, output, decode)
+                for probe, output in zip(tree.probes, outputs, strict=True)
+            ]
+        except Refused as problem:
+            return {"failure": str(problem)}
+        values = tree.log_probabilities(found)
         return fields | {"text": most_probable(answers, values), "log_probabilities": values}
+
+    def scores(
+        self, probe: Probe, output: Any, decode: Callable[[int], str] | None
+    ) -> dict[int, float]:
+        """The log-probabilities of a probe's tokens. **Raises:** `Refused`."""
+        logs = output.outputs[0].logprobs
+        entries = dict(logs[0] or {}) if logs else {}
+        return by_number(
+            ((token, getattr(entry, "logprob", entry)) for token, entry in entries.items()),
+            {token: decode(token) if decode else "" for token in probe.tokens},
+            decode,
+        )
+
+    def text(self, token: int) -> str:
+        """What a token reads."""
+        if token not in self.texts:
+            self.texts[token] = self.tokenizer.decode([token])
+        return self.texts[token]
 
     def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
         """A chat as tokens, as `LLM.chat` renders it."""
