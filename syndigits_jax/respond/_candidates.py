@@ -131,16 +131,19 @@ def with_sampled(top: list[Candidate], sampled: Candidate | None) -> list[Candid
     """`top`, and the sampled token if it is not among them."""
     if sampled is None:
         return top
-    same = [one for one in top if (one.name, one.text) == (sampled.name, sampled.text)]
-    if not same:
-        return [*top, sampled]
-    known = [one.log for one in same if one.log is not None]
-    if sampled.log is None or sampled.log in known:
-        return top
-    if any(abs(sampled.log - log) <= _SAME for log in known):
+    alike = [one for one in top if one.text == sampled.text]
+    named = [one for one in alike if one.name == sampled.name]
+    if sampled.log is None:
+        return top if named else [*top, sampled]
+    known = [one.log for one in (alike if sampled.text is not None else named)]
+    if any(log is not None and _is_same(log, sampled.log) for log in known):
         return top
     # Another token of the same text, unless there is no room for it: then one is rounded.
-    return [*top, sampled] if _mass([*top, sampled]) <= 1 + _ABOVE else top
+    return [*top, sampled] if not named or _mass([*top, sampled]) <= 1 + _ABOVE else top
+
+
+def _is_same(one: float, other: float) -> bool:
+    return one == other or abs(one - other) <= _SAME
 
 
 def _mass(found: Iterable[Candidate]) -> float:
@@ -214,12 +217,13 @@ def _check_unseen(found: Sequence[Candidate]) -> None:
 
 def by_number(
     entries: Iterable[tuple[int, Any]],
-    wanted: Mapping[int, str],
+    wanted: Iterable[int],
     decode: Callable[[int], str] | None = None,
 ) -> dict[int, float]:
-    """Log-probabilities of `wanted` tokens, among the likeliest of an engine that knows numbers.
+    """Log-probabilities of `wanted` tokens, of an engine that knows tokens by number.
 
-    With `decode`, other tokens of the same text, but for the space around it, add to them.
+    With `decode`, other tokens of exactly the same text add to them. A space before it makes
+    another text: the engine's constrained choices know the answers without it.
 
     **Raises:** `Refused` for a log-probability that is missing, above 0 or no number, and where the
     probabilities add up to more than one.
@@ -228,12 +232,13 @@ def by_number(
     if not any(log is not None and log > -math.inf for _, log in found):
         raise Refused("the engine returned no log-probabilities")
     check_mass(log for _, log in found if log is not None)
-    texts = {_bare(text.encode(errors="replace")): token for token, text in wanted.items()}
-    texts.pop(b"", None)
+    wanted = list(wanted)
+    texts = {decode(token): token for token in wanted} if decode is not None else {}
+    texts.pop("", None)
     logs: dict[int, list[float]] = {}
     for token, log in found:
-        if token not in wanted and decode is not None:
-            token = texts.get(_bare(decode(token).encode(errors="replace")), token)
+        if decode is not None and token not in wanted:
+            token = texts.get(decode(token), token)
         if token in wanted and log is None:
             raise Refused(f"the engine returned no log-probability for the token number {token}")
         if log is not None:

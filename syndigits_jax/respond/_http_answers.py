@@ -136,22 +136,26 @@ def _merged(events: list[dict[str, Any]]) -> dict[str, Any]:
             return event
         if event.get("usage"):
             whole["usage"] = event["usage"]
-        for part in event.get("choices") or ():
+        parts = event.get("choices")
+        for part in parts if isinstance(parts, list) else ():
             if not isinstance(part, dict) or part.get("index"):
                 continue
             some = True
             if isinstance(part.get("message"), dict):
                 message.update(part["message"])
-            for field, value in (part.get("delta") or {}).items():
-                if isinstance(value, str) and field != "role":
-                    message[field] = (message.get(field) or "") + value
-                elif value:
-                    message[field] = value
+            for field, value in _mapping(part.get("delta")).items():
+                before = message.get(field)
+                both = isinstance(before, str) and isinstance(value, str) and field != "role"
+                message[field] = f"{before}{value}" if both else value or before
             choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-            if isinstance(part.get("logprobs"), dict):
-                content = choice.setdefault("logprobs", {"content": []})["content"]
-                content.extend(part["logprobs"].get("content") or ())
+            tokens = _mapping(part.get("logprobs")).get("content")
+            if isinstance(tokens, list):
+                choice.setdefault("logprobs", {"content": []})["content"].extend(tokens)
     return whole if some else events[-1]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def said_error(answer: Mapping[str, Any]) -> tuple[int, str] | None:

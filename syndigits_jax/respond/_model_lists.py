@@ -28,6 +28,7 @@ def served_models(said: Any) -> dict[str, Mapping[str, Any]]:
         if isinstance(entry, Mapping):
             for name in _NAMES:
                 if isinstance(entry.get(name), str) and entry[name]:
+                    found.setdefault(entry[name].removeprefix("models/"), entry)
                     found.setdefault(entry[name], entry)
     return found
 

@@ -129,7 +129,7 @@ class Readouts:
             (choice,) = choices(said)
             seen = first_candidates(choice)
             if not rest and len(root) == 1 and not any(NUMBERED in one.name for one in seen):
-                return self._of_texts(request, said)
+                return self._of_texts(server, request, said)
             found[probe] = by_token(seen, probe.tokens)
         if rest:
             prompt = answers[0].get("prompt_token_ids")
@@ -200,11 +200,15 @@ class Readouts:
 
     async def _by_text(self, server: Server, request: Request) -> Completion:
         """The answers' probabilities among the likeliest tokens of any other server."""
-        return self._of_texts(request, await self._scored(server, request, self._scoring()))
+        said = await self._scored(server, request, self._scoring())
+        return self._of_texts(server, request, said)
 
-    def _of_texts(self, request: Request, said: Mapping[str, Any]) -> Completion:
+    def _of_texts(self, server: Server, request: Request, said: Mapping[str, Any]) -> Completion:
         (choice,) = choices(said)
-        values = by_answer(request.answers, first_candidates(choice))
+        seen = first_candidates(choice)
+        values = by_answer(request.answers, seen)
+        if len(seen) == 1 and server.top > 1:
+            self._note_cap(server, 0)
         text = most_probable(request.answers, values) or reply(choice)
         return Completion(text, values, "stop", *usage([said]))
 
@@ -232,19 +236,22 @@ class Readouts:
             top = server.top
             try:
                 return await self.servers.call(server, url, body(top))
-            except Refused as problem:
-                if problem.status not in (400, 422) or "logprobs" not in problem.said.lower():
+            except (Refused, Unwell) as problem:
+                if "logprobs" not in problem.said.lower():
                     raise
                 allowed = most_allowed(problem.said, top)
                 if allowed is None:
                     raise Refused(f"{NOTHING_RETURNED} ({problem})", problem.status) from None
                 server.top = min(server.top, allowed)
-                kept = "the token it drew alone" if not allowed else f"{allowed} tokens at most"
-                self.servers.note(
-                    server,
-                    f"it returns the log-probabilities of {kept}: answers that are not among them "
-                    "count as impossible",
-                )
+                self._note_cap(server, allowed)
+
+    def _note_cap(self, server: Server, top: int) -> None:
+        kept = f"{top} tokens at most" if top else "the token it drew alone"
+        self.servers.note(
+            server,
+            f"it returns the log-probabilities of {kept}: answers that are not among them count as "
+            "impossible",
+        )
 
 
 def most_allowed(said: str, asked: int) -> int | None:
@@ -265,9 +272,9 @@ def choices(said: Mapping[str, Any], count: int = 1) -> list[dict[str, Any]]:
     """The `count` choices of an answer, in order. **Raises:** `ValueError`."""
     given = said.get("choices")
     found = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-    places = [one.get("index") for one in found]
-    if all(isinstance(place, int) for place in places) and len(set(places)) == len(places):
-        found = [one for _, one in sorted(zip(places, found), key=lambda pair: pair[0])]
+    by_place: dict[Any, dict[str, Any]] = {one.get("index"): one for one in found}
+    if len(by_place) == len(found) and all(isinstance(place, int) for place in by_place):
+        found = [by_place[place] for place in sorted(by_place)]
     if len(found) < count:
         raise ValueError(f"{len(found) or 'no'} choices where {count} was asked for")
     return found[:count]

@@ -52,12 +52,13 @@ class Unusable(Refused):
 class Unwell(Exception):
     """The server could not answer now.
 
-    `wait`: seconds that it asked for; `status`: of HTTP, 0 if there was no answer.
+    `wait`: seconds that it asked for; `status`: of HTTP, 0 if there was no answer; `said`: the
+    server's own words.
     """
 
-    def __init__(self, reason: str, wait: float = 0.0, status: int = 0):
+    def __init__(self, reason: str, wait: float = 0.0, status: int = 0, said: str = ""):
         super().__init__(reason)
-        self.wait, self.status = wait, status
+        self.wait, self.status, self.said = wait, status, said
 
 
 @dataclass
@@ -207,7 +208,7 @@ class Servers:
         if status in _UNUSABLE or 300 <= status < 400:
             return Unusable(reason, status, said)
         if status >= 500 or status in _AGAIN or not status:
-            return Unwell(reason, retry_after(headers), status or 200)
+            return Unwell(reason, retry_after(headers), status or 200, said)
         return Refused(reason, status, said)
 
     async def _exchange(

@@ -21,7 +21,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from syndigits_jax.respond._answer_tokens import (
@@ -197,11 +197,9 @@ class Answering:
             return fields | {"text": first.text, "finish_reason": first.finish_reason or "unknown"}
         answers = tuple(request["answers"])
         tree = self.tree(answers)
-        # Of tokens that were not asked for by name, all that is likely is there.
-        decode = self.text if tree.depth == 1 and not self.named_tokens else None
         try:
             found = [
-                self.scores(probe, output, decode)
+                self.scores(probe, output, tree.depth == 1)
                 for probe, output in zip(tree.probes, outputs, strict=True)
             ]
         except Refused as problem:
@@ -209,22 +207,29 @@ class Answering:
         values = tree.log_probabilities(found)
         return fields | {"text": most_probable(answers, values), "log_probabilities": values}
 
-    def scores(
-        self, probe: Probe, output: Any, decode: Callable[[int], str] | None
-    ) -> dict[int, float]:
-        """The log-probabilities of a probe's tokens. **Raises:** `Refused`."""
+    def scores(self, probe: Probe, output: Any, alone: bool) -> dict[int, float]:
+        """The log-probabilities of a probe's tokens, each `alone` an answer or a part of one.
+
+        **Raises:** `Refused`.
+        """
         logs = output.outputs[0].logprobs
         entries = dict(logs[0] or {}) if logs else {}
+        for token, entry in entries.items():
+            if isinstance(text := getattr(entry, "decoded_token", None), str):
+                self.texts.setdefault(token, text)
         return by_number(
-            ((token, getattr(entry, "logprob", entry)) for token, entry in entries.items()),
-            {token: decode(token) if decode else "" for token in probe.tokens},
-            decode,
+            ((token, getattr(entry, "logprob", None)) for token, entry in entries.items()),
+            probe.tokens,
+            self.text if alone else None,
         )
 
     def text(self, token: int) -> str:
-        """What a token reads."""
+        """What a token reads; empty if that is unknown."""
         if token not in self.texts:
-            self.texts[token] = self.tokenizer.decode([token])
+            try:
+                self.texts[token] = self.tokenizer.decode([token])
+            except Exception:  # models may have more tokens than their tokenisers
+                self.texts[token] = ""
         return self.texts[token]
 
     def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:

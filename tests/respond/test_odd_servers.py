@@ -240,6 +240,9 @@ def test_a_cap_of_log_probabilities_is_kept_to_and_remembered(status, words, cap
          b'permitted"}]}'),
         (400, {}, b'{"error": {"message": "This server doesn\'t support top_logprobs in v2"}}'),
         {"error": {"code": 400, "message": "logprobs: unsupported parameter"}},
+        {"error": "logprobs are not available"},
+        (500, {}, b'{"error": "logprobs is not implemented"}'),
+        (501, {}, b"logprobs?"),
     ],
 )  # fmt: skip
 def test_a_server_without_log_probabilities_is_named(said):

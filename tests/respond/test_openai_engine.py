@@ -213,11 +213,12 @@ def test_refusals_after_an_answer_may_be_the_requests_own_but_not_a_lost_permiss
         return chat_answer("1") if number == 0 else refusal
 
     refusal = 400
-    with StubServer(behave) as server, engine_for(server, most_failures=3) as engine:
+    options = {"most_failures": 3, "concurrency": 1}  # the first is answered before the others
+    with StubServer(behave) as server, engine_for(server, **options) as engine:
         assert len(outcomes(engine, [asking()] * 10)) == 10
     refusal = 402
     with StubServer(behave) as server:
-        engine = engine_for(server, most_failures=3, concurrency=1)
+        engine = engine_for(server, **options)
         with engine, pytest.raises(EngineDied, match=r"in a row.*HTTP 402"):
             list(engine.stream([asking()] * 10))
 

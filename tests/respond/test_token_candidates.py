@@ -79,6 +79,8 @@ E_ACUTE = "é".encode()
         (of_chat(entry("2", LESS), entry("1", RARE), sampled=entry("1", LIKELY)), "12", (ONE, TWO)),
         (of_chat(entry("1", LIKELY), entry("2", LESS), sampled=entry("1", LIKELY)), "12",
          (math.exp(LIKELY), TWO)),
+        (of_chat(entry(" 1", LIKELY), entry("2", LESS), sampled=entry("Ġ1", LIKELY)), "12",
+         (math.exp(LIKELY), TWO)),
         (of_chat(entry("1", LIKELY), entry("2", LESS), sampled=entry("1", 0.0)), "12",
          (math.exp(LIKELY), TWO)),
         # Numbers in other clothes.
@@ -91,7 +93,7 @@ E_ACUTE = "é".encode()
 )  # fmt: skip
 def test_tokens_of_one_text_are_one_answer(logprobs, answers, expected):
     found = scored(logprobs, answers)
-    assert isinstance(found, Completion), found
+    assert isinstance(found, Completion) and found.log_probabilities is not None, found
     np.testing.assert_allclose(np.exp(found.log_probabilities), expected, rtol=1e-12)
     assert found.text == answers[int(np.argmax(expected))]
 
@@ -156,7 +158,10 @@ weights = st.floats(1e-9, 1.0)
 @given(st.lists(st.tuples(spellings, weights), min_size=2, max_size=20), st.randoms())
 def test_any_candidates_add_up_by_text_in_any_order(drawn, random):
     total = sum(weight for _, weight in drawn)
-    entries = [entry(*form[:1], math.log(w / total), form[1] or None) for form, w in drawn]
+    entries = [
+        entry(text, math.log(weight / total), given_bytes or None)
+        for (text, given_bytes), weight in drawn
+    ]
     # What no answer can be refused for: every answer is seen.
     entries += [entry(answer, -60.0) for answer in ANSWERS]
 
@@ -199,14 +204,14 @@ def test_a_candidate_without_a_name_is_of_unknown_text():
 
 
 def test_an_engine_that_knows_numbers_adds_tokens_of_one_text():
-    decode = {1: "1", 2: "2", 11: " 1", 12: "1", 9: "x"}.__getitem__
-    entries = [(9, -3.0), (2, LESS), (1, RARE), (11, LIKELY - 1), (12, -4.0)]
+    decode = {1: "1", 2: "2", 11: " 1", 12: "1", 13: "1", 9: "x"}.__getitem__
+    entries = [(9, -3.0), (2, LESS), (1, RARE), (11, -5.0), (12, LIKELY - 1), (13, -4.0)]
     for order in itertools.permutations(entries):
-        found = by_number(order, {1: "1", 2: "2"}, decode)
+        found = by_number(order, (1, 2), decode)
         mass = math.exp(RARE) + math.exp(LIKELY - 1) + math.exp(-4)
         assert found[1] == pytest.approx(math.log(mass)) and found[2] == LESS
-    named = by_number(entries, {1: "", 2: ""})
-    assert (named[1], named[2]) == (RARE, LESS)  # of those asked for by name, that alone
+    parts = by_number(entries, (1, 2))
+    assert (parts[1], parts[2]) == (RARE, LESS)  # of a part of an answer, that token alone
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,7 @@ def test_an_engine_that_knows_numbers_adds_tokens_of_one_text():
 )
 def test_an_engine_that_returns_no_probabilities_is_refused(entries, reason):
     with pytest.raises(Refused, match=reason):
-        by_number(entries, {1: "1", 2: "2"})
+        by_number(entries, (1, 2))
 
 
 def test_vllms_server_with_texts_in_place_of_numbers():
@@ -287,13 +292,13 @@ def test_vllm_itself_returns_none(logprobs):
 
 def test_vllm_itself_with_two_tokens_of_one_text():
     class Doubled(Letters):
-        """Tokens from 200 on read as those from 0 on do, with a space before them."""
+        """Tokens from 200 on read as those from 0 on do."""
 
         def get_tokenizer(self):
             plain = super().get_tokenizer()
 
             def decode(tokens):
-                return "".join(" " * (t >= 200) + plain.decode([t % 200]) for t in tokens)
+                return plain.decode([token % 200 for token in tokens])
 
             return types.SimpleNamespace(**vars(plain) | {"decode": decode})
 
@@ -307,6 +312,8 @@ def test_vllm_itself_with_two_tokens_of_one_text():
             return said
 
     request = asking(readout="probabilities", answers="12")
-    (found,) = answered(Doubled(), [request], named_tokens=False)
-    np.testing.assert_allclose(np.exp(found.log_probabilities), [ONE, TWO])
-    assert found.text == "1"
+    for named in (True, False):
+        (found,) = answered(Doubled(), [request], named_tokens=named)
+        assert isinstance(found, Completion) and found.log_probabilities is not None
+        np.testing.assert_allclose(np.exp(found.log_probabilities), [ONE, TWO])
+        assert found.text == "1"
