@@ -106,8 +106,8 @@ def first_candidates(choice: Mapping[str, Any]) -> list[Candidate]:
     top: Any = None
     if isinstance(logs, Mapping) and logs.get("content"):
         logs = logs["content"]
-    if isinstance(logs, list) and logs:
-        entry = logs[0]
+    if isinstance(logs, list):
+        entry = {} if not logs or logs[0] is None else logs[0]
         if not isinstance(entry, Mapping):
             raise TypeError(f"{entry!r:.80} is no token with its log-probabilities")
         top = entry.get("top_logprobs")
@@ -115,7 +115,8 @@ def first_candidates(choice: Mapping[str, Any]) -> list[Candidate]:
             sampled = candidate(entry)
     elif isinstance(logs, Mapping):  # as the completions interface has it
         top, tokens, own = (
-            (logs.get(name) or [None])[0] for name in ("top_logprobs", "tokens", "token_logprobs")
+            one[0] if isinstance(one, list) and one else None if one == [] else one
+            for one in map(logs.get, ("top_logprobs", "tokens", "token_logprobs"))
         )
         if isinstance(tokens, str):
             sampled = candidate({"token": tokens, "logprob": own})

@@ -190,6 +190,8 @@ class Servers:
             raise Unwell(self.hide(f"{where}: {problem}"), status=status) from None
         if lists and isinstance(answer, list):
             return answer
+        if isinstance(answer, list) and len(answer) == 1:
+            (answer,) = answer  # so do some return errors
         if not isinstance(answer, dict):
             said = self.hide(" ".join(str(answer).split())[:300])
             raise Unwell(f"{where}: its answer is no JSON object: {said!r}", status=status)
@@ -252,8 +254,8 @@ class Servers:
         except ValueError:
             host, there = None, urlsplit("")
         if not location.strip() or not host:
-            raise Unusable(f"{where}: HTTP {status}: a redirect to nowhere ({location!r})", status)
-        shown = self.hide(f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}")
+            raise Unusable(f"{where}: HTTP {status}: it redirects to nowhere", status)
+        shown = self.hide(f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}"[:200])
         here = urlsplit(url)
         if (there.scheme, host) != (here.scheme, here.hostname) or "@" in there.netloc:
             raise Unusable(

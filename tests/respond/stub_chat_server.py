@@ -51,6 +51,7 @@ class StubServer:
     def __init__(self, behave, model="stub", vllm=False, models=None):
         self.behave, self.model, self.vllm, self.models = behave, model, vllm, models
         self.asked, self.keys, self.targets, self.most = [], [], [], 0
+        self.proxy_keys = []
         self._now, self._lock = 0, threading.Lock()
         stub = self
 
@@ -103,6 +104,7 @@ class StubServer:
 
     def respond(self, path, body, headers):
         self.keys.append(headers.get("Authorization"))
+        self.proxy_keys.append(headers.get("Proxy-Authorization"))
         self.targets.append(path)
         path = urlsplit(path).path
         if path == "/v1/models" and self.models is not None:

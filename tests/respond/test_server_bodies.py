@@ -1,8 +1,12 @@
 """What lies between a server and its answer: compression, encodings, pages, redirects, proxies."""
 
+import base64
+import contextlib
 import gzip
 import json
 import re
+import socket
+import threading
 import time
 import zlib
 
@@ -51,6 +55,7 @@ PARTS = [
         (body(json.dumps(chat_answer("né"), ensure_ascii=False).encode("latin-1"),
               Content_Type="application/json; charset=ISO-8859-1"), "né"),
         (body(PLAIN, Content_Type="text/html"), "3"),
+        (b"[" + PLAIN + b"]", "3"),
         (body(events(GOOD), Content_Type="text/event-stream"), "3"),
         (body(events(*PARTS), Content_Type="text/event-stream"), "3 \u2028of 5"),
         (body(events(*PARTS, end="\r\n\r\n"), Content_Type="text/event-stream"), "3 \u2028of 5"),
@@ -87,6 +92,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>502 Bad\n Gateway</title></head><body
         ((400, {}, b"{}"), "HTTP 400: Bad Request$", 1),
         ((400, {}, b"null"), "HTTP 400: Bad Request$", 1),
         (events({"error": {"code": 400, "message": "too long"}}), "error 400: too long", 1),
+        (b'[{"error": {"code": 400, "message": "too long"}}]', "error 400: too long", 1),
         (body(gzip.compress(PLAIN)[:30], Content_Encoding="gzip"), "cut short", 4),
         (body(b"\x00\x01\x02", Content_Encoding="gzip"), "said to be compressed", 4),
         (body(b"\x00\x01\x02", Content_Encoding="br"), "'br', which was not asked for", 4),
@@ -100,6 +106,73 @@ def test_bodies_that_are_no_answer_say_what_they_are(said, reason, times):
     found, asked = one(said)
     assert isinstance(found, Failure) and asked == times
     assert re.search(reason, found.reason), found.reason
+
+
+# --- what is hardly HTTP ------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+SIZE = f"{len(PLAIN):X}".encode()
+
+
+class RawServer:
+    """Sends the same bytes to whatever is asked, and hangs up."""
+
+    def __init__(self, said):
+        self.said, self.asked = said, 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                with connection, contextlib.suppress(OSError):
+                    asked = connection.recv(1 << 16)
+                    self.asked += asked.startswith(b"POST")
+                    connection.sendall(self.said)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
+                        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join()
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (CHUNKED + SIZE + b"\r\n" + PLAIN + b"\r\n0\r\n\r\n", "3"),
+        (CHUNKED + SIZE + b";a=b\r\n" + PLAIN + b"\r\n0\r\nX-More: 1\r\n\r\n", "3"),
+        (OK + b"\r\n" + PLAIN, "3"),  # until it hangs up
+        (b"HTTP/1.0 200 \r\n\r\n" + PLAIN, "3"),
+        (CHUNKED + SIZE + b"\r\n" + PLAIN[:20], None),
+        (CHUNKED + b"zz\r\n" + PLAIN, None),
+        (OK + b"Content-Length: 100000\r\n\r\n" + PLAIN, None),
+        (OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n" + PLAIN, None),
+        (OK + b"Content-Length: -1\r\n\r\n" + PLAIN, None),
+        (OK + b"X: " + b"x" * 100_000 + b"\r\n\r\n" + PLAIN, None),
+        (OK + b"broken header\r\n\r\n" + PLAIN, None),
+        (PLAIN, None),
+        (b"", None),
+        (b"\x00\xff\x00", None),
+    ],
+)  # fmt: skip
+def test_answers_that_are_hardly_http(said, text):
+    with RawServer(said) as server, engine_for(server, model="stub", retries=1) as engine:
+        if text is None:
+            with pytest.raises(EngineDied, match=r"no server answers: 127\.0\.0\.1:\d+: \w+"):
+                _ = engine.identity
+        else:
+            (found,) = outcomes(engine, [asking()])
+            assert isinstance(found, Completion) and found.text == text and server.asked == 1
 
 
 # --- redirects --------------------------------------------------------------------------------
@@ -142,8 +215,8 @@ def test_another_port_of_the_same_host_gets_the_request_without_the_key(monkeypa
         (308, "https://127.0.0.1/v1/chat", "redirects to https://127.0.0.1/v1/chat"),
         (302, "http://login.invalid/?key=abc", "redirects to http://login.invalid/, which is"),
         (302, "http://me:word@127.0.0.1/", "redirects to http://127.0.0.1/, which is"),
-        (302, "", "a redirect to nowhere"),
-        (302, "http://[bad", "a redirect to nowhere"),
+        (302, "", "it redirects to nowhere"),
+        (302, "http://[bad", "it redirects to nowhere"),
         (302, "/round", "more than 5 redirects"),
         (303, "/done", "without the request"),
         (300, "/done", "HTTP 300: Multiple Choices"),
@@ -246,6 +319,7 @@ def test_a_proxys_password_is_sent_to_it_and_shown_nowhere(clean, caplog):
         clean.setenv("HTTP_PROXY", proxy.url.replace("://", f"://me:{SECRET}@"))
         died = identity_problem(OpenAIEngine("http://model.invalid/v1", retries=0))
     assert "the proxy wants a user name" in died
+    assert proxy.proxy_keys == [f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}"]
     clean.setenv("HTTP_PROXY", f"http://me:{SECRET}@127.0.0.1:9")
     gone = identity_problem(OpenAIEngine("http://model.invalid/v1", retries=0))
     assert not any(SECRET in text for text in (died, gone, caplog.text))

@@ -70,6 +70,7 @@ E_ACUTE = "é".encode()
         (of_chat(entry("Ġ1", LIKELY, b" 1"), entry("2", LESS, b""), entry("1", RARE, None)), "12",
          (ONE, TWO)),
         (of_completions({" 1": LIKELY, "2": LESS, "1": RARE}), "12", (ONE, TWO)),
+        ({"tokens": "1", "top_logprobs": {" 1": LIKELY, "2": LESS, "1": RARE}}, "12", (ONE, TWO)),
         (of_completions({"2": LESS}, " 1", LIKELY), "12", (math.exp(LIKELY), TWO)),
         # The sampled token, where the likeliest are not told or lack it.
         (of_chat(sampled=entry("1", LIKELY)), "12", (math.exp(LIKELY), 0)),
@@ -104,6 +105,8 @@ def test_tokens_of_one_text_are_one_answer(logprobs, answers, expected):
         (of_chat(), "12", NONE),
         (of_chat(top_logprobs=None), "12", NONE),
         ({"content": []}, "12", NONE),
+        ({"content": [None]}, "12", NONE),
+        ([], "12", NONE),
         ({"content": None}, "12", NONE),
         ({}, "12", NONE),
         (of_completions(None), "12", NONE),
