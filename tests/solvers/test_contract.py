@@ -38,7 +38,10 @@ def test_returns_a_solution_of_the_data_type_it_was_given(name, dtype):
     assert int(solution.status) in GOOD
     assert solution.status.dtype == solution.steps.dtype == jnp.int32
     assert int(solution.steps) >= 0
-    assert float(solution.optimality) >= 0
+    if np.isnan(solution.optimality):  # no certificate, but a rule to stop by
+        assert float(solution.change) >= 0
+    else:
+        assert float(solution.optimality) >= 0
     for leaf in jax.tree.leaves(solution.value):
         assert leaf.dtype == dtype
         assert np.all(np.isfinite(leaf))
