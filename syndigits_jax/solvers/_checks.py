@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from .boundary import Numbers, as_float, as_floats, concrete
 
@@ -14,32 +13,32 @@ def _known(value: Numbers) -> np.ndarray | None:
     return None if array is None or array.dtype.kind not in "biuf" else array
 
 
-def check_penalty(name: str, value: ArrayLike) -> None:
+def check_penalty(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has a negative entry; NaN is left to the solver."""
     array = _known(value)
     if array is not None and np.any(array < 0):
         raise ValueError(f"`{name}` must not be negative, got {array.min()}")
 
 
-def check_fraction(name: str, value: ArrayLike) -> None:
+def check_fraction(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has an entry outside [0, 1]."""
     array = _known(value)
     if array is not None and np.any((array < 0) | (array > 1)):
         raise ValueError(f"`{name}` must lie between 0 and 1, got {array}")
 
 
-def check_steps(value: ArrayLike, name: str = "max_steps") -> None:
+def check_steps(value: Numbers, name: str = "max_steps") -> None:
     """Raise `ValueError` if a concrete number of steps is not at least one."""
     array = _known(value)
     if array is not None and not np.all(array >= 1):
         raise ValueError(f"`{name}` must be at least 1, got {value}")
 
 
-def check_scalar(name: str, value: ArrayLike) -> None:
+def check_scalar(name: str, value: Numbers) -> None:
     """Raise `ValueError` unless `value` is a scalar; batches go through `jax.vmap`."""
-    if jnp.ndim(value) != 0:
+    if np.ndim(value) != 0:
         raise ValueError(
-            f"`{name}` must be a scalar, got shape {jnp.shape(value)}; map over a batch of "
+            f"`{name}` must be a scalar, got shape {np.shape(value)}; map over a batch of "
             "values with `jax.vmap`"
         )
 

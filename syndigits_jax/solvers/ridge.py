@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ._checks import check_penalty, number, regression_arrays
@@ -192,7 +193,7 @@ def _dual(design: _Design, dual: _Dual) -> tuple[_Fit, Array]:
 def _batched(array: Array, penalty: Numbers, y_ndim: int) -> Array:
     """(k, t, ...) without the axes that the caller did not ask for."""
     array = array if y_ndim == 2 else array[:, 0]
-    return array if jnp.ndim(penalty) == 1 else array[0]
+    return array if np.ndim(penalty) == 1 else array[0]
 
 
 def _report(fit: _Fit, floor: Float[Array, " t"], *inputs: Array) -> tuple[Array, Array, Array]:
