@@ -115,9 +115,9 @@ def duality_gap(problem: Problem, penalty: Float[Array, ""], factors: Factors) -
     problem, penalty, factors = lax.stop_gradient((problem, penalty, factors))
     data, fitted = problem.data, factors.matrix()
     residual = jnp.where(problem.mask, data - fitted, 0)
-    # At an optimum the fitted directions are the residual's leading ones.
+    # At an optimum the fitted directions are the residual's leading ones, or as large.
     width = block_width(factors.values.shape[0], data.shape)
-    block = start_block(residual, width)
+    block = start_block(residual, width, 4, near=factors.right)
     norm = subspace_step(residual, block).values[0]
     share = jnp.where(norm > penalty, penalty / jnp.where(norm > 0, norm, 1), 1)
     size = 0.5 * jnp.sum(data**2)

@@ -111,9 +111,17 @@ def _gaussian_block(shape: tuple[int, int], dtype) -> Float[Array, "m k"]:
     return jax.random.normal(jax.random.key(0), shape, dtype)
 
 
-def start_block(x: Float[Array, "n m"], width: int, steps: int = 8) -> Float[Array, "m k"]:
-    """A right block to start from: `steps` subspace steps on a fixed Gaussian block."""
+def start_block(
+    x: Float[Array, "n m"], width: int, steps: int = 8, near: Float[Array, "m r"] | None = None
+) -> Float[Array, "m k"]:
+    """A right block to start from: `steps` subspace steps on a fixed Gaussian block.
+
+    `near`: orthonormal directions that are expected to be among the leading ones.
+    """
     block = _gaussian_block((x.shape[1], width), x.dtype)
+    if near is not None:
+        block = 0.1 * block / math.sqrt(x.shape[1])
+        block = block.at[:, : near.shape[1]].add(near)
     return lax.fori_loop(0, steps, lambda _, v: subspace_step(x, v).right, block)
 
 

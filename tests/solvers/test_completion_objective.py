@@ -74,6 +74,38 @@ def test_whole_weights_are_rows_literally_repeated(kind, seed, dtype):
         assert np.abs(proximal_gradient(x, mask, penalty) - want[first]).max() > 0.05
 
 
+def test_whole_weights_are_rows_literally_repeated_in_a_hard_impute(dtype):
+    """The published loop on the rows as often as they count; those that do not count, placed."""
+    x, mask = problem(2, dtype)
+    weight = np.array([1, 2, 3, 0] * 3)
+    rows = np.repeat(np.arange(N), weight)
+    seen = np.where(mask[rows], x[rows], np.nan).astype(float)
+    start = np.broadcast_to(np.nanmean(seen, axis=0), seen.shape)
+    want = proximal_gradient(x[rows], mask[rows], 0.0, 2, start=start)
+    value = run(
+        "hard", x, mask, rank=2, tol=1e-6, max_steps=20_000,
+        sample_weight=jnp.asarray(weight, dtype),
+    ).value  # fmt: skip
+    np.testing.assert_allclose(np.asarray(value.fitted)[rows], want, atol=1e-2)
+    basis = np.linalg.svd(want)[2][:2].T
+    for i in np.flatnonzero(weight == 0):
+        scores = np.linalg.lstsq(basis[mask[i]], x[i, mask[i]].astype(float), rcond=None)[0]
+        np.testing.assert_allclose(value.fitted[i], basis @ scores, atol=2e-2)
+
+
+def test_a_hard_impute_starts_at_weighted_column_means(dtype):
+    x, mask = problem(3, dtype)
+    weight = np.array([1, 2, 3, 0] * 3)
+    rows = np.repeat(np.arange(N), weight)
+    seen = np.where(mask[rows], x[rows], np.nan).astype(float)
+    filled = np.where(mask[rows], seen, np.nanmean(seen, axis=0))
+    u, s, vt = np.linalg.svd(filled, full_matrices=False)
+    refit = (u[:, :2] * s[:2]) @ vt[:2]
+    one = run("hard", x, mask, rank=2, max_steps=1, sample_weight=jnp.asarray(weight, dtype))
+    assert int(one.steps) == 1
+    np.testing.assert_allclose(np.asarray(one.value.fitted)[rows], refit, atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["soft", "als"])
 def test_any_weights_meet_the_conditions_of_the_stated_objective(kind, dtype):
     """½ Σ wᵢ‖P(xᵢ - mᵢ)‖² + penalty·‖√W M‖_*: at D = √W M = U S Vᵀ the weighted residual is
