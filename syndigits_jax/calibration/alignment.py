@@ -192,9 +192,10 @@ def alignment(
         for x, mask, each in zip(scaled, masks, (human_rank, twin_rank), strict=True)
     ]
     statuses += [int(each.status) for each in complete]
+    completed = complete[0].value.completed, complete[1].value.completed
     directions = min(stacked_rank + 2, *human.shape)
     versus, normal, shuffled = alignment_of_complete(
-        baseline_key, *(each.value.completed for each in complete), directions, space=space
+        baseline_key, completed[0], completed[1], directions, space=space
     )
     return Alignment(
         twin=versus,
