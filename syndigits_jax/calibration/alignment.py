@@ -9,13 +9,15 @@ but their shape, or their shape and their columns' distributions.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
+from ..solvers._units import largest
+from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.completion import hard_impute
-from .rank_selection import CANDIDATES, scaled_columns, select_rank
+from ..solvers.solution import Status
+from .rank_selection import CANDIDATES, observed, scaled_columns, select_rank
 
 # Humans and twins have one shape: compiled once, used for both.
 _choose = jax.jit(select_rank, static_argnames=("candidates", "repeats"))
@@ -36,8 +38,14 @@ class SubspaceAlignment(eqx.Module):
 
 
 @full_precision
-def subspace_alignment(a: Float[Array, "p r"], b: Float[Array, "p r"]) -> SubspaceAlignment:
-    """Compare the spans of two matrices with orthonormal columns, leading direction first."""
+def subspace_alignment(a: Numbers, b: Numbers) -> SubspaceAlignment:
+    """Compare the spans of two (p, r) matrices with orthonormal columns, leading direction first.
+
+    **Raises:** `ValueError` for what holds no numbers and for unequal shapes.
+    """
+    a, b = as_floats(a=a, b=b)
+    if a.ndim != 2 or a.shape != b.shape:
+        raise ValueError(f"`b` must be a matrix of the shape of `a`, {a.shape}, got {b.shape}")
     cosine = jnp.clip(jnp.linalg.svd(a.T @ b, compute_uv=False), 0, 1)
     size = a.shape[1]
 
@@ -52,19 +60,26 @@ def subspace_alignment(a: Float[Array, "p r"], b: Float[Array, "p r"]) -> Subspa
 
 
 @full_precision
-def singular_subspace(x: Float[Array, "n m"], rank: int, space: str) -> Float[Array, "p r"]:
-    """The leading right ("row") or left ("column") singular vectors of `x`, as columns.
+def singular_subspace(x: Numbers, rank: int, space: str) -> Float[Array, "p r"]:
+    """The leading right ("row") or left ("column") singular vectors of `x` (n, m), as columns.
 
-    **Raises:** `ValueError` for another space or a rank beyond the matrix.
+    Beyond the rank of `x` they are any that complete the basis.
+
+    **Raises:** `ValueError` for what is no matrix of numbers, another space or a rank beyond the
+    matrix.
     """
+    x = as_float("x", x)
+    if x.ndim != 2:
+        raise ValueError(f"`x` must be a matrix (n, m), got shape {x.shape}")
     if not 1 <= rank <= min(x.shape):
-        raise ValueError(f"rank: 1 to {min(x.shape)} directions, got {rank}")
+        raise ValueError(f"`rank` must lie between 1 and {min(x.shape)}, got {rank}")
+    x = x / largest(x)
     left, _, right = jnp.linalg.svd(x, full_matrices=False)
     if space == "row":
         return right[:rank].T
     if space == "column":
         return left[:, :rank]
-    raise ValueError(f"space: 'row' or 'column', got {space!r}")
+    raise ValueError(f"`space` must be 'row' or 'column', got {space!r}")
 
 
 class Alignment(eqx.Module):
@@ -75,6 +90,7 @@ class Alignment(eqx.Module):
     - `shuffled`: human against human responses with every column shuffled on its own.
     - `human_rank`, `twin_rank`: ranks at which the two sides were imputed.
     - `stacked_rank`: the rank chosen for the stacked matrix; the directions compared are 2 more.
+    - `status`: the worst [`Status`][] code of the imputations behind it.
     """
 
     twin: SubspaceAlignment
@@ -83,17 +99,25 @@ class Alignment(eqx.Module):
     human_rank: int = eqx.field(static=True)
     twin_rank: int = eqx.field(static=True)
     stacked_rank: int = eqx.field(static=True)
+    status: int = eqx.field(static=True, default=int(Status.CONVERGED))
 
 
 def alignment_of_complete(
     key: PRNGKey,
-    human: Float[Array, "n m"],
-    twin: Float[Array, "n m"],
+    human: Numbers,
+    twin: Numbers,
     directions: int,
     *,
     space: str = "row",
 ) -> tuple[SubspaceAlignment, SubspaceAlignment, SubspaceAlignment]:
-    """(twin, normal, shuffled) against the humans, for complete, scaled matrices; jit-able."""
+    """(twin, normal, shuffled) against the humans, for complete, scaled (n, m) matrices; jit-able.
+
+    **Raises:** `ValueError` for what holds no numbers, unequal shapes, another space or too many
+    directions.
+    """
+    human, twin = as_floats(human=human, twin=twin)
+    if human.ndim != 2 or human.shape != twin.shape:
+        raise ValueError(f"`twin` must have the shape of `human`, {human.shape}, got {twin.shape}")
     normal_key, shuffle_key = jax.random.split(key)
     normal = jax.random.normal(normal_key, human.shape, human.dtype)
     shuffled = jax.random.permutation(shuffle_key, human, axis=0, independent=True)
@@ -107,8 +131,8 @@ def alignment_of_complete(
 
 def alignment(
     key: PRNGKey,
-    human: Float[Array | np.ndarray, "n m"],
-    twin: Float[Array | np.ndarray, "k l"],
+    human: Numbers,
+    twin: Numbers,
     *,
     space: str = "row",
     rank: int | None = None,
@@ -116,7 +140,10 @@ def alignment(
     min_sd: float = 1.0,
     repeats: int = 1,
 ) -> Alignment:
-    """Align the latent spaces of humans and twins; NaN = missing, same users and questions.
+    """Align the latent spaces of humans and twins (n, m); NaN = missing, same users and questions.
+
+    No unit matters with `min_sd=0`; otherwise that of a column whose standard deviation is below
+    the floor does.
 
     **Arguments:**
 
@@ -131,18 +158,20 @@ def alignment(
 
     Not jit-able as a whole, since the chosen ranks shape it; `alignment_of_complete` is.
 
-    **Raises:** `ValueError` for unequal shapes, an unknown space, or too large a rank.
+    **Raises:** `ValueError` for what is no matrix of numbers, infinities, unequal shapes, an
+    unknown space, or too large a rank.
     """
-    human, twin = jnp.asarray(human), jnp.asarray(twin)
+    human, twin = as_floats(human=human, twin=twin)
     if human.shape != twin.shape:
-        raise ValueError(f"twin: shape {twin.shape}, but human has {human.shape}")
+        raise ValueError(f"`twin` must have the shape of `human`, {human.shape}, got {twin.shape}")
     if space not in ("row", "column"):
-        raise ValueError(f"space: 'row' or 'column', got {space!r}")
-    masks = ~jnp.isnan(human), ~jnp.isnan(twin)
+        raise ValueError(f"`space` must be 'row' or 'column', got {space!r}")
+    (human, human_mask), (twin, twin_mask) = observed("human", human), observed("twin", twin)
+    masks = human_mask, twin_mask
     scaled = [
-        scaled_columns(jnp.where(mask, x, 0), mask, min_sd=min_sd)
-        for x, mask in zip((human, twin), masks, strict=True)
+        scaled_columns(x, mask, min_sd=min_sd) for x, mask in zip((human, twin), masks, strict=True)
     ]
+    statuses = []
     baseline_key, *rank_keys = jax.random.split(key, 4)
     if rank is None:
         pairs = [
@@ -150,17 +179,23 @@ def alignment(
             (scaled[1], masks[1]),
             (jnp.concatenate(scaled), jnp.concatenate(masks)),
         ]
-        human_rank, twin_rank, stacked_rank = (
-            int(_choose(rank_key, x, mask, candidates, repeats=repeats).rank)
+        chosen = [
+            _choose(rank_key, x, mask, candidates, repeats=repeats)
             for rank_key, (x, mask) in zip(rank_keys, pairs, strict=True)
-        )
+        ]
+        human_rank, twin_rank, stacked_rank = (int(each.rank) for each in chosen)
+        statuses = [int(jnp.max(each.status)) for each in chosen]
     else:
         human_rank = twin_rank = stacked_rank = rank
-    complete_human = _impute(scaled[0], masks[0], human_rank).value.completed
-    complete_twin = _impute(scaled[1], masks[1], twin_rank).value.completed
+    complete = [
+        _impute(x, mask, each)
+        for x, mask, each in zip(scaled, masks, (human_rank, twin_rank), strict=True)
+    ]
+    statuses += [int(each.status) for each in complete]
+    completed = complete[0].value.completed, complete[1].value.completed
     directions = min(stacked_rank + 2, *human.shape)
     versus, normal, shuffled = alignment_of_complete(
-        baseline_key, complete_human, complete_twin, directions, space=space
+        baseline_key, completed[0], completed[1], directions, space=space
     )
     return Alignment(
         twin=versus,
@@ -169,4 +204,5 @@ def alignment(
         human_rank=human_rank,
         twin_rank=twin_rank,
         stacked_rank=stacked_rank,
+        status=max(statuses),
     )

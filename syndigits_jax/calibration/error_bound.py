@@ -23,32 +23,40 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
+from ..solvers._checks import check_penalty, check_scalar
 from ..solvers._precision import full_precision
+from ..solvers._units import largest
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.completion import hard_impute
-
-Scalar = float | Float[Array, ""]
+from .rank_selection import observed
 
 
 class LatentPanel(eqx.Module):
-    """One side of the latent factor model (section 4.1), the new question beside the others."""
+    """One side of the latent factor model (section 4.1), the new question beside the others.
 
-    user_factors: Float[Array, "n d"]
-    question_factors: Float[Array, "m d"]
-    new_question: Float[Array, " d"]
-    noise: Float[Array, "n m"]
-    new_noise: Float[Array, " n"]
+    `user_factors` (n, d), `question_factors` (m, d), `new_question` (d,), `noise` (n, m) and
+    `new_noise` (n,): anything that holds numbers.
+    """
+
+    user_factors: Numbers
+    question_factors: Numbers
+    new_question: Numbers
+    noise: Numbers
+    new_noise: Numbers
 
     @property
     @full_precision
     def responses(self) -> Float[Array, "n m"]:
         """U Vᵀ + E."""
-        return self.user_factors @ self.question_factors.T + self.noise
+        panel = _panel("panel", self)
+        return panel.user_factors @ panel.question_factors.T + panel.noise
 
     @property
     @full_precision
     def new_responses(self) -> Float[Array, " n"]:
         """U v + E_v."""
-        return self.user_factors @ self.new_question + self.new_noise
+        panel = _panel("panel", self)
+        return panel.user_factors @ panel.new_question + panel.new_noise
 
 
 class ErrorBound(eqx.Module):
@@ -70,6 +78,9 @@ class ErrorBound(eqx.Module):
     **The pieces:** `response_norm` ‖Y‖, `sample_curvature` σ_min(Σ̂) + λ, `population_curvature`
     σ_min(Σ̃) + λ, `gram_error` ‖Σ̂ - Σ̃‖, `cross_error` ‖γ̂ - γ̃‖, `population_coef_norm` ‖β*‖,
     `coef_error` ‖β̂ - β*‖, `coef_gap` ‖b - β*‖.
+
+    In other units of the human answers every error and every term of the bounds scales with them;
+    in other units of the twins' the curvatures and the errors of moments do, with the square.
 
     Where λ = 0 and Σ̂ or Σ̃ is singular, β is the minimum-norm solution and the bounds that divide
     by its curvature are infinite.
@@ -97,35 +108,60 @@ class ErrorBound(eqx.Module):
 
 @full_precision
 def representing_coefficients(
-    question_factors: Float[Array, "m d"], new_question: Float[Array, " d"], penalty: Scalar = 0.0
+    question_factors: Numbers, new_question: Numbers, penalty: Numbers = 0.0
 ) -> Float[Array, " m"]:
-    """b minimising ‖v - Vᵀ b‖² + μ ‖b‖²; the minimum-norm solution for μ = 0.
+    """b (m,) minimising ‖v - Vᵀ b‖² + μ ‖b‖² for V (m, d), v (d,); of least norm for μ = 0.
 
     The theorem holds for every b. A larger μ leaves more in e and makes ‖b‖, which multiplies the
     noise and the shrinkage, smaller.
+
+    **Raises:** `ValueError` for what holds no numbers, arrays that do not fit together, or a
+    negative penalty.
     """
+    question_factors, new_question = as_floats(
+        question_factors=question_factors, new_question=new_question
+    )
+    if question_factors.ndim != 2 or new_question.shape != question_factors.shape[1:]:
+        raise ValueError(
+            f"`new_question` must have one entry per factor of `question_factors`, of shape "
+            f"{question_factors.shape}, got {new_question.shape}"
+        )
+    penalty = _penalty("penalty", penalty, question_factors.dtype)
+    # So far only that its square is in range: the compiler divides by that.
+    unit = jnp.clip(largest(question_factors), 2.0**-60, 2.0**60)
+    question_factors, new_question = question_factors / unit, new_question / unit
+    penalty = penalty / unit / unit
     left, values, right = jnp.linalg.svd(question_factors, full_matrices=False)
     tiny = jnp.finfo(values.dtype).eps * max(question_factors.shape) * jnp.max(values)
     kept = values > tiny
     safe = jnp.where(kept, values, 1)
-    inverse = jnp.where(kept, safe / (safe**2 + jnp.asarray(penalty, values.dtype)), 0)
+    inverse = jnp.where(kept, safe / (safe**2 + penalty), 0)
     return left @ (inverse * (right @ new_question))
 
 
 @full_precision
 def gaussian_moments(
-    question_factors: Float[Array, "m d"],
-    new_question: Float[Array, " d"],
-    user_covariance: Float[Array, "d d"],
-    noise_variance: Scalar,
+    question_factors: Numbers,
+    new_question: Numbers,
+    user_covariance: Numbers,
+    noise_variance: Numbers,
 ) -> tuple[Float[Array, "m m"], Float[Array, " m"]]:
     """Population (Σ̃, γ̃) of users with mean 0 and that covariance, and independent noise.
 
-    Σ̃ = Ṽ S Ṽᵀ + σ² I and γ̃ = Ṽ S ṽ; exact for any such distribution, Gaussian or not.
+    Σ̃ = Ṽ S Ṽᵀ + σ² I and γ̃ = Ṽ S ṽ for Ṽ (m, d), ṽ (d,), S (d, d); exact for any such
+    distribution, Gaussian or not.
+
+    **Raises:** `ValueError` for what holds no numbers, or a negative noise variance.
     """
+    question_factors, new_question, user_covariance = as_floats(
+        question_factors=question_factors,
+        new_question=new_question,
+        user_covariance=user_covariance,
+    )
+    noise_variance = _penalty("noise_variance", noise_variance, question_factors.dtype)
     weighted = question_factors @ user_covariance
     identity = jnp.eye(question_factors.shape[0], dtype=weighted.dtype)
-    gram = weighted @ question_factors.T + jnp.asarray(noise_variance, weighted.dtype) * identity
+    gram = weighted @ question_factors.T + noise_variance * identity
     return gram, weighted @ new_question
 
 
@@ -159,10 +195,16 @@ def _terms(
     gram: Float[Array, "m m"],
     cross: Float[Array, " m"],
     b: Float[Array, " m"],
-    penalty: Scalar,
+    penalty: Float[Array, ""],
 ) -> ErrorBound:
     norm = jnp.linalg.norm
-    penalty = jnp.asarray(penalty, responses.dtype)
+    # Coefficients have the unit of humans over that of twins; `largest` is a power of two.
+    human_unit, unit = largest(responses), jnp.clip(largest(twin), 2.0**-60, 2.0**60)
+    responses, new_responses, unrepresented, noise_gap = (
+        each / human_unit for each in (responses, new_responses, unrepresented, noise_gap)
+    )
+    twin, twin_new = twin / unit, twin_new / unit
+    gram, cross, penalty = (each / unit / unit for each in (gram, cross, penalty))
     sample_gram = twin.T @ twin / twin.shape[0]
     sample_cross = twin.T @ twin_new / twin.shape[0]
     coef, sample_curvature = _regularised_solve(sample_gram, sample_cross, penalty)
@@ -180,54 +222,58 @@ def _terms(
     misalignment = _ratio(response_norm * norm(cross - gram @ b), population_curvature)
     structural_bound = norm(unrepresented) + norm(noise_gap) + shrinkage + misalignment
     return ErrorBound(
-        error=norm(responses @ coef - new_responses),
-        structural_error=structural_error,
-        estimation_error=estimation_error,
-        bound=structural_error + estimation_error,
-        unrepresented=norm(unrepresented),
-        noise=norm(noise_gap),
-        shrinkage=shrinkage,
-        misalignment=misalignment,
-        structural_bound=structural_bound,
-        total_bound=structural_bound + estimation_error,
-        response_norm=response_norm,
-        sample_curvature=sample_curvature,
-        population_curvature=population_curvature,
-        gram_error=gram_error,
-        cross_error=cross_error,
+        error=norm(responses @ coef - new_responses) * human_unit,
+        structural_error=structural_error * human_unit,
+        estimation_error=estimation_error * human_unit,
+        bound=(structural_error + estimation_error) * human_unit,
+        unrepresented=norm(unrepresented) * human_unit,
+        noise=norm(noise_gap) * human_unit,
+        shrinkage=shrinkage * human_unit,
+        misalignment=misalignment * human_unit,
+        structural_bound=structural_bound * human_unit,
+        total_bound=(structural_bound + estimation_error) * human_unit,
+        response_norm=response_norm * human_unit,
+        sample_curvature=sample_curvature * unit * unit,
+        population_curvature=population_curvature * unit * unit,
+        gram_error=gram_error * unit * unit,
+        cross_error=cross_error * unit * unit,
         population_coef_norm=population_coef_norm,
         coef_error=norm(coef - population_coef),
         coef_gap=norm(b - population_coef),
     )
 
 
-def _check_penalty(penalty: Scalar) -> None:
-    if isinstance(penalty, int | float) and not penalty >= 0:
-        raise ValueError(f"penalty: must not be negative, got {penalty}")
+def _penalty(name: str, penalty: Numbers, dtype) -> Float[Array, ""]:
+    number = as_float(name, penalty).astype(dtype)
+    check_scalar(name, number)
+    check_penalty(name, penalty)
+    return number
 
 
 @full_precision
 def theorem_4_1(
     human: LatentPanel,
     twin: LatentPanel,
-    gram: Float[Array, "m m"],
-    cross: Float[Array, " m"],
-    b: Float[Array, " m"],
-    penalty: Scalar,
+    gram: Numbers,
+    cross: Numbers,
+    b: Numbers,
+    penalty: Numbers,
 ) -> ErrorBound:
     """Every term of Theorem 4.1, exactly, where both sides of the model are known.
 
     **Arguments:**
 
     - `human`, `twin`: the two sides; their numbers of users and of factors may differ.
-    - `gram`, `cross`: the twins' population moments Σ̃ and γ̃ (`gaussian_moments`).
-    - `b`: coefficients of the new question on the others (`representing_coefficients`); e is
+    - `gram`, `cross`: the twins' population moments Σ̃ (m, m) and γ̃ (m,) (`gaussian_moments`).
+    - `b`: (m,) coefficients of the new question on the others (`representing_coefficients`); e is
       v - Vᵀ b by definition, so it is not asked for.
     - `penalty`: λ, per respondent.
 
-    **Raises:** `ValueError` for a negative penalty, if it is a Python number.
+    **Raises:** `ValueError` for what holds no numbers, and for a negative penalty where known.
     """
-    _check_penalty(penalty)
+    human, twin = _panel("human", human), _panel("twin", twin)
+    gram, cross, b = as_floats(gram=gram, cross=cross, b=b)
+    penalty = _penalty("penalty", penalty, human.noise.dtype)
     remainder = human.new_question - human.question_factors.T @ b
     return _terms(
         human.responses,
@@ -243,41 +289,42 @@ def theorem_4_1(
     )
 
 
-def _without_missing(
-    name: str, x: Float[Array | np.ndarray, "n m"]
-) -> tuple[Float[Array, "n m"], Array]:
-    x = jnp.asarray(x)
+def _panel(name: str, panel: LatentPanel) -> LatentPanel:
+    names = ("user_factors", "question_factors", "new_question", "noise", "new_noise")
+    fields = {f"{name}.{field}": getattr(panel, field) for field in names}
+    return LatentPanel(*as_floats(**fields))
+
+
+def _questions(name: str, x: Numbers) -> tuple[Float[Array, "n m"], Array]:
+    x, mask = observed(name, x)
     if x.shape[1] < 2:
-        raise ValueError(f"{name}: at least two questions are needed, got shape {x.shape}")
-    mask = ~jnp.isnan(x)
-    return jnp.where(mask, x, 0), mask
+        raise ValueError(f"`{name}` needs at least two questions, got shape {x.shape}")
+    return x, mask
 
 
 @full_precision
 def estimate_error_bounds(
-    human: Float[Array | np.ndarray, "n m"],
-    twin: Float[Array | np.ndarray, "k l"],
-    targets: Int[Array | np.ndarray, " t"],
-    penalty: Scalar,
+    human: Numbers,
+    twin: Numbers,
+    targets: Numbers,
+    penalty: Numbers,
     rank: int,
     key: PRNGKey,
     *,
-    representation_penalty: Scalar = 0.0,
+    representation_penalty: Numbers = 0.0,
 ) -> ErrorBound:
-    """`estimate_error_bound` for several targets (leading axis), imputing only once.
+    """`estimate_error_bound` for several targets (t,) (leading axis), imputing only once.
 
     Works under `jit` with `rank` static.
     """
-    _check_penalty(penalty)
-    human, human_mask = _without_missing("human", human)
-    twin, twin_mask = _without_missing("twin", twin)
+    human, twin = as_floats(human=human, twin=twin)
+    (human, human_mask), (twin, twin_mask) = _questions("human", human), _questions("twin", twin)
     if human.shape[1] != twin.shape[1]:
-        raise ValueError(f"twin: {twin.shape[1]} questions, but human has {human.shape[1]}")
+        raise ValueError(f"`twin` has {twin.shape[1]} questions, but `human` {human.shape[1]}")
     if twin.shape[0] < 2:
-        raise ValueError("twin: at least two rows are needed, one for each half")
-    questions = human.shape[1]
-    if isinstance(targets, np.ndarray) and not np.all((targets >= 0) & (targets < questions)):
-        raise ValueError(f"target: positions from 0 to {questions - 1}, got {targets}")
+        raise ValueError("`twin` needs at least two rows, one for each half")
+    penalty = _penalty("penalty", penalty, human.dtype)
+    targets = _positions(targets, human.shape[1])
     completed = hard_impute(human, human_mask, rank).value.completed
     left, values, right = jnp.linalg.svd(completed, full_matrices=False)
     users, factors = left[:, :rank] * values[None, :rank], right[:rank].T
@@ -289,7 +336,7 @@ def estimate_error_bounds(
     sample, population = shuffled[:half], shuffled[half:]
 
     def one(target: Int[Array, ""]) -> ErrorBound:
-        donors = jnp.arange(questions - 1)
+        donors = jnp.arange(human.shape[1] - 1)
         donors = donors + (donors >= target).astype(donors.dtype)
         # Rows without the truth are zeroed: they leave every norm over respondents alone.
         row = human_mask[:, target].astype(human.dtype)
@@ -312,15 +359,26 @@ def estimate_error_bounds(
     return jax.lax.map(one, jnp.asarray(targets))
 
 
+def _positions(targets: Numbers, questions: int) -> Int[Array, " t"]:
+    known = concrete(targets)
+    if known is not None:
+        if known.dtype.kind not in "iu" or known.ndim != 1:
+            raise ValueError(f"`target` must be the position of a question, got {targets!r:.80}")
+        if not np.all((known >= 0) & (known < questions)):
+            raise ValueError(f"`target` must lie between 0 and {questions - 1}, got {known}")
+        return jnp.asarray(known, jnp.int32)
+    return targets
+
+
 def estimate_error_bound(
-    human: Float[Array | np.ndarray, "n m"],
-    twin: Float[Array | np.ndarray, "k l"],
+    human: Numbers,
+    twin: Numbers,
     target: int | Int[Array, ""],
-    penalty: Scalar,
+    penalty: Numbers,
     rank: int,
     key: PRNGKey,
     *,
-    representation_penalty: Scalar = 0.0,
+    representation_penalty: Numbers = 0.0,
 ) -> ErrorBound:
     """The terms of Theorem 4.1 on data, for one held-out question. **Retrospective.**
 
@@ -341,10 +399,11 @@ def estimate_error_bound(
     questions make σ_min(Σ̃) practically 0 and the bound vacuous at a small penalty, above all on
     raw answers, where long scales dominate every norm: pass scaled columns for readable terms.
 
-    **Raises:** `ValueError` for fewer than two questions or twins, unequal numbers of questions, a
-    target outside them, a rank beyond the matrix or a negative penalty.
+    **Raises:** `ValueError` for what is no matrix of numbers, infinities, fewer than two questions
+    or twins, unequal numbers of questions, a target outside them, a rank beyond the matrix or a
+    negative penalty.
     """
-    targets = np.array([target]) if isinstance(target, int) else target[None]
+    targets = target[None] if isinstance(target, jax.Array) else np.asarray([target])
     bounds = estimate_error_bounds(
         human, twin, targets, penalty, rank, key, representation_penalty=representation_penalty
     )

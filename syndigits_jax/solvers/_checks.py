@@ -27,6 +27,13 @@ def check_fraction(name: str, value: Numbers) -> None:
         raise ValueError(f"`{name}` must lie between 0 and 1, got {array}")
 
 
+def check_steps(value: Numbers, name: str = "max_steps") -> None:
+    """Raise `ValueError` if a concrete number of steps is not at least one."""
+    array = _known(value)
+    if array is not None and not np.all(array >= 1):
+        raise ValueError(f"`{name}` must be at least 1, got {value}")
+
+
 def check_scalar(name: str, value: Numbers) -> None:
     """Raise `ValueError` unless `value` is a scalar; batches go through `jax.vmap`."""
     if np.ndim(value) != 0:
@@ -74,18 +81,13 @@ def check_completion(
 ) -> None:
     """Raise `ValueError` unless the arrays of a matrix completion fit together.
 
-    `x` must be (n, m) with n, m >= 1 and of a floating type, `mask` of its shape and boolean,
-    `start` of its shape, and `sample_weight` (n,) without negative entries and not all zero.
+    `x` must be (n, m) with n, m >= 1, `mask` and `start` of its shape, and `sample_weight` (n,)
+    without negative entries and not all zero.
     """
     check_matrix(x)
     for name, array in (("mask", mask), ("start", start)):
         if array is not None and array.shape != x.shape:
             raise ValueError(f"`{name}` must have the shape of `x`, {x.shape}, got {array.shape}")
-    if mask.dtype != bool:
-        raise ValueError(
-            f"`mask` must be boolean, true where `x` is observed, got {mask.dtype}; missing "
-            "answers coded as NaN have the mask `~jnp.isnan(x)`"
-        )
     check_sample_weight(sample_weight, x.shape[0])
     weights = None if sample_weight is None else concrete(sample_weight)
     if weights is not None and not np.any(weights):

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
+from ._units import power_of_two
+
 MAX_PRODUCTS = 1000
 """Most Hessian products per derivative; badly determined completions need the most."""
 
@@ -60,13 +62,16 @@ def _attach_gradient_jvp(primals, tangents):
     scale = jax.lax.stop_gradient(jnp.where(scale > 0, scale, 1))[None, :]
 
     def solve(product, vectors):
-        return cg(
+        # A derivative may be of any size: its squares, which end the iteration, are to be in range.
+        unit = power_of_two(jnp.maximum(*(jnp.max(jnp.abs(v)) for v in vectors)))
+        tangent = cg(
             product,
-            vectors,
+            jax.tree.map(lambda v: v / unit, vectors),
             tol=10 * float(jnp.finfo(x.dtype).eps) ** 0.75,
             maxiter=MAX_PRODUCTS,
             M=lambda v: (v[0] / scale, v[1] / scale),
         )[0]
+        return jax.tree.map(lambda v: v * unit, tangent)
 
     tangent = jax.lax.custom_linear_solve(hessian, (-in_left, -in_right), solve, symmetric=True)
     return (left, right), tangent

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
+from ._units import largest
+
 MAX_PRODUCTS = 1000
 """Most Gram products per derivative; the closer the first neglected value, the more it takes."""
 
@@ -37,6 +39,10 @@ def _attach_subspace_gradient_jvp(primals, tangents):
     if right.shape[1] == right.shape[0]:  # the whole space does not move
         return basis, jnp.zeros_like(basis)
 
+    # The subspace has no unit, and the squares of these are to be in range.
+    unit, weight_unit = largest(x), largest(weight)
+    x, dx, weight, dweight = x / unit, dx / unit, weight / weight_unit, dweight / weight_unit
+
     def gram(x, weight, vectors):
         return x.T @ (weight[:, None] * (x @ vectors))
 
@@ -52,10 +58,12 @@ def _attach_subspace_gradient_jvp(primals, tangents):
 
     def solve(product, vectors):
         tol = 10 * float(jnp.finfo(x.dtype).eps) ** 0.75
+        size = largest(vectors)
+        vectors = vectors / size
         solution, _ = cg(product, vectors, tol=tol, maxiter=MAX_PRODUCTS)
         left_over = jnp.sqrt(jnp.sum((vectors - product(solution)) ** 2))
-        size = jnp.sqrt(jnp.sum(vectors**2))
-        return jnp.where(left_over <= UNSOLVED * size, solution, jnp.nan)
+        solved = left_over <= UNSOLVED * jnp.sqrt(jnp.sum(vectors**2))
+        return jnp.where(solved, solution * size, jnp.nan)
 
     # Twice, in float32 above all: what rounding leaves inside the subspace is not part of it.
     target = outside(outside(change))

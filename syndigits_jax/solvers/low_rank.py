@@ -12,10 +12,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ._checks import check_matrix, check_sample_weight
+from ._checks import check_matrix, check_sample_weight, check_steps
 from ._precision import full_precision
+from ._units import largest
+from .boundary import Numbers, as_float, as_floats
 from .solution import Solution, status_code
 
 OVERSAMPLE = 10
@@ -46,7 +48,7 @@ class Factors(eqx.Module):
         return (self.left * self.values[None, :]) @ self.right.T
 
 
-def check_rank(rank: int, shape: tuple[int, ...], name: str = "rank") -> None:
+def check_rank(rank: int, shape: tuple[int, ...], name: str = "`rank`") -> None:
     """Raise `ValueError`, which calls it `name`, unless 1 <= rank <= min(shape)."""
     if not 1 <= rank <= min(shape):
         raise ValueError(
@@ -59,9 +61,10 @@ def check_rank(rank: int, shape: tuple[int, ...], name: str = "rank") -> None:
 def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Orthonormal columns with the span of `y`: Cholesky-QR, twice, on normalised columns.
 
-    A column that depends on those before it to rounding comes out zero.
+    A column that depends on those before it to rounding comes out zero, whatever its size.
     """
     k = y.shape[1]
+    y = y / largest(y, axis=0)[None, :]
     info = jnp.finfo(y.dtype)
     identity = jnp.eye(k, dtype=y.dtype)
     shift = 4 * k * float(info.eps)
@@ -92,6 +95,8 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     """
     basis = orthonormalise(x @ right)
     projected = x.T @ basis
+    unit = largest(projected)
+    projected = projected / unit
     _, rotation = jnp.linalg.eigh(projected.T @ projected)
     rotation = rotation[:, ::-1]
     new = projected @ rotation
@@ -99,16 +104,24 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     # Directions that `x` lacks keep their old vector: a later, changed `x` may have them.
     lacking = values <= 16 * jnp.finfo(x.dtype).eps * values[0]
     new = jnp.where(lacking[None, :], right, new / jnp.where(lacking, 1, values)[None, :])
-    return Factors(basis @ rotation, jnp.where(lacking, 0, values), new)
+    return Factors(basis @ rotation, jnp.where(lacking, 0, values * unit), new)
 
 
 def _gaussian_block(shape: tuple[int, int], dtype) -> Float[Array, "m k"]:
     return jax.random.normal(jax.random.key(0), shape, dtype)
 
 
-def start_block(x: Float[Array, "n m"], width: int, steps: int = 8) -> Float[Array, "m k"]:
-    """A right block to start from: `steps` subspace steps on a fixed Gaussian block."""
+def start_block(
+    x: Float[Array, "n m"], width: int, steps: int = 8, near: Float[Array, "m r"] | None = None
+) -> Float[Array, "m k"]:
+    """A right block to start from: `steps` subspace steps on a fixed Gaussian block.
+
+    `near`: orthonormal directions that are expected to be among the leading ones.
+    """
     block = _gaussian_block((x.shape[1], width), x.dtype)
+    if near is not None:
+        block = 0.1 * block / math.sqrt(x.shape[1])
+        block = block.at[:, : near.shape[1]].add(near)
     return lax.fori_loop(0, steps, lambda _, v: subspace_step(x, v).right, block)
 
 
@@ -119,13 +132,13 @@ def block_width(rank: int, shape: tuple[int, ...], oversample: int = OVERSAMPLE)
 
 @full_precision
 def leading_subspace(
-    x: Float[Array, "n m"],
+    x: Numbers,
     rank: int,
     *,
-    init: Float[Array, "rows k"] | None = None,
-    sample_weight: Float[Array, "..."] | None = None,
-    tol: float = 1e-5,
-    max_steps: int = 500,
+    init: Numbers | None = None,
+    sample_weight: Numbers | None = None,
+    tol: float | Float[Array, ""] = 1e-5,
+    max_steps: int | Int[Array, ""] = 500,
     oversample: int = OVERSAMPLE,
 ) -> Solution[Factors]:
     """The leading `rank` singular triplets of `x`, or of `x` with weighted rows.
@@ -139,29 +152,41 @@ def leading_subspace(
       the triplets are those of `x` with row i times √wᵢ.
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
-    - `max_steps`: at most so many steps.
+    - `max_steps`: at most so many steps, at least one. The cold start, 8 steps on a Gaussian
+      block, comes before and is not counted.
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 
     On a CPU, where one eigenproblem is cheap, a block that would span more than a fifth of the
     matrix starts from the eigenvectors of the Gram matrix; one step is then mostly enough.
 
+    Results scale with `x`: its unit changes neither the vectors nor the steps. A singular value
+    below a few roundings of the largest comes out zero.
+
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
 
-    **Raises:** `ValueError` for a rank beyond the matrix, or an `init` or weights that do not fit
-    it.
+    **Raises:** `ValueError` for what holds no numbers, a rank beyond the matrix, fewer than one
+    step, or an `init` or weights that do not fit it.
     """
+    x, init, sample_weight = as_floats(x=x, init=init, sample_weight=sample_weight)
     check_matrix(x)
+    check_steps(max_steps)
     check_sample_weight(sample_weight, x.shape[0])
     check_rank(rank, x.shape)
-    if init is not None and not (init.shape[0] == x.shape[1] and init.shape[1] >= rank):
+    if init is not None and not (
+        init.ndim == 2 and init.shape[0] == x.shape[1] and init.shape[1] >= rank
+    ):
         raise ValueError(
-            f"init must have {x.shape[1]} rows, one per column of x, and at least {rank} columns; "
-            f"got shape {init.shape}"
+            f"`init` must have {x.shape[1]} rows, one per column of `x`, and at least {rank} "
+            f"columns; got shape {init.shape}"
         )
-    if sample_weight is not None:
-        x = jnp.sqrt(lax.stop_gradient(sample_weight))[:, None] * x
     x = lax.stop_gradient(x)
+    unit = largest(x)
+    x = x / unit
+    if sample_weight is not None:
+        root = jnp.sqrt(lax.stop_gradient(sample_weight))
+        root_unit = largest(root)
+        x, unit = (root / root_unit)[:, None] * x, unit * root_unit
     width = block_width(rank, x.shape, oversample)
     if init is None and DIRECT_SHARE * width >= min(x.shape):
         block = lax.platform_dependent(
@@ -171,7 +196,10 @@ def leading_subspace(
         block = start_block(x, width)
     else:
         block = _completed(lax.stop_gradient(init))
-    return _iterate(x, rank, block, tol, max_steps)
+    solution = _iterate(x, rank, block, tol, max_steps)
+    factors = solution.value
+    factors = Factors(factors.left, factors.values * unit, factors.right)
+    return Solution(factors, solution.status, solution.steps, solution.optimality)
 
 
 def _gram_block(x: Float[Array, "n m"], width: int) -> Float[Array, "m k"]:
@@ -194,10 +222,15 @@ def _completed(block: Float[Array, "m k"]) -> Float[Array, "m k"]:
 
 @full_precision
 def _iterate(
-    x: Float[Array, "n m"], rank: int, block: Float[Array, "m k"], tol: float, max_steps: int
+    x: Float[Array, "n m"],
+    rank: int,
+    block: Float[Array, "m k"],
+    tol: float | Float[Array, ""],
+    max_steps: int | Int[Array, ""],
 ) -> Solution[Factors]:
     first = subspace_step(x, block)
-    threshold = max(float(tol), 4 * float(jnp.finfo(x.dtype).eps) ** 0.75)
+    finest = 4 * float(jnp.finfo(x.dtype).eps) ** 0.75
+    threshold = jnp.maximum(as_float("tol", tol).astype(x.dtype), finest)
 
     def orthonormal(factors: Factors) -> Factors:
         # Directions that `x` lacks are still those of the first block.
@@ -207,8 +240,9 @@ def _iterate(
     def residual(factors: Factors) -> Float[Array, ""]:
         kept = orthonormal(factors)
         error = x @ kept.right - kept.left * kept.values[None, :]
-        largest = jnp.maximum(kept.values[0], jnp.finfo(x.dtype).tiny)
-        return jnp.sqrt(jnp.max(jnp.sum(error**2, axis=0))) / largest
+        # Nothing but a zero matrix, after its unit is taken out, has a largest value this small.
+        size = jnp.maximum(kept.values[0], jnp.finfo(x.dtype).tiny)
+        return jnp.sqrt(jnp.max(jnp.sum(error**2, axis=0))) / size
 
     def cond(carry):
         step, _, error = carry

@@ -66,7 +66,7 @@ def test_agrees_with_the_numpy_loop(kind, given_start, dtype):
     assert abs(int(solution.steps) - steps) <= 1
     np.testing.assert_allclose(solution.value.completed, filled, atol=2e-3)
     np.testing.assert_allclose(solution.value.fitted, fit, atol=2e-3)
-    np.testing.assert_allclose(solution.optimality, change, rtol=0.1)
+    np.testing.assert_allclose(solution.change, change, rtol=0.1)
     np.testing.assert_array_equal(np.asarray(solution.value.completed)[mask], x[mask])
 
 
@@ -76,7 +76,7 @@ def test_hard_impute_on_random_problems(seed, missing):
     x, mask = make_problem(seed, missing=missing)
     filled, _, _, change = numpy_impute(x, mask, RANK, tol=1e-6, max_steps=300)
     solution = SOLVERS["hard"](x, mask, tol=1e-6, max_steps=300)
-    assert (int(solution.status) == Status.CONVERGED) == (float(solution.optimality) < 1e-6)
+    assert (int(solution.status) == Status.CONVERGED) == (float(solution.change) < 1e-6)
     if change < 1e-6:
         np.testing.assert_allclose(solution.value.completed, filled, atol=2e-2)
 
@@ -115,7 +115,9 @@ def test_als_and_soft_impute_have_one_fixed_point(dtype):
     x, mask = make_problem(dtype=dtype)
     penalty, rank = 12.0, 8
     by_spectrum = soft(x, mask, rank, penalty, tol=1e-7, max_steps=5000)
-    by_turns = alternating(x, mask, rank, penalty, tol=1e-7, max_steps=5000)
+    # From some starts a direction that the penalty removes dies slowly.
+    key = jax.random.key(2)
+    by_turns = alternating(x, mask, rank, penalty, key=key, tol=1e-7, max_steps=5000)
     # The rank does not bind, so that both solve the convex problem.
     assert np.linalg.matrix_rank(np.asarray(by_spectrum.value.fitted), tol=0.05) < rank
     np.testing.assert_allclose(by_turns.value.fitted, by_spectrum.value.fitted, atol=5e-3)
@@ -145,7 +147,8 @@ def test_als_start(dtype):
     keys = [jax.random.key(i) for i in range(2)]
     first = [SOLVERS["als"](x, mask, key=key, max_steps=1).value.fitted for key in keys]
     assert np.abs(first[0] - first[1]).max() > 0.1
-    init = 0.01 * jax.random.normal(keys[1], (M, RANK), x.dtype)
+    size = x.dtype.type(np.sqrt(np.sqrt(np.mean(x[mask] ** 2))))  # loadings are in units of √x
+    init = 0.01 * size * jax.random.normal(keys[1], (M, RANK), x.dtype)
     same = SOLVERS["als"](x, mask, init=init, max_steps=1).value.fitted
     np.testing.assert_allclose(same, first[1], atol=1e-4)
     # Where the rank does not bind, the problem is convex.
@@ -256,7 +259,7 @@ def test_limits_are_reported(kind):
     solution = SOLVERS[kind](x, mask, max_steps=2, tol=1e-7)
     assert int(solution.status) == Status.MAX_STEPS
     assert int(solution.steps) == 2
-    assert float(solution.optimality) >= 1e-7
+    assert float(solution.change) >= 1e-7
 
 
 @pytest.mark.skipif(not X64, reason="finite differences need float64")
@@ -315,9 +318,9 @@ def test_gradient_in_the_weights():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda x, mask: hard_impute(x, mask, M + 1), "rank must lie between 1 and 20"),
-        (lambda x, mask: soft_impute(x, mask, 0, 1.0), "rank must lie between 1 and 20"),
-        (lambda x, mask: als(x, mask, N, 1.0), "rank must lie between 1 and 20"),
+        (lambda x, mask: hard_impute(x, mask, M + 1), "`rank` must lie between 1 and 20"),
+        (lambda x, mask: soft_impute(x, mask, 0, 1.0), "`rank` must lie between 1 and 20"),
+        (lambda x, mask: als(x, mask, N, 1.0), "`rank` must lie between 1 and 20"),
         (lambda x, mask: soft_impute(x, mask, RANK, -1.0), "penalty"),
         (lambda x, mask: als(x, mask, RANK, -0.1), "penalty"),
         (lambda x, mask: fold_in(x, mask, jnp.ones((M, 2)), -1.0), "penalty"),

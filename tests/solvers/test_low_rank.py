@@ -154,13 +154,13 @@ def test_one_step_is_rayleigh_ritz():
 
 @pytest.mark.parametrize("rank", [0, -1, M + 1])
 def test_bad_rank(rank):
-    with pytest.raises(ValueError, match=r"rank must lie between 1 and 20"):
+    with pytest.raises(ValueError, match=r"`rank` must lie between 1 and 20"):
         leading_subspace(jnp.zeros((N, M)), rank)
 
 
 @pytest.mark.parametrize("shape", [(N, RANK), (M, RANK - 1)])
 def test_bad_init(shape):
-    with pytest.raises(ValueError, match="init must have 20 rows"):
+    with pytest.raises(ValueError, match="`init` must have 20 rows"):
         leading_subspace(jnp.zeros((N, M)), RANK, init=jnp.zeros(shape))
 
 

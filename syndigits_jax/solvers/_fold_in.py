@@ -1,0 +1,116 @@
+"""New rows on a fitted row space: one small ridge regression per row, all at once."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ._checks import check_completion, check_penalty, check_scalar
+from ._precision import full_precision
+from ._units import largest, power_of_two
+from .boundary import Numbers, as_float, as_floats, as_mask
+
+STEPS_PER_LOADING = 6
+"""Most conjugate gradient steps: as many as loadings in exact arithmetic, more for rounding."""
+
+
+@full_precision
+def fold_in(
+    x: Numbers, mask: Numbers, loadings: Numbers, penalty: Numbers = 0.0
+) -> Float[Array, "k m"]:
+    """Place new rows on a fitted row space: per row, a ridge regression on its observed entries.
+
+    Row by row, with B the loadings, the (k, m) result is B a for the a (r,) that minimises
+    ½‖P_Ω(x - B a)‖² + ½·penalty·‖a‖². Without penalty and with fewer observed entries than
+    loadings need, it is the smallest such a. Rows without any observed entry come out zero.
+
+    **Arguments:**
+
+    - `x`: (k, m); entries where `mask` is false are ignored.
+    - `mask`: (k, m), true where observed.
+    - `loadings`: (m, r), [`Completion`][]`.loadings`.
+    - `penalty`: in the units of `loadings` squared; that of the completion.
+
+    **Raises:** `ValueError` for what holds no numbers, arrays that do not fit together or a
+    negative penalty.
+    """
+    x, loadings = as_floats(x=x, loadings=loadings)
+    mask = as_mask("mask", mask)
+    check_completion(x, mask)
+    if loadings.ndim != 2 or loadings.shape[0] != x.shape[1]:
+        raise ValueError(
+            f"`loadings` must have {x.shape[1]} rows, one per column of `x`, got {loadings.shape}"
+        )
+    number = as_float("penalty", penalty).astype(x.dtype)
+    check_scalar("penalty", number)
+    check_penalty("penalty", penalty)
+    return place(x, mask, loadings, number)
+
+
+def place(
+    x: Float[Array, "k m"],
+    mask: Bool[Array, "k m"],
+    loadings: Float[Array, "m r"],
+    penalty: Float[Array, ""],
+) -> Float[Array, "k m"]:
+    """[`fold_in`][] of arrays that are known to fit."""
+    # So far only that its square is in range: the compiler divides by that.
+    unit = jnp.clip(largest(loadings), 2.0**-60, 2.0**60)
+    loadings, penalty = loadings / unit, penalty / unit / unit
+    x = jnp.where(mask, x, 0)
+    weight = mask.astype(x.dtype)
+    rank = loadings.shape[1]
+    outer = (loadings[:, :, None] * loadings[:, None, :]).reshape(loadings.shape[0], rank * rank)
+    grams = (weight @ outer).reshape(-1, rank, rank)
+
+    def product(scores: Float[Array, "k r"]) -> Float[Array, "k r"]:
+        return jnp.sum(grams * scores[:, None, :], axis=2) + penalty * scores
+
+    def solve(right: Float[Array, "k r"]) -> Float[Array, "k r"]:
+        return jax.lax.custom_linear_solve(product, right, _conjugate_gradients, symmetric=True)
+
+    scores = solve(x @ loadings)
+    # Once more for what is left: the residual is exact where the small systems are not.
+    missed = jnp.where(mask, x - scores @ loadings.T, 0)
+    scores = scores + solve(missed @ loadings - penalty * scores)
+    return scores @ loadings.T
+
+
+def _conjugate_gradients(
+    product: Callable[[Float[Array, "k r"]], Float[Array, "k r"]], right: Float[Array, "k r"]
+) -> Float[Array, "k r"]:
+    """Many small positive semidefinite systems at once; of several solutions the smallest.
+
+    From zero, no step leaves the range of a system: what a row does not determine stays zero,
+    where a factorisation would divide rounding by rounding. Plain array operations, without a
+    LAPACK call per system, which would also, on a CPU, block a thread that other programs wait
+    for.
+    """
+    unit = power_of_two(jnp.max(jnp.abs(right), axis=1, keepdims=True))
+    right = right / unit
+    size = _squares(right)
+    # Comparisons are written so that a row that is no number goes on to be NaN.
+    done = jnp.where(jnp.isfinite(size), (4 * float(jnp.finfo(right.dtype).eps)) ** 2 * size, 0)
+
+    def cond(carry):
+        step, _, _, _, size = carry
+        return (step < STEPS_PER_LOADING * right.shape[1]) & jnp.any(~(size <= done))
+
+    def body(carry):
+        step, solution, residual, direction, size = carry
+        image = product(direction)
+        curvature = jnp.sum(direction * image, axis=1)
+        going = ~(size <= done) & ~(curvature <= 0)
+        length = jnp.where(going, size / jnp.where(going, curvature, 1), 0)[:, None]
+        solution, residual = solution + length * direction, residual - length * image
+        new = jnp.where(going, _squares(residual), 0)
+        turn = jnp.where(going, new / jnp.where(going, size, 1), 0)
+        return step + 1, solution, residual, residual + turn[:, None] * direction, new
+
+    start = (jnp.int32(0), jnp.zeros_like(right), right, right, size)
+    return jax.lax.while_loop(cond, body, start)[1] * unit
+
+
+def _squares(rows: Float[Array, "k r"]) -> Float[Array, " k"]:
+    return jnp.sum(rows * rows, axis=1)
