@@ -43,7 +43,8 @@ class Calibrated(eqx.Module):
     - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
       the twins' own answer (adaptive transfer, section 5.3), and still the calibrated one where a
       twin gave none.
-    - `status`, `steps`, `optimality`: (q,) of the solver behind each target.
+    - `status`, `steps`, `optimality`: (q,) of the solver behind each target, the last one NaN where
+      there is no certificate.
     - `imputation_status`: (q,) of the imputation of the donors before it, the humans' or the
       twins', whichever ended worse. `CONVERGED` for matrix completions, which need none.
     - `twins_alike`: (q,) whether the twins' answers to a new question, or a new user's twin's
