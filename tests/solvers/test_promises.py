@@ -230,6 +230,22 @@ def test_moments_keep_the_means_apart():
     )
 
 
+def test_means_far_from_zero_leave_the_moments_alone():
+    """One pass over many rows is out by more than the spread of the data."""
+    x, y = data((5000, 4), 1)
+    x, y = single(x + 1e6, y - 2e6)
+    x64, y64 = (np.asarray(a, float) for a in (x, y))
+    xc, yc = x64 - x64.mean(0), y64 - y64.mean()
+    stats = gram_statistics(x, y)
+    np.testing.assert_allclose(stats.gram, xc.T @ xc, atol=0.5)
+    np.testing.assert_allclose(stats.cross, yc @ xc, atol=0.5)
+    np.testing.assert_allclose(stats.target_square, yc @ yc, rtol=1e-4)
+    np.testing.assert_allclose(stats.x_mean, x64.mean(0), rtol=2e-7)
+    np.testing.assert_allclose(
+        ridge(x, y, 1.0).value.coef, np.linalg.solve(xc.T @ xc + np.eye(4), yc @ xc), atol=1e-3
+    )
+
+
 def test_a_solution_without_a_certificate_says_what_it_stopped_by():
     one = jnp.ones(3)
     old = Solution(one, one.astype(jnp.int32), one.astype(jnp.int32), one)
