@@ -35,8 +35,8 @@ def impute_donors(
     rank = max(1, min(settings.imputation_rank, min(donors.values.shape) - 1))
     values, standardised = donors.values, settings.imputation_scale == "standardised"
     if standardised:
-        seen = donors.mask.astype(values.dtype)
-        seen = seen if sample_weight is None else seen * sample_weight[:, None]
+        weight = jnp.ones_like(values[:, 0]) if sample_weight is None else sample_weight
+        seen = jnp.where(donors.mask, weight[:, None], jnp.zeros_like(values))
         scaled, mean, std = scaled_columns(values, seen, 0.0)
         values = jnp.where(donors.mask, scaled, 0)
     solution = hard_impute(
@@ -50,7 +50,8 @@ def impute_donors(
     completed = solution.value.completed
     if standardised:
         # What the imputation leaves in a constant column must not be scaled up to noise.
-        completed = jnp.where(alike(donors.values, seen > 0, 0, keepdims=True), 0, completed)
+        counted = donors.mask & (weight > 0)[:, None]
+        completed = jnp.where(alike(donors.values, counted, 0, keepdims=True), 0, completed)
         completed = jnp.where(donors.mask, donors.values, mean + std * completed)
     return completed, solution.status
 
