@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..inference.resampling import PRNGKey
 from ..panel import PanelArrays
 from . import folds
-from .calibrate import Answers, impute_both
+from .imputation import Answers, impute_both
 from .known_answers import learn_from_answers
 from .metrics import METRICS
 from .problem import Regression, Stack, user_regression, user_stack

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
 from .metrics import score_targets, summarize
@@ -17,7 +17,10 @@ class HoldOut:
     - `truth`: (t, s) human answers, NaN where missing; s are users for questions, and questions
       for users.
     - `predictions`: by name, (t, s); the methods and the controls.
-    - `training_mse`, `status`, `steps`, `optimality`: by method, (t,).
+    - `training_mse`, `status`, `steps`, `optimality`, `imputation_status`: by method, (t,), as in
+      [`Calibrated`][].
+    - `twins_alike`: (t,) whether a target's twin answers are all alike, so that there is nothing to
+      fit: the training error is NaN (`settings.alike_twins`).
     - `seconds`: by method, time in its own fits; `preparation_seconds`: what all share. The first
       batch of a shape includes compilation.
     """
@@ -31,6 +34,8 @@ class HoldOut:
     status: dict[str, Int[np.ndarray, " t"]] = field(default_factory=dict)
     steps: dict[str, Int[np.ndarray, " t"]] = field(default_factory=dict)
     optimality: dict[str, Float[np.ndarray, " t"]] = field(default_factory=dict)
+    imputation_status: dict[str, Int[np.ndarray, " t"]] = field(default_factory=dict)
+    twins_alike: Bool[np.ndarray, " t"] = field(default_factory=lambda: np.zeros(0, bool))
     seconds: dict[str, float] = field(default_factory=dict)
     preparation_seconds: float = 0.0
 
@@ -48,10 +53,16 @@ class HoldOut:
     def scores(self, metric: str, name: str) -> Float[np.ndarray, " t"]:
         """One metric of one prediction for every target; NaN where there is nothing to judge.
 
+        `"training_mse"` counts as a metric too, of the methods.
+
         **Raises:** `ValueError` for an unknown metric or name.
         """
         if name not in self.predictions:
             raise ValueError(f"no predictions called {name!r}; there are {list(self.predictions)}")
+        if metric == "training_mse":
+            if name not in self.training_mse:
+                raise ValueError(f"{name!r} is not fitted, so that it has no training error")
+            return np.asarray(self.training_mse[name])
         prediction = self.predictions[name]
         # A cell without a prediction (a twin that gave no answer) cannot be judged.
         truth = np.where(np.isnan(prediction), np.nan, self.truth)
@@ -62,9 +73,12 @@ class HoldOut:
         return np.asarray(score_targets(metric, prediction, truth, scale=(0.0, 1.0)))
 
     def summary(self, metric: str = "pearson") -> list[dict]:
-        """`method`, `metric`, `mean`, `se`, `count` and `fisher_z_mean` of every prediction."""
+        """`method`, `metric`, `mean`, `se`, `count` and `fisher_z_mean` of every prediction.
+
+        `left_out` says how many targets have no score and are not in the mean.
+        """
         rows = []
-        for name in self.predictions:
+        for name in self.methods if metric == "training_mse" else self.predictions:
             result = summarize(self.scores(metric, name))
             rows.append(
                 {
@@ -73,6 +87,7 @@ class HoldOut:
                     "mean": float(result.mean),
                     "se": float(result.se),
                     "count": int(result.count),
+                    "left_out": len(self.targets) - int(result.count),
                     "fisher_z_mean": float(result.fisher_z_mean),
                 }
             )

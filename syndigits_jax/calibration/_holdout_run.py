@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ..panel import Panel
 from ._holdout_result import HoldOut
+from .calibrate import Finished
 from .calibrators import Calibrator
 
 Progress = Callable[[int, int], None]
@@ -40,6 +41,8 @@ class Run:
         self._status = {name: np.zeros(targets, np.int32) for name in methods}
         self._steps = {name: np.zeros(targets, np.int32) for name in methods}
         self._optimality = {name: np.full(targets, np.nan) for name in methods}
+        self._imputation_status = {name: np.zeros(targets, np.int32) for name in methods}
+        self._twins_alike = np.zeros(targets, bool)
         self._seconds = dict.fromkeys(methods, 0.0)
         self._preparation = 0.0
         self._done = 0
@@ -76,14 +79,19 @@ class Run:
         pool = self._methods_side_by_side
         list(map(one, methods.items()) if pool is None else pool.map(one, methods.items()))
 
-    def store(self, name: str, slots: Int[np.ndarray, " b"], prediction, mse, status, steps, gap):
-        """Write one batch of one method; what lies beyond `slots` is padding."""
-        k = len(slots)
-        self._prediction[name][slots] = prediction[:k]
-        self._training_mse[name][slots] = mse[:k]
-        self._status[name][slots] = status[:k]
-        self._steps[name][slots] = steps[:k]
-        self._optimality[name][slots] = gap[:k]
+    def store(self, name: str, slots: Int[np.ndarray, " b"], outcome: Finished) -> None:
+        """Write one batch of one method, a target a row; what lies beyond `slots` is padding."""
+        for field, into in (
+            ("prediction", self._prediction),
+            ("training_mse", self._training_mse),
+            ("status", self._status),
+            ("steps", self._steps),
+            ("optimality", self._optimality),
+            ("imputation_status", self._imputation_status),
+        ):
+            into[name][slots] = getattr(outcome, field)[: len(slots)]
+        with self._lock:  # of all methods
+            self._twins_alike[slots] |= np.asarray(outcome.twins_alike)[: len(slots)]
 
     def advance(self, count: int) -> None:
         """Report `count` more folds done."""
@@ -144,6 +152,8 @@ class Run:
             status=self._status,
             steps=self._steps,
             optimality=self._optimality,
+            imputation_status=self._imputation_status,
+            twins_alike=self._twins_alike,
             seconds=self._seconds,
             preparation_seconds=self._preparation,
         )

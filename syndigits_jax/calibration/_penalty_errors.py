@@ -11,14 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..inference._alike import alike
 from ..panel import PanelArrays
 from ..solvers._precision import full_precision
 from ..solvers.ridge import ridge_loo_residuals
 from ..solvers.solution import Status
 from . import folds
-from .calibrate import Answers, answers, finish, impute_donors
+from .calibrate import finish
 from .calibrators import Calibrator, MatrixCompletion, Ridge, SyntheticIntervention
 from .folds import over_batch
+from .imputation import Answers, answers, impute_donors
 from .problem import Regression, Stack, question_regression, question_stack
 from .settings import Settings
 
@@ -26,22 +28,29 @@ from .settings import Settings
 class Errors(NamedTuple):
     """Errors of k candidates on t questions (k, t), their mean and its standard error (k,).
 
-    `converged` (k,): every fit of the candidate ended well.
+    Errors are NaN where twins, or humans as judges, answer alike: the mean leaves those out.
+    `converged` (k,): every fit of the candidate ended well. `imputation_status`: the worst of the
+    imputations before them.
     """
 
     mean: Float[Array, " k"]
     se: Float[Array, " k"]
     by_question: Float[Array, "k t"]
     converged: Bool[Array, " k"]
+    imputation_status: Int[Array, ""]
 
 
 class TwinData(NamedTuple):
-    """The twins' donors (imputed for regressions) and targets; the humans' donors; user weights."""
+    """The twins' donors (imputed for regressions) and targets; the humans' donors; user weights.
+
+    `imputation_status`: of the donors' imputation; `CONVERGED` if they need none.
+    """
 
     human: Answers
     donors: Answers
     targets: Answers
     weight: Float[Array, " n"]
+    imputation_status: Int[Array, ""]
 
 
 def has_closed_form(method: Calibrator) -> bool:
@@ -67,11 +76,12 @@ def twin_data(
     """
     humans, donors = answers(human), answers(twin[:, : human.shape[1]])
     chosen = answers(twin[:, targets])
+    status = jnp.int32(Status.CONVERGED)
     if not isinstance(method, MatrixCompletion):
-        values, _ = impute_donors(donors, settings, weight)
+        values, status = impute_donors(donors, settings, weight)
         donors = Answers(values, jnp.ones_like(donors.mask))
     ones = jnp.ones((human.shape[0],), human.dtype)
-    return TwinData(humans, donors, chosen, ones if weight is None else weight)
+    return TwinData(humans, donors, chosen, ones if weight is None else weight, status)
 
 
 def _twins_in_the_humans_place(
@@ -156,7 +166,8 @@ def twin_errors(
 
     `held_out`: folds of users, or `None` for leave-one-out in closed form. A user left out keeps
     its part in the scaling of the columns; only its answer to the target is unknown to the fit.
-    The standard error is over users. Differentiable in the leaves of `methods`.
+    The standard error is over users. Differentiable in the leaves of `methods`. A target that the
+    twins answer alike has error NaN and no part in the mean: every fit of it is perfect.
     """
 
     def one(target: Answers):
@@ -173,25 +184,34 @@ def twin_errors(
         share = weight / jnp.sum(weight)
         counted = jnp.where(weight[None, :] > 0, square, 0)
         error = counted @ share
-        return error, share[None, :] * (counted - error[:, None]), ended_well
+        return error, share[None, :] * (counted - error[:, None]), ended_well, problem.twins_alike
 
     columns = Answers(data.targets.values.T, data.targets.mask.T)
-    error, influence, ended_well = jax.lax.map(one, columns)
+    error, influence, ended_well, twins_alike = jax.lax.map(one, columns)
+    judged = ~twins_alike.reshape(-1)
+    share = judged.astype(error.dtype) / jnp.maximum(jnp.sum(judged, dtype=error.dtype), 1)
     # A weighted mean's influences add up to zero: their spread is its standard error.
-    influence = jnp.mean(influence, axis=0)
-    users = jnp.sum(jnp.any(data.targets.mask, axis=1) & (data.weight > 0), dtype=error.dtype)
+    influence = jnp.tensordot(share, jnp.where(judged[:, None, None], influence, 0), 1)
+    answered = jnp.any(data.targets.mask & judged[None, :], axis=1)
+    users = jnp.sum(answered & (data.weight > 0), dtype=error.dtype)
     spread = jnp.sum(influence**2, axis=1) * users / jnp.maximum(users - 1, 1)
     se = jnp.where(spread > 0, jnp.sqrt(jnp.where(spread > 0, spread, 1)), spread)
-    return Errors(jnp.mean(error, axis=0), se, error.T, jnp.all(ended_well, axis=0))
+    mean = share @ jnp.where(judged[:, None], error, 0)
+    mean, se = (jnp.where(jnp.any(judged), value, jnp.nan) for value in (mean, se))
+    error = jnp.where(judged[:, None], error, jnp.nan)
+    ended_well = jnp.all(ended_well | ~judged[:, None], axis=0)
+    return Errors(mean, se, error.T, ended_well, data.imputation_status)
 
 
 def _centred(values: Float[Array, " n"], share: Float[Array, " n"]):
     """Deviations from the weighted mean, and their variance; 0 if rounding alone explains it."""
     values = jnp.where(share > 0, values, 0)
     deviation = jnp.where(share > 0, values - jnp.dot(share, values), 0)
+    deviation = jnp.where(share > 0, deviation - jnp.dot(share, deviation), 0)
     variance = jnp.dot(share, deviation**2)
     rounding = 16 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-    return deviation, jnp.where(variance > rounding**2, variance, 0)
+    varies = (variance > rounding**2) & ~alike(values, share > 0, 0)
+    return deviation, jnp.where(varies, variance, 0)
 
 
 def _judge(prediction, truth, weight, metric: str) -> Float[Array, ""]:
@@ -221,8 +241,11 @@ def question_errors(
     metric: str,
     settings: Settings,
     vectorised: bool,
-) -> tuple[Float[Array, "t k"], Bool[Array, " k"]]:
-    """Errors of the humans' answers to known questions, each left out in turn."""
+) -> tuple[Float[Array, "t k"], Bool[Array, " k"], Int[Array, ""]]:
+    """Errors of the humans' answers to known questions, each left out in turn.
+
+    And whether every fit of a candidate ended well, and the worst status of the imputations.
+    """
 
     def one(j):
         if isinstance(methods, MatrixCompletion):
@@ -233,13 +256,15 @@ def question_errors(
 
         def fit(method):
             outcome = finish(problem, method.fit(problem, settings), code, None, settings)
-            return outcome[0][:, 0], _ended_well(outcome[2][0])
+            return outcome.prediction[:, 0], _ended_well(outcome.status[0])
 
         prediction, ended_well = over_batch(fit, methods, vectorised)
         judged = panel.human_mask[:, j].astype(panel.human.dtype)
         judged = judged if weight is None else judged * weight
         judge = jax.vmap(lambda row: _judge(row, panel.human[:, j], judged, metric))
-        return judge(prediction), ended_well
+        # Nothing is learnt from twins who answer alike, whatever the candidate.
+        error = jnp.where(problem.twins_alike, jnp.nan, judge(prediction))
+        return error, ended_well, code
 
-    error, ended_well = jax.lax.map(one, targets)
-    return error, jnp.all(ended_well, axis=0)
+    error, ended_well, code = jax.lax.map(one, targets)
+    return error, jnp.all(ended_well | jnp.isnan(error), axis=0), jnp.max(code)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ._inputs import _check_method, _check_missing, _check_sizes, _matrix, _user_weight
+from ..solvers.boundary import as_float
+from ._inputs import _check_method, _check_missing, _check_sizes, _matrices, _user_weight
 from ._penalty_errors import has_closed_form
 from .calibrators import Calibrator
 from .holdout import _targets
@@ -49,7 +50,7 @@ def candidates_from(method: Method, penalties) -> tuple[Method, dict[str, Array]
         raise ValueError("penalties is empty")
     columns = {}
     for name, values in penalties.items():
-        column = jnp.asarray(values, scalar_field(method, name).dtype)
+        column = as_float("penalties", values).astype(scalar_field(method, name).dtype)
         if column.ndim != 1 or column.size == 0:
             raise ValueError(f"penalties: {name} must be a list of numbers, got {values}")
         columns[name] = column
@@ -67,7 +68,7 @@ def stacked(method: Method, values: Mapping[str, Array]) -> Method:
 
 def panel_inputs(human, twin, sample_weight) -> tuple[Array, Array, Array | None]:
     """Checked `human` (n, m), `twin` (n, m + q) with q >= 0, and user weights, of one dtype."""
-    human, twin = _matrix(human, "human"), _matrix(twin, "twin")
+    human, twin = _matrices(human=human, twin=twin)
     _check_sizes(human.shape, "human")
     if twin.shape[0] != human.shape[0] or twin.shape[1] < human.shape[1]:
         raise ValueError(
@@ -76,7 +77,7 @@ def panel_inputs(human, twin, sample_weight) -> tuple[Array, Array, Array | None
         )
     weight = _user_weight(sample_weight, human.shape[0], human.dtype)
     _check_missing(human, twin[:, human.shape[1] :], 0, weight)
-    return human, twin.astype(human.dtype), weight
+    return human, twin, weight
 
 
 def new_columns(human: Array, twin: Array, targets) -> np.ndarray:

@@ -6,13 +6,14 @@ the τ that is best on the very questions it is scored on; `leave_one_out_thresh
 the other questions. `uncertainty_rule` and `local_uncertainty_rule` compare conformal bounds on
 the two errors instead, and need no threshold.
 
-**Constant twin answers.** If all twins answer a question alike, its training error is 0, so the
-threshold rule transfers at every τ; yet there was nothing to learn. The fit-and-transfer methods
-then predict a constant too, and by the Pearson rule for constants both choices score 0: on such
-questions no decision changes a correlation, though it does change errors and whatever the matrix
-completions predict. `on_constant` says what to do with them:
+**Constant twin answers.** If all twins answer a question alike, there was nothing to learn, and its
+training error is NaN: no rule transfers it. In the reference settings (`alike_twins="fitted"`) the
+error is 0 as published, and the threshold rule transfers it at every τ. The fit-and-transfer
+methods then predict a constant too, and by the Pearson rule for constants both choices score 0: on
+such questions no decision changes a correlation, though it does change errors and whatever the
+matrix completions predict. `on_constant` says what to do with them:
 
-- `"rule"`: nothing special, as published;
+- `"rule"`: nothing special, what the training error says;
 - `"baseline"`: never transfer;
 - `"calibrated"`: always transfer;
 - `"exclude"`: leave them out of every mean.
@@ -27,15 +28,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..inference._alike import alike
 from ..inference.conformal import conformal_quantile, leave_one_out_quantiles
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
 from .metrics import Summary, summarize
 
 if TYPE_CHECKING:
     from ._holdout_result import HoldOut
 
-PerTarget = Float[Array | np.ndarray, " t"]
-Flags = Bool[Array | np.ndarray, " t"]
+PerTarget = Numbers  # (t,)
+Flags = Numbers  # (t,) booleans
 
 THRESHOLDS = tuple(step / 100 for step in range(101))
 """The published sweep of τ: 0, 0.01, ..., 1."""
@@ -43,7 +46,7 @@ THRESHOLDS = tuple(step / 100 for step in range(101))
 
 def transfer_decision(
     training_mse: PerTarget,
-    tau: float | Float[Array, ""],
+    tau: Numbers,
     *,
     constant: Flags | None = None,
     on_constant: str = "rule",
@@ -53,7 +56,7 @@ def transfer_decision(
     **Raises:** `ValueError` for an unknown `on_constant`, or if it needs `constant` (which targets
     have constant twin answers) and that is not given.
     """
-    training_mse = jnp.asarray(training_mse)
+    training_mse, tau = as_floats(training_mse=training_mse, tau=tau)
     decision = training_mse <= tau
     if on_constant not in ("rule", "baseline", "calibrated", "exclude"):
         raise ValueError(
@@ -63,16 +66,17 @@ def transfer_decision(
         return decision
     if constant is None:
         raise ValueError(f"constant: needed for on_constant={on_constant!r}")
-    return jnp.where(jnp.asarray(constant), on_constant == "calibrated", decision)
+    return jnp.where(as_mask("constant", constant), on_constant == "calibrated", decision)
 
 
 def adapt(
-    decision: Bool[Array, " t"],
-    calibrated: Float[Array | np.ndarray, " t *cells"],
-    baseline: Float[Array | np.ndarray, " t *cells"],
+    decision: Flags,
+    calibrated: Numbers,
+    baseline: Numbers,
 ) -> Float[Array, " t *cells"]:
     """`calibrated` where the decision is to transfer, else `baseline`: scores or predictions."""
-    calibrated, baseline = jnp.asarray(calibrated), jnp.asarray(baseline)
+    calibrated, baseline = as_floats(calibrated=calibrated, baseline=baseline)
+    decision = as_mask("decision", decision)
     shape = (-1,) + (1,) * (calibrated.ndim - 1)
     return jnp.where(
         jnp.broadcast_to(decision.reshape(shape), calibrated.shape), calibrated, baseline
@@ -83,13 +87,14 @@ def _scores_per_threshold(
     calibrated: PerTarget,
     baseline: PerTarget,
     training_mse: PerTarget,
-    taus: tuple[float, ...],
+    taus: Numbers,
     constant: Flags | None,
     on_constant: str,
 ) -> tuple[Float[Array, " g"], Bool[Array, "g t"], Float[Array, "g t"]]:
-    calibrated, baseline = jnp.asarray(calibrated), jnp.asarray(baseline)
-    training_mse = jnp.asarray(training_mse, calibrated.dtype)
-    grid = jnp.asarray(taus, calibrated.dtype)
+    calibrated, baseline, training_mse = as_floats(
+        calibrated=calibrated, baseline=baseline, training_mse=training_mse
+    )
+    grid = as_float("taus", taus).astype(calibrated.dtype)
 
     def one(tau: Float[Array, ""]) -> Bool[Array, " t"]:
         return transfer_decision(training_mse, tau, constant=constant, on_constant=on_constant)
@@ -97,7 +102,7 @@ def _scores_per_threshold(
     decisions = jax.vmap(one)(grid)
     scores = jax.vmap(adapt, in_axes=(0, None, None))(decisions, calibrated, baseline)
     if on_constant == "exclude":
-        scores = jnp.where(jnp.asarray(constant)[None, :], jnp.nan, scores)
+        scores = jnp.where(as_mask("constant", constant)[None, :], jnp.nan, scores)
     return grid, decisions, scores
 
 
@@ -118,7 +123,7 @@ def adaptive_curve(
     calibrated: PerTarget,
     baseline: PerTarget,
     training_mse: PerTarget,
-    taus: tuple[float, ...] = THRESHOLDS,
+    taus: Numbers = THRESHOLDS,
     *,
     constant: Flags | None = None,
     on_constant: str = "rule",
@@ -160,7 +165,7 @@ def leave_one_out_threshold(
     calibrated: PerTarget,
     baseline: PerTarget,
     training_mse: PerTarget,
-    taus: tuple[float, ...] = THRESHOLDS,
+    taus: Numbers = THRESHOLDS,
     *,
     constant: Flags | None = None,
     on_constant: str = "rule",
@@ -203,7 +208,7 @@ def uncertainty_rule(
     baseline_error: PerTarget,
     calibrated_scale: PerTarget,
     baseline_scale: PerTarget,
-    alpha: float | Float[Array, ""] = 0.5,
+    alpha: Numbers = 0.5,
 ) -> UncertaintyRule:
     """Transfer where the conformal bound on the calibrated error is the smaller one.
 
@@ -222,23 +227,32 @@ def uncertainty_rule(
     all known ones, times its own scale.
     """
 
-    def bound(error: PerTarget, scale: PerTarget) -> Float[Array, " t"]:
-        error, scale = jnp.asarray(error), jnp.asarray(scale)
+    def bound(error: Float[Array, " t"], scale: Float[Array, " t"]) -> Float[Array, " t"]:
         return scale * leave_one_out_quantiles(error / scale, alpha)
 
+    calibrated_error, baseline_error, calibrated_scale, baseline_scale = as_floats(
+        calibrated_error=calibrated_error,
+        baseline_error=baseline_error,
+        calibrated_scale=calibrated_scale,
+        baseline_scale=baseline_scale,
+    )
     calibrated = bound(calibrated_error, calibrated_scale)
     baseline = bound(baseline_error, baseline_scale)
     return UncertaintyRule(calibrated, baseline, calibrated < baseline)
 
 
 def _ranks(values: Float[Array, " t"]) -> Float[Array, " t"]:
-    """Average ranks over t: in (0, 1], the same for equal values; NaN ranks last."""
-    ordered = jnp.sort(values)
+    """Average ranks over those that are not NaN: in (0, 1], the same for equal values."""
+    known = ~jnp.isnan(values)
+    ordered = jnp.sort(jnp.where(known, values, jnp.inf))
+    count = jnp.maximum(jnp.sum(known, dtype=values.dtype), 1)
+    filled = jnp.where(known, values, 0)
     ends = (
-        jnp.searchsorted(ordered, values, side="left"),
-        jnp.searchsorted(ordered, values, side="right"),
+        jnp.searchsorted(ordered, filled, side="left"),
+        jnp.searchsorted(ordered, filled, side="right"),
     )
-    return (ends[0] + ends[1] + 1).astype(values.dtype) / (2 * values.shape[0])
+    rank = (ends[0] + ends[1] + 1).astype(values.dtype) / (2 * count)
+    return jnp.where(known, rank, jnp.nan)
 
 
 def _local_bound(
@@ -246,6 +260,9 @@ def _local_bound(
 ) -> Float[Array, " t"]:
     known = ~jnp.isnan(error)
     weight = weight * known.astype(error.dtype)[None, :]
+    unit = jnp.max(jnp.where(known, error, 0))
+    unit = jnp.where(unit > 0, unit, 1)
+    error = error / unit  # what is tiny depends on it
     filled = jnp.where(known, error, 0)
     total, size = weight @ filled, jnp.sum(weight, axis=1)
     tiny = jnp.finfo(error.dtype).eps
@@ -255,7 +272,7 @@ def _local_bound(
     ratios = jnp.where(size_without > tiny, error[None, :] / jnp.maximum(without, tiny), jnp.nan)
     ratios = jnp.where(jnp.eye(error.shape[0], dtype=bool), jnp.nan, ratios)
     quantiles = jax.vmap(lambda row: conformal_quantile(row, alpha))(ratios)
-    return jnp.maximum(total / jnp.maximum(size, tiny), tiny) * quantiles
+    return unit * jnp.maximum(total / jnp.maximum(size, tiny), tiny) * quantiles
 
 
 @full_precision
@@ -263,7 +280,7 @@ def local_uncertainty_rule(
     calibrated_error: PerTarget,
     baseline_error: PerTarget,
     difficulty: PerTarget,
-    alpha: float | Float[Array, ""] = 0.5,
+    alpha: Numbers = 0.5,
     *,
     bandwidth: float = 0.1,
 ) -> UncertaintyRule:
@@ -272,20 +289,31 @@ def local_uncertainty_rule(
     The expected error of a target is the mean error of the others, weighted by a Gaussian kernel
     in the rank of `difficulty` (the training MSE) with standard deviation `bandwidth`, a fraction
     of the targets. No part of a target's bounds, scales included, uses its own errors. NaN errors
-    are left out.
+    are left out. A target whose `difficulty` is NaN is like no other: it takes part in no bound,
+    its own are infinite, and it is not transferred.
 
     **Raises:** `ValueError` for a bandwidth that is not positive.
     """
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: must be positive, got {bandwidth}")
-    calibrated_error, baseline_error = jnp.asarray(calibrated_error), jnp.asarray(baseline_error)
-    rank = _ranks(jnp.asarray(difficulty, calibrated_error.dtype))
+    calibrated_error, baseline_error, difficulty = as_floats(
+        calibrated_error=calibrated_error, baseline_error=baseline_error, difficulty=difficulty
+    )
+    rank = _ranks(difficulty)
+    known = ~jnp.isnan(rank)
     # Neighbours are 1/t apart: a narrower kernel would see nobody.
-    width = max(bandwidth, 1 / rank.shape[0])
+    width = jnp.maximum(bandwidth, 1 / jnp.maximum(jnp.sum(known, dtype=rank.dtype), 1))
+    rank = jnp.where(known, rank, 0)
     weight = jnp.exp(-(((rank[:, None] - rank[None, :]) / width) ** 2) / 2)
-    weight = jnp.where(jnp.eye(rank.shape[0], dtype=bool), 0, weight)
-    calibrated = _local_bound(calibrated_error, weight, alpha)
-    baseline = _local_bound(baseline_error, weight, alpha)
+    pairs = known[:, None] & known[None, :] & ~jnp.eye(rank.shape[0], dtype=bool)
+    weight = jnp.where(pairs, weight, 0)
+    calibrated_error, baseline_error = (
+        jnp.where(known, error, jnp.nan) for error in (calibrated_error, baseline_error)
+    )
+    calibrated, baseline = (
+        jnp.where(known, _local_bound(error, weight, alpha), jnp.inf)
+        for error in (calibrated_error, baseline_error)
+    )
     return UncertaintyRule(calibrated, baseline, calibrated < baseline)
 
 
@@ -307,12 +335,13 @@ class AdaptiveTransfer(eqx.Module):
     constant: Bool[Array, " t"]
 
 
-def constant_rows(twin: Float[Array | np.ndarray, "t s"]) -> Bool[Array, " t"]:
-    """Targets (rows) whose twin answers do not vary; NaN = missing, an empty row is constant."""
-    twin = jnp.asarray(twin)
-    high = jnp.max(jnp.where(jnp.isnan(twin), -jnp.inf, twin), axis=1)
-    low = jnp.min(jnp.where(jnp.isnan(twin), jnp.inf, twin), axis=1)
-    return high <= low
+def constant_rows(twin: Numbers) -> Bool[Array, " t"]:
+    """Rows of `twin` (t, s), the targets, that are alike up to rounding or hold fewer than two.
+
+    NaN is missing.
+    """
+    twin = as_float("twin", twin)
+    return alike(twin, ~jnp.isnan(twin), 1)
 
 
 def adaptive_transfer(
@@ -320,7 +349,7 @@ def adaptive_transfer(
     method: str,
     *,
     baseline: str = "Baseline",
-    taus: tuple[float, ...] = THRESHOLDS,
+    taus: Numbers = THRESHOLDS,
     on_constant: str = "rule",
     alpha: float = 0.5,
     bandwidth: float = 0.1,
@@ -341,13 +370,14 @@ def adaptive_transfer(
     calibrated = jnp.asarray(holdout.scores("pearson", method)).astype(training_mse.dtype)
     unchanged = jnp.asarray(holdout.scores("pearson", baseline)).astype(training_mse.dtype)
     constant = constant_rows(holdout.predictions[baseline])
+    grid = np.asarray(as_float("taus", taus))
     return _all_rules(
         calibrated,
         unchanged,
         training_mse,
         constant,
         alpha,
-        taus=taus,
+        taus=tuple(grid.tolist()),
         on_constant=on_constant,
         bandwidth=bandwidth,
     )

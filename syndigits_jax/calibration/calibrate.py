@@ -1,30 +1,30 @@
 """Calibrate new questions and new users: the product. Traceable under `jit` and `grad`."""
 
 import functools
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
-from ..solvers.completion import hard_impute
+from ..solvers.boundary import Numbers
 from ..solvers.solution import Status
 from ._inputs import (
     _check_labels,
     _check_method,
     _check_missing,
     _check_sizes,
-    _matrix,
+    _matrices,
     _threshold,
     _user_weight,
     largest_answer,
 )
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+from .imputation import Answers, answers, impute_both
 from .known_answers import learn_from_answers
 from .problem import (
-    moments_over,
     question_regression,
     question_stack,
     user_regression,
@@ -37,13 +37,19 @@ class Calibrated(eqx.Module):
     """Calibrated human answers to q new questions, or of q new users.
 
     - `prediction`: (n, q) for questions, (q, m) for users, on the scale of the answers.
-    - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances).
+    - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances). NaN where
+      `twins_alike`: a fit to one number has no error and says nothing of the humans
+      (`settings.alike_twins`).
     - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
       the twins' own answer (adaptive transfer, section 5.3), and still the calibrated one where a
       twin gave none.
     - `status`, `steps`, `optimality`: (q,) of the solver behind each target, the last one NaN where
-      there is no certificate. The status is `MAX_STEPS` too where the imputation before it ran out
-      of steps.
+      there is no certificate.
+    - `imputation_status`: (q,) of the imputation of the donors before it, the humans' or the
+      twins', whichever ended worse. `CONVERGED` for matrix completions, which need none.
+    - `twins_alike`: (q,) whether the twins' answers to a new question, or a new user's twin's
+      answers, are all alike up to rounding (raw, or once every question is scaled), or fewer
+      than two. Twins of weight 0 do not count.
     """
 
     prediction: Float[Array, "..."]
@@ -52,69 +58,29 @@ class Calibrated(eqx.Module):
     status: Int[Array, " q"]
     steps: Int[Array, " q"]
     optimality: Float[Array, " q"]
+    imputation_status: Int[Array, " q"]
+    twins_alike: Bool[Array, " q"]
 
 
-class Answers(eqx.Module):
-    """Responses with missing ones replaced by 0, and the mask that says which are real."""
+class Finished(NamedTuple):
+    """What a fit says of t targets, in the units of the answers."""
 
-    values: Float[Array, "..."]
-    mask: Bool[Array, "..."]
-
-
-def answers(x: Float[Array, "..."]) -> Answers:
-    """Split NaN-coded responses into finite values and a mask."""
-    mask = ~jnp.isnan(x)
-    return Answers(jnp.where(mask, x, 0), mask)
-
-
-def impute_donors(
-    donors: Answers, settings: Settings, sample_weight: Float[Array, " n"] | None = None
-) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
-    """Hard impute of donor responses (users x questions), and its status.
-
-    Every question counts alike (`settings.imputation_scale`). The rank is lowered to one less than
-    the smaller side, beyond which nothing is learnt.
-    """
-    rank = max(1, min(settings.imputation_rank, min(donors.values.shape) - 1))
-    values, mean, std = donors.values, None, None
-    if settings.imputation_scale == "standardised":
-        seen = donors.mask.astype(values.dtype)
-        seen = seen if sample_weight is None else seen * sample_weight[:, None]
-        mean, std = moments_over(values, seen, 0, 0.0)
-        values = jnp.where(donors.mask, (values - mean) / std, 0)
-    solution = hard_impute(
-        values,
-        donors.mask,
-        rank,
-        sample_weight=sample_weight,
-        tol=settings.imputation_tol,
-        max_steps=settings.imputation_max_steps,
-    )
-    completed = solution.value.completed
-    if mean is not None and std is not None:
-        completed = jnp.where(donors.mask, donors.values, mean + std * completed)
-    return completed, solution.status
+    prediction: Float[Array, "s t"]
+    training_mse: Float[Array, " t"]
+    status: Int[Array, " t"]
+    steps: Int[Array, " t"]
+    optimality: Float[Array, " t"]
+    imputation_status: Int[Array, " t"]
+    twins_alike: Bool[Array, " t"]
 
 
-def impute_both(
-    human: Answers,
-    twin: Answers,
-    settings: Settings,
-    sample_weight: Float[Array, " n"] | None = None,
-) -> tuple[Float[Array, "n p"], Float[Array, "n p"], Int[Array, ""]]:
-    """[`impute_donors`][] of humans and of twins, each by itself, and the worse status."""
-    # In one loop, one after the other: XLA would run two loops at once on the few threads of a
-    # CPU's pool, which the other batches of folds need.
-    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), human, twin)
-    completed, status = jax.lax.map(lambda d: impute_donors(d, settings, sample_weight), both)
-    return completed[0], completed[1], jnp.max(status)
-
-
-def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings: Settings):
+def finish(
+    problem, fit, status, observed: tuple[Array, Array] | None, settings: Settings
+) -> Finished:
     """Map a fit back to the answers' scale, corrected by what known human answers say.
 
-    `observed`: human answers to the targets and their weights, (s, t), weight 0 where not known.
-    Returns (prediction (s, t), training_mse, status, steps, optimality); from the second on (t,).
+    `status`: of the imputation. `observed`: human answers to the targets and their weights, (s, t),
+    weight 0 where not known.
     """
     prediction = fit.prediction
     centre, scale = problem.centre, problem.scale
@@ -127,14 +93,20 @@ def finish(problem, fit, status, observed: tuple[Array, Array] | None, settings:
     prediction = centre + scale * prediction
     finite = jnp.all(jnp.isfinite(prediction), axis=0)
     broken = ~finite | (status == int(Status.NONFINITE))
-    ended_well = (fit.status == int(Status.CONVERGED)) | (fit.status == int(Status.FIXED_STEPS))
-    unfinished = ended_well & (status == int(Status.MAX_STEPS))
-    code = jnp.where(unfinished, int(Status.MAX_STEPS), fit.status)
-    code = jnp.where(broken, int(Status.NONFINITE), code).astype(jnp.int32)
     t = prediction.shape[1]
-    steps = jnp.broadcast_to(fit.steps, (t,))
-    optimality = jnp.broadcast_to(fit.optimality, (t,))
-    return prediction, fit.training_mse, code, steps, optimality
+    twins_alike = jnp.broadcast_to(problem.twins_alike, (t,))
+    mse = fit.training_mse
+    if settings.alike_twins == "unknown":
+        mse = jnp.where(twins_alike, jnp.nan, mse)
+    return Finished(
+        prediction,
+        mse,
+        jnp.where(broken, int(Status.NONFINITE), fit.status).astype(jnp.int32),
+        jnp.broadcast_to(fit.steps, (t,)),
+        jnp.broadcast_to(fit.optimality, (t,)),
+        jnp.broadcast_to(jnp.asarray(status, jnp.int32), (t,)),
+        twins_alike,
+    )
 
 
 def _differentiable(method: Calibrator, data):
@@ -142,26 +114,27 @@ def _differentiable(method: Calibrator, data):
     return data if method.differentiable else jax.lax.stop_gradient(data)
 
 
-def _decide(calibrated, twin_prediction, training_mse, threshold, axis):
+def _decide(result: Finished, twin_prediction, threshold, axis) -> Calibrated:
+    calibrated, training_mse, *rest = result
     if threshold is None:
-        transferred = jnp.ones(training_mse.shape, bool)
-        return calibrated, transferred
-    transferred = training_mse <= threshold
+        return Calibrated(calibrated, training_mse, jnp.ones(training_mse.shape, bool), *rest)
+    transferred = training_mse <= threshold  # never for NaN
     keep = transferred[None, :] if axis == 0 else transferred[:, None]
     # A twin that gave no answer leaves nothing to revert to.
     use = keep | jnp.isnan(twin_prediction)
-    return jnp.where(use, calibrated, twin_prediction), transferred
+    prediction = jnp.where(use, calibrated, twin_prediction)
+    return Calibrated(prediction, training_mse, transferred, *rest)
 
 
 @full_precision
 def calibrate_question(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
-    observed: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    threshold: ArrayLike | None = None,
+    observed: Numbers | None = None,
+    sample_weight: Numbers | None = None,
+    threshold: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the humans' answers to q new questions (Algorithms 1 and 2).
@@ -197,8 +170,7 @@ def calibrate_question(
     settings = resolve(settings)
     _check_method(method)
     _check_labels(human, twin, 0)
-    human, twin = _matrix(human, "human"), _matrix(twin, "twin")
-    twin = twin.astype(human.dtype)
+    human, twin, observed = _matrices(human=human, twin=twin, observed=observed)
     n, m = human.shape
     _check_sizes(human.shape, "human")
     if twin.shape[0] != n:
@@ -211,18 +183,14 @@ def calibrate_question(
             "and, after them, at least one new question"
         )
     q = twin.shape[1] - m
-    if observed is not None:
-        observed = _matrix(observed, "observed").astype(human.dtype)
-        if observed.shape != (n, q):
-            raise ValueError(f"observed must have shape {(n, q)}, got {observed.shape}")
+    if observed is not None and observed.shape != (n, q):
+        raise ValueError(f"`observed` must have shape {(n, q)}, got {observed.shape}")
     weight = _user_weight(sample_weight, n, human.dtype)
     threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[:, m:], 0, weight)
     data = _differentiable(method, (human, twin, observed, weight))
     result = _questions(method, *data, settings)
-    prediction, mse, status, steps, optimality = result
-    prediction, transferred = _decide(prediction, twin[:, m:], mse, threshold, 0)
-    return Calibrated(prediction, mse, transferred, status, steps, optimality)
+    return _decide(result, twin[:, m:], threshold, 0)
 
 
 @functools.partial(jax.jit, static_argnames=("settings",))
@@ -264,11 +232,11 @@ def _questions(method, human, twin, observed, weight, settings):
 
     known = jax.tree.map(jnp.transpose, _known(observed, weight))
     targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
-    prediction, *rest = jax.lax.map(solve, targets)
+    result = jax.tree.map(lambda leaf: leaf[..., 0], jax.lax.map(solve, targets))
     counted = targets[1] if weight is None else targets[1] & (weight > 0)[None, :]
     counted = counted & _squares_fit(human, twin)
-    prediction, rest = _mark_unanswered(prediction[:, :, 0], [r[:, 0] for r in rest], counted)
-    return prediction.T, *rest
+    result = _mark_unanswered(result, counted)
+    return result._replace(prediction=result.prediction.T)
 
 
 def _squares_fit(*matrices):
@@ -280,13 +248,14 @@ def _squares_fit(*matrices):
     return fit
 
 
-def _mark_unanswered(prediction, rest, mask):
+def _mark_unanswered(result: Finished, mask) -> Finished:
     """NaN and `NONFINITE` for targets (q, s) without any usable answer, as `jit` cannot refuse."""
     answered = jnp.any(mask, axis=1)
-    mse, status, *others = rest
-    prediction = jnp.where(answered[:, None], prediction, jnp.nan)
-    status = jnp.where(answered, status, jnp.int32(Status.NONFINITE))
-    return prediction, (mse, status, *others)
+    return result._replace(
+        prediction=jnp.where(answered[:, None], result.prediction, jnp.nan),
+        training_mse=jnp.where(answered, result.training_mse, jnp.nan),
+        status=jnp.where(answered, result.status, jnp.int32(Status.NONFINITE)),
+    )
 
 
 def _known(observed, weight):
@@ -301,12 +270,12 @@ def _known(observed, weight):
 @full_precision
 def calibrate_user(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
-    observed: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    threshold: ArrayLike | None = None,
+    observed: Numbers | None = None,
+    sample_weight: Numbers | None = None,
+    threshold: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the answers of q new users to the m questions (section 6).
@@ -326,8 +295,7 @@ def calibrate_user(
     settings = resolve(settings)
     _check_method(method)
     _check_labels(human, twin, 1)
-    human, twin = _matrix(human, "human"), _matrix(twin, "twin")
-    twin = twin.astype(human.dtype)
+    human, twin, observed = _matrices(human=human, twin=twin, observed=observed)
     n, m = human.shape
     _check_sizes(human.shape, "human")
     if twin.shape[1] != m:
@@ -340,18 +308,14 @@ def calibrate_user(
             "and, below them, at least one new user's"
         )
     q = twin.shape[0] - n
-    if observed is not None:
-        observed = _matrix(observed, "observed").astype(human.dtype)
-        if observed.shape != (q, m):
-            raise ValueError(f"observed must have shape {(q, m)}, got {observed.shape}")
+    if observed is not None and observed.shape != (q, m):
+        raise ValueError(f"`observed` must have shape {(q, m)}, got {observed.shape}")
     weight = _user_weight(sample_weight, n, human.dtype)
     threshold = _threshold(threshold, q, human.dtype)
     _check_missing(human, twin[n:], 1)
     data = _differentiable(method, (human, twin, observed, weight))
     result = _users(method, *data, settings)
-    prediction, mse, status, steps, optimality = result
-    prediction, transferred = _decide(prediction, twin[n:], mse, threshold, 1)
-    return Calibrated(prediction, mse, transferred, status, steps, optimality)
+    return _decide(result, twin[n:], threshold, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("settings",))
@@ -380,9 +344,8 @@ def _users(method, human, twin, observed, weight, settings):
         )
         seen = jax.tree.map(jnp.transpose, known)
         fit = method.fit(problem, settings)
-        prediction, *rest = finish(problem, fit, jnp.int32(0), seen, settings)
-        prediction, rest = _mark_unanswered(prediction.T, rest, counted)
-        return prediction, *rest
+        result = finish(problem, fit, jnp.int32(0), seen, settings)
+        return _mark_unanswered(result._replace(prediction=result.prediction.T), counted)
     x_human, x_twin, status = impute_both(humans, donors, settings, weight)
 
     def solve(target):
@@ -401,7 +364,5 @@ def _users(method, human, twin, observed, weight, settings):
         )
         return finish(problem, method.fit(problem, settings), status, seen, settings)
 
-    prediction, *rest = jax.lax.map(solve, (targets.values, targets.mask, known))
-    rest = [r[:, 0] for r in rest]
-    prediction, rest = _mark_unanswered(prediction[:, :, 0], rest, counted)
-    return prediction, *rest
+    result = jax.lax.map(solve, (targets.values, targets.mask, known))
+    return _mark_unanswered(jax.tree.map(lambda leaf: leaf[..., 0], result), counted)

@@ -25,7 +25,6 @@ from ..solvers.exponentiated_gradient import (
     exponentiated_gradient,
     exponentiated_gradient_from_gram,
 )
-from ..solvers.linear_model import gram_statistics
 from ..solvers.low_rank import check_rank, leading_subspace
 from ..solvers.mlp import mlp_regression
 from ..solvers.ridge import ridge, ridge_from_gram
@@ -238,11 +237,11 @@ class SyntheticControl(FitAndTransfer):
             solve = simplex_least_squares if certified else exponentiated_gradient
             solution = solve(x, y, self.penalty, sample_weight=weight)
         else:
-            moments = gram_statistics(x, y, weight, fit_intercept=False)
             solve = (
                 simplex_least_squares_from_gram if certified else exponentiated_gradient_from_gram
             )
-            solution = solve(moments, self.penalty)
+            # About the means, as the other regressions want them, with the means beside.
+            solution = solve(problem.moments.without_intercept(), self.penalty)
         return _transfer(problem, solution.value, jnp.zeros((), x.dtype), solution)
 
 

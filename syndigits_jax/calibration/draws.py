@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..inference.resampling import PRNGKey
+from ..solvers.boundary import Numbers, as_float, as_floats
 from ._holdout_result import HoldOut
 from .metrics import crps_from_draws, mae, sd_ratio, summarize
 
@@ -40,25 +41,27 @@ class ResidualPool(eqx.Module):
 
 
 def residual_pool(
-    prediction: Float[Array | np.ndarray, "t s"],
-    truth: Float[Array | np.ndarray, "t s"],
-    scale: Float[Array | np.ndarray, " t"],
-    position: Float[Array | np.ndarray, "t s"],
+    prediction: Numbers,
+    truth: Numbers,
+    scale: Numbers,
+    position: Numbers,
 ) -> ResidualPool:
     """Pool out-of-sample residuals of t questions (rows) with s cells each.
 
-    - `truth`: NaN where missing; a question without any answer takes no part.
-    - `scale`: the unit of each question's residuals, such as [`residual_scale`][].
-    - `position`: where the prediction lies, comparable over questions ([`positions`][]).
+    - `prediction`, `truth`: (t, s), NaN where missing; a question without any answer takes no part.
+    - `scale`: (t,) the unit of each question's residuals, such as [`residual_scale`][].
+    - `position`: (t, s) where the prediction lies, comparable over questions ([`positions`][]).
     """
-    prediction, truth = jnp.asarray(prediction), jnp.asarray(truth)
+    prediction, truth, scale, position = as_floats(
+        prediction=prediction, truth=truth, scale=scale, position=position
+    )
     mask = ~jnp.isnan(truth) & ~jnp.isnan(prediction)
-    residual = jnp.where(mask, truth - prediction, 0) / jnp.asarray(scale)[:, None]
+    residual = jnp.where(mask, truth - prediction, 0) / scale[:, None]
     count = jnp.sum(mask, axis=1, dtype=residual.dtype)
     known = count > 0
     offset = jnp.sum(residual, axis=1) / jnp.where(known, count, 1)
     within = residual - offset[:, None]
-    place = jnp.where(mask, jnp.asarray(position), jnp.inf).ravel()
+    place = jnp.where(mask, position, jnp.inf).ravel()
     order = jnp.argsort(place)
     return ResidualPool(
         offset=offset[jnp.argsort(~known, stable=True)],
@@ -70,16 +73,17 @@ def residual_pool(
 
 
 def positions(
-    prediction: Float[Array | np.ndarray, "*t s"],
-    scale: Float[Array | np.ndarray, "*t"],
-    low: Float[Array | np.ndarray, "*t"],
-    high: Float[Array | np.ndarray, "*t"],
+    prediction: Numbers,
+    scale: Numbers,
+    low: Numbers,
+    high: Numbers,
 ) -> Float[Array, "*t s"]:
     """Where predictions lie: as a share of the answer range, or else about the question's mean.
 
-    The latter, in units of `scale`, if a range is unknown (NaN).
+    The latter, in units of `scale`, if a range is unknown (NaN). `prediction` is (*t, s), the
+    others (*t,).
     """
-    prediction, scale, low, high = map(jnp.asarray, (prediction, scale, low, high))
+    prediction, scale, low, high = as_floats(prediction=prediction, scale=scale, low=low, high=high)
     centred = prediction - jnp.nanmean(prediction, axis=-1, keepdims=True)
     relative = centred / scale[..., None]
     share = (prediction - low[..., None]) / (high - low)[..., None]
@@ -88,22 +92,22 @@ def positions(
 
 def calibrated_draws(
     key: PRNGKey,
-    prediction: Float[Array, " s"],
-    residuals: ResidualPool | float | Float[Array, "*s"],
+    prediction: Numbers,
+    residuals: ResidualPool | Numbers,
     num_draws: int,
     *,
-    scale: float | Float[Array, ""] = 1.0,
-    position: Float[Array, " s"] | None = None,
-    low: float | Float[Array, ""] = -jnp.inf,
-    high: float | Float[Array, ""] = jnp.inf,
-    step: float | Float[Array, ""] | None = None,
+    scale: Numbers = 1.0,
+    position: Numbers | None = None,
+    low: Numbers = -jnp.inf,
+    high: Numbers = jnp.inf,
+    step: Numbers | None = None,
     window: float = 0.1,
 ) -> Float[Array, "d s"]:
     """Draws of the answers of s people to one question, one population per row.
 
     **Arguments:**
 
-    - `prediction`: calibrated means, on the scale of the answers.
+    - `prediction`: (s,) calibrated means, on the scale of the answers.
     - `residuals`: a [`ResidualPool`][], resampled; or a standard deviation (a scalar or one per
       person), for normal residuals.
     - `scale`: the question's unit for pooled residuals.
@@ -118,14 +122,16 @@ def calibrated_draws(
         raise ValueError(f"num_draws must be at least 1, got {num_draws}")
     if not 0 < window <= 1:
         raise ValueError(f"window: a share in (0, 1], got {window}")
+    prediction, position = as_floats(prediction=prediction, position=position)
     shape = (num_draws, prediction.shape[0])
     if isinstance(residuals, ResidualPool):
-        scale = jnp.asarray(scale, prediction.dtype)
+        scale = as_float("scale", scale).astype(prediction.dtype)
         if position is None:
             position = (prediction - jnp.mean(prediction)) / scale
         noise = scale * _resample(key, residuals, position, shape, window)
     else:
-        deviation = jnp.broadcast_to(jnp.asarray(residuals, prediction.dtype), shape[1:])
+        deviation = as_float("residuals", residuals).astype(prediction.dtype)
+        deviation = jnp.broadcast_to(deviation, shape[1:])
         noise = deviation[None, :] * jax.random.normal(key, shape, prediction.dtype)
     return _on_scale(prediction[None, :] + noise, low, high, step)
 
@@ -144,9 +150,11 @@ def _resample(key, pool: ResidualPool, position, shape, window) -> Float[Array, 
 
 
 def _on_scale(draws: Float[Array, "d s"], low, high, step) -> Float[Array, "d s"]:
-    low, high = jnp.asarray(low, draws.dtype), jnp.asarray(high, draws.dtype)
+    low, high = (
+        as_float(name, end).astype(draws.dtype) for name, end in (("low", low), ("high", high))
+    )
     if step is not None:
-        step = jnp.asarray(step, draws.dtype)
+        step = as_float("step", step).astype(draws.dtype)
         known = ~jnp.isnan(step) & jnp.isfinite(low)
         origin, size = jnp.where(known, low, 0), jnp.where(known, step, 1)
         draws = jnp.where(known, origin + jnp.round((draws - origin) / size) * size, draws)
@@ -156,10 +164,10 @@ def _on_scale(draws: Float[Array, "d s"], low, high, step) -> Float[Array, "d s"
 
 
 def residual_scale(
-    error: Float[np.ndarray, " t"],
-    twin: Float[np.ndarray, "t s"],
-    low: Float[np.ndarray, " t"],
-    high: Float[np.ndarray, " t"],
+    error: Numbers,
+    twin: Numbers,
+    low: Numbers,
+    high: Numbers,
 ) -> Float[np.ndarray, " t"]:
     """How large residuals are expected to be, from what is known without human answers.
 
@@ -169,8 +177,12 @@ def residual_scale(
     questions) take no part in the fit.
 
     - `error`: (t,) root-mean-square deviation of the residuals from their mean, per question.
-    - `twin`: (t, s) the twins' answers, NaN where missing.
+    - `twin`: (t, s) the twins' answers, NaN where missing. `low`, `high`: (t,).
     """
+    error, twin, low, high = (
+        np.asarray(as_float(name, values), float)
+        for name, values in {"error": error, "twin": twin, "low": low, "high": high}.items()
+    )
     span = np.nanmax(twin, axis=1) - np.nanmin(twin, axis=1)
     width = np.where(np.isnan(high - low), span, high - low)
     known = np.isfinite(error) & (error > 0)
@@ -222,15 +234,15 @@ def _questions(holdout: HoldOut, name: str) -> _Questions:
 
 def draw_answers(
     key: PRNGKey,
-    prediction: Float[Array | np.ndarray, " s"],
-    twin: Float[Array | np.ndarray, " s"],
+    prediction: Numbers,
+    twin: Numbers,
     holdout: HoldOut,
     name: str,
     *,
     num_draws: int = 100,
-    low: float = float("nan"),
-    high: float = float("nan"),
-    step: float = float("nan"),
+    low: Numbers = float("nan"),
+    high: Numbers = float("nan"),
+    step: Numbers = float("nan"),
 ) -> Float[Array, "d s"]:
     """Draws for a new question from a method's hold-out on the known ones.
 
@@ -244,12 +256,24 @@ def draw_answers(
     **Raises:** `ValueError` for the hold-out of users, an unknown name, or no known question.
     """
     known = _questions(holdout, name)
-    twins = np.concatenate([known.twin, np.asarray(twin, float)[None]])
+    prediction, twin = (
+        np.asarray(as_float(k, v), float) for k, v in (("prediction", prediction), ("twin", twin))
+    )
+    for given, values in (("prediction", prediction), ("twin", twin)):
+        if values.shape != known.prediction.shape[1:]:
+            raise ValueError(
+                f"`{given}` must have shape {known.prediction.shape[1:]}, a number per person of "
+                f"the hold-out, got {values.shape}"
+            )
+    low, high, step = (
+        float(as_float(k, v)) for k, v in (("low", low), ("high", high), ("step", step))
+    )
+    twins = np.concatenate([known.twin, twin[None]])
     lows, highs = np.append(known.low, low), np.append(known.high, high)
     scale = residual_scale(np.append(known.error(), np.nan), twins, lows, highs)
     # One unknown range makes the positions of all questions relative to their means.
     lows, highs = _comparable(lows, highs)
-    means = np.concatenate([known.prediction, np.asarray(prediction, float)[None]])
+    means = np.concatenate([known.prediction, prediction[None]])
     place = positions(means, scale, lows, highs)
     pool = residual_pool(known.prediction, known.truth, scale[:-1], place[:-1])
     return calibrated_draws(

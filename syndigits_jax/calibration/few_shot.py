@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
 
 from ..inference.resampling import PRNGKey
 from ..panel import Panel
+from ..solvers.boundary import Numbers, as_float
 from . import folds
 from ._few_shot_cells import control_scores, draw_cells, method_scores, regressions, stacks
 from ._holdout_run import Progress, Run
@@ -80,7 +80,7 @@ class FewShotCurve:
 def few_shot_curve(
     methods: Methods,
     panel: Panel,
-    ks: ArrayLike,
+    ks: Numbers,
     key: PRNGKey,
     *,
     direction: str = "question",
@@ -224,11 +224,11 @@ def equivalent_respondents(
     return float(curve.ks[i - 1] + share * (curve.ks[i] - curve.ks[i - 1]))
 
 
-def _check_counts(ks: ArrayLike) -> Int[np.ndarray, " K"]:
-    counts = np.asarray(ks)
-    if counts.ndim != 1 or counts.size == 0 or not np.issubdtype(counts.dtype, np.integer):
-        raise ValueError(f"ks must be a list of whole numbers such as [0, 5, 20], got {ks}")
-    counts = counts.astype(int)  # differences of unsigned numbers are never negative
+def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:
+    counts = np.asarray(as_float("ks", ks))
+    if counts.ndim != 1 or counts.size == 0 or not np.all(np.floor(counts) == counts):
+        raise ValueError(f"`ks` must be a list of whole numbers such as [0, 5, 20], got {ks}")
+    counts = counts.astype(int)
     if counts[0] < 0 or np.any(np.diff(counts) <= 0):
         raise ValueError(f"ks must increase from 0 or more, got {ks}")
     return counts

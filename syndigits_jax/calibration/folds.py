@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..panel import PanelArrays
-from .calibrate import Answers, finish, impute_both
+from .calibrate import finish
+from .imputation import Answers, impute_both
 from .problem import Regression, Stack, question_regression, question_stack, user_regression
 from .problem import user_stack as _user_stack
 from .settings import Settings

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from ..panel import Panel, PanelArrays
+from ..solvers.boundary import Numbers
 from . import folds
 from ._holdout_result import HoldOut
 from ._holdout_run import Progress, Run
-from ._inputs import _check_squares
+from ._inputs import _check_squares, _user_weight
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .controls import controls
 from .settings import Settings, resolve
@@ -26,7 +27,7 @@ def leave_one_question_out(
     *,
     settings: Settings | None = None,
     targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
-    sample_weight: Float[np.ndarray, " n"] | None = None,
+    sample_weight: Numbers | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     on_progress: Progress | None = None,
@@ -48,7 +49,7 @@ def leave_one_question_out(
 
     **Raises:** `ValueError` for unusable methods, targets or weights (all zero, say), for answers
     whose squares overflow, and for a rank beyond the matrix. Constant twin columns and columns
-    without human answers are legal: the former predict a constant (training error 0, correlation
+    without human answers are legal: the former predict a constant (training error NaN, correlation
     0), the latter score NaN.
     """
     named, positions = _methods(methods), _targets(targets, panel.m, "question")
@@ -63,8 +64,7 @@ def leave_one_question_out(
         index = jnp.asarray(_padded(positions[slots], size))
 
         def store(name: str, outcome) -> None:
-            prediction, *rest = outcome
-            run.store(name, slots, prediction[:, :, 0], *(r[:, 0] for r in rest))
+            run.store(name, slots, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
         if regressions:
             problems, codes = run.prepare(
@@ -91,7 +91,7 @@ def leave_one_user_out(
     *,
     settings: Settings | None = None,
     targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
-    sample_weight: Float[np.ndarray, " n"] | None = None,
+    sample_weight: Numbers | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     on_progress: Progress | None = None,
@@ -119,8 +119,8 @@ def leave_one_user_out(
         wanted = np.searchsorted(members, positions[slots])
 
         def store(name: str, outcome) -> None:
-            prediction, *rest = outcome
-            run.store(name, slots, prediction.T[wanted], *(r[wanted] for r in rest))
+            outcome = outcome._replace(prediction=outcome.prediction.T)
+            run.store(name, slots, jax.tree.map(lambda leaf: leaf[wanted], outcome))
 
         run.fit(stacks, folds.fit_stack, (stack, settings), store)
 
@@ -135,8 +135,7 @@ def leave_one_user_out(
             )
 
             def store(name: str, outcome, part=part) -> None:
-                prediction, *rest = outcome
-                run.store(name, part, prediction[:, :, 0], *(r[:, 0] for r in rest))
+                run.store(name, part, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
             run.fit(regressions, folds.fit_batch, (problems, codes, settings, vectorised), store)
             run.advance(len(part))
@@ -211,17 +210,8 @@ def _arrays(panel: Panel) -> PanelArrays:
     return panel.arrays()
 
 
-def _weight(sample_weight, panel: Panel) -> Array | None:
-    if sample_weight is None:
-        return None
-    weight = np.asarray(sample_weight, float)
-    if weight.shape != (panel.n,) or not np.all(np.isfinite(weight)) or np.any(weight < 0):
-        raise ValueError(
-            f"sample_weight must be {panel.n} finite numbers that are not negative, one per user"
-        )
-    if not np.any(weight):
-        raise ValueError("sample_weight is zero for every user")
-    return jnp.asarray(weight, panel.arrays().human.dtype)
+def _weight(sample_weight: Numbers, panel: Panel) -> Array | None:
+    return _user_weight(sample_weight, panel.n, panel.arrays().human.dtype)
 
 
 def _batch_size(batch_size: int | None, vectorised: bool) -> int:

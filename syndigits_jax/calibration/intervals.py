@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..inference.conformal import (
@@ -12,7 +11,8 @@ from ..inference.conformal import (
     hierarchical_quantile,
     twin_scale,
 )
-from ._inputs import _check_labels, _check_method, _check_sizes, _matrix
+from ..solvers.boundary import Numbers
+from ._inputs import _check_labels, _check_method, _check_sizes, _matrices
 from .calibrate import calibrate_question
 from .calibrators import Calibrator
 from .settings import Settings
@@ -23,12 +23,12 @@ SMALLEST_SCALE = 0.05
 
 def question_intervals(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
     alpha: float = 0.1,
     kind: str = "split",
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
     seed: int = 0,
 ) -> tuple[Float[Array, "n q"], Interval]:
@@ -67,8 +67,7 @@ def question_intervals(
         raise ValueError(f"kind must be 'split' or 'jackknife+', got {kind!r}")
     _check_method(method)
     _check_labels(human, twin, 0)
-    people = _matrix(human, "human")
-    twins = _matrix(twin, "twin").astype(people.dtype)
+    people, twins = _matrices(human=human, twin=twin)
     _check_sizes(people.shape, "human")
 
     # Columns are chosen in NumPy, without a dispatch for each.

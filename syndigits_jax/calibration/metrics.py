@@ -1,11 +1,13 @@
 """How close predicted answers are to the truth: one target at a time, then over targets.
 
 Every metric is a pure function of `(prediction (s,), truth (s,), mask (s,))` returning a scalar.
-Only entries where the boolean `mask` is true count; what the others hold (NaN included) does not
-matter. Without any such entry the value is NaN, which summaries skip. A non-finite prediction or
-truth inside the mask gives NaN too.
+They may be anything that holds numbers, and the mask booleans. Only entries where `mask` is true
+count; what the others hold (NaN included) does not matter. Without any such entry the value is
+NaN, which summaries skip. A non-finite prediction or truth inside the mask gives NaN too.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
 
 import equinox as eqx
@@ -14,13 +16,37 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..inference._alike import alike
 from ..inference.resampling import nan_mean, standard_error
-
-Scores = Float[Array | np.ndarray, " t"]
-
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
 
 Metric = Callable[..., Float[Array, ""]]
 """`(prediction (s,), truth (s,), mask (s,)) -> scalar`."""
+
+
+_SCALARS = ("fair", "min_sd", "alpha")
+
+
+def _converts(function: Callable) -> Callable:
+    """Takes whatever holds numbers for the arrays of a metric, and brings them to one type."""
+    names = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        given = dict(zip(names, args, strict=False)) | kwargs
+        if len(args) > len(names) or len(given) < len(args) + len(kwargs):
+            return function(*args, **kwargs)  # raises
+        numbers = [n for n in names if n in given and n not in ("mask", "fair", "min_sd")]
+        given |= dict(zip(numbers, as_floats(**{name: given[name] for name in numbers})))
+        if "mask" in given:
+            given["mask"] = as_mask("mask", given["mask"])
+        cells = {given[name].shape[-1:] for name in given if name not in _SCALARS}
+        if len(cells) > 1:
+            shapes = ", ".join(f"`{k}` {given[k].shape}" for k in given if k not in _SCALARS)
+            raise ValueError(f"`truth`: arrays of one target must have one length, got {shapes}")
+        return function(**given)
+
+    return wrapper
 
 
 def _count(mask: Bool[Array, " s"], like: Float[Array, " s"]) -> Float[Array, ""]:
@@ -44,17 +70,20 @@ def _centred(
     values = jnp.where(mask, values, 0)
     count = jnp.maximum(_count(mask, values), 1)
     deviation = jnp.where(mask, values - jnp.sum(values) / count, 0)
+    # A second pass: the mean of many numbers is off by more than their rounding.
+    deviation = jnp.where(mask, deviation - jnp.sum(deviation) / count, 0)
     variance = jnp.sum(deviation**2) / count
     noise = 8 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-    varies = variance > noise**2
+    varies = (variance > noise**2) & ~alike(values, mask, 0)
     # The square root of 0 has an infinite derivative: replace before taking it.
     return deviation, jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1)), variance * 0)
 
 
+@_converts
 def pearson(
-    prediction: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    prediction: Numbers,
+    truth: Numbers,
+    mask: Numbers,
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
@@ -74,11 +103,12 @@ def pearson(
     return jnp.where(count > 0, jnp.where(degenerate, 0, value), jnp.nan)
 
 
+@_converts
 def residual_pearson(
-    prediction: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
-    reference: Float[Array, " s"],
+    prediction: Numbers,
+    truth: Numbers,
+    mask: Numbers,
+    reference: Numbers,
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
@@ -100,10 +130,11 @@ def _average_ranks(values: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float
     return jnp.where(mask, (below + upto + 1).astype(values.dtype) / 2, 0)
 
 
+@_converts
 def spearman(
-    prediction: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    prediction: Numbers,
+    truth: Numbers,
+    mask: Numbers,
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
@@ -118,23 +149,20 @@ def spearman(
     return jnp.where(jnp.isnan(raw), jnp.nan, jnp.where(degenerate, 0, ranked))
 
 
-def mse(
-    prediction: Float[Array, " s"], truth: Float[Array, " s"], mask: Bool[Array, " s"]
-) -> Float[Array, ""]:
+@_converts
+def mse(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """Mean squared error, in squared units of the answers."""
     return _mean(jnp.where(mask, truth - prediction, 0) ** 2, mask)
 
 
-def mae(
-    prediction: Float[Array, " s"], truth: Float[Array, " s"], mask: Bool[Array, " s"]
-) -> Float[Array, ""]:
+@_converts
+def mae(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """Mean absolute error, in units of the answers."""
     return _mean(jnp.abs(jnp.where(mask, truth - prediction, 0)), mask)
 
 
-def r2(
-    prediction: Float[Array, " s"], truth: Float[Array, " s"], mask: Bool[Array, " s"]
-) -> Float[Array, ""]:
+@_converts
+def r2(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """1 - squared error / squared deviation of the truth from its own mean.
 
     Negative when the truth's mean would have predicted better. NaN when the truth does not vary.
@@ -145,12 +173,12 @@ def r2(
 
 
 def accuracy(
-    prediction: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    prediction: Numbers,
+    truth: Numbers,
+    mask: Numbers,
     *,
-    low: float | Float[Array, ""],
-    high: float | Float[Array, ""],
+    low: Numbers,
+    high: Numbers,
 ) -> Float[Array, ""]:
     """Range-scaled accuracy 1 - mean|prediction - truth| / (high - low).
 
@@ -159,14 +187,15 @@ def accuracy(
 
     **Raises:** `ValueError` if the ends are Python numbers and `high` is not above `low`.
     """
-    if isinstance(low, int | float) and isinstance(high, int | float) and not high > low:
-        raise ValueError(f"high: must be above low, got low={low}, high={high}")
+    prediction, truth, low, high = as_floats(prediction=prediction, truth=truth, low=low, high=high)
+    ends = concrete(low), concrete(high)
+    if ends[0] is not None and ends[1] is not None and not np.all(ends[1] > ends[0]):
+        raise ValueError(f"`high` must be above low, got low={low}, high={high}")
     return 1 - mae(prediction, truth, mask) / (high - low)
 
 
-def wasserstein(
-    prediction: Float[Array, " s"], truth: Float[Array, " s"], mask: Bool[Array, " s"]
-) -> Float[Array, ""]:
+@_converts
+def wasserstein(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """W₁ between the distributions of predictions and truths over the mask, in answer units.
 
     Both sides have the same number of entries, so it is the mean absolute difference of the
@@ -180,9 +209,8 @@ def wasserstein(
     return jnp.where(usable, _mean(jnp.abs(gap), inside), jnp.nan)
 
 
-def sd_ratio(
-    prediction: Float[Array, " s"], truth: Float[Array, " s"], mask: Bool[Array, " s"]
-) -> Float[Array, ""]:
+@_converts
+def sd_ratio(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """Standard deviation of the predictions over that of the truth.
 
     Below 1 the predicted population is flatter than the real one, as conditional means always
@@ -193,10 +221,11 @@ def sd_ratio(
     return jnp.where(real > 0, predicted / jnp.where(real > 0, real, 1), jnp.nan)
 
 
+@_converts
 def crps_from_draws(
-    draws: Float[Array, "d s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    draws: Numbers,
+    truth: Numbers,
+    mask: Numbers,
     *,
     fair: bool = True,
 ) -> Float[Array, ""]:
@@ -222,24 +251,26 @@ def crps_from_draws(
     return _mean(distance - spread, mask)
 
 
+@_converts
 def interval_coverage(
-    lower: Float[Array, " s"],
-    upper: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    lower: Numbers,
+    upper: Numbers,
+    truth: Numbers,
+    mask: Numbers,
 ) -> Float[Array, ""]:
     """Share of observed truths inside [lower, upper]."""
     inside = (lower <= truth) & (truth <= upper)
     return _mean(jnp.where(jnp.isnan(truth), jnp.nan, inside.astype(truth.dtype)), mask)
 
 
+@_converts
 def interval_score(
-    lower: Float[Array, " s"],
-    upper: Float[Array, " s"],
-    truth: Float[Array, " s"],
-    mask: Bool[Array, " s"],
+    lower: Numbers,
+    upper: Numbers,
+    truth: Numbers,
+    mask: Numbers,
     *,
-    alpha: float | Float[Array, ""],
+    alpha: Numbers,
 ) -> Float[Array, ""]:
     """Mean width plus 2/α times the distance of the truths outside (Winkler; lower is better).
 
@@ -282,14 +313,19 @@ def metric_function(metric: str | Metric, *, scale: tuple[float, float] | None =
 
 def score_targets(
     metric: str | Metric,
-    prediction: Float[Array | np.ndarray, "t s"],
-    truth: Float[Array | np.ndarray, "t s"],
+    prediction: Numbers,
+    truth: Numbers,
     *,
     scale: tuple[float, float] | None = None,
 ) -> Float[Array, " t"]:
-    """The metric of every target (row); `truth` is NaN where missing."""
+    """The metric of every target: `prediction` and `truth` (t, s), NaN where `truth` is missing."""
     function = metric_function(metric, scale=scale)
-    prediction, truth = jnp.asarray(prediction), jnp.asarray(truth)
+    prediction, truth = as_floats(prediction=prediction, truth=truth)
+    if prediction.ndim != 2 or prediction.shape != truth.shape:
+        raise ValueError(
+            f"`truth` must have the shape of `prediction`, a row per target, got {truth.shape} "
+            f"and {prediction.shape}"
+        )
     mask = ~jnp.isnan(truth)
     return jax.vmap(function)(prediction, jnp.where(mask, truth, 0), mask)
 
@@ -316,17 +352,17 @@ class Summary(eqx.Module):
 _LARGEST_CORRELATION = 1 - 1e-6
 
 
-def fisher_z_mean(scores: Scores) -> Float[Array, ""]:
+def fisher_z_mean(scores: Numbers) -> Float[Array, ""]:
     """tanh(mean(arctanh(scores))) over the scores that are not NaN; NaN if one is beyond ±1."""
-    scores = jnp.asarray(scores)
+    scores = as_float("scores", scores)
     clipped = jnp.clip(scores, -_LARGEST_CORRELATION, _LARGEST_CORRELATION)
     mean = jnp.tanh(nan_mean(jnp.arctanh(clipped)))
     return jnp.where(jnp.any(jnp.abs(scores) > 1), jnp.nan, mean)
 
 
-def summarize(scores: Scores) -> Summary:
+def summarize(scores: Numbers) -> Summary:
     """Mean, standard error, count and Fisher-z mean of per-target scores."""
-    scores = jnp.asarray(scores)
+    scores = as_float("scores", scores)
     return Summary(
         mean=nan_mean(scores),
         se=standard_error(scores),
@@ -335,10 +371,8 @@ def summarize(scores: Scores) -> Summary:
     )
 
 
-def percent_delta(
-    value: float | Float[Array, "*shape"], baseline: float | Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
+def percent_delta(value: Numbers, baseline: Numbers) -> Float[Array, "*shape"]:
     """100 · (value - baseline) / |baseline|, the tables' %Δ; NaN for a baseline of 0."""
-    value, baseline = jnp.asarray(value), jnp.asarray(baseline)
+    value, baseline = as_floats(value=value, baseline=baseline)
     size = jnp.abs(baseline)
     return jnp.where(size > 0, 100 * (value - baseline) / jnp.where(size > 0, size, 1), jnp.nan)

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..inference._alike import alike
 from ..solvers._precision import full_precision
 from ..solvers.linear_model import GramStatistics, gram_statistics
 
@@ -22,6 +23,8 @@ class Regression(eqx.Module):
     - `centre`, `scale`: (s,) map a prediction z back to `centre + scale * z`.
     - `donor_weight`: (s,) sample weights of the donors alone, whether or not the target was
       answered; `None` if all are equal.
+    - `twins_alike`: whether the twins' answers to the target do not vary, so that a fit to them
+      has no error and says nothing.
     """
 
     x_twin: Float[Array, "s p"]
@@ -32,6 +35,7 @@ class Regression(eqx.Module):
     scale: Float[Array, " s"]
     moments: GramStatistics | None = None
     donor_weight: Float[Array, " s"] | None = None
+    twins_alike: Bool[Array, ""] | bool = False
 
     def training_set(self) -> tuple[Array, Array, Array]:
         """`(x, y, sample_weight)` of the twins."""
@@ -66,6 +70,7 @@ class Stack(eqx.Module):
       columns of each half are the targets.
     - `weight`: row weights, or `None`.
     - `centre`, `scale`: (s, t), to map predictions back.
+    - `twins_alike`: (t,) whether the twins' answers to a target do not vary.
     """
 
     values: Float[Array, "rows columns"]
@@ -73,6 +78,7 @@ class Stack(eqx.Module):
     weight: Float[Array, " rows"] | None
     centre: Float[Array, "s t"]
     scale: Float[Array, "s t"]
+    twins_alike: Bool[Array, " t"]
     layout: Literal["over", "beside"] = eqx.field(static=True, default="over")
 
     @property
@@ -107,17 +113,32 @@ def moments_over(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Weighted mean and population standard deviation along `axis`, kept as size-1 axes.
 
-    A standard deviation below `min_std`, or zero to rounding, is replaced by 1.
+    A standard deviation below `min_std` is replaced by that, one that is zero to rounding by 1.
     """
     total = jnp.sum(weight, axis=axis, keepdims=True)
     total = jnp.where(total > 0, total, 1)
     mean = jnp.sum(weight * x, axis=axis, keepdims=True) / total
+    # The mean of many numbers is off by more than their rounding, so that even equal ones would
+    # deviate from it; a second pass takes that off.
+    mean = mean + jnp.sum(weight * (x - mean), axis=axis, keepdims=True) / total
     square = jnp.sum(weight * (x - mean) ** 2, axis=axis, keepdims=True) / total
     size = jnp.max(jnp.abs(jnp.where(weight > 0, x, 0)), axis=axis, keepdims=True)
     rounding = 16 * jnp.finfo(x.dtype).eps * size
-    varies = square > jnp.maximum(rounding**2, 0)
-    std = jnp.sqrt(jnp.where(varies, square, 1))
-    return mean, jnp.where(std < min_std, 1, std)
+    varies = (square > rounding**2) & ~alike(x, weight > 0, axis, keepdims=True)
+    std = jnp.maximum(jnp.sqrt(jnp.where(varies, square, 1)), min_std)
+    return mean, jnp.where(varies, std, 1)
+
+
+def scaled_columns(
+    x: Float[Array, "n m"], weight: Float[Array, "n m"], min_std: float
+) -> tuple[Float[Array, "n m"], Float[Array, "1 m"], Float[Array, "1 m"]]:
+    """Columns less their weighted mean, over their standard deviation; and both of these.
+
+    A column that does not vary among what counts is 0 throughout: as a donor it says nothing.
+    """
+    mean, std = moments_over(x, weight, 0, min_std)
+    constant = alike(x, weight > 0, 0, keepdims=True)
+    return jnp.where(constant, 0, (x - mean) / std), mean, std
 
 
 @full_precision
@@ -136,21 +157,22 @@ def question_regression(
     Donors are scaled by column, each side by its own statistics; the target by the twins'.
     """
     everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
-    human_mean, human_std = moments_over(human, everyone, 0, min_std)
-    twin_mean, twin_std = moments_over(twin, everyone, 0, min_std)
+    x_human, _, _ = scaled_columns(human, everyone, min_std)
+    x_twin, _, _ = scaled_columns(twin, everyone, min_std)
     present = target_mask.astype(target.dtype) * user_weight
     mean, std = moments_over(target[:, None], present[:, None], 0, min_std)
     y = jnp.where(target_mask, (target - mean[0]) / std[0], 0)
     centre = jnp.broadcast_to(mean[0], target.shape)
     scale = jnp.broadcast_to(std[0], target.shape)
     return Regression(
-        x_twin=(twin - twin_mean) / twin_std,
+        x_twin=x_twin,
         y_twin=y,
         weight=present if drop_missing else user_weight,
-        x_human=(human - human_mean) / human_std,
+        x_human=x_human,
         centre=centre,
         scale=scale,
         donor_weight=user_weight,
+        twins_alike=alike(target, present > 0, 0),
     ).with_moments()
 
 
@@ -174,8 +196,8 @@ def user_regression(
     twins answer alike take no part either: they say nothing of whom the new user is like.
     """
     everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
-    human_mean, human_std = moments_over(human, everyone, 0, min_std)
-    twin_mean, twin_std = moments_over(twin, everyone, 0, min_std)
+    x_human, human_mean, human_std = scaled_columns(human, everyone, min_std)
+    x_twin, twin_mean, twin_std = scaled_columns(twin, everyone, min_std)
     y = jnp.where(target_mask, (target - twin_mean[0]) / twin_std[0], 0)
     y = jnp.clip(y, -outlier_limit, outlier_limit)
     counted = (user_weight > 0)[:, None]
@@ -187,12 +209,14 @@ def user_regression(
     weight = used if drop_missing else jnp.ones_like(target)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
     return Regression(
-        x_twin=((twin - twin_mean) / twin_std).T,
+        x_twin=x_twin.T,
         y_twin=y,
         weight=weight,
-        x_human=((human - human_mean) / human_std).T,
+        x_human=x_human.T,
         centre=mean[0],
         scale=std[0],
+        twins_alike=alike(target, target_mask, 0)
+        | alike(y, used > 0, 0, size=_scaled_size(target, twin_mean[0], twin_std[0])),
     ).with_moments()
 
 
@@ -224,6 +248,7 @@ def question_stack(
         weight=None if user_weight is None else jnp.concatenate([user_weight, user_weight]),
         centre=centre,
         scale=scale,
+        twins_alike=alike(target, target_mask & (weight > 0), 0)[None],
     )
 
 
@@ -256,7 +281,8 @@ def user_stack(
     twin = jnp.concatenate([twin, targets])
     twin_mask = jnp.concatenate([twin_mask, target_masks])
     twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)
-    twin = twin.at[-t:].set(jnp.clip(twin[-t:], -outlier_limit, outlier_limit))
+    scaled = jnp.clip(twin[-t:], -outlier_limit, outlier_limit)
+    twin = twin.at[-t:].set(scaled)
     human, human_mean, human_std = _scale_observed(human, human_mask, user_weight, min_std)
     mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
     human = jnp.concatenate([human, jnp.zeros_like(targets)])
@@ -268,12 +294,19 @@ def user_stack(
         weight=None,
         centre=jnp.broadcast_to(mean.T, (targets.shape[1], t)),
         scale=jnp.broadcast_to(std.T, (targets.shape[1], t)),
+        twins_alike=alike(targets, target_masks, 1)
+        | alike(scaled, target_masks, 1, size=_scaled_size(targets, twin_mean, twin_std)),
         layout=layout,
     )
+
+
+def _scaled_size(x, mean, std):
+    """What the rounding of (x - mean) / std is relative to."""
+    return jnp.maximum(jnp.abs(x), jnp.abs(mean)) / std
 
 
 def _scale_observed(x, mask, row_weight, min_std):
     """Columns centred and scaled by their observed entries; missing entries become 0."""
     weight = mask.astype(x.dtype) * row_weight[:, None]
-    mean, std = moments_over(x, weight, 0, min_std)
-    return jnp.where(mask, (x - mean) / std, 0), mean, std
+    scaled, mean, std = scaled_columns(x, weight, min_std)
+    return jnp.where(mask, scaled, 0), mean, std

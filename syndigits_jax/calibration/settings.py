@@ -17,14 +17,17 @@ class Settings(eqx.Module):
       observed mean and standard deviation, or `"raw"` (published), where questions with large
       numbers decide what is imputed into all others.
     - `imputation_tol`, `imputation_max_steps`: its stopping rule (relative change, refits).
-    - `min_std`: a donor's standard deviation below this counts as 1, so that the donor is
-      centred only. The published code uses 1, which switches scaling off for nearly all film
-      ratings and makes results depend on the unit; 0 scales every donor that varies at all.
+    - `min_std`: a donor's standard deviation below this counts as this, in the unit of the answers.
+      The published code uses 1, which switches scaling off for nearly all film ratings and makes
+      results depend on the unit; 0 scales every donor that varies at all.
     - `outlier_limit`: a new user's twin answer further than so many standard deviations from the
       other twins' mean counts as this far; `inf` (published) takes it as it is, so that one odd
       answer to a question that other twins answer alike can outweigh all the rest.
     - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
       it no weight, `"zero"` (published) pretends the twin gave the mean answer.
+    - `alike_twins`: the training error where all twins answer a target alike. A fit to one number
+      has none and says nothing of the humans: `"unknown"` makes it NaN, which passes no threshold;
+      `"fitted"` (published) leaves the fit's, 0, which passes all.
     - `new_user_statistics`: whose question means and spreads map a new user's prediction back:
       those of the other `"human"` respondents or (published) of their `"twin"`s.
     - `new_user_blocks`: held-out users are imputed in this many groups; a group's members take no
@@ -55,6 +58,7 @@ class Settings(eqx.Module):
     min_std: float = eqx.field(static=True, default=0.0)
     outlier_limit: float = eqx.field(static=True, default=4.0)
     missing_target: Literal["drop", "zero"] = eqx.field(static=True, default="drop")
+    alike_twins: Literal["unknown", "fitted"] = eqx.field(static=True, default="unknown")
     new_user_statistics: Literal["human", "twin"] = eqx.field(static=True, default="human")
     new_user_blocks: int = eqx.field(static=True, default=40)
     new_user_stack: Literal["over", "beside"] = eqx.field(static=True, default="over")
@@ -74,6 +78,7 @@ class Settings(eqx.Module):
             min_std=1.0,
             outlier_limit=float("inf"),
             missing_target="zero",
+            alike_twins="fitted",
             new_user_statistics="twin",
             new_user_stack="beside",
             simplex="unconverged",
@@ -99,6 +104,7 @@ class Settings(eqx.Module):
         choices = {
             "imputation_scale": ("standardised", "raw"),
             "missing_target": ("drop", "zero"),
+            "alike_twins": ("unknown", "fitted"),
             "new_user_statistics": ("human", "twin"),
             "new_user_stack": ("over", "beside"),
             "simplex": ("certified", "unconverged"),

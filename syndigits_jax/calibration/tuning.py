@@ -10,19 +10,19 @@ Two stand-ins for the unknown truth, both honest about what is not known:
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Generic
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from ..inference.resampling import PRNGKey, nan_mean, standard_error
 from ..panel import PanelArrays
+from ..solvers.boundary import Numbers, as_float
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
 from ._penalty_inputs import (
     Method,
@@ -34,9 +34,9 @@ from ._penalty_inputs import (
     scalar_field,
     stacked,
 )
-from .calibrate import answers
 from .calibrators import FitAndTransfer, NeuralNet
 from .holdout import _targets
+from .imputation import answers
 from .settings import Settings, resolve
 
 # A penalty's gradient is as accurate as the support of the fit.
@@ -51,9 +51,10 @@ class Choice(eqx.Module, Generic[Method]):
     - `error`: (k,) mean over questions of the squared error relative to the truth's variance (or
       of 1 - correlation). Infinite where a fit failed. Having chosen the smallest, expect more.
     - `se`: (k,) its standard error: over users if twins were the judge, else over questions.
-    - `by_question`: (k, t) the errors behind it. A question whose answers do not vary has error 0
-      among the twins, and NaN, which means leave out, among the humans.
+    - `by_question`: (k, t) the errors behind it. NaN, which means left out, for a question that
+      all twins answer alike, or all humans if they are the truth: no candidate is better there.
     - `converged`: (k,) whether every fit of the candidate ended well.
+    - `imputation_status`: the worst of the imputations of the donors before those fits.
     """
 
     best: Method
@@ -62,20 +63,21 @@ class Choice(eqx.Module, Generic[Method]):
     se: Float[Array, " k"]
     by_question: Float[Array, "k t"]
     converged: Bool[Array, " k"]
+    imputation_status: Int[Array, ""]
 
 
 def choose_penalty(
     method: Method,
-    human: ArrayLike,
-    twin: ArrayLike,
-    penalties: Mapping[str, ArrayLike | Sequence[float]] | ArrayLike | Sequence[float],
+    human: Numbers,
+    twin: Numbers,
+    penalties: Mapping[str, Numbers] | Numbers,
     *,
     judge: str = "twins",
     metric: str = "mse",
     folds: int | None = None,
     key: PRNGKey | None = None,
     targets: Iterable[int] | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Choice[Method]:
     """Compare penalties of one method by errors that need no human answer to a new question.
@@ -133,16 +135,16 @@ def choose_penalty(
 
 def tune_penalty(
     method: Method,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
     field: str | None = None,
     steps: int = 60,
-    learning_rate: ArrayLike = 0.3,
+    learning_rate: Numbers = 0.3,
     folds: int | None = None,
     key: PRNGKey | None = None,
     targets: Iterable[int] | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Choice[Method]:
     """Descend from the method's penalty along the gradient of the twins' out-of-sample error.
@@ -185,7 +187,7 @@ def tune_penalty(
         settings, regression_tol=min(settings.regression_tol, TOL_FOR_GRADIENTS)
     )
     vectorised = jax.default_backend() != "cpu"
-    rate = jnp.asarray(learning_rate, start.dtype)
+    rate = as_float("learning_rate", learning_rate).astype(start.dtype)
     with _one_blas_thread():
         path, errors = _descend(
             method, rate, human, twin, columns, weight, held_out, field, steps, settings, vectorised
@@ -218,12 +220,12 @@ def _on_twins(candidates, human, twin, columns, weight, settings, vectorised, he
 def _on_questions(candidates, human, twin, columns, weight, settings, vectorised, metric) -> Errors:
     humans, twins = answers(human), answers(twin[:, : human.shape[1]])
     panel = PanelArrays(humans.values, humans.mask, twins.values, twins.mask)
-    errors, converged = question_errors(
+    errors, converged, imputation_status = question_errors(
         candidates, panel, columns, weight, metric, settings, vectorised
     )
     by_candidate = errors.T
     mean, se = jax.vmap(nan_mean)(by_candidate), jax.vmap(standard_error)(by_candidate)
-    return Errors(mean, se, by_candidate, converged)
+    return Errors(mean, se, by_candidate, converged, imputation_status)
 
 
 @functools.partial(jax.jit, static_argnames=("field", "steps", "settings", "vectorised"))
@@ -246,4 +248,7 @@ def _descend(
     start = jnp.log(getattr(method, field))
     shares = jnp.linspace(0, 1, steps + 1, dtype=start.dtype)
     _, (path, errors) = jax.lax.scan(step, start, shares)
-    return jnp.exp(path), jax.tree.map(lambda leaf: leaf[:, 0], errors)
+    each = errors._replace(imputation_status=None)
+    return jnp.exp(path), jax.tree.map(lambda leaf: leaf[:, 0], each)._replace(
+        imputation_status=data.imputation_status
+    )

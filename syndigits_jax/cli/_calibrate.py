@@ -1,6 +1,7 @@
 """`syndigits calibrate`."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,25 @@ def run(
     for name in ("human answers", "training MSE", "status", "used"):
         table.add_column(name, justify="right")
     for name, row in result.report.head(_SHOWN).iterrows():
-        used = "calibrated" if row.transferred else "twins as they are"
-        cells = (row.human_answers, f"{row.training_mse:.3f}", row.status, used)
-        table.add_row(str(name), *map(str, cells))
+        error = "-" if math.isnan(row.training_mse) else f"{row.training_mse:.3f}"
+        table.add_row(str(name), *map(str, (row.human_answers, error, row.status, _used(row))))
     console.print(table)
+    unfinished = sorted(set(result.report["imputation"]) - {"converged"})
+    if unfinished:
+        console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
     rest = len(result.report) - _SHOWN
     if rest > 0:
         console.print(f"... and {rest} more")
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+def _used(row: Any) -> str:
+    if not row.transferred:
+        return "twins as they are"
+    if row.twins_alike:
+        return "human answers" if row.human_answers else "nothing to learn from"
+    return "calibrated"
 
 
 def number_or_auto(option: str, text: str | None) -> float | str | None:

@@ -37,6 +37,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
+from ._alike import alike
+
 Level = float | Float[Array, ""]
 
 
@@ -52,9 +55,16 @@ class Interval(eqx.Module):
         return (self.upper - self.lower) / 2
 
 
-def _check_level(name: str, value: Level) -> None:
-    if isinstance(value, int | float) and not 0 < value < 1:
-        raise ValueError(f"{name}: a probability strictly between 0 and 1, got {value}")
+def _level(name: str, value: Numbers, dtype) -> Level:
+    """A probability, checked where it is known."""
+    if isinstance(value, int | float):
+        value, known = float(value), value  # exact until it meets an array
+    else:
+        value = as_float(name, value).astype(dtype)
+        known = concrete(value)
+    if known is not None and not np.all((np.asarray(known) > 0) & (np.asarray(known) < 1)):
+        raise ValueError(f"`{name}` must be a probability strictly between 0 and 1, got {known}")
+    return value
 
 
 def _rank(count: Float[Array, ""], alpha: Level) -> Float[Array, ""]:
@@ -63,19 +73,17 @@ def _rank(count: Float[Array, ""], alpha: Level) -> Float[Array, ""]:
     return jnp.ceil(product * (1 - 16 * jnp.finfo(count.dtype).eps))
 
 
-def conformal_quantile(
-    scores: Float[Array | np.ndarray, " t"], alpha: Level = 0.1
-) -> Float[Array, ""]:
-    """The ⌈(t+1)(1-α)⌉-th smallest score, infinity if there are not so many.
+def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""]:
+    """The ⌈(t+1)(1-α)⌉-th smallest of `scores` (t,), infinity if there are not so many.
 
     NaN scores (questions without an observed answer) are left out of t. With exchangeable scores
     a further one is at most this value with probability >= 1 - α, and <= 1 - α + 1/(t+1) if ties
     have probability zero.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1), if it is a Python number.
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
-    _check_level("alpha", alpha)
-    scores = jnp.asarray(scores)
+    scores = as_float("scores", scores)
+    alpha = _level("alpha", alpha, scores.dtype)
     valid = ~jnp.isnan(scores)
     count = jnp.sum(valid, dtype=scores.dtype)
     ordered = jnp.sort(jnp.where(valid, scores, jnp.inf))
@@ -84,38 +92,40 @@ def conformal_quantile(
     return jnp.where(rank > count, jnp.inf, ordered[index])
 
 
-def leave_one_out_quantiles(
-    scores: Float[Array | np.ndarray, " t"], alpha: Level = 0.1
-) -> Float[Array, " t"]:
-    """For each question the conformal quantile of the *other* questions' scores.
+def leave_one_out_quantiles(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, " t"]:
+    """For each of `scores` (t,), one per question, the conformal quantile of the *others*.
 
     If all t scores are exchangeable, each exceeds its own quantile with probability <= α; so the
     coverage of a hold-out evaluation can be read off the evaluation itself.
     """
-    scores = jnp.asarray(scores)
+    scores = as_float("scores", scores)
     own = jnp.eye(scores.shape[0], dtype=bool)
     others = jnp.where(own, jnp.nan, scores[None, :])
     return jax.vmap(lambda row: conformal_quantile(row, alpha))(others)
 
 
-def twin_scale(
-    twin: Float[Array | np.ndarray, "t s"], *, floor: float | Float[Array, ""]
-) -> Float[Array, " t"]:
+def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     """Standard deviation of the twins' answers to each question, at least `floor`.
 
-    `twin` has one row per question, NaN = missing. The scale of a question must be positive and
-    must not touch its human answers; a constant twin column gets the floor.
+    `twin` (t, s) has one row per question, NaN = missing. The scale of a question must be positive
+    and must not touch its human answers; a constant twin column gets the floor.
 
-    **Raises:** `ValueError` for a floor that is not positive, if it is a Python number.
+    **Raises:** `ValueError` for a floor that is not positive.
     """
-    if isinstance(floor, int | float) and not floor > 0:
-        raise ValueError(f"floor: must be positive, or constant twin columns get scale 0: {floor}")
-    twin = jnp.asarray(twin)
+    twin, floor = as_floats(twin=twin, floor=floor)
+    known = concrete(floor)
+    if known is not None and not np.all(known > 0):
+        raise ValueError(f"`floor` must be positive, or constant twins get scale 0, got {known}")
     mask = ~jnp.isnan(twin)
     count = jnp.maximum(jnp.sum(mask, axis=1, dtype=twin.dtype), 1)
     mean = jnp.sum(jnp.where(mask, twin, 0), axis=1) / count
-    squares = jnp.sum(jnp.where(mask, twin - mean[:, None], 0) ** 2, axis=1)
-    return jnp.maximum(jnp.sqrt(squares / count), floor)
+    deviation = jnp.where(mask, twin - mean[:, None], 0)
+    squares = jnp.sum(deviation**2, axis=1) / count
+    # The rounding of the mean is no spread.
+    squares = jnp.where(alike(twin, mask, 1), 0, squares)
+    # The square root of 0 has an infinite derivative: replace before taking it.
+    spread = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+    return jnp.maximum(spread, floor)
 
 
 def _error(
@@ -141,54 +151,58 @@ def _error(
 
 
 def question_scores(
-    prediction: Float[Array | np.ndarray, "t s"],
-    truth: Float[Array | np.ndarray, "t s"],
-    scale: Float[Array | np.ndarray, " t"],
+    prediction: Numbers,
+    truth: Numbers,
+    scale: Numbers,
     *,
     kind: str = "rmse",
-    beta: Level = 0.1,
+    beta: Numbers = 0.1,
 ) -> Float[Array, " t"]:
     """One scale-free error per question (row): error of `truth - prediction`, over `scale`.
 
-    - `truth`: NaN = missing; a question without an observed answer scores NaN.
+    - `prediction`, `truth`: (t, s), `scale`: (t,). `truth` is NaN where missing; a question without
+      an observed answer scores NaN.
     - `kind`: `"rmse"`, `"mae"`, `"max"`, or `"quantile"`: the ⌈N(1-β)⌉-th smallest of its N
       absolute residuals, inside which at least 1 - β of its cells lie.
     """
-    _check_level("beta", beta)
-    prediction, truth = jnp.asarray(prediction), jnp.asarray(truth)
+    prediction, truth, scale = as_floats(prediction=prediction, truth=truth, scale=scale)
+    beta = _level("beta", beta, prediction.dtype)
     mask = ~jnp.isnan(truth)
     residual = jnp.where(mask, truth - prediction, 0)
     errors = jax.vmap(lambda row, observed: _error(row, observed, kind, beta))(residual, mask)
-    return errors / jnp.asarray(scale)
+    return errors / scale
 
 
 def split_conformal(
-    prediction: Float[Array, " s"],
-    scores: Float[Array | np.ndarray, " t"],
-    scale: float | Float[Array, ""],
-    alpha: Level = 0.1,
+    prediction: Numbers,
+    scores: Numbers,
+    scale: Numbers,
+    alpha: Numbers = 0.1,
 ) -> Interval:
     """`prediction` ± scale · `conformal_quantile(scores)`; what that means depends on the scores.
 
-    The half-width is also the bound on the new question's error of the scores' kind (module
-    docstring).
+    `prediction` is (s,), `scores` (t,). The half-width is also the bound on the new question's
+    error of the scores' kind (module docstring).
     """
+    prediction, scores, scale = as_floats(prediction=prediction, scores=scores, scale=scale)
     width = conformal_quantile(scores, alpha) * scale
     return Interval(prediction - width, prediction + width)
 
 
 def hierarchical_quantile(
-    residuals: Float[Array, "t s"], mask: Bool[Array, "t s"], alpha: Level = 0.1
+    residuals: Numbers, mask: Numbers, alpha: Numbers = 0.1
 ) -> Float[Array, ""]:
     """Quantile of pooled cells in which each question has mass 1/(t+1), whatever its size.
 
-    - `residuals`: scale-free absolute residuals, one row per question.
+    - `residuals`: (t, s) scale-free absolute residuals, one row per question; `mask`: (t, s) which
+      of them are observed.
 
     The remaining 1/(t+1) sits at infinity. Plain pooling of cells would act as if there were as
     many independent units as cells, and covers too little. Questions without an observed cell
     are left out of t.
     """
-    _check_level("alpha", alpha)
+    residuals, mask = as_float("residuals", residuals), as_mask("mask", mask)
+    alpha = _level("alpha", alpha, residuals.dtype)
     per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
     questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
     cell_mass = 1 / (jnp.maximum(per_question, 1) * (questions + 1))
@@ -208,28 +222,31 @@ def _weighted_quantile(
 
 
 def jackknife_plus(
-    predictions_without: Float[Array, "t s"],
-    scores: Float[Array | np.ndarray, " t"],
-    scale: float | Float[Array, ""],
-    alpha: Level = 0.1,
+    predictions_without: Numbers,
+    scores: Numbers,
+    scale: Numbers,
+    alpha: Numbers = 0.1,
 ) -> Interval:
     """Jackknife+ interval for every cell of a new question, from per-question scores.
 
-    - `predictions_without[j]`: the new question predicted by the fit without question j.
+    - `predictions_without[j]`: (t, s) the new question predicted by the fit without question j.
     - `scores[j]`: question j's scale-free score under that same fit; NaN leaves it out.
     - `scale`: the new question's own scale.
     """
-    width = (jnp.asarray(scores) * scale)[:, None]
+    predictions_without, scores, scale = as_floats(
+        predictions_without=predictions_without, scores=scores, scale=scale
+    )
+    width = (scores * scale)[:, None]
     upper_end = jax.vmap(lambda column: conformal_quantile(column, alpha), in_axes=1)
     return Interval(-upper_end(width - predictions_without), upper_end(width + predictions_without))
 
 
 def jackknife_plus_half_width(
-    prediction: Float[Array, " s"],
-    predictions_without: Float[Array, "t s"],
-    scores: Float[Array | np.ndarray, " t"],
-    scale: float | Float[Array, ""],
-    alpha: Level = 0.1,
+    prediction: Numbers,
+    predictions_without: Numbers,
+    scores: Numbers,
+    scale: Numbers,
+    alpha: Numbers = 0.1,
     *,
     kind: str = "rmse",
 ) -> Float[Array, ""]:
@@ -240,19 +257,22 @@ def jackknife_plus_half_width(
     distance over the cells given. With "quantile" scores Ŷ ± h holds at least 1 - β of the cells.
     The error is meant over the same cells: restrict both predictions to those of interest.
     """
+    prediction, predictions_without, scores, scale = as_floats(
+        prediction=prediction, predictions_without=predictions_without, scores=scores, scale=scale
+    )
     distance_kind: str = "max" if kind == "quantile" else kind
     everywhere = jnp.ones(prediction.shape, dtype=bool)
     difference = predictions_without - prediction[None, :]
     distance = jax.vmap(lambda row: _error(row, everywhere, distance_kind, 0.5))(difference)
-    return conformal_quantile(jnp.asarray(scores) * scale + distance, alpha)
+    return conformal_quantile(scores * scale + distance, alpha)
 
 
 def hierarchical_jackknife_plus(
-    predictions_without: Float[Array, "t s"],
-    residuals: Float[Array, "t c"],
-    mask: Bool[Array, "t c"],
-    scale: float | Float[Array, ""],
-    alpha: Level = 0.1,
+    predictions_without: Numbers,
+    residuals: Numbers,
+    mask: Numbers,
+    scale: Numbers,
+    alpha: Numbers = 0.1,
     *,
     batch_size: int = 16,
 ) -> Interval:
@@ -264,7 +284,10 @@ def hierarchical_jackknife_plus(
 
     Every cell sorts t · c candidate ends; `batch_size` cells are in memory at a time.
     """
-    _check_level("alpha", alpha)
+    predictions_without, residuals, scale = as_floats(
+        predictions_without=predictions_without, residuals=residuals, scale=scale
+    )
+    mask, alpha = as_mask("mask", mask), _level("alpha", alpha, residuals.dtype)
     per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
     questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
     cell_mass = 1 / (jnp.maximum(per_question, 1) * (questions + 1))

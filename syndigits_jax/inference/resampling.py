@@ -5,7 +5,8 @@ The unit that is resampled is the leading axis. For calibrated panels that shoul
 difficulty, so resampling cells understates the uncertainty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,27 +14,47 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt32
 
+from ..solvers.boundary import Numbers, as_float, as_floats, host_array
+
 PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
 
 
-def nan_mean(values: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
-    """Mean over the entries that are not NaN; NaN if there is none."""
-    values = jnp.asarray(values)
+def nan_mean(values: Numbers) -> Float[Array, ""]:
+    """Mean over the entries (n,) that are not NaN; NaN if there is none."""
+    values = as_float("values", values)
     valid = ~jnp.isnan(values)
     count = jnp.sum(valid, dtype=values.dtype)
     total = jnp.sum(jnp.where(valid, values, 0))
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
 
 
-def standard_error(values: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
-    """std(ddof=1) / sqrt(count) over the entries that are not NaN; NaN below two of them."""
-    values = jnp.asarray(values)
+def standard_error(values: Numbers) -> Float[Array, ""]:
+    """std(ddof=1) / sqrt(count) over the entries (n,) that are not NaN; NaN below two of them."""
+    values = as_float("values", values)
     valid = ~jnp.isnan(values)
     count = jnp.sum(valid, dtype=values.dtype)
     mean = jnp.sum(jnp.where(valid, values, 0)) / jnp.maximum(count, 1)
     squares = jnp.sum(jnp.where(valid, values - mean, 0) ** 2)
     variance = squares / jnp.maximum(count - 1, 1)
     return jnp.where(count > 1, jnp.sqrt(variance / jnp.maximum(count, 1)), jnp.nan)
+
+
+def _arrays(name: str, data: PyTree) -> PyTree:
+    """The leaves of a pytree as arrays: floating, but whole numbers and booleans as they are."""
+    if isinstance(data, list | tuple) and not any(map(_holds_numbers, data)):
+        return as_float(name, data)  # nested lists of numbers
+
+    def leaf(values):
+        array = values if isinstance(values, jax.Array) else host_array(name, values)
+        if array.dtype == bool or np.issubdtype(array.dtype, np.integer):
+            return jnp.asarray(array)
+        return as_float(name, values)
+
+    return jax.tree.map(leaf, data, is_leaf=lambda node: hasattr(node, "to_numpy"))
+
+
+def _holds_numbers(node: Any) -> bool:
+    return (hasattr(node, "shape") and node.shape != ()) or isinstance(node, Mapping)
 
 
 class BootstrapResult(eqx.Module):
@@ -71,7 +92,7 @@ def bootstrap(
     **Raises:** `ValueError` for an empty pytree, unequal leading axes, fewer than two replicates
     or a level outside (0, 1).
     """
-    data = jax.tree.map(jnp.asarray, data)
+    data = _arrays("data", data)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(f"data: every array needs the same leading axis, got {sorted(sizes)}")
@@ -83,13 +104,14 @@ def bootstrap(
 
     def replicate(replicate_key):
         rows = jax.random.randint(replicate_key, (size,), 0, size)
-        return statistic(jax.tree.map(lambda leaf: leaf[rows], data))
+        drawn = jax.tree.map(lambda leaf: leaf[rows], data)
+        return as_float("statistic", statistic(drawn))
 
     keys = jax.random.split(key, replicates)
     draws = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
     tail = (1 - level) / 2
     return BootstrapResult(
-        estimate=statistic(data),
+        estimate=as_float("statistic", statistic(data)),
         standard_error=jnp.nanstd(draws, axis=0, ddof=1),
         lower=jnp.nanquantile(draws, tail, axis=0),
         upper=jnp.nanquantile(draws, 1 - tail, axis=0),
@@ -104,8 +126,8 @@ class PermutationResult(eqx.Module):
 
 
 def permutation_p_value(
-    observed: Float[Array, ""],
-    permuted: Float[Array, " b"],
+    observed: Numbers,
+    permuted: Numbers,
     *,
     alternative: str = "greater",
 ) -> Float[Array, ""]:
@@ -117,6 +139,7 @@ def permutation_p_value(
 
     **Raises:** `ValueError` for another alternative.
     """
+    observed, permuted = as_floats(observed=observed, permuted=permuted)
     slack = 16 * jnp.finfo(permuted.dtype).eps * jnp.maximum(jnp.abs(observed), jnp.abs(permuted))
     count = permuted.shape[0] + 1
 
@@ -145,16 +168,17 @@ def permutation_test(
     batch_size: int | None = None,
 ) -> PermutationResult:
     """Test that the rows of `x` and of `y` are paired at random: rows of `y` are permuted."""
-    y = jax.tree.map(jnp.asarray, y)
+    x, y = _arrays("x", x), _arrays("y", y)
     size = jax.tree.leaves(y)[0].shape[0]
 
     def replicate(replicate_key):
         order = jax.random.permutation(replicate_key, size)
-        return statistic(x, jax.tree.map(lambda leaf: leaf[order], y))
+        permuted = jax.tree.map(lambda leaf: leaf[order], y)
+        return as_float("statistic", statistic(x, permuted))
 
     keys = jax.random.split(key, replicates)
     permuted = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
-    observed = statistic(x, y)
+    observed = as_float("statistic", statistic(x, y))
     return PermutationResult(
         observed, permutation_p_value(observed, permuted, alternative=alternative)
     )
@@ -162,7 +186,7 @@ def permutation_test(
 
 def sign_flip_test(
     key: PRNGKey,
-    differences: Float[Array | np.ndarray, " n"],
+    differences: Numbers,
     *,
     replicates: int = 999,
     alternative: str = "two-sided",
@@ -170,10 +194,10 @@ def sign_flip_test(
 ) -> PermutationResult:
     """Test that paired differences are symmetric about 0; the statistic is their mean.
 
-    For two methods scored on the same questions, pass the per-question differences of their
+    For two methods scored on the same questions, pass the per-question differences (n,) of their
     scores. NaN differences are skipped.
     """
-    differences = jnp.asarray(differences)
+    differences = as_float("differences", differences)
 
     def replicate(replicate_key):
         signs = jax.random.rademacher(replicate_key, differences.shape, differences.dtype)

@@ -61,6 +61,20 @@ class GramStatistics(eqx.Module):
             self.target_square + self.weight_sum * y**2,
         )
 
+    def without_intercept(self) -> "GramStatistics":
+        """Those of the same data without an intercept: the means become offsets. No new sums."""
+        x, y = self.offsets()
+        return GramStatistics(
+            self.gram,
+            self.cross,
+            self.target_square,
+            jnp.zeros_like(self.x_mean),
+            jnp.zeros_like(self.y_mean),
+            self.weight_sum,
+            self.x_mean + x,
+            self.y_mean + y,
+        )
+
     def raw_squares(self) -> tuple[Float[Array, " p"], Float[Array, ""]]:
         """Σᵢ wᵢ xᵢⱼ² of every column and Σᵢ wᵢ yᵢ², which bound what rounding does to the data."""
         x, y = self.offsets()

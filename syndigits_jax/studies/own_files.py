@@ -35,6 +35,7 @@ HYPERPARAMETERS = (
 )
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 AUTO = "auto"
+TWINS_ALIKE = "twins all alike"
 # Candidates of an automatic penalty, as multiples of the method's own.
 _FACTORS = np.logspace(-2, 2, 9)
 
@@ -45,7 +46,9 @@ class CalibratedFiles:
 
     - `predictions`: data frame, respondents x new questions (or new respondents x questions).
     - `report`: data frame with one row per target: human answers seen, training MSE (twins,
-      scaled units), status, whether the transfer rule would use the calibrated values.
+      scaled units), status, whether the transfer rule would use the calibrated values. Where all
+      twins answer alike, the status says so and there is no training MSE. The imputation of
+      the donors has a status of its own.
     - `method`: the calibrator used; `id_column`: what the identifiers are called in files.
     """
 
@@ -182,9 +185,11 @@ def calibrate_panel(
         {
             "human_answers": seen,
             "training_mse": np.asarray(result.training_mse),
-            "status": [Status(int(code)).name.lower() for code in np.asarray(result.status)],
+            "status": [*map(_status, np.asarray(result.status), np.asarray(result.twins_alike))],
             "steps": np.asarray(result.steps),
             "optimality": np.asarray(result.optimality),
+            "imputation": [*map(_status, np.asarray(result.imputation_status))],
+            "twins_alike": np.asarray(result.twins_alike),
             "transferred": np.asarray(result.transferred),
         },
         index=list(names),
@@ -260,6 +265,11 @@ def check_table_path(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder")
+
+
+def _status(code: Any, twins_alike: Any = False) -> str:
+    status = Status(int(code))
+    return TWINS_ALIKE if twins_alike and status != Status.NONFINITE else status.name.lower()
 
 
 def _first_column(path: str | os.PathLike[str]) -> str:

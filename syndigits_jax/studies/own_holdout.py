@@ -37,11 +37,12 @@ class TwinQuality:
     """What a hold-out says of the twins and of calibrating them.
 
     - `holdout`: all predictions. `rows`: a row per predictor, controls first: `method`, then
-      `correlation`, its standard error over questions `se`, and `mse`, means over the questions.
+      `correlation`, its standard error over questions `se`, and `mse`, means over the questions;
+      `count`: how many questions have a correlation, the others being left out.
     - `spread`: standard deviation of the twins' answers over that of the people's, the median over
       the questions (1: as different from each other as people are; 0: all alike).
-    - `alike`: questions to which all twins give the same answer, or answers that differ by a
-      standard deviation of 0.01 at most: their correlation counts as 0.
+    - `alike`: questions to which all twins give the same answer, or only one, or answers that
+      differ by a standard deviation of 0.01 at most: their correlation counts as 0.
     - `best`: the method whose correlation is highest.
     - `twins`: correlation of the twins' own answers with people's.
     - `calibrated`, `plain`: that of the method that is best by the other questions, for each
@@ -97,6 +98,7 @@ def judge_twins(
             "correlation": correlation[name]["mean"],
             "se": correlation[name]["se"],
             "mse": error[name],
+            "count": correlation[name]["count"],
         }
         for name in (*controls, *holdout.methods)
     )
@@ -109,7 +111,7 @@ def judge_twins(
         holdout,
         rows,
         _median(twin / np.where(human > 0, human, np.nan)),
-        tuple(np.array(panel.questions)[twin <= _LEAST_SD].tolist()),
+        tuple(np.array(panel.questions)[(twin <= _LEAST_SD) | holdout.twins_alike].tolist()),
         max(holdout.methods, key=lambda name: _or_least(correlation[name]["mean"])),
         scores[_TWINS].interval(),
         calibrated.interval(),

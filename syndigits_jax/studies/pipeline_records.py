@@ -23,8 +23,9 @@ def write_pipeline_results(
 ) -> None:
     """Write machine, versions, run, responses, hold-out and notes, whole or not.
 
-    `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`. `predicted`: the
-    method by question that no human answered. What fidelity measured is in a file of its own.
+    `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`, `count`.
+    `predicted`: the method by question that no human answered. What fidelity measured is in a file
+    of its own.
 
     **Raises:** `ValueError` if `path` holds something that is not a results file: it stays.
     """

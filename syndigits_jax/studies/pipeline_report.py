@@ -90,6 +90,13 @@ def calibration_section(quality: TwinQuality) -> list[str]:
         f"{people} people, {questions} questions. In the table, means over questions ± standard "
         "error over questions; the intervals above also allow for which people answered."
     )
+    short = {
+        MEANT.get(name := str(row["method"]), kebab(name)): questions - int(row["count"])
+        for row in quality.rows
+    }
+    if any(short.values()):
+        counts = ", ".join(f"{name} {count}" for name, count in short.items() if count)
+        note += f" Left out for want of answers in common, questions: {counts}."
     return [*lines, "", note, ""]
 
 

@@ -19,7 +19,7 @@ from syndigits_jax.studies.protocol import Unit
 from syndigits_jax.studies.records import Record
 
 CENTRED = "pearson_item_centred"
-_DIAGNOSTICS = ("training_mse", "status", "steps", "optimality")
+_DIAGNOSTICS = ("training_mse", "status", "steps", "optimality", "imputation_status")
 _CORRELATIONS = ("pearson", CENTRED)
 
 
@@ -56,7 +56,7 @@ def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
     Beside the metrics themselves: `pearson_fisher_z` (the mean taken on Fisher's scale),
     `pearson_gain_percent` over the uncalibrated twins and, where there are any,
     `pearson_gain_in_context_percent` over in-context ones; `converged`, the share of fits that
-    ended as they should. These have no standard error.
+    ended as they should, and the imputation before them too. These have no standard error.
     """
     records: list[Record] = []
     names = methods_in(arrays)
@@ -100,7 +100,8 @@ def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
                 add(f"pearson_gain_{label}percent", gain, np.nan, count)
         status = arrays.get(f"{name}/status")
         if status is not None:
-            add("converged", _share_converged(status), np.nan, status.size)
+            before = arrays.get(f"{name}/imputation_status", np.zeros_like(status))
+            add("converged", _share_converged(status, before), np.nan, status.size)
     return records
 
 
@@ -126,5 +127,6 @@ def _item_centred(holdout: HoldOut, name: str) -> np.ndarray:
     return np.asarray(_beyond_item_means(*arrays, holdout.predictions["ItemMean"]))
 
 
-def _share_converged(status: np.ndarray) -> float:
-    return float(np.mean(np.isin(status, [Status.CONVERGED, Status.FIXED_STEPS])))
+def _share_converged(*status: np.ndarray) -> float:
+    well = [np.isin(codes, [Status.CONVERGED, Status.FIXED_STEPS]) for codes in status]
+    return float(np.mean(np.all(well, axis=0)))

@@ -71,12 +71,12 @@ def refused(direction, message, *, method=METHODS["Ridge"], human=None, twin=Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (text, "{} must be numeric with NaN for missing answers"),
-        (lambda x: x.astype(str)[:, :1] + "?", "{} must be numeric"),
-        (cell(np.inf), "{} contains infinities; code missing answers as NaN"),
-        (cell(-np.inf), "{} contains infinities"),
-        (lambda x: x[0], "{} must be a matrix"),
-        (lambda x: x[None], "{} must be a matrix"),
+        (text, r"`{}`: 'often' at \[3, 2\] is not a number"),
+        (lambda x: x.astype(str)[:, :1] + "?", r"`{}`: .* is not a number"),
+        (cell(np.inf), "`{}` contains infinities; code missing answers as NaN"),
+        (cell(-np.inf), "`{}` contains infinities"),
+        (lambda x: x[0], "`{}` must be a matrix"),
+        (lambda x: x[None], "`{}` must be a matrix"),
     ],
 )
 def test_what_are_not_answers(direction, side, change, message):
@@ -120,15 +120,15 @@ def test_nothing_to_learn_from(direction, changes, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observed": np.ones(3)}, "observed must be a matrix"),
-        ({"observed": np.ones((NEW, NEW))}, r"observed must have shape \("),
-        ({"observed": np.array([["yes"]])}, "observed must be numeric"),
-        ({"sample_weight": np.ones(3)}, r"sample_weight must have shape \("),
-        ({"sample_weight": np.array(["heavy"])}, "sample_weight must be numeric"),
-        ({"threshold": np.array("low")}, "threshold must be numeric"),
-        ({"threshold": np.nan}, "threshold must not be NaN"),
-        ({"threshold": np.ones(3)}, r"threshold must be one number or have shape \(2,\)"),
-        ({"threshold": np.ones((1, NEW))}, "threshold must be one number"),
+        ({"observed": np.ones(3)}, "`observed` must be a matrix"),
+        ({"observed": np.ones((NEW, NEW))}, r"`observed` must have shape \("),
+        ({"observed": np.array([["yes"]])}, "`observed`: 'yes' at .* is not a number"),
+        ({"sample_weight": np.ones(3)}, r"`sample_weight` must have shape \("),
+        ({"sample_weight": np.array(["heavy"])}, "`sample_weight`: 'heavy' at .* is not a number"),
+        ({"threshold": np.array("low")}, "`threshold`: 'low' is not a number"),
+        ({"threshold": np.nan}, "`threshold` must not be NaN"),
+        ({"threshold": np.ones(3)}, r"`threshold` must be one number or have shape \(2,\)"),
+        ({"threshold": np.ones((1, NEW))}, "`threshold` must be one number"),
     ],
 )
 def test_options(direction, options, message):
@@ -138,7 +138,7 @@ def test_options(direction, options, message):
 @both_ways
 def test_observed_answers_that_are_infinite(direction):
     shape = (USERS, NEW) if direction == "question" else (NEW, QUESTIONS)
-    refused(direction, "observed contains infinities", observed=np.full(shape, np.inf))
+    refused(direction, "`observed` contains infinities", observed=np.full(shape, np.inf))
 
 
 @both_ways
@@ -148,7 +148,7 @@ def test_observed_answers_that_are_infinite(direction):
         (-1.0, "finite and not negative"),
         (np.nan, "finite and not negative"),
         (np.inf, "finite and not negative"),
-        (0.0, "sample_weight is zero for every user"),
+        (0.0, "`sample_weight` is zero for every user"),
     ],
 )
 def test_weights(direction, value, message):

@@ -246,9 +246,9 @@ def test_the_correction_is_a_posterior_mean(dtype, donors):
     [
         ({"ks": [3, 1]}, "ks must increase"),
         ({"ks": [-1, 1]}, "ks must increase"),
-        ({"ks": []}, "ks must be a list"),
-        ({"ks": [0.5, 2]}, "ks must be a list"),
-        ({"ks": [[0, 2]]}, "ks must be a list"),
+        ({"ks": []}, "`ks` must be a list"),
+        ({"ks": [0.5, 2]}, "`ks` must be a list"),
+        ({"ks": [[0, 2]]}, "`ks` must be a list"),
         ({"ks": [0, 100]}, "ks: no question has 102"),
         ({"ks": [0, 100], "targets": [3]}, "targets: question 3 has"),
         ({"targets": [99]}, "targets must lie"),

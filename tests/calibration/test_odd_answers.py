@@ -123,14 +123,14 @@ def test_complex_numbers_are_refused(direction):
         "twin": (human, twin + 0j),
         "human ": ((human + 1j).astype(object), twin),
     }.items():
-        with pytest.raises(ValueError, match=f"{name.strip()} must hold real numbers"):
+        with pytest.raises(ValueError, match=f"`{name.strip()}`"):
             calibrate(Ridge(1.0), *arrays)
-    with pytest.raises(ValueError, match="human must hold real numbers"):
+    with pytest.raises(ValueError, match="`human` must hold real numbers"):
         jax.jit(lambda h: calibrate(Ridge(1.0), h, twin))((human + 1j).astype(np.complex64))
     ones = 1j * np.ones(human.shape[0])
-    with pytest.raises(ValueError, match="sample_weight must hold real numbers"):
+    with pytest.raises(ValueError, match="`sample_weight` must hold real numbers"):
         calibrate(Ridge(1.0), human, twin, sample_weight=ones)
-    with pytest.raises(ValueError, match="threshold must hold real numbers"):
+    with pytest.raises(ValueError, match="`threshold` must hold real numbers"):
         calibrate(Ridge(1.0), human, twin, threshold=ones[:NEW])
 
 
@@ -139,7 +139,7 @@ def test_answers_whose_squares_overflow_are_refused_or_flagged(direction):
     human, twin = data()
     human = known(direction, human)
     large = [jnp.asarray(1e30 * a, jnp.float32) for a in (human, twin)]
-    with pytest.raises(ValueError, match=r"human has an answer of size .*divide the answers"):
+    with pytest.raises(ValueError, match=r"`human` has an answer of size .*divide the answers"):
         CALIBRATE[direction](Ridge(1.0), *large)
     result = compiled(direction, METHODS["Ridge"], *large, None, None, None)
     assert np.isnan(result.prediction).all()
@@ -155,7 +155,7 @@ def test_answers_whose_squares_overflow_are_refused_or_flagged(direction):
 def test_hold_outs_refuse_weights_that_are_all_zero_and_answers_too_large():
     panel = small_panel(0)
     for evaluate in (leave_one_question_out, leave_one_user_out):
-        with pytest.raises(ValueError, match="sample_weight is zero for every user"):
+        with pytest.raises(ValueError, match="`sample_weight` is zero for every user"):
             evaluate(Ridge(1.0), panel, sample_weight=np.zeros(panel.n))
         with pytest.raises(ValueError, match="divide the answers"):
             evaluate(Ridge(1.0), panel.replace(human=panel.human * 1e200))

@@ -23,7 +23,9 @@ from syndigits_jax.calibration import (
     SyntheticIntervention,
     calibrate_question,
     choose_penalty,
+    tune_penalty,
 )
+from syndigits_jax.solvers import Status
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 RTOL = 1e-6 if X64 else 2e-3
@@ -352,18 +354,32 @@ def test_a_candidate_without_a_fit_is_not_chosen():
 
 
 def test_questions_without_variance():
-    """Twins that all say the same are predicted without error; humans that do cannot be judged."""
+    """Where twins or humans all say the same, no candidate is better than another."""
     panel = small_panel(missing=0.0)
     human, twin = panel.human.copy(), panel.twin.copy()
     twin[:, 1], human[:, 2] = 3.0, 2.0
     choice = judged_by_questions(Ridge(), panel.replace(human=human, twin=twin), [0.5, 5.0])
-    assert np.isnan(choice.by_question[:, 2]).all()
-    assert np.isfinite(np.delete(choice.by_question, 2, axis=1)).all()
+    assert np.isnan(choice.by_question[:, 1:3]).all()
+    assert np.isfinite(np.delete(choice.by_question, [1, 2], axis=1)).all()
     np.testing.assert_allclose(choice.error, np.nanmean(choice.by_question, axis=1), rtol=1e-5)
     human, twin = split(panel)
     constant = np.where(np.arange(panel.m) < panel.m - NEW, twin, 3.0)
-    choice = choose_penalty(Ridge(), human, constant, GRID, settings=SETTINGS)
-    np.testing.assert_allclose(choice.error, 0, atol=1e-10)
+    with pytest.raises(ValueError, match="no question's answers vary"):
+        choose_penalty(Ridge(), human, constant, GRID, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("judge", ["twins", "questions"])
+def test_an_unfinished_imputation_is_reported_apart_from_the_fits(judge):
+    """Two steps are too few; what ridge makes of their result is exact all the same."""
+    human, twin = split(small_panel())
+    long = dataclasses.replace(SETTINGS, imputation_rank=2, imputation_max_steps=100_000)
+    short = dataclasses.replace(SETTINGS, imputation_max_steps=2)
+    for settings, status in ((short, Status.MAX_STEPS), (long, Status.CONVERGED)):
+        choice = choose_penalty(Ridge(), human, twin, GRID, judge=judge, settings=settings)
+        assert int(choice.imputation_status) == status and choice.converged.all()
+    if judge == "twins":
+        path = tune_penalty(Ridge(), human, twin, steps=2, settings=short)
+        assert int(path.imputation_status) == Status.MAX_STEPS and path.converged.all()
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -391,11 +407,11 @@ def test_questions_without_variance():
         ({"folds": 25}, "folds must be a whole number from 2 to the number of users, 24"),
         ({"targets": [2]}, "targets must lie in 0..1"),
         ({"targets": []}, "targets must be positions"),
-        ({"sample_weight": np.ones(3)}, "sample_weight must have shape"),
+        ({"sample_weight": np.ones(3)}, "`sample_weight` must have shape"),
         ({"twin": small_panel().twin[:, :8]}, "twin holds no new question"),
         ({"twin": small_panel().twin[:, :7]}, "twin must hold the same users"),
         ({"twin": small_panel().twin[:5]}, "twin must hold the same users"),
-        ({"human": np.full((24, 8), np.inf)}, "human contains infinities"),
+        ({"human": np.full((24, 8), np.inf)}, "`human` contains infinities"),
     ],
 )
 def test_bad_input_is_named(change, message):

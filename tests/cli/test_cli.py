@@ -304,6 +304,27 @@ def test_calibrate_reverts_to_the_twins_beyond_a_threshold(own):
     )
 
 
+@pytest.mark.parametrize("threshold", [None, 1000])
+def test_calibrate_says_where_all_twins_answer_alike(own, threshold):
+    """Such a fit has no error, which is no merit: it must not look like the best of them."""
+    twin = pd.read_csv(own / "twin.csv")
+    twin.loc[twin["Q9"].notna(), "Q9"] = 3.3
+    twin.to_csv(own / "twin.csv", index=False)
+    options = [] if threshold is None else ["--threshold", threshold]
+    result = calibrate(own, "--method", "ridge", "--report", own / "report.csv", *options)
+    assert result.exit_code == 0, result.output
+    lines = map(str.strip, result.stdout.splitlines())
+    rows = {line.split()[0]: line for line in lines if line.startswith("Q")}
+    assert "twins all alike" in rows["Q9"] and "calibrated" not in rows["Q9"]
+    assert "0.000" not in rows["Q9"] and "nan" not in rows["Q9"]
+    assert ("twins as they are" in rows["Q9"]) == (threshold is not None)
+    assert "converged" in rows["Q10"] and "calibrated" in rows["Q10"]
+    report = pd.read_csv(own / "report.csv").set_index("question")
+    assert np.isnan(report.training_mse["Q9"]) and report.status["Q9"] == "twins all alike"
+    assert report.twins_alike.to_dict() == {"Q9": True, "Q10": False}
+    assert report.transferred.to_dict() == {"Q9": threshold is None, "Q10": True}
+
+
 @pytest.mark.parametrize("suffix", ["tsv", "parquet"])
 def test_calibrate_writes_other_formats(own, suffix):
     assert calibrate(own, "--method", "ridge", out=f"pred.{suffix}").exit_code == 0

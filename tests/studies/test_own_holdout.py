@@ -7,6 +7,7 @@ from syndigits_jax.calibration import ElasticNet, Ridge, leave_one_question_out
 from syndigits_jax.panel import Panel
 from syndigits_jax.studies import own_holdout
 from syndigits_jax.studies.own_holdout import Interval, judge_twins
+from syndigits_jax.studies.pipeline_report import calibration_section
 
 N, M = 60, 8
 METHODS = {"Ridge": Ridge()}
@@ -98,6 +99,21 @@ def test_twins_that_answer_alike_are_counted():
     everything = judged(np.full((N, M), 2.0), human)
     assert everything.spread == 0 and len(everything.alike) == M
     assert "cannot be told from chance" in everything.verdict[0]
+
+
+def test_a_question_that_one_twin_answered_is_alike_and_one_that_none_did_is_left_out():
+    human = people(16)
+    twin = human + np.random.default_rng(16).normal(size=human.shape)
+    twin[1:, 2] = np.nan
+    human[twin[:, 5] > np.median(twin[:, 5]), 5] = np.nan
+    twin[~np.isnan(human[:, 5]), 5] = np.nan  # no one in common
+    quality = judged(twin, human)
+    assert quality.alike == ("question_2",)
+    assert {row["method"]: row["count"] for row in quality.rows} == {
+        "Baseline": M - 1, "UserMean": M, "Ridge": M,
+    }  # fmt: skip
+    text = "\n".join(calibration_section(quality))
+    assert "Left out for want of answers in common, questions: the twins as they are 1." in text
 
 
 def test_less_is_said_of_a_fit_to_noise_and_nothing_where_nothing_is_known():
