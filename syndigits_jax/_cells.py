@@ -5,7 +5,6 @@ import datetime
 import math
 import numbers
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -165,7 +164,7 @@ class Unusable:
                 out = cells.astype(np.float64)
             if cells.dtype.kind != "b":
                 out = codes.without(out)
-            given: Sequence[Any] = out
+            given: Sequence[Any] = out.tolist()
         else:
             given = cells.tolist()
             out = np.empty(len(given))
@@ -237,17 +236,29 @@ class Unusable:
         return f"{' and '.join(parts)}{inside} {are}: {'; '.join(listed)}"
 
     def _suggestion(self, single: dict[int, list[tuple[int, Any]]]) -> str:
-        texts = Counter(
-            cell.strip() for cells in single.values() for _, cell in cells if isinstance(cell, str)
-        )
-        if not texts:
-            return "; leave these columns out" if self._kinds else ""
-        if all(_decimal_comma(text) for text in texts):
-            return "; decimal commas? Write 1.5, not 1,5"
-        if len(texts) > _VALUES or any(len(text) > 40 for text in texts):
-            return "; leave out columns that are no questions"
-        codes = ",".join(f'"{text}"' if "," in text else text for text in texts)
-        return f"; if these stand for missing answers, missing={codes!r}"
+        texts = {
+            j: {cell.strip(): None for _, cell in cells if isinstance(cell, str)}
+            for j, cells in single.items()
+        }
+        among = {text: None for j, found in texts.items() if not self._is_text(j) for text in found}
+        text_columns = [
+            j for j, found in texts.items() if self._is_text(j) and len(found.keys() - among) > 1
+        ]
+        codes = {t: None for j, found in texts.items() if j not in text_columns for t in found}
+        out = ""
+        if text_columns or self._kinds:
+            named = ", ".join(self._name(j) for j in sorted({*text_columns, *self._kinds})[:_NAMES])
+            out = f"; leave out columns that are no questions (such as {named})"
+        if codes and all(map(_decimal_comma, codes)):
+            return f"{out}; decimal commas? Write 1.5, not 1,5"
+        if codes and len(codes) <= _VALUES and all(len(text) <= 40 for text in codes):
+            listed = ",".join(f'"{text}"' if "," in text else text for text in codes)
+            out += f"; if these stand for missing answers, missing={listed!r}"
+        return out
+
+    def _is_text(self, j: int) -> bool:
+        """Whether no cell of a column is a number or missing."""
+        return len(self._cells[j]) == self._sizes[j]
 
     def _row(self, i: int) -> str:
         return f"row {i}" if self.users is None else f"row {_shown(self.users[i])}"

@@ -20,7 +20,7 @@ def read_table(
     path: str | PathLike[str],
     id_column: str | None = None,
     *,
-    missing: str | Iterable[Any] = (),
+    missing: str | Iterable[Any] | MissingCodes = (),
     numeric: bool = True,
 ) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
@@ -68,7 +68,8 @@ def read_table(
         raise _TableError(f"{path}: has column names, but no rows")
     if numeric:
         refuse_unusable(frame, str(path))
-    codes.warn_unmet(str(path))
+    if codes is not missing:  # else there is more to read
+        codes.warn_unmet(str(path))
     return frame
 
 
