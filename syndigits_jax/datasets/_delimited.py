@@ -3,8 +3,9 @@
 import csv
 import gzip
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _NAMES = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
@@ -43,28 +44,14 @@ def read_delimited(
     lines; `OSError` if it cannot be opened.
     """
     _refuse_other_kinds(path)
-    before = csv.field_size_limit(_LONGEST_CELL)  # by default less than a long persona
-    try:
-        lines = _rows(path, separator)
-        header = next(lines, (1, []))[1]
-        position = header.index(key) if key in header else 0
-        rows: list[list[str]] = []
-        ragged: list[tuple[int, list[str]]] = []
-        for line, row in lines:
-            if len(row) == len(header):
-                rows.append(row)
-            else:
-                ragged.append((line, row))
-        if ragged:
-            more = all(len(row) > len(header) for _, row in ragged)
-            raise ValueError(
-                _ragged(ragged, header, position) + _hint(path, separator, ragged, more=more)
-            )
-        return header, rows
-    except UnicodeDecodeError:
-        raise ValueError(_bad_encoding(path)) from None
-    finally:
-        csv.field_size_limit(before)
+    rows: list[list[str]] = []
+    return _checked(path, separator, key, rows.append, strict=True), rows
+
+
+def refuse_ragged(path: Path, separator: str) -> None:
+    """**Raises:** `ValueError` as [`read_delimited`][] does, except for stray quotes."""
+    _refuse_other_kinds(path)
+    _checked(path, separator, None, lambda row: None, strict=False)
 
 
 def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -118,10 +105,37 @@ def _opened(path: Path):
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
-def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _checked(
+    path: Path, separator: str, key: str | None, keep: Callable[[list[str]], Any], *, strict: bool
+) -> list[str]:
+    """The header; its rows go to `keep`, unless one of them has another length."""
+    before = csv.field_size_limit(_LONGEST_CELL)  # by default less than a long persona
+    try:
+        lines = _rows(path, separator, strict)
+        header = next(lines, (1, []))[1]
+        ragged: list[tuple[int, list[str]]] = []
+        for line, row in lines:
+            if len(row) == len(header):
+                keep(row)
+            else:
+                ragged.append((line, row))
+    except UnicodeDecodeError:
+        raise ValueError(_bad_encoding(path)) from None
+    finally:
+        csv.field_size_limit(before)
+    if ragged:
+        position = header.index(key) if key in header else 0
+        more = all(len(row) > len(header) for _, row in ragged)
+        raise ValueError(
+            _ragged(ragged, header, position) + _hint(path, separator, ragged, more=more)
+        )
+    return header
+
+
+def _rows(path: Path, separator: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, each with the line it starts in."""
     with _opened(path) as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
+        reader = csv.reader(file, delimiter=separator, strict=strict)
         while True:
             line = reader.line_num + 1
             try:
