@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from .solvers.boundary import cell_number, is_missing
 
-_COLUMNS, _EXAMPLES, _NAMES, _VALUES = 4, 2, 3, 6  # how much of it an error shows
+_EXAMPLES, _NAMES, _VALUES = 2, 3, 6  # how much of it an error shows
+_LONGEST = 580  # of an error; the command line cuts off more
 _ADVICE = "responses must be numeric codes, missing ones empty or NaN"
 _KINDS = {"M": "dates", "m": "durations", "c": "complex numbers", "S": "bytes", "V": "records"}
 # By the name of the type, so that pandas need not be there.
@@ -201,45 +202,53 @@ class Unusable:
                 f"{self._row(single[j][0][0])}, {self._column(j)}; "
                 f"missing {self.what} must be NaN"
             )
+        end = f"; {_ADVICE}{self._suggestion(single)}"
         if count == 1 and not self._kinds:
             [(j, [(i, cell)])] = single.items()
             said = f"{_shown(cell)} at {self._row(i)}, {self._column(j)} is not a number"
         else:
-            said = self._all(single, count)
-        raise ValueError(f"{self.subject}: {said}; {_ADVICE}{self._suggestion(single)}")
+            said = self._all(single, count, _LONGEST - len(self.subject) - len(end))
+        raise ValueError(f"{self.subject}: {said}{end}")
 
-    def _all(self, single: dict[int, list[tuple[int, Any]]], count: int) -> str:
+    def _all(self, single: dict[int, list[tuple[int, Any]]], count: int, longest: int) -> str:
+        """What is wrong, column by column as far as `longest` characters hold it."""
         columns = sorted({*single, *self._kinds})
         parts = [f"{count} cells"] if count else []
         if self._kinds:
             whole = len(self._kinds)
             parts.insert(0, "1 column" if whole == 1 else f"{whole} columns")
-        listed = []
-        for j in columns[:_COLUMNS]:
-            if j in self._kinds:
-                listed.append(f"{self._column(j)} holds {self._kinds[j]}")
-                continue
-            cells = single[j]
-            examples = ", ".join(
-                f"{_shown(cell)} at {self._row(i)}" for i, cell in cells[:_EXAMPLES]
-            )
-            more = ", ..." if len(cells) > _EXAMPLES else ""
-            number = "all" if len(cells) == self._sizes[j] else f"{len(cells)} of"
-            listed.append(f"{self._column(j)} {number} {self._sizes[j]} ({examples}{more})")
-        rest = columns[_COLUMNS:]
-        if rest:
-            named = ", ".join(self._name(j) for j in rest[:_NAMES])
-            more = ", ..." if len(rest) > _NAMES else ""
-            listed.append(f"and {len(rest)} more columns ({named}{more})")
         are = "is no number" if parts == ["1 column"] else "are not numbers"
         inside = f" in {len(single)} columns" if len(single) > 1 else ""
-        return f"{' and '.join(parts)}{inside} {are}: {'; '.join(listed)}"
+        said = f"{' and '.join(parts)}{inside} {are}: "
+        listed: list[str] = []
+        for position, j in enumerate(columns):
+            detail = self._detail(j, single.get(j, []))
+            rest = columns[position:]
+            if listed and len(said) + sum(map(len, listed)) + len(detail) > longest - 60:
+                named = ", ".join(map(self._name, rest[:_NAMES]))
+                more = ", ..." if len(rest) > _NAMES else ""
+                listed.append(f"and {len(rest)} more columns ({named}{more})")
+                break
+            listed.append(detail)
+        return said + "; ".join(listed)
+
+    def _detail(self, j: int, cells: list[tuple[int, Any]]) -> str:
+        if j in self._kinds:
+            return f"{self._column(j)} holds {self._kinds[j]}"
+        examples = ", ".join(f"{_shown(cell)} at {self._row(i)}" for i, cell in cells[:_EXAMPLES])
+        more = ", ..." if len(cells) > _EXAMPLES else ""
+        number = "all" if len(cells) == self._sizes[j] else f"{len(cells)} of"
+        return f"{self._column(j)} {number} {self._sizes[j]} ({examples}{more})"
 
     def _suggestion(self, single: dict[int, list[tuple[int, Any]]]) -> str:
         texts = {
             j: {cell.strip(): None for _, cell in cells if isinstance(cell, str)}
             for j, cells in single.items()
         }
+        if (every := {t for found in texts.values() for t in found}) and all(
+            map(_decimal_comma, every)
+        ):
+            return "; decimal commas? Write 1.5, not 1,5"
         among = {text: None for j, found in texts.items() if not self._is_text(j) for text in found}
         text_columns = [
             j for j, found in texts.items() if self._is_text(j) and len(found.keys() - among) > 1
@@ -249,8 +258,6 @@ class Unusable:
         if text_columns or self._kinds:
             named = ", ".join(self._name(j) for j in sorted({*text_columns, *self._kinds})[:_NAMES])
             out = f"; leave out columns that are no questions (such as {named})"
-        if codes and all(map(_decimal_comma, codes)):
-            return f"{out}; decimal commas? Write 1.5, not 1,5"
         if codes and len(codes) <= _VALUES and all(len(text) <= 40 for text in codes):
             listed = ",".join(f'"{text}"' if "," in text else text for text in codes)
             out += f"; if these stand for missing answers, missing={listed!r}"

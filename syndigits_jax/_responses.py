@@ -97,10 +97,6 @@ def response_matrix(
 
 def host_cells(argument: str, values: Numbers) -> np.ndarray:
     """`values` as NumPy, cells as they are. **Raises:** `ValueError` for kinds without numbers."""
-    if isinstance(values, np.ma.MaskedArray):  # before the mask turns dates into numbers
-        refuse_no_numbers(argument, values.dtype)
-        if values.dtype.kind == "U":
-            values = values.astype(object)
     array = host_array(argument, values)
     refuse_no_numbers(argument, array.dtype)
     return array

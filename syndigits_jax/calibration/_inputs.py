@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
+from ..solvers.boundary import as_float, concrete
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 
 
@@ -31,44 +31,17 @@ def _check_labels(human, twin, axis: int) -> None:
             )
 
 
-def _values(x: Array) -> np.ndarray | None:
-    """The values as NumPy (inside `jit` JAX would trace a check even of known ones), or None."""
-    return None if isinstance(x, Tracer) else np.asarray(x)
-
-
 def _matrix(x, name: str) -> Array:
     """A floating (n, m) array of at least single precision, checked where its values are known."""
-    _refuse_complex(x, name)
-    try:
-        array = jnp.asarray(x, dtype=None if _is_float(x) else jnp.result_type(float))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numeric with NaN for missing answers: {error}") from None
-    if array.dtype.itemsize < 4:
-        array = array.astype(jnp.float32)
+    array = as_float(name, x)
     if array.ndim != 2:
         raise ValueError(f"{name} must be a matrix (users x questions), got shape {array.shape}")
-    values = _values(array)
+    values = concrete(array)
     if values is not None and np.any(np.isinf(values)):
         raise ValueError(f"{name} contains infinities; code missing answers as NaN")
     if values is not None:
         _check_squares(values, name, array.dtype)
     return array
-
-
-def _refuse_complex(x, name: str) -> None:
-    # JAX would drop the imaginary part with a warning.
-    if isinstance(x, Tracer):
-        complex_numbers = jnp.issubdtype(x.dtype, jnp.complexfloating)
-    else:
-        try:
-            cells = np.asarray(x)
-        except (TypeError, ValueError):
-            return  # no array at all, which is for the conversion to say
-        complex_numbers = np.iscomplexobj(cells) or (
-            cells.dtype == object and any(isinstance(cell, complex) for cell in cells.flat)
-        )
-    if complex_numbers:
-        raise ValueError(f"{name} must hold real numbers, got complex ones")
 
 
 def largest_answer(cells: int, dtype) -> float:
@@ -86,10 +59,6 @@ def _check_squares(values: np.ndarray, name: str, dtype) -> None:
         )
 
 
-def _is_float(x) -> bool:
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
-
-
 def _check_sizes(shape: tuple[int, ...], what: str) -> None:
     if min(shape) < 2:
         raise ValueError(
@@ -100,10 +69,10 @@ def _check_sizes(shape: tuple[int, ...], what: str) -> None:
 
 def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None = None) -> None:
     """Refuse donors without any human answer and targets without any twin answer that counts."""
-    human_values, target_values = _values(human), _values(targets)
+    human_values, target_values = concrete(human), concrete(targets)
     if human_values is None or target_values is None:
         return
-    weights = None if weight is None or axis == 1 else _values(weight)
+    weights = None if weight is None or axis == 1 else concrete(weight)
     if weights is not None:
         target_values = np.where((weights > 0)[:, None], target_values, np.nan)
     kind = ("question (column)", "user (row)")[axis]
@@ -128,14 +97,10 @@ def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None
 def _user_weight(sample_weight, n: int, dtype) -> Array | None:
     if sample_weight is None:
         return None
-    _refuse_complex(sample_weight, "sample_weight")
-    try:
-        weight = jnp.asarray(sample_weight, dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"sample_weight must be numeric: {error}") from None
+    weight = as_float("sample_weight", sample_weight).astype(dtype)
     if weight.shape != (n,):
         raise ValueError(f"sample_weight must have shape {(n,)}, got {weight.shape}")
-    values = _values(weight)
+    values = concrete(weight)
     if values is not None and not np.all((values >= 0) & np.isfinite(values)):
         raise ValueError("sample_weight must be finite and not negative")
     if values is not None and not np.any(values):
@@ -146,14 +111,10 @@ def _user_weight(sample_weight, n: int, dtype) -> Array | None:
 def _threshold(threshold, q: int, dtype) -> Array | None:
     if threshold is None:
         return None
-    _refuse_complex(threshold, "threshold")
-    try:
-        limit = jnp.asarray(threshold, dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"threshold must be numeric: {error}") from None
+    limit = as_float("threshold", threshold).astype(dtype)
     if limit.shape not in ((), (q,)):
         raise ValueError(f"threshold must be one number or have shape {(q,)}, got {limit.shape}")
-    values = _values(limit)
+    values = concrete(limit)
     if values is not None and np.any(np.isnan(values)):
         raise ValueError("threshold must not be NaN; leave it out to transfer always")
     return jnp.broadcast_to(limit, (q,))

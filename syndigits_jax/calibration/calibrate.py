@@ -5,10 +5,10 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers
 from ..solvers.completion import hard_impute
 from ..solvers.solution import Status
 from ._inputs import (
@@ -155,12 +155,12 @@ def _decide(calibrated, twin_prediction, training_mse, threshold, axis):
 @full_precision
 def calibrate_question(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
-    observed: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    threshold: ArrayLike | None = None,
+    observed: Numbers | None = None,
+    sample_weight: Numbers | None = None,
+    threshold: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the humans' answers to q new questions (Algorithms 1 and 2).
@@ -300,12 +300,12 @@ def _known(observed, weight):
 @full_precision
 def calibrate_user(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
-    observed: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    threshold: ArrayLike | None = None,
+    observed: Numbers | None = None,
+    sample_weight: Numbers | None = None,
+    threshold: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Calibrated:
     """Predict the answers of q new users to the m questions (section 6).

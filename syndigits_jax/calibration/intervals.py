@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..inference.conformal import (
@@ -12,6 +11,7 @@ from ..inference.conformal import (
     hierarchical_quantile,
     twin_scale,
 )
+from ..solvers.boundary import Numbers
 from ._inputs import _check_labels, _check_method, _check_sizes, _matrix
 from .calibrate import calibrate_question
 from .calibrators import Calibrator
@@ -23,12 +23,12 @@ SMALLEST_SCALE = 0.05
 
 def question_intervals(
     method: Calibrator,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
     alpha: float = 0.1,
     kind: str = "split",
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
     seed: int = 0,
 ) -> tuple[Float[Array, "n q"], Interval]:

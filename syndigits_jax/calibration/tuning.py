@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from ..inference.resampling import PRNGKey, nan_mean, standard_error
 from ..panel import PanelArrays
+from ..solvers.boundary import Numbers
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
 from ._penalty_inputs import (
     Method,
@@ -66,8 +67,8 @@ class Choice(eqx.Module, Generic[Method]):
 
 def choose_penalty(
     method: Method,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     penalties: Mapping[str, ArrayLike | Sequence[float]] | ArrayLike | Sequence[float],
     *,
     judge: str = "twins",
@@ -75,7 +76,7 @@ def choose_penalty(
     folds: int | None = None,
     key: PRNGKey | None = None,
     targets: Iterable[int] | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Choice[Method]:
     """Compare penalties of one method by errors that need no human answer to a new question.
@@ -133,8 +134,8 @@ def choose_penalty(
 
 def tune_penalty(
     method: Method,
-    human: ArrayLike,
-    twin: ArrayLike,
+    human: Numbers,
+    twin: Numbers,
     *,
     field: str | None = None,
     steps: int = 60,
@@ -142,7 +143,7 @@ def tune_penalty(
     folds: int | None = None,
     key: PRNGKey | None = None,
     targets: Iterable[int] | None = None,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Choice[Method]:
     """Descend from the method's penalty along the gradient of the twins' out-of-sample error.

@@ -46,7 +46,7 @@ def parse_column(pd: Any, cells: Sequence[str]) -> Any:
     if numbers is None or any("_" in cell for cell in known):
         return np.array([None if c.strip() in MISSING_TEXTS else c for c in cells], object)
     values = np.array(numbers)
-    if (np.abs(values) > _EXACT).any():
+    if (np.abs(values) >= _EXACT).any():
         whole = {cell: int(cell) for cell in known if _INTEGER.fullmatch(cell)}
         if any(int(float(value)) != value for value in whole.values()):
             mixed = [whole.get(cell.strip(), number) for cell, number in zip(cells, numbers)]
@@ -124,7 +124,7 @@ def _plain(cells: Sequence[str]) -> np.ndarray | None:
     except ValueError:
         return None
     text = "".join(cells)
-    if "_" in text or not len(values) or (np.abs(values) > _EXACT).any():
+    if "_" in text or not len(values) or (np.abs(values) >= _EXACT).any():
         return None
     if set(text) <= _DIGITS:
         return np.array(list(map(int, cells)), np.int64)

@@ -154,7 +154,7 @@ def _rows(path: Path, separator: str, strict: bool) -> Iterator[tuple[int, list[
 def _ragged(ragged: Sequence[tuple[int, list[str]]], header: Sequence[str], position: int) -> str:
     def named(line: int, row: Sequence[str]) -> str:
         who = f" ({row[position]!r:.40})" if position < len(row) else ""
-        return f"line {line}{who} has {len(row)} cells"
+        return f"line {line}{who} has {len(row)} cell{'' if len(row) == 1 else 's'}"
 
     shown = ", ".join(named(*one) for one in ragged[:_SHOWN])
     more = ", ..." if len(ragged) > _SHOWN else ""
@@ -171,10 +171,10 @@ def _hint(
     if other:
         return other
     rows = [row for _, row in ragged]
+    if more and all(not row[-1].strip() for row in rows):
+        return "; a separator at the end of each row?"
     if separator == "," and more and all(_maybe_decimals(row) for row in rows):
         return "; a decimal comma (1,5 for 1.5)?"
-    if all(not row[-1].strip() for row in rows):
-        return "; a separator at the end of each row?"
     return ""
 
 

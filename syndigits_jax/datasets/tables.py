@@ -151,7 +151,9 @@ def _read_parquet(pd: Any, path: Path, id_column: str | None, codes: MissingCode
     elif not stored:
         frame = frame.set_index(frame.columns[0])
     _named(path, list(frame.columns))
-    frame.index = pd.Index(map(identifier, frame.index), name=frame.index.name, dtype=object)
+    if frame.index.nlevels == 1:
+        names = [identifier(name) for name in frame.index]
+        frame.index = pd.Index(names, name=frame.index.name, dtype=object)
     return codes.masked(frame) if codes else frame
 
 

@@ -71,8 +71,8 @@ def refused(direction, message, *, method=METHODS["Ridge"], human=None, twin=Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (text, "{} must be numeric with NaN for missing answers"),
-        (lambda x: x.astype(str)[:, :1] + "?", "{} must be numeric"),
+        (text, "`{}`: .* is not a number"),
+        (lambda x: x.astype(str)[:, :1] + "?", "`{}`: .* at .0, 0. is not a number"),
         (cell(np.inf), "{} contains infinities; code missing answers as NaN"),
         (cell(-np.inf), "{} contains infinities"),
         (lambda x: x[0], "{} must be a matrix"),
@@ -122,10 +122,10 @@ def test_nothing_to_learn_from(direction, changes, message):
     [
         ({"observed": np.ones(3)}, "observed must be a matrix"),
         ({"observed": np.ones((NEW, NEW))}, r"observed must have shape \("),
-        ({"observed": np.array([["yes"]])}, "observed must be numeric"),
+        ({"observed": np.array([["yes"]])}, "`observed`: 'yes' at .0, 0. is not a number"),
         ({"sample_weight": np.ones(3)}, r"sample_weight must have shape \("),
-        ({"sample_weight": np.array(["heavy"])}, "sample_weight must be numeric"),
-        ({"threshold": np.array("low")}, "threshold must be numeric"),
+        ({"sample_weight": np.array(["heavy"])}, "`sample_weight`: 'heavy' at .0. is not a number"),
+        ({"threshold": np.array("low")}, "`threshold`: 'low' is not a number"),
         ({"threshold": np.nan}, "threshold must not be NaN"),
         ({"threshold": np.ones(3)}, r"threshold must be one number or have shape \(2,\)"),
         ({"threshold": np.ones((1, NEW))}, "threshold must be one number"),

@@ -1,6 +1,8 @@
 """What commands that read response tables share: --missing, --join, hints, and digits kept."""
 
+import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,14 @@ from typer.testing import CliRunner
 
 from syndigits_jax.cli import _fidelity as fidelity_command
 from syndigits_jax.cli import _models_app as model_commands
+from syndigits_jax.cli._pipeline_checks import check_calibration
 from syndigits_jax.cli._tables import typed
 from syndigits_jax.cli.app import app
 from syndigits_jax.datasets import read_table
 from syndigits_jax.respond.requests import Completion, EngineIdentity
+from syndigits_jax.schema import Persona, Question, Scale
 from syndigits_jax.studies.own_files import calibrate_files
+from syndigits_jax.studies.pipeline_config import Calibrate
 
 runner = CliRunner()
 LARGE = 12345678.25
@@ -137,6 +142,20 @@ def test_predictions_have_the_digits_of_single_precision(own):
         assert cell == str(np.float32(cell))
 
 
+def test_a_pipeline_checks_its_table_in_the_same_way(tmp_path):
+    rows = ["who,Q1,Q2,Q3,note", "a,1,2,refused,x", "b,2,-99,1,y", "c,3,3,2,z"]
+    (tmp_path / "h.csv").write_text("\n".join(rows) + "\n")
+    people = [Persona(name, "A person.") for name in "abc"]
+    asked = [Question(f"Q{j}", "?", scale=Scale(1, 3, 1)) for j in (1, 2, 3)]
+    settings = Calibrate(tmp_path / "h.csv", {})
+    with pytest.raises(ValueError, match=r"'refused' at row 'a', column 'Q3'.*missing='refused'"):
+        check_calibration(settings, people, asked)
+    check_calibration(dataclasses.replace(settings, missing="refused,-99"), people, asked)
+    people = [Persona(name, "A person.") for name in "ABC"]
+    with pytest.raises(ValueError, match=r"has 0 of the 3 personas.*3 differ only in case"):
+        check_calibration(settings, people, asked)
+
+
 # --- the others -----------------------------------------------------------------------------------
 
 
@@ -223,7 +242,5 @@ def test_fidelity_leaves_missing_ratings_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("missing", ["refused,n/a", 'say "no"', "it's"])
 def test_suggestions_can_be_typed(missing):
-    import shlex
-
     text = typed(f"x; missing={missing!r}")
     assert shlex.split(text.removeprefix("x; ")) == ["--missing", missing]
