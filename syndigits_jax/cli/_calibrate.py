@@ -1,8 +1,7 @@
 """`syndigits calibrate`."""
 
-import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from syndigits_jax.cli._console import output, showing_step
+from syndigits_jax.cli._tables import as_options, dropped_text
 from syndigits_jax.studies.own_files import (
     AUTO,
     calibrate_files,
@@ -18,13 +18,6 @@ from syndigits_jax.studies.own_files import (
     write_table,
 )
 
-# What the readers' errors call by its Python name, as it is typed here.
-_TYPED = (
-    ("new_questions=True keeps them as new, ", ""),
-    ("new_users=True keeps them as new", "--new-users predicts them"),
-    ("join='inner'", "--join inner"),
-    ("`id_column`", "--id-column"),
-)
 _SHOWN = 12  # targets printed; all of them are in --report
 
 
@@ -41,6 +34,7 @@ def run(
     join: str,
     threshold: float | None,
     report: Path | None,
+    missing: str = "",
 ) -> None:
     """Calibrate two tables and write the predictions, and the report if one is wanted."""
     if join not in ("error", "inner"):
@@ -52,7 +46,7 @@ def run(
                 raise ValueError(f"out: {path} is an input and would be overwritten")
     if report is not None and report.resolve() == out.resolve():
         raise ValueError(f"report: {report} is the table of predictions too; name another file")
-    with _as_options(), showing_step(f"calibrating {twin} with {method} ..."):
+    with as_options(), showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(
             human,
             twin,
@@ -63,11 +57,14 @@ def run(
             id_column=id_column,
             threshold=threshold,
             join=join,  # pyright: ignore[reportArgumentType]
+            missing=missing,
         )
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
     console = output()
+    if join == "inner":
+        console.print(dropped_text(result.dropped), soft_wrap=True)
     console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(f"new {result.direction}")
@@ -103,14 +100,3 @@ def number_or_auto(option: str, text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         raise ValueError(f"--{option}: must be a number or {AUTO}, got '{text}'") from None
-
-
-@contextlib.contextmanager
-def _as_options() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        text = str(error)
-        for name, typed in _TYPED:
-            text = text.replace(name, typed)
-        raise ValueError(text) from error

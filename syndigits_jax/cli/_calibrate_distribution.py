@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syndigits_jax.cli._console import output, showing_step
+from syndigits_jax.cli._tables import as_options
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.studies.own_distributions import (
     HELD_OUT,
@@ -36,6 +37,7 @@ def run(
     weight_by_count: bool,
     alpha: float | None,
     report: Path | None,
+    missing: str = "",
 ) -> None:
     """Calibrate two tables and write the predictions, and the report if one is wanted."""
     for path in (out, report):
@@ -45,10 +47,11 @@ def run(
                 raise ValueError(f"out: {path} is an input and would be overwritten")
     if report is not None and report.resolve() == out.resolve():
         raise ValueError(f"report: {report} is the table of predictions too; name another file")
-    with showing_step(f"weighing the twins of {twins} by {divergence} ..."):
+    with as_options(), showing_step(f"weighing the twins of {twins} by {divergence} ..."):
         result = calibrate_distribution_files(
             targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha,
             new_options=_by_question(options), weight_by_count=weight_by_count,
+            missing=missing,
         )  # fmt: skip
         if report is not None:
             write_table(report, result.report)

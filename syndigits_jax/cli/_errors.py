@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -41,10 +42,12 @@ def ending_well(resume: str) -> Iterator[None]:
     """Turn bad input into one line and exit code 2, and interrupts into `resume` and 130.
 
     A termination signal counts as an interrupt, so that half-written files are removed then too.
+    Warnings about tables become notes.
     """
     previous = _on_terminate(_interrupt)
     try:
-        yield
+        with _noting():
+            yield
     except KeyboardInterrupt:
         _say(f"stopped; {resume}")
         raise typer.Exit(INTERRUPTED) from None
@@ -61,6 +64,26 @@ def ending_well(resume: str) -> Iterator[None]:
         raise typer.Exit(BAD_INPUT) from None
     finally:
         _on_terminate(previous)
+
+
+@contextlib.contextmanager
+def _noting() -> Iterator[None]:
+    from syndigits_jax._cells import TableWarning
+    from syndigits_jax.cli._console import output
+    from syndigits_jax.cli._tables import typed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TableWarning)
+        show = warnings.showwarning
+
+        def note(message: Any, category: Any, *where: Any, **more: Any) -> None:
+            if issubclass(category, TableWarning):
+                output().print(f"note: {typed(str(message))}", soft_wrap=True, markup=False)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = note
+        yield
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from syndigits_jax.cli._fidelity_tables import (
     placed,
     population_table,
 )
+from syndigits_jax.cli._tables import as_options
 from syndigits_jax.fidelity.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.fidelity.training import TrainingSettings
 from syndigits_jax.solvers.solution import Status
@@ -45,12 +46,14 @@ def run(
     gap: float,
     control: str,
     quick: bool,
+    missing: str = "",
 ) -> FidelityReport:
     """Measure the fidelity of a user's personas; print and write what was found."""
     results = out / RESULTS
     check_results_path(results)
     settings = fidelity_settings(epochs, gap, control, quick)
-    data = read_fidelity_files(ratings, items, personas)
+    with as_options():
+        data = read_fidelity_files(ratings, items, personas, missing=missing)
     vectors = item_vectors(data.texts, embeddings, out)
     with showing_progress() as show:
         report = measure_fidelity(

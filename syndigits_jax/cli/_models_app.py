@@ -16,6 +16,7 @@ from syndigits_jax.cli._engines import (
     build_engine,
 )
 from syndigits_jax.cli._errors import ending_well
+from syndigits_jax.cli._tables import MissingOption
 
 models_app = typer.Typer()
 
@@ -139,8 +140,13 @@ def panel(
         Path | None, typer.Option(help="Table of human answers with which --out is aligned.")
     ] = None,
     join: Annotated[
-        str, typer.Option(help="'inner' drops people or questions only --human has.")
+        str,
+        typer.Option(
+            help="'inner' drops people and questions that only --human has; what only the store "
+            "has is kept as new."
+        ),
     ] = "error",
+    missing: MissingOption = "",
     tensor: Annotated[
         Path | None,
         typer.Option(help="Array (persona, question, option) of probabilities to write, .npz."),
@@ -167,6 +173,7 @@ def panel(
             run=run,
             human=human,
             join=join,
+            missing=missing,
             tensor=tensor,
             ratings=ratings,
             records=records,
@@ -192,12 +199,16 @@ def probes(
         typer.Option(help="Text vectors of the items (.npy, .npz), a row per row of the items."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice.")] = 0,
+    missing: MissingOption = "",
 ) -> None:
     """Choose the items that personas are asked to rate: popular and rare ones, of every kind."""
     with ending_well("nothing was written; run the same command again"):
         from syndigits_jax.cli._probes import run
 
-        run(ratings, items, out, size=size, answers=answers, embeddings=embeddings, seed=seed)
+        run(
+            ratings, items, out, size=size, answers=answers, embeddings=embeddings, seed=seed,
+            missing=missing,
+        )  # fmt: skip
 
 
 @models_app.command()

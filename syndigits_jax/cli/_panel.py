@@ -10,6 +10,7 @@ from rich.table import Table
 
 from syndigits_jax._frames import import_pandas
 from syndigits_jax.cli._console import output
+from syndigits_jax.cli._tables import as_options, dropped_text
 from syndigits_jax.respond.export import (
     choose_run,
     read_frame,
@@ -34,6 +35,7 @@ def run(
     ratings: Path | None,
     records: Path | None,
     everything: bool,
+    missing: str = "",
 ) -> None:
     """Write what is asked for, or say what the store holds."""
     for path in (out, ratings, records):
@@ -46,8 +48,10 @@ def run(
     )
     if human is not None and out is None:
         raise ValueError("--human: aligns the table of --out with it; give that too")
+    if missing and human is None:
+        raise ValueError("--missing: is about the table of --human; give that too")
     console = output()
-    with ResponseStore(store, read_only=True) as opened:
+    with as_options(), ResponseStore(store, read_only=True) as opened:
         if not any((out, tensor, ratings, records)):
             _describe(console, opened)
             return
@@ -55,7 +59,7 @@ def run(
         # All of it is read before any of it is written.
         made: list[tuple[Path, Any]] = []
         if out is not None:
-            made.append((out, _table(console, opened, chosen.id, human, join, everything)))
+            made.append((out, _table(console, opened, chosen.id, human, join, everything, missing)))
         if ratings is not None:
             frame = read_ratings(opened, chosen.id, everything=everything)
             made.append((ratings, frame.set_index("persona")))
@@ -85,15 +89,24 @@ def _check_distinct(paths: dict[str, Path | None], store: Path) -> None:
 
 
 def _table(
-    console: Console, store: ResponseStore, run: int, human: Path | None, join: str, all_: bool
+    console: Console,
+    store: ResponseStore,
+    run: int,
+    human: Path | None,
+    join: str,
+    all_: bool,
+    missing: str,
 ) -> Any:
     if human is None:
         frame = read_frame(store, run, everything=all_)
         _say_missing(console, frame.to_numpy(), "personas")
         return frame
     panel = to_panel(
-        store, human, run, everything=all_, join=join, new_questions=True, new_users=True
-    )
+        store, human, run, everything=all_, join=join, new_questions=True, new_users=True,
+        missing=missing,
+    )  # fmt: skip
+    if join == "inner":
+        console.print(dropped_text(panel.dropped), soft_wrap=True)
     _say_missing(console, panel.twin, "respondents")
     new = len(panel.new_questions), len(panel.new_users)
     console.print(

@@ -10,6 +10,7 @@ from syndigits_jax._responses import some
 from syndigits_jax.cli._collecting import print_report, showing_collection
 from syndigits_jax.cli._console import output
 from syndigits_jax.cli._respond import MISSING
+from syndigits_jax.cli._tables import as_options
 from syndigits_jax.datasets.personas import check_personas_path, write_personas
 from syndigits_jax.respond.attributes import WrittenPersonas
 from syndigits_jax.respond.store import ResponseStore
@@ -27,7 +28,8 @@ NO_TEXT = (
 def run(kind: str, out: Path, options: dict[str, Any], note: str = "") -> None:
     """Build personas of a kind and write them."""
     check_personas_path(out)
-    personas = KINDS[kind](**options)
+    with as_options():
+        personas = KINDS[kind](**options)
     write_personas(out, personas)
     said = _size(personas)
     for line in (f"{len(personas)} personas{said}; written: {out}", note):
@@ -58,7 +60,8 @@ def run_written(
     check_personas_path(out)
     chosen = find_template(template or WRITING_TEMPLATES[kind])
     settings = chosen.settings(**decoding)
-    personas = KINDS[kind](**options)
+    with as_options():
+        personas = KINDS[kind](**options)
     store = out.with_name(out.name + ".responses") if store is None else store
     console = output()
     answering = engine()

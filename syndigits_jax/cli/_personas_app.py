@@ -16,6 +16,7 @@ from syndigits_jax.cli._engines import (
     build_engine,
 )
 from syndigits_jax.cli._errors import ending_well
+from syndigits_jax.cli._tables import MissingOption
 
 _RESUME = "nothing was written; run the same command again"
 _RESUME_WRITING = "texts are kept; run the same command again to have the rest written"
@@ -81,12 +82,13 @@ def survey(
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
+    missing: MissingOption = "",
 ) -> None:
     """People's answers to a survey, as text or JSON, without what you will ask them."""
     options = {
         "answers": answers, "questions": questions, "ask": ask, "ask_block": ask_block,
         "ask_questions": ask_questions, "form": form, "leave_out": leave_out, "most": most,
-        "characters": characters, "people": people, "id_column": id_column,
+        "characters": characters, "people": people, "id_column": id_column, "missing": missing,
     }  # fmt: skip
     whole = not (ask or ask_block or ask_questions)
     _build("survey", out, options, _FULL if whole else "")
@@ -154,12 +156,13 @@ def history(
     user: Annotated[list[str], typer.Option(help="Whose; repeatable.")] = NO_OPTIONS,
     people: People = None,
     seed: Seed = 0,
+    missing: MissingOption = "",
 ) -> None:
     """Users' rating histories, for zero-shot or in-context prediction."""
     options = {
         "ratings": ratings, "items": items, "ask": ask, "ask_questions": ask_questions,
         "shown": shown, "in_context": in_context, "as_text": as_text, "user": user,
-        "people": people, "seed": seed,
+        "people": people, "seed": seed, "missing": missing,
     }  # fmt: skip
     _build("history", out, options)
 
@@ -232,12 +235,13 @@ def grounded(
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
     engine_option: MoreOption = NO_OPTIONS,
+    missing: MissingOption = "",
 ) -> None:
     """Real users, described by a model from the items they rated highest."""
     options = {
         "ratings": ratings, "items": items, "count": n, "top": top,
         "ask_questions": ask_questions, "fewest": fewest, "category_label": category_label,
-        "seed": seed,
+        "seed": seed, "missing": missing,
     }  # fmt: skip
     _write("grounded", options, seed, locals())
 

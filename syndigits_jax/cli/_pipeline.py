@@ -155,7 +155,7 @@ def _calibrated(
     """The hold-out, its tables, the method by question predicted, and what there is to note.
 
     `asked`: the data frame of the run's answers."""
-    human = read_table(settings.human, settings.id_column)
+    human = read_table(settings.human, settings.id_column, missing=settings.missing, numeric=False)
     notes = []
     silent = set(asked.columns[asked.isna().all()])
     nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
@@ -165,6 +165,15 @@ def _calibrated(
             notes.append(f"Left out of the calibration because {why}: {said}.")
     kept = [name for name in asked.columns if name not in silent | nominal]
     # People without a twin and questions not asked are no part of this.
+    apart = (
+        int((~human.index.isin(asked.index)).sum()),
+        int((~human.columns.isin(asked.columns)).sum()),
+    )
+    if any(apart):
+        notes.append(
+            f"Left out of the calibration because they are no twins' or were not asked: {apart[0]} "
+            f"people and {apart[1]} questions of {settings.human}."
+        )
     human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
     panel = to_panel(store, human, run, join="inner", new_questions=True, name=out.name)
     panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
@@ -194,6 +203,7 @@ def _fidelity(settings: Fidelity, out: Path) -> list[str]:
         settings.ratings, settings.items, out / "ratings.csv", out / "fidelity",
         embeddings=settings.embeddings, epochs=settings.epochs, seed=settings.seed,
         gap=settings.gap, control=settings.control, quick=settings.quick,
+        missing=settings.missing,
     )  # fmt: skip
     reference = "ssr" if "ssr" in report.populations else "trained"
     return fidelity_section(report.records, report.notes, reference)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from syndigits_jax._cells import MissingCodes, refuse_unusable
+from syndigits_jax._near_misses import hint, only_in
 from syndigits_jax.cli._fidelity import fidelity_settings
 from syndigits_jax.cli._respond import read_asked
 from syndigits_jax.datasets.personas import read_personas
@@ -112,18 +114,23 @@ def check_calibration(
 ) -> None:
     """**Raises:** `ValueError` for human answers that are too few, or none to what is asked."""
     where = f"[calibrate]: {settings.human}"
-    human = read_table(settings.human, settings.id_column)
-    human = human.loc[human.index.isin([persona.identifier for persona in personas])]
+    human = read_table(
+        settings.human, settings.id_column, missing=MissingCodes.of(settings.missing), numeric=False
+    )
+    names, known = [persona.identifier for persona in personas], list(map(str, human.index))
+    human = human.loc[human.index.isin(names)]
     if len(human) < 2:
         raise ValueError(
             f"{where} has {len(human)} of the {len(personas)} personas; they need the identifiers "
-            "of the people they stand for"
+            "of the people they stand for" + hint(only_in(known, names), only_in(names, known))
         )
+    asked = [question.identifier for question in questions]
+    refuse_unusable(human.loc[:, human.columns.isin(asked)], where)
     answered = 0
     for question in questions:
         if question.identifier not in human.columns:
             continue
-        values = human[question.identifier].to_numpy(float)
+        values = human[question.identifier].to_numpy(float, na_value=np.nan)
         values = values[np.isfinite(values) & (values != _refusal(question))]
         scale = question.scale
         ordered = scale is None or scale.kind != "nominal"
@@ -152,7 +159,9 @@ def check_fidelity(settings: Fidelity, questions: Sequence[Question]) -> None:
     """**Raises:** `ValueError` for settings or files that `syndigits fidelity` would refuse."""
     try:
         fidelity_settings(settings.epochs, settings.gap, settings.control, settings.quick)
-        ratings, texts, _ = read_rated_items(settings.ratings, settings.items)
+        ratings, texts, _ = read_rated_items(
+            settings.ratings, settings.items, missing=MissingCodes.of(settings.missing)
+        )
         if settings.embeddings is not None:
             read_embeddings(settings.embeddings, len(texts))
         elif not any(texts):

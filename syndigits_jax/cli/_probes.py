@@ -6,6 +6,7 @@ import jax
 
 from syndigits_jax.cli._console import output
 from syndigits_jax.cli._fidelity import item_vectors
+from syndigits_jax.cli._tables import as_options
 from syndigits_jax.datasets.films import film_questions
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.fidelity import select_probes
@@ -21,6 +22,7 @@ def run(
     answers: str,
     embeddings: Path | None,
     seed: int,
+    missing: str = "",
 ) -> None:
     """Choose probe items and write them as questions."""
     if out.suffix.lower() != ".json":
@@ -28,7 +30,8 @@ def run(
     if size < 1:
         raise ValueError(f"size: must be at least 1, got {size}")
     questions = {q.identifier: q for q in film_questions(items, answers=answers)}
-    table, texts, _ = read_rated_items(ratings, items)
+    with as_options():
+        table, texts, _ = read_rated_items(ratings, items, missing=missing)
     vectors = item_vectors(texts, embeddings, out.parent)
     counts = table.item_counts()
     chosen = select_probes(jax.random.key(seed), vectors, counts, size=size)

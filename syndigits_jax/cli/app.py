@@ -9,6 +9,7 @@ from syndigits_jax import __version__
 from syndigits_jax.cli._errors import OneLineErrors, ending_well
 from syndigits_jax.cli._models_app import models_app
 from syndigits_jax.cli._personas_app import personas_app
+from syndigits_jax.cli._tables import MissingOption
 
 # Empty lists rather than None: old versions of typer know no optional list.
 _NO_NAMES: list[str] = []
@@ -139,8 +140,13 @@ def calibrate(
         str | None, typer.Option(help="Column of respondent identifiers; the first by default.")
     ] = None,
     join: Annotated[
-        str, typer.Option(help="'inner' drops respondents or questions only one table has.")
+        str,
+        typer.Option(
+            help="'inner' drops respondents and questions that only one table has, except new "
+            "questions of the twins, or with --new-users their new respondents."
+        ),
     ] = "error",
+    missing: MissingOption = "",
     report: Annotated[
         Path | None, typer.Option(help="Table of diagnostics per prediction to write.")
     ] = None,
@@ -200,6 +206,7 @@ def calibrate(
             join=join,
             threshold=threshold,
             report=report,
+            missing=missing,
         )
 
 
@@ -249,6 +256,7 @@ def calibrate_distribution(
     report: Annotated[
         Path | None, typer.Option(help="Table of errors per known question to write.")
     ] = None,
+    missing: MissingOption = "",
 ) -> None:
     """Predict how people answer a new question from how they answered others, and from twins.
 
@@ -270,6 +278,7 @@ def calibrate_distribution(
             weight_by_count=weight_by_count,
             alpha=alpha,
             report=report,
+            missing=missing,
         )
 
 
@@ -314,6 +323,7 @@ def fidelity(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
     ] = False,
+    missing: MissingOption = "",
 ) -> None:
     """Measure how far your personas are from real users in what they prefer.
 
@@ -334,4 +344,5 @@ def fidelity(
             gap=gap,
             control=control,
             quick=quick,
+            missing=missing,
         )

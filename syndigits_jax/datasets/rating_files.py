@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -12,6 +13,7 @@ import numpy as np
 
 from .._frames import import_pandas, read_parquet
 from .._responses import some
+from ._delimited import refuse_ragged
 from .ratings import RatingTable, rating_table
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -30,18 +32,32 @@ def _read(path: Path, columns: Iterable[str] = ()) -> Any:
     suffix = suffixes[-1] if suffixes else ""
     try:
         if suffix == ".csv":
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            frame = _read_csv(pd, path)
         elif suffix in (".jsonl", ".json"):
             frame = pd.DataFrame(_records(path))
         elif suffix in (".parquet", ".pq"):
             frame = read_parquet(pd, path)
         else:
             raise ValueError("expected .csv, .jsonl (also .gz) or .parquet")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read as a table ({error})") from error
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path}: no column {missing[0]!r}; there are {list(frame.columns)}")
+    return frame
+
+
+def _read_csv(pd: Any, path: Path) -> Any:
+    """All cells as text. Large files are read by pandas, which fills short rows without a word."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError):
+        refuse_ragged(path, ",")  # says better what is wrong
+        raise
+    last = frame.iloc[:, -1]
+    # A short row has an empty last cell; longer ones make an index of the first.
+    if not isinstance(frame.index, pd.RangeIndex) or (last.isna() | (last == "")).any():
+        refuse_ragged(path, ",")
     return frame
 
 

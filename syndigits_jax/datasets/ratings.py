@@ -148,7 +148,7 @@ def rating_table(
 ) -> RatingTable:
     """A [`RatingTable`][] from parallel columns of identifiers, ratings and times (seconds).
 
-    Columns are sequences, arrays or those of a data frame.
+    Columns are sequences, arrays or those of a data frame; times may be dates without time zone.
     Users and items are listed in order of first appearance. `duplicates` says what to do where a
     user rates an item more than once: `"error"`, or keep the `"last"` in time.
 
@@ -167,13 +167,13 @@ def rating_table(
 
     users, user_code = _codes(user, "user")
     items, item_code = _codes(item, "item")
-    value = numeric_column(_plain(rating), "rating", None, "`rating`")
+    value = numeric_column(_plain(rating), "rating", None, "ratings")
     if not np.isfinite(value).all():
         row = int(np.flatnonzero(~np.isfinite(value))[0])
         raise ValueError(f"`rating`: {value[row]} at row {row}; every rating must be a number")
     when = np.full(len(value), np.nan)
     if time is not None:
-        when = numeric_column(_plain(time), "time", None, "`time`")
+        when = _seconds(time)
     order = np.lexsort((when, user_code))  # stable; NaN comes last
     table = RatingTable(user_code[order], item_code[order], value[order], when[order], users, items)
     pair = table.user.astype(np.int64) * len(items) + table.item
@@ -193,6 +193,14 @@ def rating_table(
     keep = np.zeros(len(pair), bool)
     keep[len(pair) - 1 - last] = True
     return table.where(keep)
+
+
+def _seconds(time: Any) -> Float[np.ndarray, " k"]:
+    """Times as numbers; dates in seconds since 1970."""
+    cells = _plain(time)
+    if cells.dtype.kind == "M":
+        return (cells - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    return numeric_column(cells, "time", None, "times")
 
 
 def _plain(column: Any) -> np.ndarray:

@@ -80,11 +80,13 @@ def concrete(values: Any) -> np.ndarray | None:
 def host_array(name: str, values: Any) -> np.ndarray:
     """`values` as a NumPy array in the machine's byte order, cells as they are; masked are NaN.
 
-    **Raises:** `ValueError` naming `name` for rows of unequal length.
+    **Raises:** `ValueError` naming `name` for rows of unequal length, and for masked arrays of
+    kinds that are no numbers.
     """
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
         array = np.ma.getdata(values)
+        refuse_no_numbers(name, array.dtype)  # before NaN makes numbers of dates
         if mask.any():
             array = np.where(mask, np.nan, array.astype(_floating(array.dtype)))
     elif hasattr(values, "to_numpy"):  # pandas, polars, Arrow: `pandas.NA` needs objects
@@ -120,7 +122,9 @@ def cell_number(cell: Any) -> float:
         if "_" in text:  # float("1_000") is 1000, but nobody writes a response like that
             raise ValueError
         return float(text) if text else math.nan
-    if isinstance(cell, bytes | np.datetime64 | np.timedelta64):
+    if isinstance(cell, bytes | np.datetime64 | np.timedelta64 | complex | np.complexfloating):
+        raise ValueError
+    if getattr(cell, "ndim", 0):  # NumPy takes an array of one number for that number
         raise ValueError
     return float(cell)
 
@@ -164,4 +168,6 @@ def _cells(name: str, array: np.ndarray) -> Float[np.ndarray, "..."]:
 
 
 def _floating(dtype: np.dtype) -> np.dtype:
+    if dtype.kind == "U":
+        return np.dtype(object)
     return dtype if dtype.kind in "fcO" else np.dtype(np.float64)

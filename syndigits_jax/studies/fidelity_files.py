@@ -1,7 +1,7 @@
 """A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from syndigits_jax._cells import MissingCodes
+from syndigits_jax._near_misses import hint, only_in
 from syndigits_jax._responses import identifiers, some
 from syndigits_jax.datasets.rating_files import _joined, _read, _sentence
 from syndigits_jax.datasets.ratings import RatingTable, rating_table
@@ -45,7 +47,9 @@ class FidelityData:
     dated: bool
 
 
-def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> FidelityData:
+def read_fidelity_files(
+    ratings: _Path, items: _Path, personas: _Path, *, missing: str | Iterable[Any] = ()
+) -> FidelityData:
     """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
 
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
@@ -54,27 +58,36 @@ def read_fidelity_files(ratings: _Path, items: _Path, personas: _Path) -> Fideli
     - `personas`: a row per rating, columns `persona`, `item`, `rating`; where personas were
       made from real users, `seed`: the user; and, where they were made in several ways,
       `condition`: the way.
+    - `missing`: what stands for a missing rating, as in
+      [`read_table`][syndigits_jax.datasets.read_table]; its row is left out.
 
     **Raises:** `FileNotFoundError`, and `ValueError` naming the file for a column that is absent, a
     rating that is no number, a repeated rating or identifier, items that the items file does not
     list, seeds that are not among the users.
     """
-    real, texts, dated = read_rated_items(ratings, items)
+    codes = MissingCodes.of(missing)
+    real, texts, dated = read_rated_items(ratings, items, missing=codes)
     path = Path(personas)
-    frame = _read(path)
+    frame = without_missing(_read(path), codes)
+    codes.warn_unmet("either table of ratings")
     people, _ = _table(frame, path, _PERSONA, real.items)
     seeds = _seeds(frame, path, people, real)
     return FidelityData(real, people, texts, seeds, _conditions(frame, path, people), dated)
 
 
-def read_rated_items(ratings: _Path, items: _Path) -> tuple[RatingTable, tuple[str, ...], bool]:
+def read_rated_items(
+    ratings: _Path, items: _Path, *, missing: str | Iterable[Any] | MissingCodes = ()
+) -> tuple[RatingTable, tuple[str, ...], bool]:
     """The real ratings of all items of the items file, the items' texts, whether they are dated.
 
-    Files, columns and errors as in [`read_fidelity_files`][].
+    Files, columns, `missing` and errors as in [`read_fidelity_files`][].
     """
+    codes = MissingCodes.of(missing)
     items, ratings = Path(items), Path(ratings)
     names, texts = _items(_read(items), items)
-    table, dated = _table(_read(ratings), ratings, _USER, names)
+    table, dated = _table(without_missing(_read(ratings), codes), ratings, _USER, names)
+    if codes is not missing:  # else there is more to read
+        codes.warn_unmet(str(ratings))
     return table, texts, dated
 
 
@@ -109,6 +122,14 @@ def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
     if bad.any():
         raise ValueError(f"{path}: the vector in row {int(np.flatnonzero(bad)[0])} is not finite")
     return vectors
+
+
+def without_missing(frame: Any, codes: MissingCodes) -> Any:
+    """The rows of a table of ratings whose rating is no code for a missing one."""
+    ratings = _column(frame, _RATING)
+    if ratings is None or not codes:
+        return frame
+    return frame[[not codes.hit(rating) for rating in ratings.tolist()]]
 
 
 def _items(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -155,7 +176,7 @@ def _table(
     if absent:
         raise ValueError(
             f"{path}: {len(absent)} of its {len(table.items)} items are not in the items file "
-            f"({some(absent)})"
+            f"({some(absent)})" + hint(absent, only_in(items, table.items))
         )
     return table.with_items(items), time is not None
 
@@ -173,7 +194,10 @@ def _seeds(
     seeds = _of_personas(frame, path, personas, _SEED, user)
     unknown = sorted({seed for seed in seeds or () if seed} - known)
     if unknown:
-        raise ValueError(f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})")
+        raise ValueError(
+            f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})"
+            + hint(unknown, only_in(real.users, seeds or ()))
+        )
     return seeds
 
 

@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from syndigits_jax._cells import MissingCodes
 from syndigits_jax._frames import import_pandas
 from syndigits_jax._responses import positions
 from syndigits_jax.datasets._text_tables import read_rows, unique
@@ -28,7 +29,7 @@ from syndigits_jax.respond.builders import (
 )
 from syndigits_jax.respond.histories import grounded_prompts, history_personas
 from syndigits_jax.schema import Persona, Question
-from syndigits_jax.studies.fidelity_files import _USER, _items, _table
+from syndigits_jax.studies.fidelity_files import _USER, _items, _table, without_missing
 
 _Path = str | PathLike[str]
 
@@ -46,20 +47,23 @@ def survey(
     characters: int | None = None,
     people: int | None = None,
     id_column: str | None = None,
+    missing: str = "",
 ) -> tuple[Persona, ...]:
     """Respondents' answers to a survey, without what will be asked.
 
     **Arguments:** `answers`: a table of human answers; `questions`: the catalogue of its columns.
     What will be asked: questions by identifier (`ask`), whole blocks (`ask_block`), or those of a
     file (`ask_questions`), as far as the catalogue has them. `people`: only the
-    first so many respondents. The others as in
+    first so many respondents. `missing`: what stands for a missing answer, as in
+    [`read_table`][syndigits_jax.datasets.read_table]. The others as in
     [`survey_personas`][syndigits_jax.respond.survey_personas].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     catalogue = read_questions(questions)
     asked = _asked(catalogue, ask, ask_block, ask_questions)
-    frame = _first(read_table(answers, id_column), people, answers)
+    frame = read_table(answers, id_column, missing=missing, numeric=False)
+    frame = _first(frame, people, answers)
     try:
         return survey_personas(
             frame, catalogue, asked=asked, form=form, leave_out=leave_out, most=most,
@@ -121,15 +125,17 @@ def history(
     user: Sequence[str] = (),
     people: int | None = None,
     seed: int = 0,
+    missing: str = "",
 ) -> tuple[Persona, ...]:
     """Users' rating histories; see [`history_personas`][syndigits_jax.respond.history_personas].
 
     **Arguments:** `ask`, `ask_questions`: the items that will be asked, by identifier or as the
     questions of a file. `user`: whose histories; by default all, or the first `people`.
+    `missing`: what stands for a missing rating; its row is left out.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    table = _rated(ratings, items)
+    table = _rated(ratings, items, missing)
     asked = [*ask]
     if ask_questions is not None:
         asked += [question.identifier for question in read_questions(ask_questions)]
@@ -174,15 +180,17 @@ def grounded(
     fewest: int = 10,
     category_label: str = "films",
     seed: int = 0,
+    missing: str = "",
 ) -> tuple[Persona, ...]:
     """Real users' highest-rated items, from which a model is to write a text.
 
     **Arguments:** `ask_questions`: questions of the items that will be asked; these are not shown.
+    `missing`: what stands for a missing rating; its row is left out.
     The others as in [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    table = _rated(ratings, items)
+    table = _rated(ratings, items, missing)
     asked = () if ask_questions is None else read_questions(ask_questions)
     return grounded_prompts(
         table, read_items(items), count, top=top, fewest=fewest, category_label=category_label,
@@ -258,10 +266,13 @@ def _text_frame(path: _Path, id_column: str | None) -> Any:
     return pd.DataFrame(rows, index=index, columns=list(header)).drop(columns=header[key])
 
 
-def _rated(ratings: _Path, items: _Path) -> RatingTable:
+def _rated(ratings: _Path, items: _Path, missing: str) -> RatingTable:
     """The ratings of all items of the items file; of a MovieLens release, if folders are named."""
     ratings, items = Path(ratings), Path(items)
     items = items / "movies.csv" if items.is_dir() else items
     ratings = ratings / "ratings.csv" if ratings.is_dir() else ratings
     names, _ = _items(_read(items), items)
-    return _table(_read(ratings), ratings, _USER, names)[0]
+    codes = MissingCodes.of(missing)
+    frame = without_missing(_read(ratings), codes)
+    codes.warn_unmet(str(ratings))
+    return _table(frame, ratings, _USER, names)[0]

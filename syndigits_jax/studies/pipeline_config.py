@@ -21,6 +21,7 @@
 
     [calibrate]                        # or [fidelity], or both, or neither
     human = "human.csv"
+    missing = "refused,-99"            # what stands for a missing answer beside empty cells
     methods = ["ridge", { name = "elastic-net", alpha = 0.1 }]
 
     [fidelity]
@@ -101,11 +102,13 @@ class EngineSource:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """`human`: the table of people's answers; `methods`: calibrators by name."""
+    """`human`: the table of people's answers; `methods`: calibrators by name; `missing`: what
+    stands for a missing answer, as on the command line."""
 
     human: Path
     methods: Mapping[str, Any]
     id_column: str | None = None
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Fidelity:
     control: str = "held_out"
     quick: bool = False
     seed: int = 0
+    missing: str = ""
 
 
 @dataclass(frozen=True)

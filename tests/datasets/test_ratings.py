@@ -223,3 +223,14 @@ def test_real_tables(data_dir):
         for part in parts:
             assert (part.time >= last[part.user]).all()
             np.maximum.at(last, part.user, part.time)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_dates_are_seconds(unit):
+    when = np.array([1.5e9, 1.25e9, np.nan])
+    dates = (np.nan_to_num(when) * 1e9).astype("datetime64[ns]")
+    dates[2] = np.datetime64("NaT")
+    table = rating_table(["a", "a", "b"], ["x", "y", "x"], [1, 2, 3], dates.astype(f"M8[{unit}]"))
+    np.testing.assert_array_equal(table.time, [1.25e9, 1.5e9, np.nan])
+    with pytest.raises(ValueError, match=r"`rating`: .*'rating' holds durations"):
+        rating_table(["a"], ["x"], np.array([5], "timedelta64[ns]"), None)

@@ -40,6 +40,7 @@ HOLES = {
     "a masked array": np.ma.array(ARRAY, mask=[[False, True], [False, False]]),
     "masked integers": np.ma.array(ARRAY.astype(int), mask=[[False, True], [False, False]]),
     "masked big-endian": np.ma.array(ARRAY.astype(">f8"), mask=[[0, 1], [0, 0]]),
+    "masked text": np.ma.array(ARRAY.astype(str), mask=[[False, True], [False, False]]),
     "empty text": [["1", ""], ["3", "4"]],
 }
 
@@ -51,6 +52,15 @@ REFUSED = {
     "text": ([["yes", "1"]], r"'yes' at \[0, 0\]"),
     "thousands": ([["1_000"]], "1_000"),
     "bytes": (np.array([[b"1"]]), "numbers"),
+    "masked dates": (
+        np.ma.array(ARRAY.astype("timedelta64[ns]"), mask=ARRAY > 3),
+        "durations",
+    ),
+    "arrays in cells": (
+        pd.DataFrame({"a": pd.Series([np.ones(1), np.ones(1)], dtype=object)}),
+        r"array\(\[1.\]\) at \[0, 0\]",
+    ),
+    "complex objects": (np.array([[np.complex128(1), 2]], object), "not a number"),
     "ragged rows": ([[1.0], [2.0, 3.0]], "rows differ in length"),
     "a dictionary": ({"a": 1}, "not a number"),
 }
