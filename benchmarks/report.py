@@ -19,6 +19,5 @@ def write_report(path: Path, **figures: Any) -> None:
         "date": datetime.date.today().isoformat(),
         **figures,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(report, indent=1) + "\n")
     print(f"written to {path}")
