@@ -1,4 +1,4 @@
-"""Data frames as labelled tables, and the matching of two of them by identifier."""
+"""Data frames as labelled tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ._responses import identifiers, label, numeric_column, refuse_infinities, some
+from ._cells import MissingCodes, Unusable, frame_columns
+from ._near_misses import hint, only_in
+from ._responses import identifiers, some
 
 
 def import_pandas() -> Any:
@@ -47,8 +49,17 @@ class FrameTable:
     values: Float[np.ndarray, "n m"]
 
     @classmethod
-    def read(cls, frame: Any, argument: str, id_column: str | None) -> "FrameTable":
-        """From a pandas data frame. **Raises:** `ValueError` naming `argument` and the cell."""
+    def read(
+        cls,
+        frame: Any,
+        argument: str,
+        id_column: str | None,
+        codes: MissingCodes | None = None,
+    ) -> "FrameTable":
+        """From a pandas data frame; `codes` are missing.
+
+        **Raises:** `ValueError` naming `argument`, and all columns and cells that are no numbers.
+        """
         if not is_frame(frame):
             raise ValueError(
                 f"`{argument}` must be a pandas data frame, got {type(frame).__name__}; for "
@@ -66,7 +77,10 @@ class FrameTable:
             raise ValueError(f"`{argument}` has hierarchical labels; flatten them first")
         users = identifiers(frame.index, f"{argument} (rows)")
         questions = identifiers(frame.columns, f"{argument} (columns)")
-        return cls(argument, users, questions, _cells(frame, argument, users, questions))
+        unusable = Unusable(f"`{argument}`", users, questions)
+        values = frame_columns(frame, unusable, codes)
+        unusable.refuse()
+        return cls(argument, users, questions, values)
 
     def at(self, users: Sequence[str], questions: Sequence[str]) -> Float[np.ndarray, "n m"]:
         """The responses of `users` to `questions`, NaN where this table does not have them."""
@@ -80,67 +94,15 @@ class FrameTable:
     def require(self, users: Sequence[str], questions: Sequence[str]) -> None:
         """**Raises:** `ValueError` if this table does not cover all `users` and `questions`."""
         for kind, names, have in (
-            ("respondents", users, set(self.users)),
-            ("questions", questions, set(self.questions)),
+            ("respondents", users, self.users),
+            ("questions", questions, self.questions),
         ):
-            absent = [name for name in names if name not in have]
+            absent, extra = only_in(names, have), only_in(have, names)
             if absent:
                 raise ValueError(
                     f"`{self.argument}` lacks {len(absent)} {kind} of the panel ({some(absent)})"
+                    + hint(absent, extra)
                 )
-
-
-def matched(
-    human: Sequence[str],
-    twin: Sequence[str],
-    kind: str,
-    join: str,
-    keep_new: bool,
-    keep_argument: str,
-) -> tuple[str, ...]:
-    """The identifiers of a panel: those in both tables, then those of new twins if kept.
-
-    **Raises:** `ValueError` naming a few identifiers that only one table has (`join="error"`), or
-    if the tables have none in common.
-    """
-    in_human, in_twin = set(human), set(twin)
-    shared = tuple(name for name in human if name in in_twin)
-    lost = [name for name in human if name not in in_twin]
-    new = tuple(name for name in twin if name not in in_human)
-    hint = ""
-    if {name.strip().lower() for name in lost} & {name.strip().lower() for name in new}:
-        hint = "; some differ only in case or surrounding spaces"
-    if not shared:
-        raise ValueError(
-            f"`human` and `twin` have no {kind} in common ({some(human)} against {some(twin)})"
-            + hint
-        )
-    if join == "error" and lost:
-        raise ValueError(
-            f"`twin` lacks {len(lost)} of the {len(human)} {kind} in `human` ({some(lost)}){hint}; "
-            "join='inner' drops them"
-        )
-    if join == "error" and new and not keep_new:
-        raise ValueError(
-            f"`human` lacks {len(new)} of the {len(twin)} {kind} in `twin` ({some(new)}){hint}; "
-            f"{keep_argument}=True keeps them as new, join='inner' drops them"
-        )
-    return shared + new if keep_new else shared
-
-
-def _cells(
-    frame: Any, argument: str, users: Sequence[str], questions: Sequence[str]
-) -> Float[np.ndarray, "n m"]:
-    matrix = np.empty((len(users), len(questions)))
-    for j in range(len(questions)):
-        column = frame.iloc[:, j]
-        if getattr(column.dtype, "kind", "O") in "biuf":
-            cells = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            cells = column.to_numpy()
-        matrix[:, j] = numeric_column(cells, argument, users, label(questions, j, "column"))
-    refuse_infinities(matrix, argument, users, questions)
-    return matrix
 
 
 def _refuse_default_labels(labels: Any, message: str) -> None:

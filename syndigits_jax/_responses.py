@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from .solvers.boundary import cell_number, is_missing
+from ._cells import MissingCodes, Unusable
+from ._near_misses import hint, only_in
+from .solvers.boundary import Numbers, host_array, is_missing, refuse_no_numbers
 
 _SHOWN = 3
 
@@ -28,18 +30,24 @@ def identifiers(values: Iterable[Any], argument: str) -> tuple[str, ...]:
         raise ValueError(f"`{argument}` must be a sequence of identifiers, not one string")
     out = []
     for position, value in enumerate(values):
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if is_missing(value) or not str(value).strip():
+        name = identifier(value)
+        if name is None or not name.strip():
             raise ValueError(f"`{argument}`: the identifier at position {position} is missing")
-        out.append(str(value))
+        out.append(name)
     if len(set(out)) < len(out):
         seen: set[str] = set()
         repeated = sorted({name for name in out if name in seen or seen.add(name)})
         raise ValueError(f"`{argument}`: duplicate identifiers {some(repeated)}")
     return tuple(out)
+
+
+def identifier(value: Any) -> str | None:
+    """One identifier as text: 1634 and 1634.0 are "1634", text is as it stands; `None` if none."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if is_missing(value) else str(value)
 
 
 def positions(names: Sequence[str], wanted: Iterable[Any], argument: str) -> Int[np.ndarray, " k"]:
@@ -48,16 +56,14 @@ def positions(names: Sequence[str], wanted: Iterable[Any], argument: str) -> Int
     wanted = identifiers(wanted, argument)
     absent = [name for name in wanted if name not in index]
     if absent:
-        raise ValueError(f"`{argument}`: not in the panel: {some(absent)}")
+        near = hint(absent, only_in(names, wanted))
+        raise ValueError(f"`{argument}`: not in the panel: {some(absent)}{near}")
     return np.array([index[name] for name in wanted], dtype=int)
 
 
-def matrix_shape(values: Any, argument: str) -> tuple[int, int]:
+def matrix_shape(values: Numbers, argument: str) -> tuple[int, int]:
     """The shape of a matrix. **Raises:** `ValueError` naming `argument` if it is not a matrix."""
-    try:
-        shape = np.shape(values)
-    except ValueError:
-        raise ValueError(f"`{argument}`: its rows differ in length") from None
+    shape = host_array(argument, values).shape
     if len(shape) != 2:
         raise ValueError(
             f"`{argument}` must be a matrix (respondents x questions), got shape {shape}"
@@ -66,45 +72,38 @@ def matrix_shape(values: Any, argument: str) -> tuple[int, int]:
 
 
 def response_matrix(
-    values: Any,
+    values: Numbers,
     argument: str,
     users: Sequence[str] | None = None,
     questions: Sequence[str] | None = None,
+    codes: MissingCodes | None = None,
 ) -> Float[np.ndarray, "n m"]:
     """`values` as a float64 matrix, NaN where missing (`None`, NaN, `pandas.NA`, empty text).
 
-    Takes nested lists, NumPy (also masked) and JAX arrays of numbers, booleans or numeric text.
+    Takes whatever holds numbers, booleans or numeric text ([`as_float`][]).
 
-    **Raises:** `ValueError` naming `argument` if it is not a matrix, and naming row, column and
-    value for the first cell that is not a number or is infinite.
+    **Raises:** `ValueError` naming `argument` if it is not a matrix or holds another kind than
+    numbers, and naming rows, columns and values of the cells that are no number or infinite.
     """
     matrix_shape(values, argument)
-    masked = isinstance(values, np.ma.MaskedArray)
-    matrix = np.asarray(np.ma.getdata(values) if masked else values)
+    matrix = host_cells(argument, values)
     out = np.empty(matrix.shape)
+    unusable = Unusable(f"`{argument}`", users, questions)
     for j in range(matrix.shape[1]):
-        out[:, j] = numeric_column(matrix[:, j], argument, users, label(questions, j, "column"))
-    if masked:
-        out[np.ma.getmaskarray(values)] = np.nan
-    refuse_infinities(out, argument, users, questions)
+        out[:, j] = unusable.numbers(matrix[:, j], j, codes)
+    unusable.refuse()
     return out
 
 
-def refuse_infinities(
-    matrix: Float[np.ndarray, "n m"],
-    argument: str,
-    users: Sequence[str] | None,
-    questions: Sequence[str] | None,
-) -> None:
-    """**Raises:** `ValueError` with the number of infinite cells and the first of them, if any."""
-    infinite: Bool[np.ndarray, "n m"] = np.isinf(matrix)
-    if infinite.any():
-        i, j = np.argwhere(infinite)[0].tolist()
-        raise ValueError(
-            f"`{argument}`: {int(infinite.sum())} infinite responses, the first at "
-            f"{label(users, i, 'row')}, {label(questions, j, 'column')}; "
-            "missing responses must be NaN"
-        )
+def host_cells(argument: str, values: Numbers) -> np.ndarray:
+    """`values` as NumPy, cells as they are. **Raises:** `ValueError` for kinds without numbers."""
+    if isinstance(values, np.ma.MaskedArray):  # before the mask turns dates into numbers
+        refuse_no_numbers(argument, values.dtype)
+        if values.dtype.kind == "U":
+            values = values.astype(object)
+    array = host_array(argument, values)
+    refuse_no_numbers(argument, array.dtype)
+    return array
 
 
 def panel_fields(
@@ -117,8 +116,14 @@ def panel_fields(
     high: Any,
     step: Any,
     controls: Mapping[str, Any],
+    dropped: Mapping[str, int] | None = None,
+    *,
+    codes: MissingCodes | None = None,
 ) -> dict[str, Any]:
-    """The fields of a panel in their types, shapes checked. **Raises:** `ValueError`."""
+    """The fields of a panel in their types, shapes checked; `codes` become missing.
+
+    **Raises:** `ValueError`.
+    """
     users, questions = identifiers(users, "users"), identifiers(questions, "questions")
     shape = (len(users), len(questions))
 
@@ -129,17 +134,17 @@ def panel_fields(
                 f"`{argument}` has shape {found}, but there are {shape[0]} `users` and "
                 f"{shape[1]} `questions`"
             )
-        return _frozen(response_matrix(values, argument, users, questions))
+        return _frozen(response_matrix(values, argument, users, questions, codes))
 
     def per_question(values: Any, argument: str) -> np.ndarray:
-        vector = np.array(values, dtype=np.float64)
+        vector = host_cells(argument, values)
         if vector.size == 0:
             vector = np.full(shape[1], np.nan)
         if vector.shape != shape[1:]:
             raise ValueError(
                 f"`{argument}` has shape {vector.shape}, but there are {shape[1]} `questions`"
             )
-        return _frozen(vector)
+        return _frozen(numeric_column(vector, argument, questions, "ranges"))
 
     return {
         "human": matrix(human, "human"),
@@ -153,6 +158,7 @@ def panel_fields(
         "controls": {
             key: matrix(values, f"controls[{key!r}]") for key, values in dict(controls).items()
         },
+        "dropped": dict(dropped or {}),
     }
 
 
@@ -162,27 +168,11 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _plain(array: np.ndarray) -> bool:
-    """Numbers that convert as a whole; "V" are the extension types of JAX (bfloat16)."""
-    return array.dtype.kind in "biufV"
-
-
-def label(names: Sequence[str] | None, position: int, kind: str) -> str:
-    return f"{kind} {position}" if names is None else f"{kind} {names[position]!r}"
-
-
 def numeric_column(
-    cells: np.ndarray, argument: str, users: Sequence[str] | None, where: str
+    cells: np.ndarray, argument: str, rows: Sequence[str] | None, what: str = "responses"
 ) -> Float[np.ndarray, " n"]:
-    if _plain(cells):
-        return cells.astype(np.float64)
-    out = np.empty(len(cells))
-    for i, cell in enumerate(cells.tolist()):
-        try:
-            out[i] = cell_number(cell)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"`{argument}`: {cell!r} at {label(users, i, 'row')}, {where} is not a number; "
-                "responses must be numeric codes, missing ones empty or NaN"
-            ) from None
+    """A column as float64, NaN where missing. **Raises:** `ValueError` listing other cells."""
+    unusable = Unusable(f"`{argument}`", rows, [argument], what)
+    out = unusable.numbers(cells, 0)
+    unusable.refuse()
     return out

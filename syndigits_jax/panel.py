@@ -11,9 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._frames import FrameTable, import_pandas, is_frame, matched
+from ._cells import MissingCodes
+from ._frames import FrameTable, import_pandas, is_frame
+from ._matching import matched
 from ._responses import identifiers, matrix_shape, panel_fields, positions, some
 from .schema import ScaleLike, answer_ranges
+from .solvers.boundary import Numbers, as_mask
 
 
 class PanelArrays(eqx.Module):
@@ -27,6 +30,10 @@ class PanelArrays(eqx.Module):
     human_mask: Bool[Array, "n m"]
     twin: Float[Array, "n m"]
     twin_mask: Bool[Array, "n m"]
+
+
+DROPPED = ("human_users", "twin_users", "human_questions", "twin_questions")
+"""What [`Panel`][]`.dropped` counts: identifiers that only `human`, or only `twin`, has."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +51,8 @@ class Panel:
     - `low`, `high`, `step`: (m,) range and grid of each question's answers, NaN where unknown
       or, for `step`, continuous.
     - `controls`: further predictions of `human`, (n, m) each, by name (in-context twins).
+    - `dropped`: how many respondents and questions of the tables the panel does not have, by
+      `human_users`, `human_questions`, `twin_users`, `twin_questions` (`from_frames`).
 
     A question without any human answer is a *new question*, a respondent without any is a *new
     user*; both are legal, and `new_questions` and `new_users` list them. A respondent whose twin
@@ -64,6 +73,7 @@ class Panel:
     high: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
     step: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
     controls: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         fields = panel_fields(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
@@ -76,24 +86,27 @@ class Panel:
     @classmethod
     def from_arrays(
         cls,
-        human: Any,
-        twin: Any,
+        human: Numbers,
+        twin: Numbers,
         users: Iterable[Any] | None = None,
         questions: Iterable[Any] | None = None,
         *,
         name: str = "",
         scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
-        controls: Mapping[str, Any] | None = None,
+        controls: Mapping[str, Numbers] | None = None,
+        missing: str | Iterable[Any] = (),
     ) -> "Panel":
         """A panel from matrices whose rows and columns are already in the same order.
 
         **Arguments:**
 
-        - `human`, `twin`: (n, m) NumPy or JAX arrays or nested lists; NaN is missing.
+        - `human`, `twin`: (n, m) NumPy (also masked) or JAX arrays or nested lists of numbers,
+          booleans or numeric text; NaN, `None`, `pandas.NA` and empty text are missing.
         - `users`, `questions`: identifiers; "user_0", ... and "question_0", ... by default.
         - `scale`: the answer range of all questions, a [`Scale`][] or `(low, high[, step])`, or a
           mapping from question identifiers to such (questions not in it have no known range).
         - `controls`: further predictions of `human` by name.
+        - `missing`: as in `from_frames`.
 
         **Raises:** `ValueError` as the class does, and for data frames (see `from_frames`).
         """
@@ -103,17 +116,21 @@ class Panel:
                     f"`{argument}` is a data frame, which carries identifiers: use "
                     "`Panel.from_frames`, or pass its `.to_numpy()` if its order is known to match"
                 )
+        codes = MissingCodes.of(missing)
         n, m = matrix_shape(human, "human")
-        if matrix_shape(twin, "twin") != (n, m):
+        if (shape := matrix_shape(twin, "twin")) != (n, m):
             raise ValueError(
-                f"`twin` has shape {np.shape(twin)} but `human` has shape {(n, m)}; both must be "
+                f"`twin` has shape {shape} but `human` has shape {(n, m)}; both must be "
                 "(respondents x questions), rows and columns in the same order"
             )
         users = [f"user_{i}" for i in range(n)] if users is None else users
         questions = [f"question_{j}" for j in range(m)] if questions is None else questions
         questions = identifiers(questions, "questions")
         low, high, step = answer_ranges(scale, questions)
-        fields = panel_fields(human, twin, users, questions, name, low, high, step, controls or {})
+        fields = panel_fields(
+            human, twin, users, questions, name, low, high, step, controls or {}, codes=codes
+        )
+        codes.warn_unmet("`human` or `twin`")
         return cls(**fields)
 
     @classmethod
@@ -129,6 +146,7 @@ class Panel:
         name: str = "",
         scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
         controls: Mapping[str, Any] | None = None,
+        missing: str | Iterable[Any] = (),
     ) -> "Panel":
         """A panel from pandas data frames, aligned by identifier, never by position.
 
@@ -137,32 +155,39 @@ class Panel:
 
         **Arguments:**
 
-        - `join`: what to do with respondents or questions that only one frame has: `"error"`, or
-          `"inner"`, which drops them.
         - `new_questions`: keep questions that only `twin` has, as new questions, whatever `join`.
         - `new_users`: keep respondents that only `twin` has, as new users, whatever `join`.
+        - `join`: what to do with other respondents and questions that only one frame has:
+          `"error"`, or `"inner"`, which drops them; the panel's `dropped` counts them.
         - `scale`: as in `from_arrays`.
         - `controls`: further predictions of `human`; each must cover all respondents and
           questions of the panel, or with `join="inner"` is NaN where it does not.
+        - `missing`: what stands for a missing answer beside empty cells: texts (whatever their
+          case) and numbers (-99 is -99.0 too), or these in one text, separated by commas. Codes
+          that no cell holds are warned of.
 
-        **Raises:** `ValueError` as the class does, for identifiers that do not match, and for
-        frames with a default index or default column names, which identify nothing.
+        **Raises:** `ValueError` as the class does, for identifiers that do not match (saying what
+        those that nearly match differ in), and for frames with a default index or default column
+        names, which identify nothing. **Warns** (`TableWarning`) of dropped identifiers that
+        nearly match.
         """
         if join not in ("error", "inner"):
             raise ValueError(f"`join` must be 'error' or 'inner', got {join!r}")
-        h = FrameTable.read(human, "human", id_column)
-        t = FrameTable.read(twin, "twin", id_column)
-        users = matched(h.users, t.users, "respondents", join, new_users, "new_users")
-        questions = matched(
+        codes = MissingCodes.of(missing)
+        h = FrameTable.read(human, "human", id_column, codes)
+        t = FrameTable.read(twin, "twin", id_column, codes)
+        users, *lost_users = matched(h.users, t.users, "respondents", join, new_users, "new_users")
+        questions, *lost_questions = matched(
             h.questions, t.questions, "questions", join, new_questions, "new_questions"
         )
         extra = {}
         for key, frame in (controls or {}).items():
-            table = FrameTable.read(frame, f"controls[{key!r}]", id_column)
+            table = FrameTable.read(frame, f"controls[{key!r}]", id_column, codes)
             if join == "error":
                 table.require(users, questions)
             extra[key] = table.at(users, questions)
-        return cls.from_arrays(
+        codes.warn_unmet("`human` or `twin`")
+        panel = cls.from_arrays(
             h.at(users, questions),
             t.at(users, questions),
             users,
@@ -171,6 +196,10 @@ class Panel:
             scale=scale,
             controls=extra,
         )
+        if join == "inner":
+            counts = zip(DROPPED, (*lost_users, *lost_questions), strict=True)
+            panel = panel.replace(dropped=dict(counts))
+        return panel
 
     # --- what it holds ------------------------------------------------------------------------
 
@@ -250,6 +279,7 @@ class Panel:
             "twin_outside_range": int(outside.sum()),
             "scale": self.scale,
             "controls": tuple(self.controls),
+            "dropped": dict(self.dropped),
         }
 
     def __repr__(self) -> str:
@@ -301,6 +331,7 @@ class Panel:
             high=self.high[j],
             step=self.step[j],
             controls={key: cells(values) for key, values in self.controls.items()},
+            dropped=self.dropped,
         )
 
     def replace(self, **changes: Any) -> "Panel":
@@ -314,11 +345,10 @@ class Panel:
         for key, mask in (("human", human), ("twin", twin)):
             if mask is None:
                 continue
-            mask = np.asarray(mask)
-            if mask.shape != (self.n, self.m) or mask.dtype != bool:
+            mask = np.asarray(as_mask(key, mask))
+            if mask.shape != (self.n, self.m):
                 raise ValueError(
-                    f"`{key}` must be a Boolean mask of shape {(self.n, self.m)}, got "
-                    f"{mask.dtype} of shape {mask.shape}"
+                    f"`{key}` must be boolean of shape {(self.n, self.m)}, got shape {mask.shape}"
                 )
             changes[key] = np.where(mask, np.nan, getattr(self, key))
         return self.replace(**changes)
@@ -388,7 +418,8 @@ def _check_contents(panel: Panel) -> None:
         raise ValueError(
             f"`human`: {int(outside.sum())} answers outside the question's range, the first "
             f"{panel.human[i, j]:g} by {panel.users[i]!r} to {panel.questions[j]!r}, which goes "
-            f"from {panel.low[j]:g} to {panel.high[j]:g}; a code for refusal must become NaN"
+            f"from {panel.low[j]:g} to {panel.high[j]:g}; a code for refusal must become NaN "
+            f"(missing='{panel.human[i, j]:g}')"
         )
 
 

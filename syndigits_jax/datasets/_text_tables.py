@@ -1,8 +1,8 @@
 """Tables of text: CSV, TSV and Parquet files, every cell as it stands."""
 
 import csv
-import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,10 +12,9 @@ from .._files import replacing
 from .._frames import import_pandas, read_parquet
 from .._responses import identifiers
 from ..solvers.boundary import is_missing
+from ._delimited import SEPARATORS, read_delimited
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
-_LONGEST_CELL = 2**31 - 1
 TABLES = (*SEPARATORS, *PARQUET)
 
 
@@ -44,11 +43,12 @@ def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[st
         )
     try:
         if suffix in SEPARATORS:
-            header, rows = _delimited(path, SEPARATORS[suffix])
+            header, cells = read_delimited(path, SEPARATORS[suffix])
+            rows = [tuple(row) for row in cells]
         else:
             header, rows = _parquet(path)
         header = _columns(header)
-    except (ValueError, OSError, EOFError, csv.Error) as error:  # UnicodeDecodeError, Arrow's own
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
         raise ValueError(f"{path}: cannot be read as a table ({error})") from error
     if not rows:
         raise ValueError(f"{path}: has column names, but no rows")
@@ -139,27 +139,6 @@ def unique(path: Path, names: Sequence[Any]) -> tuple[str, ...]:
         return identifiers(names, "identifier")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _delimited(path: Path, separator: str) -> tuple[list[str], list[tuple[str, ...]]]:
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    before = csv.field_size_limit(_LONGEST_CELL)  # by default less than a long persona
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            header = next(reader, [])
-            rows = []
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise ValueError(
-                        f"the row that ends in line {reader.line_num} has {len(row)} cells, but "
-                        f"the header has {len(header)} columns"
-                    )
-                if row:  # else an empty line
-                    rows.append(tuple(row))
-            return header, rows
-    finally:
-        csv.field_size_limit(before)
 
 
 def _parquet(path: Path) -> tuple[list[str], list[tuple[str, ...]]]:

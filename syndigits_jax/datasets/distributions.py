@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .._cells import MissingCodes
 from .._frames import FrameTable
+from .._near_misses import hint, only_in
 from .._responses import some
 from .syn_digits import _required, data_root
 from .tables import read_table
@@ -75,8 +78,8 @@ def load_movielens_distributions(data_dir: str | PathLike[str]) -> DistributionD
     `ValueError` if the tables do not match; `ImportError` without pandas.
     """
     folder = data_root(data_dir, _MOVIELENS) / _MOVIELENS
-    films = read_table(_required(folder / "top_movies_df.csv"))
-    twins = read_table(_required(folder / "persona_ratings.csv"))
+    films = read_table(_required(folder / "top_movies_df.csv"), numeric=False)
+    twins = read_table(_required(folder / "persona_ratings.csv"), numeric=False)
     values = np.arange(1, 11) / 2
     try:
         counts = films[[f"{v:.1f}" for v in values]].to_numpy(float)
@@ -109,7 +112,7 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
     """
     folder = data_root(data_dir, _OPINIONQA) / _OPINIONQA
     path = _required(folder / "Qs_likert_scale_5_choices.json")
-    twins = read_table(_required(folder / "persona_answers.csv"))
+    twins = read_table(_required(folder / "persona_answers.csv"), numeric=False)
     try:
         catalogue = json.loads(path.read_text(encoding="utf-8"))
         rows = {
@@ -142,6 +145,7 @@ def load_distributions(
     twins: str | PathLike[str],
     *,
     new_options: Mapping[str, Sequence[str]] | None = None,
+    missing: str | Iterable[Any] = (),
 ) -> DistributionData:
     """Your own files: a table of option counts, and one of the twins' answers.
 
@@ -149,35 +153,43 @@ def load_distributions(
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
     column per question, cells being values of options, blank where missing. Questions are matched
     by identifier; those without any count, and those that only the twins answered, are the ones to
-    predict. They have all options, or those that `new_options` lists by question.
+    predict. They have all options, or those that `new_options` lists by question. `missing`: what
+    stands for a missing answer of a twin, as in [`read_table`][]; counts are left alone.
 
-    **Raises:** `ValueError` naming the table, for columns that are not numbers, counts that are
+    **Raises:** `ValueError` naming the table, for cells that are not numbers, counts that are
     negative or all zero, answers that are no option of their question, no twins, or questions that
     no twin answered; else as [`read_table`][].
     """
-    counts = FrameTable.read(read_table(targets), "targets", None)
-    answers = FrameTable.read(read_table(twins), "twins", None)
+    codes = MissingCodes.of(missing)
+    counts = FrameTable.read(read_table(targets, numeric=False), "targets", None)
+    answers = FrameTable.read(read_table(twins, numeric=False), "twins", None, codes)
+    codes.warn_unmet("`twins`")
     for table in (counts, answers):
         if not table.users:
             raise ValueError(f"{table.argument}: the table has no rows")
     values = _option_values(counts.questions)
     order = np.argsort(values)
     options = [counts.questions[i] for i in order]
-    asked, answered = set(counts.users), set(answers.questions)
-    lost = [name for name in counts.users if name not in answered]
+    lost = only_in(counts.users, answers.questions)
+    new = only_in(answers.questions, counts.users)
     if lost:
-        raise ValueError(f"twins: no answers to {len(lost)} questions of targets ({some(lost)})")
-    questions = [*counts.users, *(name for name in answers.questions if name not in asked)]
+        raise ValueError(
+            f"twins: no answers to {len(lost)} questions of targets ({some(lost)})"
+            + hint(lost, new)
+        )
+    questions = [*counts.users, *new]
     given = answers.at(answers.users, questions)
     empty = [name for name, column in zip(questions, given.T) if np.isnan(column).all()]
     if empty:
         raise ValueError(f"twins: none of them answers {len(empty)} questions ({some(empty)})")
     cells = counts.at(questions, options)
     kept = ~np.isnan(cells)
-    new = np.asarray(~kept.any(axis=1))
-    kept[new] = True
+    unasked = np.asarray(~kept.any(axis=1))
+    kept[unasked] = True
     for name, its_own in (new_options or {}).items():
-        kept[_new_question(name, questions, new)] = _among(its_own, options, values[order], name)
+        kept[_new_question(name, questions, unasked)] = _among(
+            its_own, options, values[order], name
+        )
     data = _build(
         questions=questions,
         twins=list(answers.users),

@@ -1,56 +1,75 @@
 """Users' own tables: CSV and Parquet files with one row per respondent, one column per question."""
 
-import csv
-import gzip
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .._cells import MissingCodes, refuse_unusable
 from .._frames import import_pandas, read_parquet
-from .._responses import identifiers
+from .._responses import identifier, identifiers
 from ..panel import Panel
 from ..schema import ScaleLike
+from ._columns import parse_column
+from ._delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
+from ._text_tables import PARQUET, suffix_of
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_PARQUET = (".parquet", ".pq")
 
-
-def read_table(path: str | PathLike[str], id_column: str | None = None) -> Any:
+def read_table(
+    path: str | PathLike[str],
+    id_column: str | None = None,
+    *,
+    missing: str | Iterable[Any] = (),
+    numeric: bool = True,
+) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
+
+    Numbers are read to the last digit, and whole ones stay whole.
 
     **Arguments:**
 
     - `path`: a `.csv` or `.tsv` file (UTF-8, possibly `.gz`) or a `.parquet` file.
     - `id_column`: the column of respondent identifiers; by default the index that a Parquet file
-      stores, or else the first column. Identifiers are read as text, so leading zeros survive
-      and a respondent may be called NA.
+      stores, or else the first column. Identifiers are text, so leading zeros survive and a
+      respondent may be called NA.
+    - `missing`: what stands for a missing answer beside empty cells, NA and the like: texts
+      (whatever their case) and numbers (-99 is -99.0 too), or these in one text, separated by
+      commas. Codes that no cell holds are warned of.
+    - `numeric`: refuse columns that hold anything but numbers. If false, they stay as they are,
+      for the caller to drop.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
-    empty or has no rows, is of another format, not readable, has no column `id_column`, or repeats
-    or omits column names; `ImportError` without pandas (and, for Parquet, pyarrow).
+    empty or has no rows, is of another format, not readable, has no column `id_column`, repeats or
+    omits column names, has rows longer or shorter than its header, the extra headers of Qualtrics,
+    or cells that are no numbers (all of them are listed); `ImportError` without pandas (and, for
+    Parquet, pyarrow).
     """
+    codes = MissingCodes.of(missing)
     pd = import_pandas()
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
+    suffix = suffix_of(path)
     try:
-        frame = None
-        if suffix in _SEPARATORS:
-            frame = _read_text(pd, path, _SEPARATORS[suffix], id_column)
-        elif suffix in _PARQUET:
-            frame = _read_parquet(pd, path, id_column)
-        if frame is not None:
-            if not len(frame):
-                raise _TableError(f"{path}: has column names, but no rows")
-            return frame
-    except (ValueError, OSError) as error:  # UnicodeDecodeError and pandas' and Arrow's own
+        if suffix in SEPARATORS:
+            frame = _read_text(pd, path, SEPARATORS[suffix], id_column, codes)
+        elif suffix in PARQUET:
+            frame = _read_parquet(pd, path, id_column, codes)
+        else:
+            raise _TableError(
+                f"{path}: unknown table format; expected .csv, .tsv (also .gz) or .parquet"
+            )
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
         if isinstance(error, _TableError):
             raise
         raise _TableError(f"{path}: cannot be read as a table ({error})") from error
-    raise ValueError(f"{path}: unknown table format; expected .csv, .tsv (also .gz) or .parquet")
+    if not len(frame):
+        raise _TableError(f"{path}: has column names, but no rows")
+    if numeric:
+        refuse_unusable(frame, str(path))
+    codes.warn_unmet(str(path))
+    return frame
 
 
 def load_panel(
@@ -64,6 +83,7 @@ def load_panel(
     name: str = "",
     scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
     controls: Mapping[str, str | PathLike[str]] | None = None,
+    missing: str | Iterable[Any] = (),
 ) -> Panel:
     """A panel from two response tables, aligned by respondent and question identifiers.
 
@@ -72,14 +92,18 @@ def load_panel(
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as these two do.
     """
     return Panel.from_frames(
-        read_table(human, id_column),
-        read_table(twin, id_column),
+        read_table(human, id_column, numeric=False),
+        read_table(twin, id_column, numeric=False),
         join=join,
         new_questions=new_questions,
         new_users=new_users,
         name=name,
         scale=scale,
-        controls={key: read_table(path, id_column) for key, path in (controls or {}).items()},
+        controls={
+            key: read_table(path, id_column, numeric=False)
+            for key, path in (controls or {}).items()
+        },
+        missing=missing,
     )
 
 
@@ -87,42 +111,36 @@ class _TableError(ValueError):
     """A `ValueError` whose message already names the file."""
 
 
-def _read_text(pd: Any, path: Path, separator: str, id_column: str | None) -> Any:
-    header = _header(path, separator)
+def _read_text(
+    pd: Any, path: Path, separator: str, id_column: str | None, codes: MissingCodes
+) -> Any:
+    header, rows = read_delimited(path, separator, id_column)
+    if len(header) < 2:
+        raise _TableError(
+            f"{path}: needs a header with an identifier and at least one question, separated by "
+            f"{separator!r}; got {header}{looks_separated(path, separator)}"
+        )
+    try:
+        refuse_qualtrics(header, rows)
+    except ValueError as error:
+        raise _TableError(f"{path}: {error}") from None
     key = header[0] if id_column is None else id_column
     if key not in header:
         raise _TableError(f"{path}: no column {key!r} (`id_column`)")
     position = header.index(key)
-    # pandas renames repeated columns silently (Q1, Q1.1), hence our own look at the header.
     questions = _named(path, [name for j, name in enumerate(header) if j != position])
-    frame = pd.read_csv(
-        path, sep=separator, encoding="utf-8-sig", dtype={position: str}, low_memory=False
-    )
-    if len(frame.columns) != len(header) or not isinstance(frame.index, pd.RangeIndex):
-        raise _TableError(f"{path}: rows have more cells than the header has columns")
-    # Read again as they stand: a respondent may be called NA.
-    text = {"sep": separator, "encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
-    names = pd.read_csv(path, usecols=[position], **text).iloc[:, 0]
-    names = names.where(names != "", None)
+    columns = list(zip(*rows)) or [()] * len(header)
+    names = [cell or None for cell in columns.pop(position)]
     index = pd.Index(names, name=key or None, dtype=object)
-    frame = frame.drop(columns=frame.columns[position])
-    frame.columns = pd.Index(questions, dtype=object)
-    return frame.set_axis(index, axis=0)
+    cells = {
+        j: parse_column(pd, codes.blanked(column) if codes else column)
+        for j, column in enumerate(columns)
+    }
+    frame = pd.DataFrame(cells, index=index)
+    return frame.set_axis(pd.Index(questions, dtype=object), axis=1)
 
 
-def _header(path: Path, separator: str) -> list[str]:
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file, delimiter=separator), [])
-    if len(header) < 2:
-        raise _TableError(
-            f"{path}: needs a header with an identifier and at least one question, separated by "
-            f"{separator!r}; got {header}"
-        )
-    return header
-
-
-def _read_parquet(pd: Any, path: Path, id_column: str | None) -> Any:
+def _read_parquet(pd: Any, path: Path, id_column: str | None, codes: MissingCodes) -> Any:
     frame = read_parquet(pd, path)
     stored = not isinstance(frame.index, pd.RangeIndex)
     if id_column is not None and id_column != frame.index.name:
@@ -132,7 +150,8 @@ def _read_parquet(pd: Any, path: Path, id_column: str | None) -> Any:
     elif not stored:
         frame = frame.set_index(frame.columns[0])
     _named(path, list(frame.columns))
-    return frame
+    frame.index = pd.Index(map(identifier, frame.index), name=frame.index.name, dtype=object)
+    return codes.masked(frame) if codes else frame
 
 
 def _named(path: Path, questions: list[Any]) -> list[str]:

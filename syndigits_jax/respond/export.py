@@ -223,6 +223,7 @@ def to_panel(
     new_questions: bool = False,
     new_users: bool = False,
     name: str = "",
+    missing: str | Iterable[Any] = (),
 ) -> Panel:
     """The responses of a run beside human answers, aligned by identifier, as a panel.
 
@@ -238,7 +239,7 @@ def to_panel(
     if isinstance(human, str | os.PathLike):
         from ..datasets.tables import read_table
 
-        human = read_table(human)
+        human = read_table(human, numeric=False)
     with reading(store) as opened:
         chosen = choose_run(opened, run)
         twin = read_frame(opened, chosen.id, everything=everything)
@@ -252,8 +253,9 @@ def to_panel(
         for column, code in codes.items():
             human[column] = human[column].mask(human[column] == code)
     panel = Panel.from_frames(
-        human, twin, join=join, new_questions=new_questions, new_users=new_users, name=name
-    )
+        human, twin, join=join, new_questions=new_questions, new_users=new_users, name=name,
+        missing=missing,
+    )  # fmt: skip
     kept = set(panel.questions)
     scales = {q.identifier: q.scale for q in questions if q.scale and q.identifier in kept}
     return panel.with_scale(scales) if scales else panel

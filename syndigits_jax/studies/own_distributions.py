@@ -154,17 +154,18 @@ def calibrate_distribution_files(
     divergence: str,
     *,
     new_options: Mapping[str, Sequence[str]] | None = None,
+    missing: str | Iterable[Any] = (),
     **options: Any,
 ) -> CalibratedDistributions:
     """Read two tables, match them by question, and predict what people were not asked.
 
-    **Arguments:** `new_options` as in `load_distributions`, the others as in
+    **Arguments:** `new_options`, `missing` as in `load_distributions`, the others as in
     `calibrate_distributions`.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
     `calibrate_distributions` do.
     """
-    data = load_distributions(targets, twins, new_options=new_options)
+    data = load_distributions(targets, twins, new_options=new_options, missing=missing)
     return calibrate_distributions(data, divergence, **options)
 
 

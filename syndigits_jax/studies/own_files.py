@@ -1,5 +1,6 @@
 """Calibration of a user's own tables: which targets, which method, and the tables written back."""
 
+import csv
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from syndigits_jax import calibration
+from syndigits_jax._near_misses import hint, only_in
 from syndigits_jax.calibration import (
     Settings,
     calibrate_question,
@@ -17,6 +19,8 @@ from syndigits_jax.calibration import (
     choose_penalty,
 )
 from syndigits_jax.datasets import load_panel
+from syndigits_jax.datasets._columns import as_parquet_frame, as_text_frame, shortest
+from syndigits_jax.datasets._delimited import SEPARATORS
 from syndigits_jax.panel import Panel
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.studies.files import replacing
@@ -33,7 +37,6 @@ HYPERPARAMETERS = (
     "epochs",
     "seed",
 )
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 AUTO = "auto"
 # Candidates of an automatic penalty, as multiples of the method's own.
 _FACTORS = np.logspace(-2, 2, 9)
@@ -46,13 +49,16 @@ class CalibratedFiles:
     - `predictions`: data frame, respondents x new questions (or new respondents x questions).
     - `report`: data frame with one row per target: human answers seen, training MSE (twins,
       scaled units), status, whether the transfer rule would use the calibrated values.
-    - `method`: the calibrator used; `id_column`: what the identifiers are called in files.
+    - `method`: the calibrator used; `direction`: what was predicted.
+    - `dropped`: of the respondents and questions that only one table has, how many were dropped
+      ([`Panel`][]`.dropped`); also in `report.attrs`.
     """
 
     predictions: Any
     report: Any
     method: Any
     direction: Direction
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
@@ -104,7 +110,10 @@ def choose_targets(
     targets = tuple(dict.fromkeys(named or ()))
     unknown = [name for name in targets if name not in everyone]
     if unknown:
-        raise ValueError(f"target: the tables have no {direction} '{unknown[0]}'")
+        raise ValueError(
+            f"target: the tables have no {direction} '{unknown[0]}'"
+            + hint(unknown[:1], only_in(everyone, targets))
+        )
     if not targets:
         targets = panel.new_questions if direction == "question" else panel.new_users
     if not targets:
@@ -173,7 +182,11 @@ def calibrate_panel(
         settings=settings,
     )
 
-    prediction = np.asarray(result.prediction, dtype=np.float64)
+    prediction = shortest(result.prediction)
+    own = twin[:, chosen] if direction == "question" else twin[chosen]
+    kept = ~np.asarray(result.transferred)  # the twins' own answers, to the last digit
+    kept = kept[None, :] if direction == "question" else kept[:, None]
+    prediction = np.where(kept & ~np.isnan(own), own, prediction)
     if direction == "question":
         predictions = pd.DataFrame(prediction, index=list(panel.users), columns=list(names))
     else:
@@ -190,7 +203,8 @@ def calibrate_panel(
         index=list(names),
     )
     report.index.name = direction
-    return CalibratedFiles(predictions, report, method, direction)
+    report.attrs["dropped"] = dict(panel.dropped)
+    return CalibratedFiles(predictions, report, method, direction, panel.dropped)
 
 
 def calibrate_files(
@@ -205,8 +219,13 @@ def calibrate_files(
     join: Literal["error", "inner"] = "error",
     threshold: float | None = None,
     settings: Settings | None = None,
+    missing: str | Iterable[Any] = (),
 ) -> CalibratedFiles:
     """Read two tables, match them by identifier, and predict what humans have not answered.
+
+    **Arguments:** `missing` and `join` as in [`Panel.from_frames`][]: of what only one table has,
+    the twins' new questions are kept, with `new_users` their new respondents instead; the result's
+    `dropped` counts what `"inner"` drops.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
     and `calibrate_panel` do.
@@ -221,6 +240,7 @@ def calibrate_files(
         join=join,
         new_questions=not new_users,
         new_users=new_users,
+        missing=missing,
     )
     result = calibrate_panel(
         panel,
@@ -238,16 +258,30 @@ def calibrate_files(
 def write_table(path: str | os.PathLike[str], frame: Any) -> None:
     """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, whole or not at all.
 
+    What [`read_table`][syndigits_jax.datasets.read_table] finds in it is what the frame holds:
+    numbers have as many digits as tell them from all others of their precision, whole ones have no
+    decimal point, identifiers stay as they are.
+
     **Raises:** `ValueError` for another suffix.
     """
     check_table_path(path)
     suffix = Path(path).suffix.lower()
-    with replacing(path) as temporary:
-        if suffix in _SEPARATORS:
-            # Single precision carries seven digits; more would be noise.
-            frame.to_csv(temporary, sep=_SEPARATORS[suffix], float_format="%.7g")
-        else:
-            frame.to_parquet(temporary)
+    if suffix in SEPARATORS:
+        text = as_text_frame(frame)
+        labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
+        # Python quotes no carriage return, and readers drop a byte-order mark that is not quoted.
+        quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
+        quoted = quoted or any("\r" in cell for column in text for cell in text[column])
+        with replacing(path) as temporary:
+            text.to_csv(
+                temporary,
+                sep=SEPARATORS[suffix],
+                quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL,
+                lineterminator="\n",
+            )
+    else:
+        with replacing(path) as temporary:
+            as_parquet_frame(frame).to_parquet(temporary)
 
 
 def check_table_path(path: str | os.PathLike[str]) -> None:
@@ -256,7 +290,7 @@ def check_table_path(path: str | os.PathLike[str]) -> None:
     **Raises:** `ValueError` for an unknown suffix or a folder.
     """
     path = Path(path)
-    if path.suffix.lower() not in (*_SEPARATORS, ".parquet"):
+    if path.suffix.lower() not in (*SEPARATORS, ".parquet"):
         raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder")
@@ -266,4 +300,4 @@ def _first_column(path: str | os.PathLike[str]) -> str:
     """What the identifiers of a table are called in its own header."""
     from syndigits_jax.datasets import read_table
 
-    return read_table(path).index.name or "user"
+    return read_table(path, numeric=False).index.name or "user"

@@ -49,8 +49,11 @@ def load_catalogue(data: str | PathLike[str]) -> RatingTable:
     folder = data_root(data, _TOP) / _TOP
     table = load_movielens_ratings(release)
     # Titles and film numbers are the two files' first columns.
-    films, named = read_table(folder / "top_movies_df.csv"), folder / "persona_ratings.csv"
-    ids = [str(film) for film in read_table(named).index]
+    films, named = (
+        read_table(folder / "top_movies_df.csv", numeric=False),
+        folder / "persona_ratings.csv",
+    )
+    ids = [str(film) for film in read_table(named, numeric=False).index]
     if len(ids) != len(films):
         raise ValueError(f"{named}: {len(ids)} films, but top_movies_df.csv has {len(films)}")
     columns = zip(films.index, films["genres"], films["top_10_tags"], strict=True)

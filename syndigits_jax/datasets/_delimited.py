@@ -1,0 +1,196 @@
+"""Text files of rows and columns: read strictly, and what is wrong with them in plain words."""
+
+import csv
+import gzip
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_NAMES = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
+_LONGEST_CELL = 2**31 - 1
+_SHOWN = 3
+_IMPORT_ID = ('{"ImportId"', "{'ImportId'")
+# What Qualtrics writes below the names of columns that it makes itself.
+_QUALTRICS = {
+    "StartDate": "Start Date",
+    "EndDate": "End Date",
+    "RecordedDate": "Recorded Date",
+    "ResponseId": "Response ID",
+    "IPAddress": "IP Address",
+}
+_UTF_16 = "in UTF-16; save it as UTF-8 (in Excel: CSV UTF-8)"
+_KINDS = {
+    b"PK\x03\x04": "an Excel workbook or another zip archive; export it as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; export it as CSV (UTF-8)",
+    b"PAR1": "a Parquet file; name it .parquet",
+    b"\x1f\x8b": "compressed with gzip; let its name end in .gz",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+}
+
+
+def read_delimited(
+    path: Path, separator: str, key: str | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) of a text file in UTF-8, possibly `.gz`; every cell as it stands.
+
+    Empty lines are skipped. **Arguments:** `key`: the column that tells rows apart in messages, by
+    default the first.
+
+    **Raises:** `ValueError`, which does not name the file, for files of another kind or encoding,
+    quotes that are not closed, and rows that are shorter or longer than the header, with their
+    lines; `OSError` if it cannot be opened.
+    """
+    _refuse_other_kinds(path)
+    before = csv.field_size_limit(_LONGEST_CELL)  # by default less than a long persona
+    try:
+        lines = _rows(path, separator)
+        header = next(lines, (1, []))[1]
+        position = header.index(key) if key in header else 0
+        rows: list[list[str]] = []
+        ragged: list[tuple[int, list[str]]] = []
+        for line, row in lines:
+            if len(row) == len(header):
+                rows.append(row)
+            else:
+                ragged.append((line, row))
+        if ragged:
+            more = all(len(row) > len(header) for _, row in ragged)
+            raise ValueError(
+                _ragged(ragged, header, position) + _hint(path, separator, ragged, more=more)
+            )
+        return header, rows
+    except UnicodeDecodeError:
+        raise ValueError(_bad_encoding(path)) from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """**Raises:** `ValueError` for the texts and import ids that Qualtrics puts under the names."""
+    kinds = []
+    for row in rows[:2]:
+        cells = [cell.strip() for cell in row]
+        if sum(cell.startswith(_IMPORT_ID) for cell in cells) > len(cells) / 2:
+            kinds.append("import ids")
+        elif any(
+            _QUALTRICS.get(name.strip()) == cell for name, cell in zip(header, cells, strict=True)
+        ) or (not kinds and len(rows) > 1 and _is_import_ids(rows[1])):
+            kinds.append("question texts")
+        else:
+            break
+    if kinds:
+        which = "the first row" if len(kinds) == 1 else "the first 2 rows"
+        look = "looks" if len(kinds) == 1 else "look"
+        them = "it" if len(kinds) == 1 else "them"
+        raise ValueError(
+            f"{which} under the header {look} like Qualtrics' {' and '.join(kinds)}; delete "
+            f"{them}, and keep only the identifier and the columns of numeric answers"
+        )
+
+
+def looks_separated(path: Path, separator: str) -> str:
+    """Which other separator would cut the first lines into equally many columns, as a hint."""
+    with _opened(path) as file:
+        lines = [line for line, _ in zip(file, range(20))]
+    for other, name in _NAMES.items():
+        if other == separator:
+            continue
+        try:
+            found = [len(row) for row in csv.reader(lines, delimiter=other, strict=True) if row]
+        except csv.Error:
+            continue
+        if found and found[0] > 1 and len(set(found)) == 1:
+            advice = "name it .tsv" if other == "\t" else f"save it with {_NAMES[separator]}"
+            if other == ",":
+                advice = "name it .csv"
+            return f"; it looks separated by {name}: {advice}"
+    return ""
+
+
+def _is_import_ids(row: Sequence[str]) -> bool:
+    return sum(cell.strip().startswith(_IMPORT_ID) for cell in row) > len(row) / 2
+
+
+def _opened(path: Path):
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, each with the line it starts in."""
+    with _opened(path) as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise ValueError(
+                    f'{error} in the row that starts in line {line}; a quote (") that is never '
+                    "closed, or one inside a text that is not doubled?"
+                ) from None
+            if row and (len(row) > 1 or row[0].strip()):
+                yield line, row
+
+
+def _ragged(ragged: Sequence[tuple[int, list[str]]], header: Sequence[str], position: int) -> str:
+    def named(line: int, row: Sequence[str]) -> str:
+        who = f" ({row[position]!r:.40})" if position < len(row) else ""
+        return f"line {line}{who} has {len(row)} cells"
+
+    shown = ", ".join(named(*one) for one in ragged[:_SHOWN])
+    more = ", ..." if len(ragged) > _SHOWN else ""
+    sizes = {len(row) > len(header) for _, row in ragged}
+    kind = "other numbers of" if len(sizes) > 1 else "more" if sizes.pop() else "fewer"
+    rows = "1 row has" if len(ragged) == 1 else f"{len(ragged)} rows have"
+    return f"{rows} {kind} cells than the header ({len(header)} columns): {shown}{more}"
+
+
+def _hint(
+    path: Path, separator: str, ragged: Sequence[tuple[int, list[str]]], *, more: bool
+) -> str:
+    other = looks_separated(path, separator)
+    if other:
+        return other
+    rows = [row for _, row in ragged]
+    if separator == "," and more and all(_maybe_decimals(row) for row in rows):
+        return "; a decimal comma (1,5 for 1.5)?"
+    if all(not row[-1].strip() for row in rows):
+        return "; a separator at the end of each row?"
+    return ""
+
+
+def _maybe_decimals(row: Sequence[str]) -> bool:
+    numbers = [cell.strip().lstrip("+-").isdigit() for cell in row]
+    return any(first and second for first, second in itertools.pairwise(numbers))
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    zipped = path.suffix.lower() == ".gz"
+    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+        start = file.read(1024)
+    for magic, kind in _KINDS.items():
+        if start.startswith(magic) and not (zipped and kind.startswith("compressed")):
+            raise ValueError(f"it is {kind}")
+    if start[1::2].count(0) > len(start) / 4 or start[0::2].count(0) > len(start) / 4:
+        raise ValueError(f"it is {_UTF_16}")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError("it is a web page or XML, not a table")
+
+
+def _bad_encoding(path: Path) -> str:
+    """Where text is no UTF-8."""
+    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return (
+                    f"line {number} is not UTF-8 (byte 0x{line[error.start]:02x}): Latin-1 or "
+                    "Windows-1252? Save it as UTF-8 (in Excel: CSV UTF-8)"
+                )
+    return "it is not UTF-8"
