@@ -127,7 +127,7 @@ class StoreConnection:
                     if self._created:
                         query = "SELECT COUNT(*) FROM runs"
                         empty = self._connection.execute(query).fetchone()[0] == 0
-                trouble = self._files and self._files.database_trouble()
+                trouble = None if self._files is None else self._files.database_trouble()
             if trouble is not None:
                 lost, empty = self._told(trouble), False
             with contextlib.suppress(sqlite3.Error):

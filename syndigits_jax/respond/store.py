@@ -292,8 +292,8 @@ class ResponseStore(StoreConnection):
 
         **Raises:** `StoreError` if the store is closed, or its file is not there any more.
         """
-        trouble = self._files and self._database and self._files.database_trouble()
-        if trouble:
+        trouble = None if self._files is None else self._files.database_trouble()
+        if trouble is not None:
             raise StoreError(self._told(trouble))
         with self._errors():
             yield from self._database.execute(query, arguments)
