@@ -224,8 +224,9 @@ def close_unmerged(connection: sqlite3.Connection) -> None:
 def _name_now(handle: int) -> str | None:
     """The path of an open file, where the system tells."""
     try:
-        if hasattr(fcntl, "F_GETPATH"):  # macOS
-            found = fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()
+        macos = getattr(fcntl, "F_GETPATH", None)
+        if fcntl is not None and macos is not None:
+            found = fcntl.fcntl(handle, macos, bytes(1024)).rstrip(b"\0").decode()
         else:
             found = os.readlink(f"/proc/self/fd/{handle}")
         return found if os.path.samestat(os.stat(found), os.fstat(handle)) else None

@@ -107,8 +107,9 @@ def _storable(name: str, value: Any, kind: str) -> Any:
             if isinstance(value, str):
                 value.encode("utf-8")
                 return str(value)
-        elif value is None and kind.startswith("optional"):
-            return None
+        elif value is None:
+            if kind.startswith("optional"):
+                return None
         elif kind == "optional bytes":
             if isinstance(value, bytes | bytearray | memoryview):
                 return bytes(value)

@@ -377,7 +377,7 @@ def test_another_program_may_merge_the_journal(quiet, tmp_path):
                 check=True,
             )  # fmt: skip
             os.utime(path)
-            store.add(answer(draw))
+            store.add(answer(draw)._replace(text="x" * 20_000))  # so that the file grows
             store.flush()
     with ResponseStore(path) as again:
         assert again.count() == SAFE + 4
