@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
+from syndigits_jax.studies.files import replacing
 
 BASE = {"folds": 40, "users": 500, "questions": 100}
 SWEEPS = {
@@ -53,7 +54,8 @@ def plot(rows: list[dict], slopes: dict[str, float], path: Path) -> None:
         axes.grid(alpha=0.3, which="both")
         if name == "folds":
             axes.set_ylabel("seconds, steady state")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from syndigits_jax.calibration import Settings, leave_one_question_out, preset
 from syndigits_jax.datasets import load_movielens
+from syndigits_jax.studies.files import replacing
 
 
 def timed(methods, panel, settings):
@@ -32,7 +33,7 @@ def main() -> None:
     steady, result = timed(methods, panel, settings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     alone = {name: timed({name: method}, panel, settings)[0] for name, method in methods.items()}
-    with args.predictions.open("wb") as file:
+    with replacing(args.predictions) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **result.predictions)
     summary = {row["method"]: row["mean"] for row in result.summary()}
     print(

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.readme_fidelity import fidelity, fidelity_speed
 from benchmarks.readme_respond import respond, respond_speed
 from benchmarks.report import RESULTS
+from syndigits_jax.studies.files import write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 CONTROLS = ("Baseline", "InContext", "UserMean", "ItemMean")
@@ -299,7 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the README's blocks")
     if parser.parse_args().write:
-        README.write_text(with_results(README.read_text()))
+        write_text(README, with_results(README.read_text(encoding="utf-8")))
         return
     for name, build in BLOCKS.items():
         print(f"## {name}\n", *build(), "", sep="\n")

@@ -1,12 +1,11 @@
 """What every benchmark writes: its figures with the machine, the versions and the date."""
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 from syndigits_jax.studies.files import write_text
-from syndigits_jax.studies.records import machine, versions
+from syndigits_jax.studies.records import run_description
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -14,11 +13,8 @@ RESULTS = Path(__file__).parent / "results"
 def write_report(path: Path, **figures: Any) -> None:
     """Write `figures` as JSON, whole or not at all."""
     report = {
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.date.today().isoformat(),
+        **run_description(),
         **figures,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(report, indent=1) + "\n")
     print(f"written to {path}")

@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PARTIAL = ".partial-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextlib.contextmanager
@@ -16,26 +18,59 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file lies in the same folder, so the final step is one rename: a reader sees the
     old file or the new one, never a part. Its name keeps the suffix of `path`, for writers that
-    choose a format by it. Missing folders are made. An interrupt (Ctrl-C) counts as a failure.
+    choose a format by it. Missing folders are made, but not those that vanish meanwhile. An
+    interrupt (Ctrl-C) counts as a failure.
 
-    **Raises:** `OSError` naming `path` if no file can be made there.
+    **Raises:** `OSError` naming `path` if no file can be made there, the disk is full, or the
+    folder is removed, moved or replaced before the file is whole.
     """
-    target = Path(path)
+    target = Path(os.path.abspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=target.suffix, dir=target.parent)
     except OSError as error:  # name the file that was asked for, not one that nobody knows of
-        reason = f"cannot be written ({error.strerror})"
-        raise OSError(error.errno, reason, os.fspath(target)) from error
-    os.close(handle)
+        raise _unwritten(error, path) from error
     temporary = Path(name)
+    folder = _opened(target.parent)
+    os.close(handle)
     try:
         yield temporary
         # mkstemp makes files private; a result should be as readable as any other new file.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
+    except OSError as error:
+        ours = isinstance(error.filename, str | Path) and str(error.filename) == name
+        if ours and error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise _unwritten(error, path, "its folder was removed or moved meanwhile") from error
+        if ours or (error.filename is None and error.errno in _NO_ROOM):
+            raise _unwritten(error, path) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary, folder)
+
+
+def _unwritten(error: OSError, path: str | os.PathLike[str], why: str | None = None) -> OSError:
+    reason = f"cannot be written ({why or error.strerror})"
+    return OSError(error.errno, reason, os.fspath(path))
+
+
+def _opened(folder: Path) -> int | None:
+    """A handle of a folder, which finds it wherever it is moved; None where there is no such."""
+    if os.unlink not in os.supports_dir_fd:
+        return None
+    with contextlib.suppress(OSError):
+        return os.open(folder, os.O_RDONLY)
+    return None
+
+
+def _remove(temporary: Path, folder: int | None) -> None:
+    gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+    if folder is not None:
+        with gone:
+            os.unlink(temporary.name, dir_fd=folder)
+        os.close(folder)
+    with gone:  # written anew, in a new folder of that name
+        temporary.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peer.protocol import METHODS, PARAMETERS, correlations, leave_one_out, read_panel
+from syndigits_jax.studies.files import replacing
 
 
 def parse_targets(text: str | None, count: int) -> list[int]:
@@ -37,7 +38,8 @@ def main() -> None:
     targets = parse_targets(args.targets, count)
     out = leave_one_out(panel, parameters, targets, args.direction, args.form, args.jobs)
     if args.out is not None:
-        np.savez_compressed(args.out, allow_pickle=False, **out)
+        with replacing(args.out) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **out)
 
     print(f"{len(targets)} folds in {out['wall_seconds']:.1f} s, {args.form} form")
     for name in ("Baseline", *args.methods):

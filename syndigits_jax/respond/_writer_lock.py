@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 try:
@@ -10,8 +11,10 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-# Locks of a process do not exclude each other within it.
-_held: set[tuple[int, str]] = set()
+# Locks of a process do not exclude each other within it. By file, not by name: in a folder that was
+# moved the lock file has another name, and under the old name there may be another.
+_held: set[tuple[int, ...]] = set()
+_guard = threading.Lock()
 
 
 class WriterLock:
@@ -26,8 +29,11 @@ class WriterLock:
 
     def __init__(self, path: str | os.PathLike[str]):
         self._file = Path(f"{os.path.realpath(path)}.lock")
-        self._key = (os.getpid(), str(self._file))
-        if self._key in _held:
+        with _guard:
+            self._acquire(path)
+
+    def _acquire(self, path: str | os.PathLike[str]) -> None:
+        if _key(self._file) in _held:
             raise BlockingIOError("this process")
         while True:
             try:
@@ -37,31 +43,61 @@ class WriterLock:
             try:
                 _lock(self._handle)
             except OSError:
-                holder = os.pread(self._handle, 20, 0) if fcntl else b""
+                holder = _holder(self._handle)
                 os.close(self._handle)
-                raise BlockingIOError(f"process {holder.decode() or 'unknown'}") from None
+                raise BlockingIOError(f"process {holder or 'unknown'}") from None
             if self._is_current():
                 break
             os.close(self._handle)  # the holder before us removed the file as it left
+        self._key = _key(self._handle)
         _held.add(self._key)
         with contextlib.suppress(OSError):  # on a full disk there is no room for a number
             os.ftruncate(self._handle, 0)
             os.write(self._handle, str(os.getpid()).encode())
 
+    def trouble(self) -> str:
+        """What became of the file, "" if it still excludes others."""
+        if self._is_current():
+            return ""
+        try:
+            handle = os.open(self._file, os.O_RDONLY)
+        except OSError:
+            return f"its lock file {self._file} was removed, so that another process could write it"
+        try:
+            holder = _holder(handle)
+        finally:
+            os.close(handle)
+        by = f": process {holder} is writing it too" if holder else ""
+        return f"its lock file {self._file} was replaced by another{by}"
+
     def release(self) -> None:
         """Let others write."""
         if self._key not in _held:
             return
-        with contextlib.suppress(OSError):
-            self._file.unlink()
+        if self._is_current() and self._key[0] == os.getpid():  # else it is another writer's
+            with contextlib.suppress(OSError):
+                self._file.unlink()
         os.close(self._handle)
         _held.discard(self._key)
 
     def _is_current(self) -> bool:
         try:
             return os.path.samestat(os.stat(self._file), os.fstat(self._handle))
-        except FileNotFoundError:
+        except OSError:
             return False
+
+
+def _key(file: Path | int) -> tuple[int, ...]:
+    """The process and the file, if it is there. It is not opened: to close it would unlock it."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return ()
+    return (os.getpid(), status.st_dev, status.st_ino)
+
+
+def _holder(handle: int) -> str:
+    return os.pread(handle, 20, 0).decode("ascii", "replace") if fcntl else ""
 
 
 def _lock(handle: int) -> None:

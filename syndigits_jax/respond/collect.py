@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..schema import Persona, Question
-from .outcomes import MalformedCompletion, read_outcome
+from .outcomes import MalformedCompletion, Outcome, read_outcome
 from .plan import Plan, make_plan, missing_tasks
 from .requests import (
     Completion,
@@ -249,6 +249,11 @@ class _Collection:
                 )  # fmt: skip
             except MalformedCompletion as error:
                 outcome = Failure(f"malformed completion: {error}")
+        if isinstance(outcome, Completion):
+            try:
+                self.keep(persona, task, outcome, read)
+            except ValueError as error:  # a number of tokens that is none, say
+                outcome = Failure(f"malformed completion: {error}")
         if isinstance(outcome, Failure):
             report.failed += 1
             self.failing[persona] += 1
@@ -263,14 +268,19 @@ class _Collection:
         if read.outside is not None:
             self.outside[0] += read.outside
             self.outside[1] += 1
-        text = outcome.text.encode("utf-8", "replace").decode()  # half a character cannot be stored
+
+    def keep(self, persona: int, task: Any, outcome: Completion, read: Outcome) -> None:
+        # Half a character cannot be stored.
+        text, reason = (
+            part.encode("utf-8", "replace").decode()
+            for part in (outcome.text, str(outcome.finish_reason or ""))
+        )
         self.store.add(
             Response(
-                report.run, self.persona_ids[persona], self.question_ids[task.question],
+                self.report.run, self.persona_ids[persona], self.question_ids[task.question],
                 task.shown, task.draw, self.session, text, read.value, read.status,
-                read.probabilities, read.outside, outcome.finish_reason or "",
-                outcome.prompt_tokens, outcome.completion_tokens, outcome.cached_tokens,
-                time.time(),
+                read.probabilities, read.outside, reason, outcome.prompt_tokens,
+                outcome.completion_tokens, outcome.cached_tokens, time.time(),
             )
         )  # fmt: skip
 

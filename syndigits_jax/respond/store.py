@@ -7,11 +7,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..schema import Persona, Question
+from ._store_connection import StoreConnection
+from ._store_files import is_open, watched
+from ._store_rows import INSERT, TABLES, Grid, Response, Run, StoreError, counted, storable
 from ._writer_lock import WriterLock
 from .contents import (
     content_hash,
@@ -23,6 +25,8 @@ from .contents import (
 )
 from .requests import Decoding, EngineIdentity
 
+__all__ = ["VERSION", "Grid", "Response", "ResponseStore", "Run", "StoreError", "reading"]
+
 VERSION = 1
 """Of the tables; a store of a newer version is refused."""
 
@@ -31,104 +35,9 @@ _WAIT_SECONDS = 60.0
 _LONGEST_BUFFER = 4096
 _SECONDS_BETWEEN_COMMITS = (0.05, 1.0)
 _COMMIT_SHARE = 0.02  # of the time, at most, goes to waiting for the disk
-_TABLES = """
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, template TEXT NOT NULL,
-    template_version TEXT NOT NULL, template_hash TEXT NOT NULL, model TEXT NOT NULL,
-    settings TEXT NOT NULL
-);
-CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs, engine TEXT NOT NULL,
-    engine_version TEXT NOT NULL, package_version TEXT NOT NULL, started REAL NOT NULL
-);
-CREATE TABLE personas (
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, identifier TEXT NOT NULL,
-    content TEXT NOT NULL
-);
-CREATE TABLE questions (
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, identifier TEXT NOT NULL,
-    content TEXT NOT NULL
-);
-CREATE TABLE grids (
-    run INTEGER NOT NULL REFERENCES runs, kind TEXT NOT NULL, position INTEGER NOT NULL,
-    id INTEGER NOT NULL, PRIMARY KEY (run, kind, position)
-) WITHOUT ROWID;
-CREATE TABLE answers (
-    run INTEGER NOT NULL REFERENCES runs, question INTEGER NOT NULL REFERENCES questions,
-    answers TEXT NOT NULL, PRIMARY KEY (run, question)
-) WITHOUT ROWID;
-CREATE TABLE responses (
-    run INTEGER NOT NULL REFERENCES runs, persona INTEGER NOT NULL REFERENCES personas,
-    question INTEGER NOT NULL REFERENCES questions, shown TEXT NOT NULL, draw INTEGER NOT NULL,
-    session INTEGER NOT NULL REFERENCES sessions, text TEXT NOT NULL, value REAL,
-    status TEXT NOT NULL, probabilities BLOB, outside REAL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL, time REAL NOT NULL,
-    PRIMARY KEY (run, persona, question, shown, draw)
-) WITHOUT ROWID;
-"""
 
 
-class StoreError(RuntimeError):
-    """The store cannot be written, or is damaged; the message says what to do."""
-
-
-class Response(NamedTuple):
-    """One answer, as a row of the table `responses`.
-
-    `run`, `persona`, `question` number rows of the other tables, each of which is found by a hash
-    of its content: template, model and decoding settings; everything the persona says; everything
-    the question says. With `shown` (the sequence in which options were shown, "" as they are) and
-    `draw` these are the key. `probabilities` are float32, one per answer (table `answers`),
-    renormalised; `outside` is the mass that fell on no answer. `time`: seconds since 1970.
-    """
-
-    run: int
-    persona: int
-    question: int
-    shown: str
-    draw: int
-    session: int
-    text: str
-    value: float | None
-    status: str
-    probabilities: bytes | None
-    outside: float | None
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    time: float
-
-
-_INSERT = f"INSERT OR IGNORE INTO responses VALUES ({', '.join('?' * len(Response._fields))})"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all responses of a run share: the template, the model and the decoding settings."""
-
-    id: int
-    template: str
-    template_version: str
-    template_hash: str
-    model: str
-    settings: dict[str, Any]
-
-    @property
-    def readout(self) -> str:
-        """How answers were read."""
-        return self.settings["readout"]
-
-    def __str__(self) -> str:
-        rest = ", ".join(f"{k} {v}" for k, v in self.settings.items() if k != "readout")
-        return (
-            f"{self.template} {self.template_version} ({self.template_hash[:8]}), "
-            f"model {self.model}, readout {self.readout}" + (f", {rest}" if rest else "")
-        )
-
-
-class ResponseStore:
+class ResponseStore(StoreConnection):
     """A file of responses. Use it as a context manager.
 
     What is committed stays, whenever and however the program ends; a record that was being written
@@ -136,6 +45,10 @@ class ResponseStore:
     whether more comes or not. Others may read while one writes. At rest it is one file; while it
     is written, and after a kill, `PATH-wal` beside it belongs to it and must move with it. A new
     store in which nothing was registered leaves no file.
+
+    The file and its folder must stay where they are. Where one of them, the journal or the lock
+    file is removed, moved, replaced or cut meanwhile, the next commit says so; what was added and
+    is not committed is not saved then. So it is with any other failure of a commit.
 
     **Arguments:** `path`: made if it is not there, with its folder. `read_only`: it must be there.
 
@@ -145,17 +58,12 @@ class ResponseStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False):
-        self.path = Path(path)
-        self.read_only = read_only
+        super().__init__(path, read_only)
         self._pending: list[Response] = []
         self._wait = _SECONDS_BETWEEN_COMMITS[0]
-        self._writing = threading.RLock()
         self._closing = threading.Event()
         self._committer: threading.Thread | None = None
-        self._failure: StoreError | None = None
-        self._created = False
-        self._lock: WriterLock | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._failure: tuple[str, BaseException] | None = None
         _check_file(self.path, read_only)
         try:
             if not read_only:
@@ -235,52 +143,103 @@ class ResponseStore:
     def add(self, response: Response) -> None:
         """Keep a response; one that is there already stays as it is.
 
-        **Raises:** `StoreError` if what was added before could not be committed.
+        **Raises:** `ValueError` naming a field that cannot be stored; `StoreError` if the store is
+        closed, or what was added before could not be committed: the message says what is safe.
         """
+        row = storable(response)
+        self._check_writable()
+        self._pending.append(row)
         if self._failure is not None:
-            raise self._failure
-        self._pending.append(response)
-        if self._committer is None:
+            raise self._error(*self._failure)
+        if self._committer is None or not self._committer.is_alive():
             self._committer = threading.Thread(target=self._commit_regularly, daemon=True)
             self._committer.start()
         if len(self._pending) >= _LONGEST_BUFFER:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what was added. **Raises:** `StoreError` if the disk is full; all that was
-        committed before is kept."""
+        """Commit what was added; within [`together`][] that is left for later.
+
+        After an error what was added is still there, and another `flush` tries to commit it.
+
+        **Raises:** `StoreError`: the disk is full, say, or the file is gone; the message says what
+        is safe.
+        """
+        self._check_writable()
         with self._writing:
-            batch = self._pending[:]
-            if not batch:
+            if self._database.in_transaction:
                 return
+            batch = self._pending[:]
             start = time.monotonic()
-            with self._transaction() as database:
-                database.executemany(_INSERT, batch)
-            del self._pending[: len(batch)]
-            # A slow disk is asked less often, but at least once a second.
-            least, most = _SECONDS_BETWEEN_COMMITS
-            self._wait = min(most, max(least, (time.monotonic() - start) / _COMMIT_SHARE))
+            try:
+                self._check_files()
+                if batch:
+                    with self._transaction() as database:
+                        database.executemany(INSERT, batch)
+                    del self._pending[: len(batch)]
+                    self._committed_at = time.time()
+                    self._check_files()
+            except Exception as error:
+                self._failure = (self._reason(error), error)
+                raise self._error(*self._failure) from error
+            self._failure = None
+            if batch:
+                # A slow disk is asked less often, but at least once a second.
+                least, most = _SECONDS_BETWEEN_COMMITS
+                self._wait = min(most, max(least, (time.monotonic() - start) / _COMMIT_SHARE))
 
     def _commit_regularly(self) -> None:
         while not self._closing.wait(self._wait):
+            # It never waits for the lock: whoever holds it may be waiting for this thread to end.
+            if not self._pending or not self._writing.acquire(blocking=False):
+                continue
             try:
                 self.flush()
-            except StoreError as error:
-                self._failure = error  # for whoever adds next
+            except Exception as error:  # for whoever adds, flushes or closes next
+                self._failure = self._failure or (self._reason(error), error)
                 return
+            finally:
+                self._writing.release()
 
     def close(self) -> None:
-        """Commit and close; it may be closed twice."""
+        """Commit and close; it may be closed twice.
+
+        **Raises:** `StoreError` as `flush` does; it is closed then too, and what was not saved is
+        lost.
+        """
         if self._connection is None:
             return
-        try:
-            self._closing.set()
-            if self._committer is not None:
-                self._committer.join()
-            if not self.read_only:
-                self.flush()
-        finally:
-            self._abandon()
+        with self._writing:
+            if self._connection is None:
+                return
+            if self._connection.in_transaction:
+                raise StoreError(f"{self.path}: close it after `together`, not within")
+            try:
+                self._closing.set()
+                if self._committer is not None:
+                    self._committer.join()
+                if not self.read_only:
+                    self.flush()
+            except BaseException:
+                self._abandon()
+                raise
+            lost = self._abandon()
+        if lost and not self.read_only:
+            raise self._error(lost, None)
+
+    def _check_writable(self) -> None:
+        if self._connection is None:
+            raise self._error(f"{self.path}: the store is closed", None)
+        if self.read_only:
+            raise StoreError(f"{self.path}: the store was opened for reading only")
+
+    def _error(self, reason: str, cause: BaseException | None) -> StoreError:
+        """`reason` and how many answers wait in vain."""
+        if self._pending:
+            reason += f"; not saved: {counted(len(self._pending))} added since"
+        error = StoreError(reason)
+        error.__cause__ = cause
+        return error
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -329,7 +288,13 @@ class ResponseStore:
         )
 
     def rows(self, query: str, arguments: Any = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of an SQL query."""
+        """The rows of an SQL query.
+
+        **Raises:** `StoreError` if the store is closed, or its file is not there any more.
+        """
+        trouble = None if self._files is None else self._files.database_trouble()
+        if trouble is not None:
+            raise StoreError(self._told(trouble))
         with self._errors():
             yield from self._database.execute(query, arguments)
 
@@ -339,18 +304,16 @@ class ResponseStore:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if exception[1] is None:
+        first = exception[1]
+        if first is None:
             self.close()
             return
         # What was answered is kept; what went wrong first is what the caller should see.
-        with contextlib.suppress(StoreError):
+        try:
             self.close()
-
-    @property
-    def _database(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: the store is closed")
-        return self._connection
+        except StoreError as error:
+            if not isinstance(first, StoreError) and isinstance(first, BaseException):
+                first.add_note(str(error))
 
     def _acquire(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -389,87 +352,22 @@ class ResponseStore:
                 f"{self.path}: written by a newer version (tables {version}, this one knows "
                 f"{VERSION}); upgrade syndigits-jax"
             )
+        self._files = watched(self.path)
         if not self.read_only:
             # Readers go on while this writes. Where no such journal is possible, SQLite stays with
             # the one it has: as safe, but readers and the writer wait for each other.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA user_version").fetchone()  # now the journal is there
+            if self._files is not None:
+                self._files.watch_journal()
 
     def _create(self) -> None:
         with self._transaction() as database:
-            for statement in filter(None, map(str.strip, _TABLES.split(";"))):
+            for statement in filter(None, map(str.strip, TABLES.split(";"))):
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {VERSION}")
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or none; within another one, part of that."""
-        database = self._database
-        with self._writing, self._errors():
-            if database.in_transaction:
-                yield database
-                return
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    database.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
-
-    def _explained(self, error: sqlite3.Error) -> Exception:
-        kind = getattr(error, "sqlite_errorname", "") or ""
-        kept = "what was committed is kept, and the same command asks only what is missing"
-        if kind.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            what = "the disk is full" if kind == "SQLITE_FULL" else f"the disk failed ({error})"
-            return StoreError(f"{self.path}: {what}; {kept}: make room and run it again")
-        if kind.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            return OSError(f"{self.path}: cannot be opened for this ({error})")
-        if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return StoreError(f"{self.path}: another program has it locked; {kept}")
-        if kind.startswith("SQLITE_NOTADB"):
-            return ValueError(f"{self.path}: not a response store")
-        return StoreError(f"{self.path}: the store is damaged ({error}); restore it from a copy")
-
-    def _abandon(self) -> None:
-        empty = False
-        if self._connection is not None:
-            if not self.read_only:
-                # At rest a store is one plain file. Not possible while it is read, or if the disk
-                # is full: then the journal stays, and belongs to it.
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("PRAGMA busy_timeout = 0")
-                    self._connection.execute("PRAGMA journal_mode = DELETE")
-                    if self._created:
-                        query = "SELECT COUNT(*) FROM runs"
-                        empty = self._connection.execute(query).fetchone()[0] == 0
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
-            if empty:
-                self.path.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Personas and questions by their numbers in the store, in order; by question number the
-    [value, words] of its answers, in the order of the stored probabilities."""
-
-    personas: dict[int, Persona]
-    questions: dict[int, Question]
-    answers: dict[int, list[list[Any]]]
 
 
 @contextlib.contextmanager
@@ -502,6 +400,8 @@ def _check_file(path: Path, read_only: bool) -> None:
     if not path.exists():
         if read_only:
             raise FileNotFoundError(f"no such response store: {path}")
+        return
+    if is_open(path):  # to open and close it here would release SQLite's locks
         return
     with path.open("rb") as file:
         start = file.read(16)

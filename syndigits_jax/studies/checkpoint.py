@@ -81,14 +81,22 @@ def unit_key(rooms: tuple[str, ...] = _NUMERIC, /, **determines: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+class CheckpointError(RuntimeError):
+    """Finished units are not there any more; the message says how many and what to do."""
+
+
 class Checkpoints:
     """A folder of finished units, one `.npz` file each.
 
-    Every file appears whole or not at all; one that cannot be read back is computed again.
+    Every file appears whole or not at all; one that cannot be read back is computed again. Units
+    that were there once must stay while this is used: a folder that is removed, moved or replaced
+    meanwhile is not made anew with the rest of them.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+        self.folder = Path(os.path.abspath(folder))
+        self._was_there = self.folder.is_dir()
+        self._kept: set[str] = set()
 
     def path(self, key: str) -> Path:
         """Where the unit `key` is, or would be, kept."""
@@ -98,19 +106,34 @@ class Checkpoints:
         """The arrays of a finished unit, or None if it is not there."""
         try:
             with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
         except (FileNotFoundError, ValueError, EOFError, BadZipFile):
             return None
+        self._kept.add(key)
+        return arrays
 
     def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a finished unit."""
+        """Keep a finished unit.
+
+        **Raises:** [`CheckpointError`][] if units that were kept before are gone: this one is not
+        kept then; `OSError` naming the file if it cannot be written.
+        """
+        self._check(f"unit {key} is not kept; ")
         with replacing(self.path(key)) as temporary:
             np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        self._was_there = True
+        self._kept.add(key)
+        self._check("")
 
     def get(
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
     ) -> tuple[dict[str, np.ndarray], bool]:
-        """(arrays of unit `key`, whether they were already there), computing them if need be."""
+        """(arrays of unit `key`, whether they were already there), computing them if need be.
+
+        **Raises:** [`CheckpointError`][], before anything is computed or after it, if units that
+        were kept before are gone.
+        """
+        self._check("")
         stored = self.load(key)
         if stored is not None:
             return stored, True
@@ -119,3 +142,13 @@ class Checkpoints:
         arrays = {name: np.asarray(value) for name, value in compute().items()}
         self.save(key, arrays)
         return arrays, False
+
+    def _check(self, lost: str) -> None:
+        gone = sum(not self.path(key).exists() for key in self._kept)
+        if gone or (self._was_there and not self.folder.is_dir()):
+            raise CheckpointError(
+                f"{self.folder}: {gone} of the {len(self._kept)} finished units of this run are "
+                "not there any more: the folder was removed, moved or replaced meanwhile; "
+                f"{lost}put it back if it was moved, and run the same command again: it computes "
+                "what is missing"
+            )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syndigits_jax.studies.files import write_text
-from syndigits_jax.studies.records import _finite, machine, versions
+from syndigits_jax.studies.records import _finite, run_description
 
 PERSONAS = "personas"
 
@@ -61,14 +61,13 @@ def write_fidelity_results(
     settings: Any,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write machine, versions, settings (a dataclass), counts, notes and records, whole or not.
+    """Write [`run_description`][], settings (a dataclass), counts, notes and records, whole or not.
 
     **Raises:** `ValueError` if `path` holds something that is not a results file: it stays.
     """
     check_results_path(path)
     document = {
-        "machine": machine(),
-        "versions": versions(),
+        **run_description(),
         "settings": dataclasses.asdict(settings),
         "counts": dict(counts),
         "notes": list(notes),

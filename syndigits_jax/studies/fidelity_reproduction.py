@@ -23,7 +23,7 @@ from syndigits_jax.studies.fidelity_records import FidelityRecord, check_results
 from syndigits_jax.studies.files import write_text
 from syndigits_jax.studies.paper_fidelity import paper_range
 from syndigits_jax.studies.published_fidelity import BaselinesSettings, study_baselines
-from syndigits_jax.studies.records import _finite, machine, versions
+from syndigits_jax.studies.records import _finite, run_description
 from syndigits_jax.studies.tables import UNITS, OnProgress, Progress
 
 Study = Literal["baselines", "twins"]
@@ -144,7 +144,7 @@ def run_fidelity(
 
 
 def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyResult]) -> None:
-    """Write machine, versions, counts, notes and all records, whole or not at all.
+    """Write [`run_description`][], counts, notes and all records, whole or not at all.
 
     A record is a `FidelityRecord` with `study` and `dataset`, and the range over the paper's splits
     (`paper_low`, `paper_high`; null where nothing comparable is printed). **Raises:** `ValueError`
@@ -152,8 +152,7 @@ def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyRe
     """
     check_results_path(path)
     document = {
-        "machine": machine(),
-        "versions": versions(),
+        **run_description(),
         "studies": [
             {"study": r.study, "dataset": r.dataset, "counts": r.counts, "notes": r.notes}
             for r in results

@@ -10,7 +10,7 @@ from syndigits_jax.respond.tallies import Tally
 from syndigits_jax.studies.fidelity_records import check_results_path
 from syndigits_jax.studies.files import write_text
 from syndigits_jax.studies.own_holdout import TwinQuality
-from syndigits_jax.studies.records import _finite, machine, versions
+from syndigits_jax.studies.records import _finite, run_description
 
 
 def write_pipeline_results(
@@ -21,7 +21,7 @@ def write_pipeline_results(
     predicted: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write machine, versions, run, responses, hold-out and notes, whole or not.
+    """Write [`run_description`][], run, responses, hold-out and notes, whole or not.
 
     `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`, `count`.
     `predicted`: the method by question that no human answered. What fidelity measured is in a file
@@ -36,8 +36,7 @@ def write_pipeline_results(
         if field.name not in ("run", "engines", "responses")
     }
     document: dict[str, Any] = {
-        "machine": machine(),
-        "versions": versions(),
+        **run_description(),
         "run": {**dataclasses.asdict(tally.run), "engines": list(tally.engines)},
         "responses": {"statuses": dict(tally.responses), **counted},
         "notes": list(notes),

@@ -1,17 +1,20 @@
 """Results as records: one number each, with where it came from and the paper's number beside it."""
 
 import dataclasses
+import datetime
 import importlib.metadata
 import json
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+import syndigits_jax
 from syndigits_jax import __version__
 from syndigits_jax.studies.files import write_text
 
@@ -87,22 +90,60 @@ def versions() -> dict[str, str]:
     return found
 
 
+def commit() -> dict[str, Any] | None:
+    """The Git commit that this package's source is of; None outside a checkout of it.
+
+    `hash`, and `changed`: whether the source, of the package or of the benchmarks beside it,
+    differs from it.
+    """
+    package = Path(syndigits_jax.__file__).parent
+    try:
+        # In a checkout of something else the package is not tracked.
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        paths = (".", ":(top,glob)benchmarks/**/*.py")
+        changes = _git(package, "status", "--porcelain", "--", *paths)
+        return {"hash": _git(package, "rev-parse", "HEAD").strip(), "changed": bool(changes)}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    return subprocess.run(
+        ["git", "-C", folder, *arguments], env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+
+
+def run_description() -> dict[str, Any]:
+    """What every file of results says of the run behind it.
+
+    [`machine`][], [`versions`][] and [`commit`][] under these names, and `date` (ISO, UTC).
+    """
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
 def write_results(
     path: str | os.PathLike[str], records: Sequence[Record], *, merge: bool = True
 ) -> int:
     """Write `records` to a JSON file, whole or not at all, and return how many it then holds.
 
     With `merge`, records of an earlier file at `path` that this call does not recompute stay,
-    provided that they come from the same machine and versions; records from elsewhere are set
-    aside as `<name>.previous.json`. **Raises:** `ValueError` if two records have one key, or if
+    provided that they come from the same machine, versions and commit; records from elsewhere are
+    set aside as `<name>.previous.json`. **Raises:** `ValueError` if two records have one key, or if
     `path` holds something that is not a results file.
     """
     path = Path(path)
-    described = {"machine": machine(), "versions": versions()}
+    described = run_description()
     kept: dict[tuple[str, ...], Record] = {}
     if merge and path.exists():
         header, earlier = read_results(path)
-        if header == described:
+        if header == {name: described[name] for name in header}:
             kept = {record.key: record for record in earlier}
         else:
             write_text(path.with_suffix(".previous.json"), path.read_text(encoding="utf-8"))
@@ -122,14 +163,15 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Record]]:
-    """Read a results file back: (machine and versions, records).
+    """Read a results file back: (machine, versions and commit, records).
 
     **Raises:** `ValueError` if the file does not hold `machine`, `versions` and `records`.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         records = [Record(**fields) for fields in document["records"]]
-        return {"machine": document["machine"], "versions": document["versions"]}, records
+        header = {name: document[name] for name in ("machine", "versions")}
+        return header | {"commit": document.get("commit")}, records
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a results file written by this package") from error
 

@@ -114,7 +114,16 @@ def test_the_numbers_are_printed_and_written(measured):
     own, result, again, _ = measured
     assert result.exit_code == 0, (result.output, result.exception)
     document = json.loads((own / "out" / "results.json").read_text())
-    assert {"machine", "versions", "settings", "counts", "notes", "records"} == set(document)
+    assert {
+        "machine",
+        "versions",
+        "commit",
+        "date",
+        "settings",
+        "counts",
+        "notes",
+        "records",
+    } == set(document)
     assert document["counts"]["personas"] == PERSONAS and document["counts"]["epochs"] == 1
     assert document["settings"]["panel"]["replicates"] == 20
     fields = {"population", "metric", "procedure", "reference", "mean", "low", "high"}

@@ -190,7 +190,8 @@ def test_from_a_file_to_a_report_and_again_for_nothing(survey, engine):
     assert "more than chance would give" in report
     assert "| the twins as they are |" in report and "| elastic-net |" in report
     found = json.loads((out / "results.json").read_text())
-    assert {"machine", "versions", "records", "run", "responses", "calibration"} <= found.keys()
+    assert {"machine", "versions", "commit", "date", "records"} <= found.keys()
+    assert {"run", "responses", "calibration"} <= found.keys()
     assert found["run"]["engines"] == ["stub 7"] and found["run"]["model"] == "reader"
     assert found["responses"]["statuses"] == {"answered": N * 6}
     assert found["responses"]["outside"] == pytest.approx(0.1, abs=1e-5)

@@ -114,7 +114,7 @@ def test_every_data_set_is_printed_written_and_drawn(data, tmp_path, studied, en
     tools, films = (ratings for ratings, *_ in studied)
     assert tools.texts[0].startswith("spade") and films.texts[0].endswith("Tags: slow.")
     document = json.loads((out / "results.json").read_text())
-    assert {"machine", "versions", "studies", "records"} == set(document)
+    assert {"machine", "versions", "commit", "date", "studies", "records"} == set(document)
     assert [s["dataset"] for s in document["studies"]] == [TOOLS, FILMS]
     assert document["studies"][0]["notes"] == ["too few"]
     assert document["studies"][0]["counts"] == {"users": N}

@@ -8,6 +8,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_stores import STUB, filled, response
 from stub_engines import plain_template, some_personas, some_questions
 
 from syndigits_jax.respond import store as store_module
@@ -19,35 +20,8 @@ from syndigits_jax.respond.contents import (
     settings_json,
 )
 from syndigits_jax.respond.requests import Decoding, EngineIdentity
-from syndigits_jax.respond.store import Response, ResponseStore, StoreError
+from syndigits_jax.respond.store import ResponseStore, StoreError
 from syndigits_jax.schema import Option, Persona, Question, Scale
-
-STUB = EngineIdentity("m", "stub", "1")
-
-
-def filled(path, count=3):
-    """A store with `count` responses of one persona to as many questions, and its numbers."""
-    store = ResponseStore(path)
-    run = store.register_run(plain_template(), STUB, Decoding())
-    questions = some_questions(max(count, 2))
-    (persona,), columns = store.register_grid(
-        run, some_personas(1), questions, [[]] * len(questions)
-    )
-    session = store.register_session(run, STUB)
-    for column in columns[:count]:
-        store.add(response(run, persona, column, session))
-    store.flush()
-    return store, run, persona, columns, session
-
-
-def response(run, persona, question, session, text="3", **changes):
-    fields = {
-        "run": run, "persona": persona, "question": question, "shown": "", "draw": 0,
-        "session": session, "text": text, "value": 3.0, "status": "answered",
-        "probabilities": None, "outside": None, "finish_reason": "stop", "prompt_tokens": 1,
-        "completion_tokens": 1, "cached_tokens": 0, "time": 0.0,
-    }  # fmt: skip
-    return Response(**(fields | changes))
 
 
 def test_what_was_closed_is_one_file_and_reads_back(tmp_path):

@@ -1,0 +1,11 @@
+"""Fixtures of the tests of response stores."""
+
+import pytest
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """No commit but those that a test asks for."""
+    from syndigits_jax.respond import store
+
+    monkeypatch.setattr(store, "_SECONDS_BETWEEN_COMMITS", (3600.0, 3600.0))
