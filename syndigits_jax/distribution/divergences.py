@@ -1,6 +1,11 @@
 """Divergences between answer distributions: pure functions of arrays, exact (sub)gradients.
 
-All take `p` and `q` of shape (..., K), broadcast against each other, and reduce the last axis.
+All take `p` and `q` of shape (..., K), broadcast against each other, and reduce the last axis. Both
+are distributions over the options that a question has; entries at other options are not looked at.
+
+KS and the two CDF distances are distances between positions on a scale. An option that a question
+lacks takes no mass, but its place stays: from option 1 to option 4 it is three steps, whether or
+not options 2 and 3 exist.
 """
 
 from collections.abc import Mapping
@@ -97,19 +102,27 @@ def hellinger(
     return _sum(jnp.where(some, ((p - q) / (root_p + root_q)) ** 2, q), options) / 2
 
 
+def _between(options: Bool[Array, "..."]) -> Bool[Array, "..."]:
+    """(..., K - 1): whether a question has an option here or before, and one after."""
+    some = options.astype(jnp.int32)
+    before = jnp.cumsum(some, axis=-1)
+    return (before[..., :-1] > 0) & (before[..., :-1] < before[..., -1:])
+
+
 def _cdf_difference(p: Array, q: Array, options: Options) -> Array:
-    """F - G at every option but the last, where both are 1."""
+    """F - G at every option but the last, where both are 1; 0 outside a question's options."""
     p, q = _only(options, p, q)
-    return jnp.cumsum(p - q, axis=-1)[..., :-1]
+    difference = jnp.cumsum(p - q, axis=-1)[..., :-1]
+    return difference if options is None else jnp.where(_between(options), difference, 0)
 
 
-def _spacing(values: Array | None, options: Options, like: Array) -> Array:
-    """Distance from every option to the next one, (..., K - 1); 1 without `values`."""
+def _spacing(values: Array | None, like: Array) -> Array:
+    """Distance from every option to the next one, (..., K - 1); 1 without `values`.
+
+    An option that a question does not have leaves its distance: F and G are constant across it.
+    """
     gaps = jnp.ones_like(like) if values is None else jnp.diff(values, axis=-1)
-    if options is None:
-        return jnp.broadcast_to(gaps, like.shape)
-    # F and G agree from a question's last option on, and before its first.
-    return jnp.where(options[..., 1:] | options[..., :-1], gaps, 0)
+    return jnp.broadcast_to(gaps, like.shape)
 
 
 def kolmogorov_smirnov(
@@ -134,7 +147,7 @@ def cdf_l1(
     `values`: (..., K) ascending ordinal values of the options; 1, 2, ... (the paper's) by default.
     """
     difference = _cdf_difference(p, q, options)
-    return jnp.sum(_spacing(values, options, difference) * jnp.abs(difference), axis=-1)
+    return jnp.sum(_spacing(values, difference) * jnp.abs(difference), axis=-1)
 
 
 def cdf_l2(
@@ -146,4 +159,4 @@ def cdf_l2(
 ) -> Float[Array, "..."]:
     """∫ (F - G)², the Cramér distance of ordered options; `values` as in [`cdf_l1`][]."""
     difference = _cdf_difference(p, q, options)
-    return jnp.sum(_spacing(values, options, difference) * difference**2, axis=-1)
+    return jnp.sum(_spacing(values, difference) * difference**2, axis=-1)

@@ -49,8 +49,9 @@ def variance_ratio(targets: Targets, q: Float[Array, "m K"]) -> Float[Array, " m
     def variance(p):
         p = jnp.where(targets.options, p, 0)
         p = p / jnp.sum(p, axis=1, keepdims=True)
-        mean = p @ targets.values
-        return p @ targets.values**2 - mean**2
+        # About the mean: squares of values such as years would leave no digits of the difference.
+        mean = jnp.sum(p * targets.values[None], axis=1, keepdims=True)
+        return jnp.sum(p * (targets.values[None] - mean) ** 2, axis=1)
 
     true = variance(targets.p)
     return jnp.where(true > 0, variance(q) / jnp.where(true > 0, true, 1), jnp.nan)

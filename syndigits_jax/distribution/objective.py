@@ -168,4 +168,4 @@ def touching(
 
 def _cdf_parts(t: Targets, q: Array) -> tuple[Array, Array]:
     difference = divergences._cdf_difference(t.p, q, t.options)
-    return difference, divergences._spacing(t.values, t.options, difference)
+    return difference, divergences._spacing(t.values, difference)
