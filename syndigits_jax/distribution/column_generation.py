@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
@@ -26,8 +26,8 @@ from .design import (
     spread,
     support_in,
 )
-from .ensemble import Ensemble, Spec, _checked, _weighted
-from .objective import SMOOTH, Targets, smoothed, touching, value
+from .ensemble import Ensemble, Spec, _checked
+from .objective import SMOOTH, Targets, shares_of, smoothed, touching, value
 
 _INNER_STEPS = 2000
 
@@ -60,12 +60,12 @@ class _Prices(eqx.Module):
 
 
 def fit_large(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     spec: Spec,
     *,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
     floor: float = 1e-6,
     columns: int = 2048,
     max_rounds: int = 100,
@@ -93,12 +93,13 @@ def fit_large(
     **Raises:** `ValueError` as [`fit_ensemble`][]; for entropy, and `columns` below 2.
     """
     if spec.entropy > 0:
-        raise ValueError("fit_large has no entropy: with it every twin has weight")
+        raise ValueError("`spec`: fit_large has no entropy: with it every twin has weight")
     if columns < 2:
-        raise ValueError(f"columns must be at least 2, got {columns}")
+        raise ValueError(f"`columns` must be at least 2, got {columns}")
     keep, whole = _checked(targets, answers, options, values, floor)
-    whole = Targets(whole.p, _weighted(targets, keep, spec).weight, whole.options, whole.values)
-    problem, mixed = _start(spec, whole, answers.restricted(keep), floor, mesh)
+    weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
+    whole = Targets(whole.p, weight, whole.options, whole.values)
+    problem, mixed = _start(spec, whole, answers, floor, mesh)
     design = problem.design
     n, rows, dtype = answers.n, rows_of(design), whole.p.dtype
     weights = _uniform(problem)
@@ -147,6 +148,7 @@ def fit_large(
         jnp.asarray(gap / max(start - best, rounding) if finite else np.inf, dtype),
         status_code(jnp.asarray(gap <= wanted()), jnp.asarray(finite)),
         jnp.asarray(steps, jnp.int32),
+        bool(keep.all()),
     )
 
 

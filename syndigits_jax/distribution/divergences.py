@@ -1,7 +1,8 @@
 """Divergences between answer distributions: pure functions of arrays, exact (sub)gradients.
 
-All take `p` and `q` of shape (..., K), broadcast against each other, and reduce the last axis. Both
-are distributions over the options that a question has; entries at other options are not looked at.
+All take `p`, `q` and the mask `options` of shape (..., K), broadcast against each other, and reduce
+the last axis. `p` and `q` are distributions over the options that a question has; entries at other
+options are not looked at. `ValueError` for what are no numbers, or another number of options.
 
 KS and the two CDF distances are distances between positions on a scale. An option that a question
 lacks takes no mass, but its place stays: from option 1 to option 4 it is three steps, whether or
@@ -14,12 +15,26 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
+
 Options = Bool[Array, "..."] | None
 
 REFERENCE_CLIP: Mapping[str, float] = MappingProxyType(
     {"chi2": 1e-6, "kl": 1e-6, "hellinger": 1e-8}
 )
 """Probabilities below this count as this in the published code: see `clip` of each function."""
+
+
+def _given(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Options]:
+    x, y = as_floats(p=p, q=q)
+    for name, array in (("p", x), ("q", y)):
+        if array is None or array.ndim == 0:
+            raise ValueError(f"`{name}` must be shares of options, (..., K)")
+    mask = None if options is None else as_mask("options", options)
+    sizes = [array.shape[-1] for array in (x, y, mask) if array is not None and array.ndim]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"`p`, `q` and `options` must have the same number of options: {sizes}")
+    return x, y, mask
 
 
 def _only(options: Options, *terms: Array) -> tuple[Array, ...]:
@@ -31,10 +46,9 @@ def _at_least(x: Array, clip: float | None) -> Array:
     return x if clip is None else jnp.maximum(x, jnp.asarray(clip, x.dtype))
 
 
-def total_variation(
-    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
-) -> Float[Array, "..."]:
+def total_variation(p: Numbers, q: Numbers, *, options: Numbers = None) -> Float[Array, "..."]:
     """TV = ½ Σ |p - q|. `options`: (..., K), which options a question has; all by default."""
+    p, q, options = _given(p, q, options)
     p, q = _only(options, p, q)
     return jnp.sum(jnp.abs(p - q), axis=-1) / 2
 
@@ -44,10 +58,10 @@ def _sum(terms: Array, options: Options) -> Array:
 
 
 def chi_square(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """χ² = Σ p² / q - 1; infinite where q is 0 and p is not.
@@ -55,6 +69,7 @@ def chi_square(
     `clip`: smallest q, in the paper's formula. Without it the sum is Σ (p - q)² / q, which is the
     same for distributions and keeps its digits where they are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         return _sum(p * p / _at_least(q, clip), options) - 1
     either = (p > 0) | (q > 0)
@@ -62,10 +77,10 @@ def chi_square(
 
 
 def kullback_leibler(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """KL = Σ p log(p / q); infinite where q is 0 and p is not.
@@ -73,6 +88,7 @@ def kullback_leibler(
     `clip`: smallest p and q, in the paper's formula. Without it q - p, which sums to 0, is added to
     every term: all are then positive, and none cancels where the distributions are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return _sum(p * (jnp.log(p) - jnp.log(q)), options)
@@ -82,10 +98,10 @@ def kullback_leibler(
 
 
 def hellinger(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """Squared Hellinger distance H² = 1 - Σ √(p q).
@@ -93,6 +109,7 @@ def hellinger(
     `clip`: smallest p and q, in the paper's formula. Without it the sum is ½ Σ (√p - √q)², which is
     the same for distributions and keeps its digits where they are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return 1 - _sum(jnp.sqrt(p * q), options)
@@ -116,47 +133,50 @@ def _cdf_difference(p: Array, q: Array, options: Options) -> Array:
     return difference if options is None else jnp.where(_between(options), difference, 0)
 
 
-def _spacing(values: Array | None, like: Array) -> Array:
+def _spacing(values: Numbers, like: Array) -> Array:
     """Distance from every option to the next one, (..., K - 1); 1 without `values`.
 
     An option that a question does not have leaves its distance: F and G are constant across it.
     """
-    gaps = jnp.ones_like(like) if values is None else jnp.diff(values, axis=-1)
+    if values is None:
+        return jnp.ones_like(like)
+    gaps = jnp.diff(as_float("values", values).astype(like.dtype), axis=-1)
     return jnp.broadcast_to(gaps, like.shape)
 
 
-def kolmogorov_smirnov(
-    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
-) -> Float[Array, "..."]:
+def kolmogorov_smirnov(p: Numbers, q: Numbers, *, options: Numbers = None) -> Float[Array, "..."]:
     """KS = max |F - G| of the distribution functions over ordered options.
 
     Where several options attain the maximum, the gradient is shared between them.
     """
+    p, q, options = _given(p, q, options)
     return jnp.max(jnp.abs(_cdf_difference(p, q, options)), axis=-1)
 
 
 def cdf_l1(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
-    values: Float[Array, "..."] | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
 ) -> Float[Array, "..."]:
     """∫ |F - G|, the 1-Wasserstein distance of ordered options.
 
     `values`: (..., K) ascending ordinal values of the options; 1, 2, ... (the paper's) by default.
     """
+    p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
     return jnp.sum(_spacing(values, difference) * jnp.abs(difference), axis=-1)
 
 
 def cdf_l2(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
-    values: Float[Array, "..."] | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
 ) -> Float[Array, "..."]:
     """∫ (F - G)², the Cramér distance of ordered options; `values` as in [`cdf_l1`][]."""
+    p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
     return jnp.sum(_spacing(values, difference) * difference**2, axis=-1)
