@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
-from ..solvers.boundary import Numbers, as_float, concrete, host_array, refuse_no_numbers
+from ..solvers.boundary import Numbers, concrete, host_array, refuse_no_numbers
+from ._host import host_floats
 from .options import kept_options
 
 MISSING = -1
@@ -72,7 +73,7 @@ class Answers(eqx.Module):
         **Raises:** `ValueError` for another shape, negative entries, mass on options that do not
         exist, or rows that do not sum to 1 within 1e-3 (they are normalised).
         """
-        given = np.asarray(as_float("probabilities", probabilities), float)
+        given = host_floats("probabilities", probabilities)
         if given.ndim != 3 or min(given.shape) == 0:
             raise ValueError(
                 f"`probabilities` must be twins x questions x options, got shape {given.shape}"
@@ -246,7 +247,7 @@ def _positions(positions: Numbers, size: int) -> Array | np.ndarray:
         if where.shape != (size,):
             raise ValueError(f"`positions`: a mask must have {size} entries, got {where.shape}")
         return np.flatnonzero(where)
-    whole = np.asarray(as_float("positions", where), float)
+    whole = host_floats("positions", where)
     if not (whole == np.round(whole)).all() or (whole < -size).any() or (whole >= size).any():
         raise ValueError(f"`positions` must be whole numbers below {size}")
     return whole.astype(np.int32)
@@ -257,7 +258,7 @@ def _choices(choices: Numbers) -> np.ndarray:
     given = host_array("choices", choices)
     refuse_no_numbers("choices", given.dtype)
     if given.dtype.kind not in "biuf":
-        given = np.asarray(as_float("choices", choices))
+        given = host_floats("choices", choices)
     if given.ndim != 2 or min(given.shape) == 0:
         raise ValueError(f"`choices` must be twins x questions, got shape {given.shape}")
     return given
@@ -267,7 +268,7 @@ def _stated_options(
     n_options: Numbers, options: Numbers, m: int
 ) -> tuple[int, Bool[np.ndarray, "m K"] | None]:
     """K, and which options each of the m questions has, if that is stated."""
-    count = np.asarray(as_float("n_options", n_options), float)
+    count = host_floats("n_options", n_options)
     if count.shape not in ((), (m,)):
         raise ValueError(
             f"`n_options` must be one number, or one for each of the {m} questions; got shape "

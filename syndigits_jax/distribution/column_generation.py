@@ -16,7 +16,14 @@ from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
-from .certified import _FIRST_WIDTH, _LAST_WIDTH, _NARROWER, _without
+from .certified import (
+    _FIRST_WIDTH,
+    _LAST_WIDTH,
+    _NARROWER,
+    ERROR_SHARE,
+    _without,
+    rounding_of,
+)
 from .design import (
     BlockedDesign,
     DenseDesign,
@@ -108,13 +115,14 @@ def fit_large(
     start = best = float(prices.objective)
     bound, result, steps = float(prices.bound), (weights, mixed), 0
     carriers = np.random.default_rng(seed).permutation(n)[: columns // 2]
-    rounding = float(jnp.finfo(dtype).eps) * (32 * abs(start) + 4)
+    rounding = float(rounding_of(spec.divergence, whole, prices.objective))
+    error = rounding / ERROR_SHARE
 
     def wanted() -> float:
         return max(spec.gap * (start - best), rounding)
 
     for done in range(max_rounds):
-        if best - bound <= wanted():
+        if best - bound + error <= wanted():
             break
         # What smoothing costs beside what the twins left out do.
         lost = float(prices.objective - prices.bound - prices.gap)
@@ -132,18 +140,18 @@ def fit_large(
         if float(prices.objective) < best:
             best, result = float(prices.objective), (weights, mixed)
         if on_progress is not None:
-            on_progress(done + 1, (best - bound) / max(start - best, rounding))
+            on_progress(done + 1, (best - bound + error) / max(start - best, rounding))
     weights, mixed = result
     q = problem.distributions(mixed)
     divergence = value(spec.divergence, problem.whole, q)
     constant = divergence - value(spec.divergence, problem.reached, q)
-    gap, finite = max(best - bound, 0.0), bool(jnp.isfinite(divergence))
+    gap, finite = max(best - bound, 0.0) + error, bool(jnp.isfinite(divergence))
     return Ensemble(
         personas_of(weights, n, design),
         weights[rows : rows + answers.n_options],
         divergence,
         best + constant,
-        bound + constant,
+        min(bound, best) - error + constant,
         start + constant,
         jnp.asarray(gap / max(start - best, rounding) if finite else np.inf, dtype),
         status_code(jnp.asarray(gap <= wanted()), jnp.asarray(finite)),

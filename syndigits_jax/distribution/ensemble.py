@@ -12,7 +12,8 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers.boundary import Numbers, as_float
+from ..solvers.boundary import Numbers
+from ._host import host_floats
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
 from .design import Design, make_design, personas_of, rows_of, support_in
@@ -27,7 +28,8 @@ class Ensemble(eqx.Module):
 
     - `personas`: (n,) and `dummies`: (K,) weights, together on the simplex.
     - `divergence`: the mean divergence from the training targets; `objective` adds the penalties.
-    - `lower_bound`: a certificate: no weights have a smaller objective.
+    - `lower_bound`: a certificate: no weights have a smaller objective. What rounding may have
+      added is taken off, so that the gap is never 0.
     - `start`: the objective of the uniform ensemble of the same variant.
     - `gap`: (objective - lower_bound) / (start - objective).
     - `all_options`: whether all questions of the fit had all K options. If not, those of a new
@@ -288,7 +290,7 @@ def options_among(
 
 def _base(base: Numbers, size: int) -> Array:
     _not_traced(base)
-    given = np.asarray(as_float("base", base), float)
+    given = host_floats("base", base)
     if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any():
         raise ValueError(
             f"`base` must be {size} finite numbers that are not negative: one per twin, then one "

@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float
+from ._host import host_floats
 
 
 class DistributionBound(eqx.Module):
@@ -76,7 +77,7 @@ def theorem_7_1(
 
     **Raises:** `ValueError` for coefficients off the simplex, or numbers out of range.
     """
-    c = np.asarray(as_float("coefficients", coefficients), float)
+    c = host_floats("coefficients", coefficients)
     # NaN compares false: what is not known to be on the simplex is not.
     if c.ndim != 1 or c.size == 0 or not ((c >= -1e-6).all() and abs(c.sum() - 1) <= 1e-3):
         raise ValueError("`coefficients` must be a vector on the simplex")
@@ -115,8 +116,7 @@ def best_coefficients(
 
     **Raises:** `ValueError` for features that differ or are not finite.
     """
-    v = np.asarray(as_float("questions", questions), float)
-    target = np.asarray(as_float("new", new), float)
+    v, target = host_floats("questions", questions), host_floats("new", new)
     if v.ndim != 2 or min(v.shape) == 0 or target.shape != v.shape[1:]:
         raise ValueError(
             f"`questions` {v.shape} and `new` {target.shape} must have the same features"

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_float
 from . import divergences
+from ._host import host_floats
 from .options import kept_options
 
 DivergenceName = Literal["tv", "chi2", "kl", "hellinger", "ks", "cdf_l1", "cdf_l2"]
@@ -77,7 +78,7 @@ def make_targets(
 
 def counts_of(targets: Numbers) -> Float[np.ndarray, "m K"]:
     """`targets` as NumPy numbers. **Raises:** `ValueError` for another shape, or none known."""
-    p = np.asarray(as_float("targets", targets), float)
+    p = host_floats("targets", targets)
     if p.ndim != 2 or min(p.shape) == 0:
         raise ValueError(f"`targets` must be questions x options, got shape {p.shape}")
     unknown = np.isnan(p).all(axis=1)
@@ -95,7 +96,7 @@ def shares_of(weight: Numbers, m: int) -> Float[np.ndarray, " m"]:
     """
     if weight is None:
         return np.full(m, 1 / m)
-    share = np.asarray(as_float("weight", weight), float)
+    share = host_floats("weight", weight)
     if share.shape != (m,) or not np.isfinite(share).all() or (share < 0).any():
         raise ValueError(f"`weight` must be {m} finite numbers that are not negative")
     if share.max() == 0:
@@ -109,6 +110,14 @@ def _scale(values: Numbers, k: int) -> Float[Array, " K"]:
     if scale.shape != (k,) or not (np.isfinite(scale).all() and (np.diff(scale) > 0).all()):
         raise ValueError(f"`values` must be {k} ascending numbers, one per option")
     return scale
+
+
+def unit_of(name: str, targets: Targets) -> Float[Array, ""]:
+    """What a divergence is measured in: the mean step between options for the CDF distances."""
+    if name in ("cdf_l1", "cdf_l2"):
+        values = targets.values
+        return (values[-1] - values[0]) / max(values.shape[0] - 1, 1)
+    return jnp.ones((), targets.p.dtype)
 
 
 def value(name: str, targets: Targets, q: Float[Array, "m K"]) -> Float[Array, ""]:
