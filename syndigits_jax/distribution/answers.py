@@ -240,7 +240,7 @@ def _as_jax(mask: np.ndarray | None) -> Bool[Array, "m K"] | None:
 
 def _positions(positions: Numbers, size: int) -> Array | np.ndarray:
     """Whole positions below `size`, or a mask of it; negative ones count from the end."""
-    if concrete(positions) is None:
+    if isinstance(positions, jax.Array) and concrete(positions) is None:
         return jnp.asarray(positions)
     where = host_array("positions", positions)
     if where.dtype == bool:

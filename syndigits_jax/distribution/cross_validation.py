@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers
+from ._host import host_floats
 from .answers import Answers
 from .ensemble import Ensemble, Spec, fit_ensembles, options_among
 from .evaluation import divergence_by_question, mean_distribution
@@ -104,9 +105,9 @@ def fit_blend(
     divergence: str = "tv",
     *,
     variant: str = "both",
-    entropies: Sequence[float] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
-    ridges: Sequence[float] = (0.0,),
-    shares: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    entropies: Numbers = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
+    ridges: Numbers = (0.0,),
+    shares: Numbers = (0.0, 0.25, 0.5, 0.75, 1.0),
     folds: int = 5,
     seed: int = 0,
     weight: Numbers = None,
@@ -122,9 +123,12 @@ def fit_blend(
 
     **Raises:** `ValueError` as there; for empty grids or shares outside 0..1.
     """
-    if not (len(entropies) and len(ridges) and len(shares)):
-        raise ValueError("`entropies`, `ridges` and `shares` must not be empty")
-    if min(shares) < 0 or max(shares) > 1:
+    grid = {"entropies": entropies, "ridges": ridges, "shares": shares}
+    numbers = {name: host_floats(name, given) for name, given in grid.items()}
+    if not all(given.ndim == 1 and given.size for given in numbers.values()):
+        raise ValueError("`entropies`, `ridges` and `shares` must not be empty, nor nested")
+    entropies, ridges, shares = (given.tolist() for given in numbers.values())
+    if not all(0 <= share <= 1 for share in shares):
         raise ValueError(f"`shares` must lie between 0 and 1, got {tuple(shares)}")
     keep = options_among(options, answers, targets)
     specs = tuple(Spec(divergence, variant, r, e, weight) for e in entropies for r in ridges)
