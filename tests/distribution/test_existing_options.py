@@ -233,6 +233,11 @@ def test_intervals_around_any_prediction(ragged):
     q = [[0.5, 0.5, 0, 0, 0]]
     interval = intervals_around(q, crossed, truth, alpha=0.5, options=first([2]))
     assert not np.any(interval.upper[0, 2:])
+    # Four questions have a third option. With errors of 0.1 in each, half of them are within 0.1;
+    # those without the option say nothing of it, though their errors would be 0.
+    off = crossed + 0.1 * np.asarray(truth.options)
+    wide = intervals_around(q, off, truth, alpha=0.5, options=np.ones(K, bool))
+    np.testing.assert_allclose(wide.upper[0], [0.6, 0.6, 0.1, 0.1, 0.1], atol=1e-6)
     for change, message in (
         ({"q": [[0.5, 0.5]]}, "as many options"),
         ({"crossed": crossed[:2]}, "the targets' shape"),

@@ -101,6 +101,19 @@ def test_clipped_divergences_leave_out_what_does_not_exist(clipped):
     np.testing.assert_allclose(found, clipped(p[::2], q[::2], clip=1e-6), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "smallest"), [("chi2", 1e-6), ("kl", 1e-6), ("hellinger", 1e-8)])
+def test_scores_use_the_published_clip(name, smallest):
+    p, q = np.array([0.25, 0.75, 0]), np.array([0.0, 0.5, 0.5])
+    floor_p, floor_q = np.maximum(p, smallest), np.maximum(q, smallest)
+    expected = {
+        "chi2": (p**2 / floor_q).sum() - 1,
+        "kl": (floor_p * np.log(floor_p / floor_q)).sum(),
+        "hellinger": 1 - np.sqrt(floor_p * floor_q).sum(),
+    }[name]
+    found = divergence_by_question(name, make_targets(p[None]), q[None])
+    assert float(found[0]) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_gradients_do_not_see_what_does_not_exist(mask):
     here = jnp.asarray(mask, bool)
