@@ -1,7 +1,7 @@
 """`syndigits calibrate-distribution`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def run(
     _print_predictions(console, result, with_intervals=alpha is not None)
     if alpha is not None and (note := _empty_intervals(frame, len(result.report), alpha)):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if result.assumed:
+        console.print(f"note: {_assumptions(result.assumed)}", markup=False, soft_wrap=True)
     rows, columns = frame.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
 
@@ -119,6 +121,16 @@ def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
     return (
         f"intervals with alpha {alpha:g} need {needed} questions with counts, there are "
         f"{questions}: {which} from 0 to 1"
+    )
+
+
+def _assumptions(assumed: Mapping[str, Sequence[str]]) -> str:
+    """Which options were inferred; the first few questions."""
+    listed = [f"{name}={','.join(options)}" for name, options in assumed.items()]
+    more = f" and {len(listed) - _SHOWN} more questions" if len(listed) > _SHOWN else ""
+    return (
+        "the questions of targets differ in their options. Those of new questions were inferred "
+        f"from what twins chose: {' '.join(listed[:_SHOWN])}{more}. State them with --options"
     )
 
 

@@ -33,6 +33,8 @@ class DistributionData:
     - `choices`: (n, m) positions of the options that the twins chose, NaN where missing.
     - `values`: (K,) ascending ordinal values of the options.
     - `kept`: (m, K) which options exist and are to be compared (refusals may be dropped).
+    - `assumed`, `unknown`: questions whose options are not stated, and were inferred or could not
+      be: see [`load_distributions`][].
     """
 
     questions: tuple[str, ...]
@@ -43,6 +45,8 @@ class DistributionData:
     values: Float[np.ndarray, " K"]
     kept: Bool[np.ndarray, "m K"]
     name: str = ""
+    assumed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def asked(self) -> Bool[np.ndarray, " m"]:
@@ -52,9 +56,12 @@ class DistributionData:
     def take(self, positions: Sequence[int] | np.ndarray) -> "DistributionData":
         """Some of the questions."""
         where = np.asarray(positions)
+        questions = tuple(self.questions[j] for j in where)
         return dataclasses.replace(
             self,
-            questions=tuple(self.questions[j] for j in where),
+            questions=questions,
+            assumed=tuple(name for name in self.assumed if name in questions),
+            unknown=tuple(name for name in self.unknown if name in questions),
             counts=self.counts[where],
             choices=self.choices[:, where],
             kept=self.kept[where],
@@ -153,12 +160,18 @@ def load_distributions(
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
     column per question, cells being values of options, blank where missing. Questions are matched
     by identifier; those without any count, and those that only the twins answered, are the ones to
-    predict. They have all options, or those that `new_options` lists by question. `missing`: what
-    stands for a missing answer of a twin, as in [`read_table`][]; counts are left alone.
+    predict. `missing`: what stands for a missing answer of a twin, as in [`read_table`][]; counts
+    are left alone.
+
+    These have the options that `new_options` lists by question. If it lists none, they have those
+    of the questions with counts, provided that all of these have the same. If not, they have the
+    only set of options of a question with counts that holds whatever the twins chose, and the
+    question is listed in `assumed`; or if there are several such sets, it is listed in `unknown`,
+    and `kept` has all options.
 
     **Raises:** `ValueError` naming the table, for cells that are not numbers, counts that are
-    negative or all zero, answers that are no option of their question, no twins, or questions that
-    no twin answered; else as [`read_table`][].
+    negative or all zero, answers that are no option of their question, no twins, or questions
+    that no twin answered; else as [`read_table`][].
     """
     codes = MissingCodes.of(missing)
     counts = FrameTable.read(read_table(targets, numeric=False), "targets", None)
@@ -184,12 +197,12 @@ def load_distributions(
         raise ValueError(f"twins: none of them answers {len(empty)} questions ({some(empty)})")
     cells = counts.at(questions, options)
     kept = ~np.isnan(cells)
-    unasked = np.asarray(~kept.any(axis=1))
-    kept[unasked] = True
-    for name, its_own in (new_options or {}).items():
-        kept[_new_question(name, questions, unasked)] = _among(
-            its_own, options, values[order], name
-        )
+    new = np.asarray(~kept.any(axis=1))
+    sets = np.unique(kept[~new], axis=0)
+    kept[new] = True
+    listed = [_new_question(name, questions, new) for name in new_options or {}]
+    for j, (name, its_own) in zip(listed, (new_options or {}).items()):
+        kept[j] = _among(its_own, options, values[order], name)
     data = _build(
         questions=questions,
         twins=list(answers.users),
@@ -200,6 +213,8 @@ def load_distributions(
         kept=kept,
         name=Path(targets).stem,
     )
+    if len(sets):
+        data = _inferred(data, sets, np.setdiff1d(np.flatnonzero(new), listed))
     chosen = np.nan_to_num(data.choices).astype(int)
     _refuse(data, given, ~np.isnan(given) & ~data.kept[np.arange(len(questions)), chosen])
     return data
@@ -212,6 +227,23 @@ def _new_question(name: str, questions: Sequence[str], new: np.ndarray) -> int:
             f"new_options: {name!r} is none of the questions to predict ({some(predicted)})"
         )
     return questions.index(name)
+
+
+def _inferred(
+    data: DistributionData, sets: Bool[np.ndarray, "s K"], questions: np.ndarray
+) -> DistributionData:
+    """`data` with the options of new `questions`, from the `sets` of options of the others."""
+    if len(sets) == 1:
+        data.kept[questions] = sets[0]
+        return data
+    assumed, unknown = [], []
+    for j in questions:
+        chosen = data.choices[:, j][~np.isnan(data.choices[:, j])].astype(int)
+        possible = sets[sets[:, chosen].all(axis=1)]
+        (assumed if len(possible) == 1 else unknown).append(data.questions[j])
+        if len(possible) == 1:
+            data.kept[j] = possible[0]
+    return dataclasses.replace(data, assumed=tuple(assumed), unknown=tuple(unknown))
 
 
 def _among(its_own: Sequence[str], options: Sequence[str], values: np.ndarray, name: str):

@@ -4,10 +4,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, concrete, host_array, refuse_no_numbers
+from ._host import host_floats
+from .options import kept_options
 
 MISSING = -1
 """Code of a missing answer."""
@@ -24,6 +26,8 @@ class Answers(eqx.Module):
     - `fallback`: (m, K) what a missing answer counts as: the other twins' mean, so that an ensemble
       stays a mixture of distributions and linear in its weights.
 
+    - `options`: (m, K), which options the questions have; `None` if that was not stated.
+
     Build with [`Answers.from_choices`][] or [`Answers.from_probabilities`][]. Memory of choices is
     one byte an answer; nothing of size n x m x K is ever held.
     """
@@ -31,45 +35,68 @@ class Answers(eqx.Module):
     codes: Int[Array, "n m"] | None
     probabilities: Float[Array, "n m K"] | None
     fallback: Float[Array, "m K"]
+    options: Bool[Array, "m K"] | None = None
 
     @staticmethod
-    def from_choices(choices: ArrayLike, n_options: int) -> "Answers":
+    def from_choices(choices: Numbers, n_options: Numbers, *, options: Numbers = None) -> "Answers":
         """Choices as positions 0 .. K - 1 of the options, NaN or -1 where missing.
+
+        **Arguments:** `choices`: (n, m); `n_options`: K, or (m,) how many options every question
+        has, which are then its first ones; `options`: (m, K) or (K,), true for the options that a
+        question has, where these are not the first ones. Without either, whether questions have
+        all K options is not known.
 
         **Raises:** `ValueError` for another shape than (n, m), no twins or questions, positions
         that are not whole or outside the options, or infinities.
         """
-        codes = _codes(np.asarray(choices), n_options)
-        counts = np.stack([(codes == k).sum(0) for k in range(n_options)], axis=1)
-        return Answers(jnp.asarray(codes), None, _fallback(counts))
+        given = _choices(choices)
+        k, stated = _stated_options(n_options, options, given.shape[1])
+        codes = _codes(given, k)
+        if stated is not None:
+            wrong = (codes != MISSING) & ~stated[np.arange(codes.shape[1]), codes]
+            if wrong.any():
+                i, j = np.argwhere(wrong)[0]
+                raise ValueError(
+                    f"`choices`: twin {i} chose option {codes[i, j]} of question {j}, which has "
+                    f"only the options {', '.join(map(str, np.flatnonzero(stated[j])))}"
+                )
+        counts = np.stack([(codes == option).sum(0) for option in range(k)], axis=1)
+        return Answers(jnp.asarray(codes), None, _fallback(counts, stated), _as_jax(stated))
 
     @staticmethod
-    def from_probabilities(probabilities: ArrayLike) -> "Answers":
+    def from_probabilities(probabilities: Numbers, *, options: Numbers = None) -> "Answers":
         """Distributions over the options, (n, m, K); a row of NaN is a missing answer.
 
-        **Raises:** `ValueError` for another shape, negative entries, or rows that do not sum to 1
-        within 1e-3 (they are normalised).
+        **Arguments:** `options`: (m, K) or (K,), true for the options that a question has.
+        Entries at the others must be 0 or NaN.
+
+        **Raises:** `ValueError` for another shape, negative entries, mass on options that do not
+        exist, or rows that do not sum to 1 within 1e-3 (they are normalised).
         """
-        given: np.ndarray = np.asarray(probabilities)
+        given = host_floats("probabilities", probabilities)
         if given.ndim != 3 or min(given.shape) == 0:
             raise ValueError(
-                f"probabilities must be twins x questions x options, got shape {given.shape}"
+                f"`probabilities` must be twins x questions x options, got shape {given.shape}"
             )
-        given = given.astype(float)
         missing = np.isnan(given)
         gone: np.ndarray = np.asarray(missing.all(axis=2))
-        if (missing.any(axis=2) & ~gone).any():
-            raise ValueError("probabilities: an answer is NaN for some options but not for all")
-        rows = np.where(gone[:, :, None], 0, given)
-        total = rows.sum(axis=2)
+        here = kept_options(given.shape[1:], options=options)
+        stated = None if options is None else here
+        if (missing & here & ~gone[:, :, None]).any():
+            raise ValueError("`probabilities`: an answer is NaN for some options but not for all")
+        rows = np.where(missing, 0, given)
         if not (np.isfinite(rows).all() and (rows >= 0).all()):
-            raise ValueError("probabilities must be finite and not negative")
+            raise ValueError("`probabilities` must be finite and not negative")
+        if (rows > 0)[:, ~here].any():
+            raise ValueError("`probabilities`: an answer has mass on an option that is not there")
+        total = rows.sum(axis=2)
         if (np.abs(total - 1) > 1e-3)[~gone].any():
-            raise ValueError("probabilities must sum to 1 over the options (the last axis)")
+            raise ValueError("`probabilities` must sum to 1 over the options (the last axis)")
         rows = rows / np.where(gone, 1, total)[:, :, None]
-        fallback = _fallback(rows.sum(axis=0))
+        fallback = _fallback(rows.sum(axis=0), stated)
         rows = np.where(gone[:, :, None], np.asarray(fallback)[None], rows)
-        return Answers(None, jnp.asarray(rows, jnp.result_type(float)), fallback)
+        stored = jnp.asarray(rows, jnp.result_type(float))
+        return Answers(None, stored, fallback, _as_jax(stated))
 
     @property
     def n(self) -> int:
@@ -92,58 +119,56 @@ class Answers(eqx.Module):
             raise ValueError("Answers need codes or probabilities")
         return stored
 
-    def questions(self, positions: ArrayLike) -> "Answers":
-        """The answers to some of the questions; what is missing keeps its fallback."""
-        where = jnp.asarray(positions)
+    def questions(self, positions: Numbers) -> "Answers":
+        """The answers to some of the questions; what is missing keeps its fallback.
+
+        **Raises:** `ValueError` for positions that are not whole, or of no question.
+        """
+        where = _positions(positions, self.m)
         return Answers(
             None if self.codes is None else self.codes[:, where],
             None if self.probabilities is None else self.probabilities[:, where],
             self.fallback[where],
+            None if self.options is None else self.options[where],
         )
 
-    def restricted(self, options: ArrayLike) -> "Answers":
+    def restricted(self, options: Numbers) -> "Answers":
         """The answers without some options: a twin that chose one of them counts as missing.
 
         `options`: (m, K) or (K,), true for those that stay. Probabilities are renormalised.
 
         **Raises:** `ValueError` for another shape, or a question that loses every option.
         """
-        keep = np.asarray(options, bool)
-        if keep.shape not in (self.fallback.shape, self.fallback.shape[1:]):
-            raise ValueError(
-                f"options must have shape {self.fallback.shape} or {self.fallback.shape[1:]}, got "
-                f"{keep.shape}"
-            )
-        keep = np.broadcast_to(keep, self.fallback.shape)
-        if not keep.any(axis=1).all():
-            raise ValueError(f"options: question {int(np.argmin(keep.any(axis=1)))} keeps none")
+        shape = (self.m, self.n_options)
+        keep = kept_options(shape, options=options, stated=self.options)
+        stated = jnp.asarray(keep)
         if keep.all():
-            return self
+            return Answers(self.codes, self.probabilities, self.fallback, stated)
         if self.codes is None:
             rows = np.where(keep, np.asarray(self._stored()), 0)
             total = rows.sum(axis=2, keepdims=True)
             gone = total == 0
-            rows = np.where(gone, np.nan, rows / np.where(gone, 1, total))
-            new = Answers.from_probabilities(rows)
-            fallback = _fallback(np.nansum(rows, axis=0), keep)
-            return Answers(
-                None,
-                jnp.where(gone, fallback[None], new._stored()).astype(fallback.dtype),
-                fallback,
-            )
+            rows = rows / np.where(gone, 1, total)
+            fallback = _fallback(rows.sum(axis=0), keep)
+            rows = jnp.where(gone, fallback[None], rows).astype(fallback.dtype)
+            return Answers(None, rows, fallback, stated)
         codes = np.asarray(self.codes)
         lost = (codes != MISSING) & ~keep[np.arange(self.m), codes]
         codes = np.where(lost, MISSING, codes).astype(codes.dtype)
         counts = np.stack([(codes == k).sum(0) for k in range(self.n_options)], axis=1)
-        return Answers(jnp.asarray(codes), None, _fallback(counts, keep))
+        return Answers(jnp.asarray(codes), None, _fallback(counts, keep), stated)
 
-    def twins(self, positions: ArrayLike) -> "Answers":
-        """The answers of some of the twins; what is missing keeps its fallback."""
-        where = jnp.asarray(positions)
+    def twins(self, positions: Numbers) -> "Answers":
+        """The answers of some of the twins; what is missing keeps its fallback.
+
+        **Raises:** `ValueError` for positions that are not whole, or of no twin.
+        """
+        where = _positions(positions, self.n)
         return Answers(
             None if self.codes is None else self.codes[where],
             None if self.probabilities is None else self.probabilities[where],
             self.fallback,
+            self.options,
         )
 
     def dense(self) -> Float[Array, "n cells"]:
@@ -209,27 +234,70 @@ def _fallback(counts: np.ndarray, keep: np.ndarray | None = None) -> Float[Array
     return jnp.asarray(mean, jnp.result_type(float))
 
 
+def _as_jax(mask: np.ndarray | None) -> Bool[Array, "m K"] | None:
+    return None if mask is None else jnp.asarray(mask)
+
+
+def _positions(positions: Numbers, size: int) -> Array | np.ndarray:
+    """Whole positions below `size`, or a mask of it; negative ones count from the end."""
+    if isinstance(positions, jax.Array) and concrete(positions) is None:
+        return jnp.asarray(positions)
+    where = host_array("positions", positions)
+    if where.dtype == bool:
+        if where.shape != (size,):
+            raise ValueError(f"`positions`: a mask must have {size} entries, got {where.shape}")
+        return np.flatnonzero(where)
+    whole = host_floats("positions", where)
+    if not (whole == np.round(whole)).all() or (whole < -size).any() or (whole >= size).any():
+        raise ValueError(f"`positions` must be whole numbers below {size}")
+    return whole.astype(np.int32)
+
+
+def _choices(choices: Numbers) -> np.ndarray:
+    """(n, m) numbers, in the type they have if it is one of NumPy's: answers may be billions."""
+    given = host_array("choices", choices)
+    refuse_no_numbers("choices", given.dtype)
+    if given.dtype.kind not in "biuf":
+        given = host_floats("choices", choices)
+    if given.ndim != 2 or min(given.shape) == 0:
+        raise ValueError(f"`choices` must be twins x questions, got shape {given.shape}")
+    return given
+
+
+def _stated_options(
+    n_options: Numbers, options: Numbers, m: int
+) -> tuple[int, Bool[np.ndarray, "m K"] | None]:
+    """K, and which options each of the m questions has, if that is stated."""
+    count = host_floats("n_options", n_options)
+    if count.shape not in ((), (m,)):
+        raise ValueError(
+            f"`n_options` must be one number, or one for each of the {m} questions; got shape "
+            f"{count.shape}"
+        )
+    if not (count == np.round(count)).all() or np.min(count) < 1 or np.max(count) < 2:
+        raise ValueError(f"`n_options` must be whole and at least 2, got {n_options}")
+    k = int(np.max(count))
+    if count.ndim == 0 and options is None:
+        return k, None
+    first = np.arange(k)[None] < np.broadcast_to(count, (m,))[:, None]
+    return k, kept_options((m, k), options=options, stated=first)
+
+
 def _codes(choices: np.ndarray, n_options: int) -> np.ndarray:
-    if choices.ndim != 2 or min(choices.shape) == 0:
-        raise ValueError(f"choices must be twins x questions, got shape {choices.shape}")
-    if n_options < 2:
-        raise ValueError(f"n_options must be at least 2, got {n_options}")
-    if not (np.issubdtype(choices.dtype, np.number) or choices.dtype == bool):
-        raise ValueError(f"choices must be numbers (positions of options), got {choices.dtype}")
     small = np.int8 if n_options <= 127 else np.int16
-    if np.issubdtype(choices.dtype, np.floating):
-        gone = np.isnan(choices)
-        whole = np.where(gone, MISSING, choices)
+    if n_options > np.iinfo(np.int16).max:
+        raise ValueError(f"`n_options` must be at most {np.iinfo(np.int16).max}, got {n_options}")
+    whole = choices
+    if choices.dtype.kind == "f":
+        whole = np.where(np.isnan(choices), MISSING, choices)
         if not np.array_equal(whole, np.round(whole)):
             raise ValueError(
-                "choices must be positions of options (0, 1, ...); got fractions: are these the "
+                "`choices` must be positions of options (0, 1, ...); got fractions: are these the "
                 "options' ordinal values?"
             )
-    else:
-        whole = choices
-    if whole.size and (whole.min() < MISSING or whole.max() >= n_options):
+    if whole.min() < MISSING or whole.max() >= n_options:
         raise ValueError(
-            f"choices must lie in 0..{n_options - 1} (or be -1 or NaN where missing), got "
+            f"`choices` must lie in 0..{n_options - 1} (or be -1 or NaN where missing), got "
             f"{whole.min()}..{whole.max()}: are they numbered from 1?"
         )
     return whole.astype(small)

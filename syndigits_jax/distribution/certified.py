@@ -11,7 +11,7 @@ from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.simplex_entropic import entropic_gap, minimize_with_entropy
 from ..solvers.solution import status_code
 from .design import Design, spread
-from .objective import Targets, smoothed, touching, value
+from .objective import Targets, smoothed, touching, unit_of, value
 
 _FIRST_WIDTH = 0.03
 _NARROWER = 1 / 3
@@ -33,7 +33,8 @@ class Fit(eqx.Module):
     """Weights over twins and dummies, and what is known of their optimality.
 
     - `weights`: (n + K,). `objective`: their objective, penalties included; `divergence` without.
-    - `lower_bound`: no weights have a smaller objective. `start`: the objective at the base.
+    - `lower_bound`: no weights have a smaller objective; what rounding may have added is taken
+      off. `start`: the objective at the base.
     - `status`, `steps`; `gap`: (objective - lower_bound) / (start - objective).
     """
 
@@ -121,13 +122,14 @@ def certified_fit(
 
     start = objective(u)
     # Improvements smaller than rounding are none: a start that is optimal has converged.
-    rounding = jnp.finfo(u.dtype).eps * (32 * jnp.abs(start) + 4)
+    rounding = rounding_of(name, targets, start)
+    error = rounding / ERROR_SHARE
 
     def wanted(state: _State) -> Array:
         return jnp.maximum(tol * (start - state.objective), rounding)
 
     def going(state: _State) -> Array:
-        gap = state.objective - state.bound
+        gap = state.objective - state.bound + error
         return (gap > wanted(state)) & (state.stages < max_stages) & (state.width > _LAST_WIDTH)
 
     def stage(state: _State) -> _State:
@@ -166,7 +168,7 @@ def certified_fit(
     width = jnp.full((), _FIRST_WIDTH, u.dtype)
     state = _State(u, start, lower_bound(u, width), width, zero, zero)
     state = jax.lax.while_loop(going, stage, state)
-    gap = jnp.maximum(state.objective - state.bound, 0)
+    gap = jnp.maximum(state.objective - state.bound, 0) + error
     improvement = jnp.maximum(start - state.objective, rounding)
     divergence = value(name, whole, distributions(state.weights))
     # What cells out of reach add is infinite with a floor of 0: then no weights are any good.
@@ -176,12 +178,21 @@ def certified_fit(
         spread(design, state.weights),
         state.objective + constant,
         divergence,
-        state.bound + constant,
+        jnp.minimum(state.bound, state.objective) - error + constant,
         start + constant,
         status_code(gap <= wanted(state), finite),
         state.steps,
         jnp.where(finite, gap / improvement, jnp.inf),
     )
+
+
+ERROR_SHARE = 4
+"""[`rounding_of`][] over this is what rounding may add to a lower bound."""
+
+
+def rounding_of(name: str, targets: Targets, start: Float[Array, ""]) -> Float[Array, ""]:
+    """Changes of an objective, `start` at the base, that are too small to be told from rounding."""
+    return jnp.finfo(start.dtype).eps * (32 * jnp.abs(start) + 4 * unit_of(name, targets))
 
 
 def _without(name: str, targets: Targets, reached: Bool[Array, "m K"]) -> Targets:

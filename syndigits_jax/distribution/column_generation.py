@@ -8,15 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
-from .certified import _FIRST_WIDTH, _LAST_WIDTH, _NARROWER, _without
+from .certified import (
+    _FIRST_WIDTH,
+    _LAST_WIDTH,
+    _NARROWER,
+    ERROR_SHARE,
+    _without,
+    rounding_of,
+)
 from .design import (
     BlockedDesign,
     DenseDesign,
@@ -26,8 +33,8 @@ from .design import (
     spread,
     support_in,
 )
-from .ensemble import Ensemble, Spec, _checked, _weighted
-from .objective import SMOOTH, Targets, smoothed, touching, value
+from .ensemble import Ensemble, Spec, _checked
+from .objective import SMOOTH, Targets, shares_of, smoothed, touching, value
 
 _INNER_STEPS = 2000
 
@@ -60,12 +67,12 @@ class _Prices(eqx.Module):
 
 
 def fit_large(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     spec: Spec,
     *,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
     floor: float = 1e-6,
     columns: int = 2048,
     max_rounds: int = 100,
@@ -93,12 +100,13 @@ def fit_large(
     **Raises:** `ValueError` as [`fit_ensemble`][]; for entropy, and `columns` below 2.
     """
     if spec.entropy > 0:
-        raise ValueError("fit_large has no entropy: with it every twin has weight")
+        raise ValueError("`spec`: fit_large has no entropy: with it every twin has weight")
     if columns < 2:
-        raise ValueError(f"columns must be at least 2, got {columns}")
+        raise ValueError(f"`columns` must be at least 2, got {columns}")
     keep, whole = _checked(targets, answers, options, values, floor)
-    whole = Targets(whole.p, _weighted(targets, keep, spec).weight, whole.options, whole.values)
-    problem, mixed = _start(spec, whole, answers.restricted(keep), floor, mesh)
+    weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
+    whole = Targets(whole.p, weight, whole.options, whole.values)
+    problem, mixed = _start(spec, whole, answers, floor, mesh)
     design = problem.design
     n, rows, dtype = answers.n, rows_of(design), whole.p.dtype
     weights = _uniform(problem)
@@ -107,13 +115,14 @@ def fit_large(
     start = best = float(prices.objective)
     bound, result, steps = float(prices.bound), (weights, mixed), 0
     carriers = np.random.default_rng(seed).permutation(n)[: columns // 2]
-    rounding = float(jnp.finfo(dtype).eps) * (32 * abs(start) + 4)
+    rounding = float(rounding_of(spec.divergence, whole, prices.objective))
+    error = rounding / ERROR_SHARE
 
     def wanted() -> float:
         return max(spec.gap * (start - best), rounding)
 
     for done in range(max_rounds):
-        if best - bound <= wanted():
+        if best - bound + error <= wanted():
             break
         # What smoothing costs beside what the twins left out do.
         lost = float(prices.objective - prices.bound - prices.gap)
@@ -131,22 +140,23 @@ def fit_large(
         if float(prices.objective) < best:
             best, result = float(prices.objective), (weights, mixed)
         if on_progress is not None:
-            on_progress(done + 1, (best - bound) / max(start - best, rounding))
+            on_progress(done + 1, (best - bound + error) / max(start - best, rounding))
     weights, mixed = result
     q = problem.distributions(mixed)
     divergence = value(spec.divergence, problem.whole, q)
     constant = divergence - value(spec.divergence, problem.reached, q)
-    gap, finite = max(best - bound, 0.0), bool(jnp.isfinite(divergence))
+    gap, finite = max(best - bound, 0.0) + error, bool(jnp.isfinite(divergence))
     return Ensemble(
         personas_of(weights, n, design),
         weights[rows : rows + answers.n_options],
         divergence,
         best + constant,
-        bound + constant,
+        min(bound, best) - error + constant,
         start + constant,
         jnp.asarray(gap / max(start - best, rounding) if finite else np.inf, dtype),
         status_code(jnp.asarray(gap <= wanted()), jnp.asarray(finite)),
         jnp.asarray(steps, jnp.int32),
+        bool(keep.all()),
     )
 
 

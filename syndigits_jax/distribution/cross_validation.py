@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ..solvers.boundary import Numbers
+from ._host import host_floats
 from .answers import Answers
-from .ensemble import Ensemble, Spec, _options, fit_ensembles
+from .ensemble import Ensemble, Spec, fit_ensembles, options_among
 from .evaluation import divergence_by_question, mean_distribution
-from .objective import Targets, make_targets
+from .objective import Targets, make_targets, shares_of
 
 
 def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
@@ -21,19 +22,19 @@ def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
     **Raises:** `ValueError` unless 2 <= folds <= m.
     """
     if not 2 <= folds <= m:
-        raise ValueError(f"folds must lie between 2 and the {m} training questions, got {folds}")
+        raise ValueError(f"`folds` must lie between 2 and the {m} training questions, got {folds}")
     return np.random.default_rng(seed).permutation(np.arange(m) % folds)
 
 
 def cross_fit(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     specs: Sequence[Spec],
     *,
     folds: int = 5,
     seed: int = 0,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
     floor: float = 1e-6,
 ) -> tuple[Float[np.ndarray, "specs m K"], Float[np.ndarray, "m K"]]:
     """Predictions of every training question by fits that did not see it.
@@ -42,8 +43,10 @@ def cross_fit(
 
     **Returns:** per spec the (m, K) distributions, and those of the control, the other folds' mean
     human distribution.
+
+    **Raises:** `ValueError` as [`fit_ensemble`][], and for another number of folds than 2 to m.
     """
-    keep = _options(options, answers)
+    keep = options_among(options, answers, targets)
     predictions, means, _ = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
     return predictions, means
 
@@ -53,7 +56,7 @@ def _cross_fit(targets, answers: Answers, specs, folds, seed, keep, values, floo
     fold = question_folds(answers.m, folds, seed)
     many = []
     for spec in specs:
-        share = np.ones(answers.m) if spec.weight is None else np.asarray(spec.weight, float)
+        share = shares_of(spec.weight, answers.m)
         # No question is in fold -1: the last fit of a spec is to all of them.
         many += [
             dataclasses.replace(spec, weight=np.where(fold == k, 0, share))
@@ -89,27 +92,27 @@ class Blend:
     shares: tuple[float, ...]
     error: Float[np.ndarray, "specs shares"]
 
-    def predict(self, answers: Answers, *, options: ArrayLike | None = None) -> Float[Array, "q K"]:
+    def predict(self, answers: Answers, *, options: Numbers = None) -> Float[Array, "q K"]:
         """(q, K) answer distributions of new questions; see [`Ensemble.predict`][]."""
-        keep = _options(options, answers)
+        keep = self.ensemble.options_of(answers, options)
         twins = self.ensemble.predict(answers, options=keep)
         return (1 - self.share) * twins + self.share * mean_distribution(self.targets, keep)
 
 
 def fit_blend(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     divergence: str = "tv",
     *,
     variant: str = "both",
-    entropies: Sequence[float] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
-    ridges: Sequence[float] = (0.0,),
-    shares: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    entropies: Numbers = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
+    ridges: Numbers = (0.0,),
+    shares: Numbers = (0.0, 0.25, 0.5, 0.75, 1.0),
     folds: int = 5,
     seed: int = 0,
-    weight: ArrayLike | None = None,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    weight: Numbers = None,
+    options: Numbers = None,
+    values: Numbers = None,
     floor: float = 1e-6,
 ) -> Blend:
     """Choose penalties and the share of the mean distribution by cross-validation over questions.
@@ -120,15 +123,17 @@ def fit_blend(
 
     **Raises:** `ValueError` as there; for empty grids or shares outside 0..1.
     """
-    if not (len(entropies) and len(ridges) and len(shares)):
-        raise ValueError("entropies, ridges and shares must not be empty")
-    if min(shares) < 0 or max(shares) > 1:
-        raise ValueError(f"shares must lie between 0 and 1, got {tuple(shares)}")
-    keep = _options(options, answers)
-    given = None if weight is None else np.asarray(weight, float)
-    specs = tuple(Spec(divergence, variant, r, e, given) for e in entropies for r in ridges)
+    grid = {"entropies": entropies, "ridges": ridges, "shares": shares}
+    numbers = {name: host_floats(name, given) for name, given in grid.items()}
+    if not all(given.ndim == 1 and given.size for given in numbers.values()):
+        raise ValueError("`entropies`, `ridges` and `shares` must not be empty, nor nested")
+    entropies, ridges, shares = (given.tolist() for given in numbers.values())
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"`shares` must lie between 0 and 1, got {tuple(shares)}")
+    keep = options_among(options, answers, targets)
+    specs = tuple(Spec(divergence, variant, r, e, weight) for e in entropies for r in ridges)
     predictions, means, fits = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
-    truth = make_targets(targets, options=keep, weight=given, values=values)
+    truth = make_targets(targets, options=keep, weight=weight, values=values)
 
     def error(twins: np.ndarray, share: float) -> float:
         q = jnp.asarray((1 - share) * twins + share * means, truth.p.dtype)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers
 from .answers import MISSING, Answers
 
 Variant = Literal["both", "personas", "dummies"]
@@ -124,17 +125,19 @@ def _mix_backward(design: BlockedDesign, gradient: Array) -> tuple[None, Array]:
 _mix.defvjp(_mix_forward, _mix_backward)
 
 
-def make_design(answers: Answers, options: Bool[Array, "m K"], mesh: Mesh | None = None) -> Design:
+def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) -> Design:
     """The smaller of the two forms that is still fast; call outside `jit`.
 
-    A dummy twin whose option a question does not have spreads evenly over those it has. With a
+    `options`: (m, K) or (K,), true for the options to take in. A twin that chose another one counts
+    as missing, and a dummy twin that stands for another one spreads evenly over the rest. With a
     `mesh`, the twins are spread over the devices of its first axis and padded with twins that
     answer nothing; the limit of the dense form is then one device's.
     """
     devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
     if answers.n * answers.m * answers.n_options * 4 > devices * _DENSE_BYTES:
         return blocked_design(answers, options, mesh)
-    dummies = _dummies(options)
+    answers = answers.restricted(options)
+    dummies = _dummies(answers)
     matrix = np.asarray(answers.dense())
     used = matrix.any(axis=0)
     column = np.where(used, np.cumsum(used) - 1, used.sum()).reshape(answers.m, answers.n_options)
@@ -150,11 +153,10 @@ def make_design(answers: Answers, options: Bool[Array, "m K"], mesh: Mesh | None
     )
 
 
-def blocked_design(
-    answers: Answers, options: Bool[Array, "m K"], mesh: Mesh | None = None
-) -> BlockedDesign:
+def blocked_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) -> BlockedDesign:
     """The answers as they are stored, spread over the devices of the mesh's first axis, if any."""
-    dummies = _dummies(options)
+    answers = answers.restricted(options)
+    dummies = _dummies(answers)
     if mesh is None:
         return BlockedDesign(answers, dummies)
     rows, everywhere = _layouts(mesh)
@@ -184,8 +186,8 @@ def _filled(dummies: Array, devices: int) -> Array:
     return jnp.pad(dummies, ((0, 0), (0, -dummies.shape[1] % devices), (0, 0)))
 
 
-def _dummies(options: Bool[Array, "m K"]) -> Float[Array, "m K K"]:
-    keep = np.asarray(options)
+def _dummies(answers: Answers) -> Float[Array, "m K K"]:
+    keep = np.asarray(answers.options)
     identity = np.broadcast_to(np.eye(keep.shape[1]), (*keep.shape, keep.shape[1]))
     evenly = keep / keep.sum(axis=1, keepdims=True)
     rows = np.where(keep[:, :, None], identity, evenly[:, None, :])
@@ -214,7 +216,7 @@ def support_of(variant: str, n: int, n_options: int, rows: int | None = None) ->
     **Raises:** `ValueError` for another variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
+        raise ValueError(f"`variant` must be one of {VARIANTS}, got {variant!r}")
     place = np.arange((n if rows is None else rows) + n_options)
     persona, dummy = place < n, place >= (n if rows is None else rows)
     chosen = {"both": persona | dummy, "personas": persona, "dummies": dummy}[variant]

@@ -1,13 +1,25 @@
 """Divergences between answer distributions: pure functions of arrays, exact (sub)gradients.
 
-All take `p` and `q` of shape (..., K), broadcast against each other, and reduce the last axis.
+All take `p`, `q` and the mask `options` of shape (..., K), broadcast against each other, and reduce
+the last axis. `p` and `q` are distributions over the options that a question has; entries at other
+options are not looked at. `ValueError` for what are no numbers, or another number of options.
+
+KS and the two CDF distances are distances between positions on a scale. An option that a question
+lacks takes no mass, but its place stays: from option 1 to option 4 it is three steps, whether or
+not options 2 and 3 exist.
+
+Multiplying `p` and `q` by a number multiplies every divergence by it (without `clip`), and
+[`cdf_l2`][] by its square; multiplying `values` multiplies both CDF distances.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
 
 Options = Bool[Array, "..."] | None
 
@@ -15,6 +27,18 @@ REFERENCE_CLIP: Mapping[str, float] = MappingProxyType(
     {"chi2": 1e-6, "kl": 1e-6, "hellinger": 1e-8}
 )
 """Probabilities below this count as this in the published code: see `clip` of each function."""
+
+
+def _given(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Options]:
+    x, y = as_floats(p=p, q=q)
+    for name, array in (("p", x), ("q", y)):
+        if array is None or array.ndim == 0:
+            raise ValueError(f"`{name}` must be shares of options, (..., K)")
+    mask = None if options is None else as_mask("options", options)
+    sizes = [array.shape[-1] for array in (x, y, mask) if array is not None and array.ndim]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"`p`, `q` and `options` must have the same number of options: {sizes}")
+    return x, y, mask
 
 
 def _only(options: Options, *terms: Array) -> tuple[Array, ...]:
@@ -26,10 +50,22 @@ def _at_least(x: Array, clip: float | None) -> Array:
     return x if clip is None else jnp.maximum(x, jnp.asarray(clip, x.dtype))
 
 
-def total_variation(
-    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
-) -> Float[Array, "..."]:
+@jax.custom_jvp
+def _over(x: Array, y: Array) -> Array:
+    """x / y, with a slope that is finite where 1 / y² is not, as for shares of 1e-20."""
+    return x / y
+
+
+@_over.defjvp
+def _over_slope(primals, tangents):
+    (x, y), (dx, dy) = primals, tangents
+    ratio = x / y
+    return ratio, (dx - ratio * dy) / y
+
+
+def total_variation(p: Numbers, q: Numbers, *, options: Numbers = None) -> Float[Array, "..."]:
     """TV = ½ Σ |p - q|. `options`: (..., K), which options a question has; all by default."""
+    p, q, options = _given(p, q, options)
     p, q = _only(options, p, q)
     return jnp.sum(jnp.abs(p - q), axis=-1) / 2
 
@@ -39,10 +75,10 @@ def _sum(terms: Array, options: Options) -> Array:
 
 
 def chi_square(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """χ² = Σ p² / q - 1; infinite where q is 0 and p is not.
@@ -50,17 +86,18 @@ def chi_square(
     `clip`: smallest q, in the paper's formula. Without it the sum is Σ (p - q)² / q, which is the
     same for distributions and keeps its digits where they are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         return _sum(p * p / _at_least(q, clip), options) - 1
     either = (p > 0) | (q > 0)
-    return _sum(jnp.where(either, (p - q) ** 2 / jnp.where(either, q, 1), 0), options)
+    return _sum(jnp.where(either, (p - q) * _over(p - q, jnp.where(either, q, 1)), 0), options)
 
 
 def kullback_leibler(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """KL = Σ p log(p / q); infinite where q is 0 and p is not.
@@ -68,19 +105,24 @@ def kullback_leibler(
     `clip`: smallest p and q, in the paper's formula. Without it q - p, which sums to 0, is added to
     every term: all are then positive, and none cancels where the distributions are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return _sum(p * (jnp.log(p) - jnp.log(q)), options)
     some = p > 0
-    ratio = (p - q) / jnp.where(some, q, 1)
-    return _sum(jnp.where(some, p * jnp.log1p(jnp.where(some, ratio, 0)) - p + q, q), options)
+    rough = jnp.log(jnp.where(some, p, 1)) - jnp.log(jnp.where(some, q, 1))
+    # Close together, the difference of logarithms has few digits, though its slope has all.
+    near = some & (p > q / 2) & (p < 2 * q)
+    fine = jnp.log1p(jnp.where(near, p - q, 0) / jnp.where(near, q, 1))
+    log_ratio = rough + jax.lax.stop_gradient(jnp.where(near, fine - rough, 0))
+    return _sum(jnp.where(some, p * log_ratio - p + q, q), options)
 
 
 def hellinger(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
+    options: Numbers = None,
     clip: float | None = None,
 ) -> Float[Array, "..."]:
     """Squared Hellinger distance H² = 1 - Σ √(p q).
@@ -88,6 +130,7 @@ def hellinger(
     `clip`: smallest p and q, in the paper's formula. Without it the sum is ½ Σ (√p - √q)², which is
     the same for distributions and keeps its digits where they are close.
     """
+    p, q, options = _given(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return 1 - _sum(jnp.sqrt(p * q), options)
@@ -97,53 +140,64 @@ def hellinger(
     return _sum(jnp.where(some, ((p - q) / (root_p + root_q)) ** 2, q), options) / 2
 
 
+def _between(options: Bool[Array, "..."]) -> Bool[Array, "..."]:
+    """(..., K - 1): whether a question has an option here or before, and one after."""
+    some = options.astype(jnp.int32)
+    before = jnp.cumsum(some, axis=-1)
+    return (before[..., :-1] > 0) & (before[..., :-1] < before[..., -1:])
+
+
 def _cdf_difference(p: Array, q: Array, options: Options) -> Array:
-    """F - G at every option but the last, where both are 1."""
+    """F - G at every option but the last, where both are 1; 0 outside a question's options."""
     p, q = _only(options, p, q)
-    return jnp.cumsum(p - q, axis=-1)[..., :-1]
+    difference = jnp.cumsum(p - q, axis=-1)[..., :-1]
+    return difference if options is None else jnp.where(_between(options), difference, 0)
 
 
-def _spacing(values: Array | None, options: Options, like: Array) -> Array:
-    """Distance from every option to the next one, (..., K - 1); 1 without `values`."""
-    gaps = jnp.ones_like(like) if values is None else jnp.diff(values, axis=-1)
-    if options is None:
-        return jnp.broadcast_to(gaps, like.shape)
-    # F and G agree from a question's last option on, and before its first.
-    return jnp.where(options[..., 1:] | options[..., :-1], gaps, 0)
+def _spacing(values: Numbers, like: Array) -> Array:
+    """Distance from every option to the next one, (..., K - 1); 1 without `values`.
+
+    An option that a question does not have leaves its distance: F and G are constant across it.
+    """
+    if values is None:
+        return jnp.ones_like(like)
+    gaps = jnp.diff(as_float("values", values).astype(like.dtype), axis=-1)
+    return jnp.broadcast_to(gaps, like.shape)
 
 
-def kolmogorov_smirnov(
-    p: Float[Array, "..."], q: Float[Array, "..."], *, options: Options = None
-) -> Float[Array, "..."]:
+def kolmogorov_smirnov(p: Numbers, q: Numbers, *, options: Numbers = None) -> Float[Array, "..."]:
     """KS = max |F - G| of the distribution functions over ordered options.
 
     Where several options attain the maximum, the gradient is shared between them.
     """
+    p, q, options = _given(p, q, options)
     return jnp.max(jnp.abs(_cdf_difference(p, q, options)), axis=-1)
 
 
 def cdf_l1(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
-    values: Float[Array, "..."] | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
 ) -> Float[Array, "..."]:
     """∫ |F - G|, the 1-Wasserstein distance of ordered options.
 
     `values`: (..., K) ascending ordinal values of the options; 1, 2, ... (the paper's) by default.
     """
+    p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
-    return jnp.sum(_spacing(values, options, difference) * jnp.abs(difference), axis=-1)
+    return jnp.sum(_spacing(values, difference) * jnp.abs(difference), axis=-1)
 
 
 def cdf_l2(
-    p: Float[Array, "..."],
-    q: Float[Array, "..."],
+    p: Numbers,
+    q: Numbers,
     *,
-    options: Options = None,
-    values: Float[Array, "..."] | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
 ) -> Float[Array, "..."]:
     """∫ (F - G)², the Cramér distance of ordered options; `values` as in [`cdf_l1`][]."""
+    p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
-    return jnp.sum(_spacing(values, options, difference) * difference**2, axis=-1)
+    return jnp.sum(_spacing(values, difference) * difference**2, axis=-1)

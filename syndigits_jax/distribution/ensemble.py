@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from ..solvers.boundary import Numbers
+from ._host import host_floats
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
 from .design import Design, make_design, personas_of, rows_of, support_in
-from .objective import DIVERGENCES, SMOOTH, Targets, make_targets
+from .objective import DIVERGENCES, SMOOTH, Targets, counts_of, make_targets, shares_of
+from .options import kept_options
 
 SMOOTH_TOL, POLYHEDRAL_TOL = 1e-4, 1e-3
 
@@ -26,9 +28,12 @@ class Ensemble(eqx.Module):
 
     - `personas`: (n,) and `dummies`: (K,) weights, together on the simplex.
     - `divergence`: the mean divergence from the training targets; `objective` adds the penalties.
-    - `lower_bound`: a certificate: no weights have a smaller objective.
+    - `lower_bound`: a certificate: no weights have a smaller objective. What rounding may have
+      added is taken off, so that the gap is never 0.
     - `start`: the objective of the uniform ensemble of the same variant.
     - `gap`: (objective - lower_bound) / (start - objective).
+    - `all_options`: whether all questions of the fit had all K options. If not, those of a new
+      question cannot be guessed. Static.
     - `status`, `steps`: of the solver. `NONFINITE`, with an infinite gap, where the divergence is
       infinite whatever the weights: χ² or KL with `floor` 0, and an option that no twin has.
     """
@@ -42,6 +47,7 @@ class Ensemble(eqx.Module):
     gap: Float[Array, ""]
     status: Int[Array, ""]
     steps: Int[Array, ""]
+    all_options: bool = eqx.field(static=True, default=True)
 
     @property
     def effective_sample_size(self) -> Float[Array, ""]:
@@ -54,21 +60,36 @@ class Ensemble(eqx.Module):
         order = np.argsort(-weights, kind="stable")[:count]
         return order, weights[order]
 
-    def predict(self, answers: Answers, *, options: ArrayLike | None = None) -> Array:
+    def predict(self, answers: Answers, *, options: Numbers = None) -> Float[Array, "q K"]:
         """(q, K) answer distributions of q questions that the same twins answered.
 
-        `options`: (q, K) or (K,), true for the options that exist, all by default.
+        An option that a question does not have gets nothing: a twin that chose it counts as
+        missing, and the dummy that stands for it answers evenly among the others.
 
-        **Raises:** `ValueError` for other twins or options than in the fit.
+        `options`: (q, K) or (K,), true for the options that exist, of those stated in `answers`.
+        By default those, or all K if all questions of the fit had all of them.
+
+        **Raises:** `ValueError` for other twins or options than in the fit; if the questions of the
+        fit did not all have all options and neither `options` nor `answers` says which these have.
         """
         if answers.n != self.personas.shape[0] or answers.n_options != self.dummies.shape[0]:
             raise ValueError(
-                f"answers are of {answers.n} twins with {answers.n_options} options; the ensemble "
-                f"weighs {self.personas.shape[0]} with {self.dummies.shape[0]}"
+                f"`answers` are of {answers.n} twins with {answers.n_options} options; the "
+                f"ensemble weighs {self.personas.shape[0]} with {self.dummies.shape[0]}. Questions "
+                "with fewer options: see `options` of `Answers.from_choices`"
             )
-        keep = _options(options, answers)
-        design = make_design(answers.restricted(keep), jnp.asarray(keep))
+        design = make_design(answers, jnp.asarray(self.options_of(answers, options)))
         return design.mix(jnp.concatenate([self.personas, self.dummies]))
+
+    def options_of(self, answers: Answers, options: Numbers = None) -> Bool[np.ndarray, "q K"]:
+        """The options that [`Ensemble.predict`][] takes new questions to have; errors as there."""
+        if options is None and answers.options is None and not self.all_options:
+            raise ValueError(
+                "`options`: the questions of the fit did not have all the options, so that those "
+                "of the new ones are not known: pass `options`, or state them in "
+                "`Answers.from_choices`"
+            )
+        return options_among(options, answers)
 
 
 @dataclass(frozen=True)
@@ -82,18 +103,18 @@ class Spec:
     variant: str = "both"
     ridge: float = 0.0
     entropy: float = 0.0
-    weight: tuple[float, ...] | np.ndarray | None = None
+    weight: Numbers = None
     tol: float | None = None
 
     def __post_init__(self):
         if self.divergence not in DIVERGENCES:
-            raise ValueError(f"divergence must be one of {DIVERGENCES}, got {self.divergence!r}")
+            raise ValueError(f"`divergence` must be one of {DIVERGENCES}, got {self.divergence!r}")
         for name in ("ridge", "entropy"):
             number = getattr(self, name)
             if not (np.isfinite(number) and number >= 0):
-                raise ValueError(f"{name} must be finite and not negative, got {number}")
+                raise ValueError(f"`{name}` must be finite and not negative, got {number}")
         if self.tol is not None and not 0 < self.tol < 1:
-            raise ValueError(f"tol must lie between 0 and 1, got {self.tol}")
+            raise ValueError(f"`tol` must lie between 0 and 1, got {self.tol}")
 
     @property
     def gap(self) -> float:
@@ -104,17 +125,17 @@ class Spec:
 
 
 def fit_ensemble(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     divergence: str = "tv",
     *,
     variant: str = "both",
     ridge: float = 0.0,
     entropy: float = 0.0,
-    weight: ArrayLike | None = None,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
-    base: ArrayLike | None = None,
+    weight: Numbers = None,
+    options: Numbers = None,
+    values: Numbers = None,
+    base: Numbers = None,
     floor: float = 1e-6,
     tol: float | None = None,
 ) -> Ensemble:
@@ -125,7 +146,9 @@ def fit_ensemble(
 
     **Arguments:**
 
-    - `targets`: (m, K) counts or shares of the human answers.
+    - `targets`: (m, K) counts or shares of the human answers, NaN where a question has no such
+      option. Without NaN and `options`, and unless `answers` say otherwise, all questions have all
+      options, and an option that nobody chose has a share of 0.
     - `answers`: what the twins answered to the same questions.
     - `divergence`: `"tv"`, `"chi2"`, `"kl"`, `"hellinger"`, `"ks"`, `"cdf_l1"` or `"cdf_l2"`.
     - `variant`: weigh `"both"` personas and dummies, `"personas"` or `"dummies"` only.
@@ -145,21 +168,20 @@ def fit_ensemble(
     traced ones.
     """
     _not_traced(targets, answers, weight, options, values, base, ridge, entropy, floor, tol)
-    share = None if weight is None else tuple(np.asarray(weight, float).tolist())
-    spec = Spec(divergence, variant, float(ridge), float(entropy), share, tol)
+    spec = Spec(divergence, variant, float(ridge), float(entropy), weight, tol)
     return fit_ensembles(
         targets, answers, [spec], options=options, values=values, base=base, floor=floor
     )[0]
 
 
 def fit_ensembles(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     specs: Sequence[Spec],
     *,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
-    base: ArrayLike | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
+    base: Numbers = None,
     floor: float = 1e-6,
     mesh: Mesh | None = None,
 ) -> list[Ensemble]:
@@ -174,9 +196,9 @@ def fit_ensembles(
     **Raises:** `ValueError` as there, or if `specs` is empty.
     """
     if not specs:
-        raise ValueError("specs is empty")
+        raise ValueError("`specs` is empty")
     keep, whole = _checked(targets, answers, options, values, floor)
-    design = make_design(answers.restricted(keep), whole.options, mesh)
+    design = make_design(answers, whole.options, mesh)
     n, k, rows = answers.n, answers.n_options, rows_of(design)
     start = None if base is None else _base(base, n + k)
     if start is not None:
@@ -189,8 +211,9 @@ def fit_ensembles(
     for (name, entropic), members in groups.items():
         some = [specs[i] for i in members]
         support = jnp.stack([support_in(s.variant, n, k, design) for s in some])
-        weights = jnp.stack([_weighted(targets, keep, s).weight for s in some])
         dtype = whole.p.dtype
+        weights = np.stack([shares_of(s.weight, answers.m) for s in some])
+        weights = jnp.asarray(weights, dtype)
         penalties = Penalties(
             jnp.asarray([s.ridge for s in some], dtype),
             jnp.asarray([s.entropy for s in some], dtype),
@@ -200,7 +223,7 @@ def fit_ensembles(
         fits = _batch(name, entropic, whole, design, weights, support, penalties, tol, start)
         for row, i in enumerate(members):
             fit = jax.tree.map(lambda leaf, row=row: leaf[row], fits)
-            found[i] = _ensemble(fit, n, k, design)
+            found[i] = _ensemble(fit, n, k, design, bool(keep.all()))
     return [ensemble for ensemble in found if ensemble is not None]
 
 
@@ -215,12 +238,7 @@ def _batch(name, entropic, targets, design, weights, support, penalties, tol, ba
     return jax.vmap(one)(weights, support, penalties, tol)
 
 
-def _weighted(targets: ArrayLike, keep: np.ndarray, spec: Spec) -> Targets:
-    weight = None if spec.weight is None else np.asarray(spec.weight, float)
-    return make_targets(targets, options=keep, weight=weight)
-
-
-def _ensemble(fit: Fit, n: int, k: int, design: Design) -> Ensemble:
+def _ensemble(fit: Fit, n: int, k: int, design: Design, all_options: bool) -> Ensemble:
     rows = rows_of(design)
     return Ensemble(
         personas_of(fit.weights, n, design),
@@ -232,6 +250,7 @@ def _ensemble(fit: Fit, n: int, k: int, design: Design) -> Ensemble:
         fit.gap,
         fit.status,
         fit.steps,
+        all_options,
     )
 
 
@@ -246,36 +265,37 @@ def _not_traced(*given) -> None:
 def _checked(targets, answers: Answers, options, values, floor) -> tuple[np.ndarray, Targets]:
     """The options to keep, and the targets of equally weighted questions."""
     _not_traced(targets, answers, options, values, floor)
-    keep = _options(options, answers)
-    if np.shape(targets) != keep.shape:
-        raise ValueError(
-            f"targets have shape {np.shape(targets)}, the answers {keep.shape}: rows must be the "
-            "same questions, columns the same options"
-        )
+    keep = options_among(options, answers, targets)
     if not 0 <= floor * answers.n_options < 1:
-        raise ValueError(f"floor must be at least 0 and below 1/{answers.n_options}, got {floor}")
+        raise ValueError(f"`floor` must be at least 0 and below 1/{answers.n_options}, got {floor}")
     return keep, make_targets(targets, options=keep, values=values)
 
 
-def _options(options: ArrayLike | None, answers: Answers) -> np.ndarray:
+def options_among(
+    options: Numbers, answers: Answers, targets: Numbers = None
+) -> Bool[np.ndarray, "m K"]:
+    """The `options` to keep that the questions have, by `answers` and the NaN in `targets`.
+
+    **Raises:** `ValueError` for a mask that does not fit, or targets of another shape.
+    """
     shape = (answers.m, answers.n_options)
-    keep = np.ones(shape, bool) if options is None else np.asarray(options)
-    if keep.dtype != bool or keep.shape not in (shape, shape[1:]):
+    counts = None if targets is None else counts_of(targets)
+    if counts is not None and counts.shape != shape:
         raise ValueError(
-            f"options must be a mask of shape {shape} or {shape[1:]}, got {keep.dtype} of shape "
-            f"{keep.shape}"
+            f"`targets` have shape {counts.shape}, the answers {shape}: rows must be the same "
+            "questions, columns the same options"
         )
-    return np.broadcast_to(keep, shape)
+    return kept_options(shape, options=options, stated=answers.options, counts=counts)
 
 
-def _base(base: ArrayLike, size: int) -> Array:
+def _base(base: Numbers, size: int) -> Array:
     _not_traced(base)
-    given = np.asarray(base, float)
+    given = host_floats("base", base)
     if given.shape != (size,) or not np.isfinite(given).all() or (given < 0).any():
         raise ValueError(
-            f"base must be {size} finite numbers that are not negative: one per twin, then one per "
-            "dummy"
+            f"`base` must be {size} finite numbers that are not negative: one per twin, then one "
+            "per dummy"
         )
     if given.sum() == 0:
-        raise ValueError("base: all weights are 0")
+        raise ValueError("`base`: all weights are 0")
     return jnp.asarray(given / given.sum(), jnp.result_type(float))

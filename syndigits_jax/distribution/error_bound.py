@@ -1,12 +1,36 @@
-"""Theorem 7.1: how far a predicted distribution may be from the true one, term by term."""
+"""Theorem 7.1: how far a predicted distribution may be from the true one, term by term.
+
+What is proved of the sampling term, for n twins drawn from μ̃ and a reweighting ν <= A·μ̃. Let
+g(u) = ν(u)/μ̃(u), so that 0 <= g <= A, E g = 1 and E g² <= A; Z the mean of g over the twins,
+q_j the mean of g(u)·P̃_j(·|u), and S = (1/m)·Σ_j ‖q_j - E q_j‖₁. The weights g/(n·Z) of the twins
+predict q_j/Z, so that, by the triangle inequality,
+
+    (1/m)·Σ_j TV(E q_j, q_j/Z) <= (|Z - 1| + S) / (2Z).
+
+With L = log(4/α):
+
+- Hoeffding: |Z - 1| <= A·√(L/(2n)), except with probability α/2.
+- Jensen and Cauchy-Schwarz over the K options: E S <= √(K·E g²/n) <= √(K·A/n) <= A·√(K/n).
+- McDiarmid (another twin changes S by at most 2A/n): S <= E S + A·√(2L/n), except with
+  probability α/2.
+- If n >= 2A²·L then Z >= 1/2, and the error is at most A·(√K + √(L/2) + √(2L))/√n. By
+  Cauchy-Schwarz for three terms that is at most √3·A·√((K + L/2 + 2L)/n), `statistical_proved`.
+  If n is smaller, that number is above 1, and no total variation is.
+
+The theorem is proved for weights fitted to, and predictions made from, the probabilities with which
+twins answer (`Answers.from_probabilities`). Weights fitted to one drawn answer per twin, as in
+equation 7.2, also fit the noise of these draws, which the proof does not account for.
+"""
 
 import math
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
+
+from ..solvers.boundary import Numbers, as_float
+from ._host import host_floats
 
 
 class DistributionBound(eqx.Module):
@@ -15,8 +39,8 @@ class DistributionBound(eqx.Module):
     - `factor`: m·‖c‖∞, how far the new question is from a plain average of the training ones.
     - `structural`: inf over reweightings ν <= A·μ̃ of the mean total variation.
     - `statistical`: the sampling term as printed, √3·A·√((K + log(4/α))/n).
-    - `statistical_proved`: what the proof's bounded differences give,
-      √3·A·√((K + 2.5·log(4/α))/n), which is larger.
+    - `statistical_proved`: what the steps of the proof give, √3·A·√((K + 2.5·log(4/α))/n), which
+      is larger. Derived at the top of this module.
     """
 
     factor: Float[Array, ""]
@@ -36,15 +60,15 @@ class DistributionBound(eqx.Module):
 
 
 def theorem_7_1(
-    coefficients: ArrayLike,
-    structural: float | Float[Array, ""],
+    coefficients: Numbers,
+    structural: Numbers,
     *,
     n: int,
     n_options: int,
     ratio: float,
     alpha: float = 0.05,
 ) -> DistributionBound:
-    """The terms of Theorem 7.1.
+    """The terms of Theorem 7.1, which holds with probability 1 - α.
 
     **Arguments:** `coefficients`: (m,) c on the simplex, such as [`best_coefficients`][];
     `structural`: the infimum over reweightings (0 where the human population is a reweighting of
@@ -53,27 +77,31 @@ def theorem_7_1(
 
     **Raises:** `ValueError` for coefficients off the simplex, or numbers out of range.
     """
-    c = np.asarray(coefficients, float)
-    if c.ndim != 1 or c.size == 0 or (c < -1e-6).any() or abs(c.sum() - 1) > 1e-3:
-        raise ValueError("coefficients must be a vector on the simplex")
-    if n < 1 or n_options < 2 or ratio < 1 or not 0 < alpha < 1:
+    c = host_floats("coefficients", coefficients)
+    # NaN compares false: what is not known to be on the simplex is not.
+    if c.ndim != 1 or c.size == 0 or not ((c >= -1e-6).all() and abs(c.sum() - 1) <= 1e-3):
+        raise ValueError("`coefficients` must be a vector on the simplex")
+    if not (n >= 1 and n_options >= 2 and 1 <= ratio < math.inf and 0 < alpha < 1):
         raise ValueError(
-            f"n must be positive, n_options at least 2, ratio at least 1 and alpha in (0, 1); got "
-            f"{n}, {n_options}, {ratio}, {alpha}"
+            f"`n` must be positive, `n_options` at least 2, `ratio` at least 1 and `alpha` in "
+            f"(0, 1); got {n}, {n_options}, {ratio}, {alpha}"
         )
+    misfit = as_float("structural", structural)
+    if misfit.ndim or not 0 <= float(misfit) <= 1:
+        raise ValueError(f"`structural` is a total variation, between 0 and 1; got {structural}")
     doubt = math.log(4 / alpha)
     scale = math.sqrt(3) * ratio
     dtype = jnp.result_type(float)
     return DistributionBound(
         jnp.asarray(c.size * c.max(), dtype),
-        jnp.asarray(structural, dtype),
+        misfit.astype(dtype),
         jnp.asarray(scale * math.sqrt((n_options + doubt) / n), dtype),
         jnp.asarray(scale * math.sqrt((n_options + 2.5 * doubt) / n), dtype),
     )
 
 
 def best_coefficients(
-    questions: ArrayLike, new: ArrayLike, *, tol: float = 1e-3
+    questions: Numbers, new: Numbers, *, tol: float = 1e-3
 ) -> tuple[Float[Array, " m"], Float[Array, ""]]:
     """Convex weights c of the training questions that give the new one, as even as can be.
 
@@ -83,13 +111,24 @@ def best_coefficients(
     accelerated projected gradients.
 
     **Returns:** c, and the relative misfit ‖Σ cⱼ vⱼ - v‖ / ‖v - mean of the vⱼ‖: above `tol` no
-    convex combination gives the new question.
+    convex combination gives the new question. (The denominator is at least a thousandth of the
+    largest such distance of a training question.)
+
+    **Raises:** `ValueError` for features that differ or are not finite.
     """
-    v, target = np.asarray(questions, float), np.asarray(new, float)
-    if v.ndim != 2 or target.shape != v.shape[1:]:
-        raise ValueError(f"questions {v.shape} and new {target.shape} must have the same features")
+    v, target = host_floats("questions", questions), host_floats("new", new)
+    if v.ndim != 2 or min(v.shape) == 0 or target.shape != v.shape[1:]:
+        raise ValueError(
+            f"`questions` {v.shape} and `new` {target.shape} must have the same features"
+        )
+    if not (np.isfinite(v).all() and np.isfinite(target).all()):
+        raise ValueError("`questions` and `new` must be finite")
+    # Centred: a common shift changes neither side, and costs digits.
+    v, target = v - v.mean(0), target - v.mean(0)
     m = len(v)
-    scale = max(float(np.linalg.norm(target - v.mean(0))), 1e-12)
+    # Where the new question is nearly the questions' mean, its distance from it is rounding.
+    spread = float(np.linalg.norm(v, axis=1).max())
+    scale = max(float(np.linalg.norm(target)), 1e-3 * spread) or 1.0
     gram, cross = v @ v.T, v @ target
     length = float(np.linalg.eigvalsh(gram)[-1]) or 1.0
 

@@ -4,25 +4,31 @@ from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from ..solvers.boundary import Numbers, as_float, as_mask
 from . import divergences
 from .answers import Answers
 from .objective import DIVERGENCES, Targets, make_targets
+from .options import kept_options
+
+_SLACK = 1e-3
+"""What shares may miss of a sum of 1: printed percentages do."""
 
 
 def divergence_by_question(
-    name: str, targets: Targets, q: Float[Array, "m K"], *, clip: bool = True
+    name: str, targets: Targets, q: Numbers, *, clip: bool = True
 ) -> Float[Array, " m"]:
     """The divergence of every question's true distribution from the predicted one.
 
-    `clip`: floor probabilities as the published evaluation does (1e-6 for χ² and KL, 1e-8 for
-    Hellinger); otherwise χ² and KL are infinite where an option that people chose has no weight.
+    `q`: (m, K), not checked: see [`scores`][]. `clip`: floor probabilities as the published
+    evaluation does (1e-6 for χ² and KL, 1e-8 for Hellinger); otherwise χ² and KL are infinite where
+    an option that people chose has no weight.
 
     **Raises:** `ValueError` for another divergence.
     """
     t = targets
+    q = as_float("q", q).astype(t.p.dtype)
     floor = divergences.REFERENCE_CLIP.get(name) if clip else None
     match name:
         case "tv":
@@ -40,35 +46,53 @@ def divergence_by_question(
         case "cdf_l2":
             return divergences.cdf_l2(t.p, q, options=t.options, values=t.values)
         case _:
-            raise ValueError(f"divergence must be one of {DIVERGENCES}, got {name!r}")
+            raise ValueError(f"`divergence` must be one of {DIVERGENCES}, got {name!r}")
 
 
-def variance_ratio(targets: Targets, q: Float[Array, "m K"]) -> Float[Array, " m"]:
-    """Variance of every predicted distribution over that of the true one (Figure 9)."""
+def variance_ratio(targets: Targets, q: Numbers) -> Float[Array, " m"]:
+    """Variance of every predicted distribution, (m, K), over that of the true one (Figure 9).
+
+    NaN where the true one has none.
+    """
+    q = as_float("q", q).astype(targets.p.dtype)
 
     def variance(p):
         p = jnp.where(targets.options, p, 0)
         p = p / jnp.sum(p, axis=1, keepdims=True)
-        mean = p @ targets.values
-        return p @ targets.values**2 - mean**2
+        # About the mean: squares of values such as years would leave no digits of the difference.
+        mean = jnp.sum(p * targets.values[None], axis=1, keepdims=True)
+        return jnp.sum(p * (targets.values[None] - mean) ** 2, axis=1)
 
     true = variance(targets.p)
     return jnp.where(true > 0, variance(q) / jnp.where(true > 0, true, 1), jnp.nan)
 
 
-def uniform_ensemble(answers: Answers, options: ArrayLike | None = None) -> Float[Array, "m K"]:
-    """The twins as they are, equally weighted: the paper's baseline."""
+def uniform_ensemble(answers: Answers, options: Numbers = None) -> Float[Array, "m K"]:
+    """The twins as they are, equally weighted: the paper's baseline.
+
+    `options`: (m, K) or (K,), true for the options to keep, of those that the questions have.
+
+    **Raises:** `ValueError` for a mask that does not fit.
+    """
     some = answers if options is None else answers.restricted(options)
     return some.mix(jnp.full(some.n, 1 / some.n, some.fallback.dtype))
 
 
-def mean_distribution(targets: Targets, options: ArrayLike) -> Float[Array, "q K"]:
+def mean_distribution(targets: Targets, options: Numbers) -> Float[Array, "q K"]:
     """The weighted mean of the training questions' human distributions, for every new question.
 
     Restricted to the options that a question has, and renormalised; even over them where the mean
     has none.
+
+    `options`: (q, K), which options the new questions have, or (K,) for a single one.
+
+    **Raises:** `ValueError` for another shape, or a question without options.
     """
-    keep = np.asarray(options, bool)
+    k = targets.p.shape[1]
+    given = np.atleast_2d(np.asarray(as_mask("options", options)))
+    if given.ndim != 2 or given.shape[1] != k:
+        raise ValueError(f"`options` must be new questions x {k} options, got {given.shape}")
+    keep = kept_options(given.shape, options=given)
     mean = np.asarray(targets.weight @ targets.p)
     rows = np.where(keep, mean[None], 0)
     total = rows.sum(axis=1, keepdims=True)
@@ -79,27 +103,48 @@ def mean_distribution(targets: Targets, options: ArrayLike) -> Float[Array, "q K
 
 
 def scores(
-    targets: ArrayLike,
-    predictions: Mapping[str, Float[Array, "m K"]],
+    targets: Numbers,
+    predictions: Mapping[str, Numbers],
     *,
     metrics: Sequence[str] = DIVERGENCES,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    options: Numbers = None,
+    values: Numbers = None,
     clip: bool = True,
 ) -> dict[str, dict[str, Float[np.ndarray, " m"]]]:
     """Divergences per question, by prediction and metric.
 
-    **Raises:** `ValueError` for targets, metrics or shapes that do not fit.
+    **Arguments:** `targets`, `options`, `values` as in [`make_targets`][]; `predictions`: (m, K)
+    distributions over the options that a question has, by name; `metrics`: of `DIVERGENCES`;
+    `clip` as in [`divergence_by_question`][].
+
+    **Raises:** `ValueError` for targets, metrics or shapes that do not fit, and for predictions
+    that are no distributions or have mass on an option that a question does not have.
     """
     truth = make_targets(targets, options=options, values=values)
     found = {}
-    for name, q in predictions.items():
-        if np.shape(q) != truth.p.shape:
+    for name, given in predictions.items():
+        q = as_float(f"predictions[{name!r}]", given).astype(truth.p.dtype)
+        if q.shape != truth.p.shape:
             raise ValueError(
-                f"predictions[{name!r}] has shape {np.shape(q)}, the targets {truth.p.shape}"
+                f"`predictions[{name!r}]` has shape {q.shape}, the targets {truth.p.shape}"
             )
-        q = jnp.asarray(q, truth.p.dtype)
+        _refuse_no_distributions(name, np.asarray(q), np.asarray(truth.options))
         found[name] = {
             m: np.asarray(divergence_by_question(m, truth, q, clip=clip)) for m in metrics
         }
     return found
+
+
+def _refuse_no_distributions(
+    name: str, q: Float[np.ndarray, "m K"], here: Bool[np.ndarray, "m K"]
+) -> None:
+    mass, outside = np.where(here, q, 0).sum(axis=1), np.where(here, 0, q).sum(axis=1)
+    # NaN compares false: what is not known to be right is wrong.
+    for right, what in (
+        (q.min(axis=1) >= -_SLACK, "has a negative or missing share"),
+        (outside <= _SLACK, "has mass on options that `options` or the targets say are not there"),
+        (np.abs(mass - 1) <= _SLACK, "does not sum to 1"),
+    ):
+        if not right.all():
+            j = int(np.argmin(right))
+            raise ValueError(f"`predictions[{name!r}]`: question {j} {what}")

@@ -3,18 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..inference.conformal import Interval, conformal_quantile
+from ..solvers.boundary import Numbers, as_float
 from .answers import Answers
 from .cross_validation import Blend, _cross_fit
-from .ensemble import Spec, _options
+from .ensemble import Spec, options_among
 from .objective import Targets, make_targets
+from .options import kept_options
 
 
 def share_intervals(
-    targets: ArrayLike,
+    targets: Numbers,
     answers: Answers,
     new_answers: Answers,
     spec: Spec | Blend,
@@ -23,9 +24,9 @@ def share_intervals(
     simultaneous: bool = False,
     folds: int = 10,
     seed: int = 0,
-    options: ArrayLike | None = None,
-    new_options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    options: Numbers = None,
+    new_options: Numbers = None,
+    values: Numbers = None,
     floor: float = 1e-6,
 ) -> tuple[Float[Array, "q K"], Interval]:
     """Predicted answer shares of new questions, with intervals for the true ones.
@@ -38,51 +39,59 @@ def share_intervals(
 
     **Arguments:** as in [`fit_ensemble`][]; `spec`: the fit, or a [`Blend`][] of the same targets
     and answers, whose penalties and share are taken as given; `alpha`: the share of intervals that
-    may miss; `new_options`: (q, K) or (K,) the new questions' options.
+    may miss; `new_options`: (q, K) or (K,) the new questions' options, as in
+    [`Ensemble.predict`][].
 
     **Returns:** predictions (q, K), and an [`Interval`][] of the same shape, within [0, 1].
 
     **Raises:** `ValueError` as [`fit_ensemble`][]; for an `alpha` outside (0, 1).
     """
-    keep = _options(options, answers)
+    keep = options_among(options, answers, targets)
     blend = spec if isinstance(spec, Blend) else None
     chosen = spec if isinstance(spec, Spec) else spec.spec
     [crossed], means, [fit] = _cross_fit(
         targets, answers, [chosen], folds, seed, keep, values, floor
     )
+    here = fit.options_of(new_answers, new_options)
     if blend is None:
-        q = fit.predict(new_answers, options=new_options)
+        q = fit.predict(new_answers, options=here)
     else:
-        q = blend.predict(new_answers, options=new_options)
+        q = blend.predict(new_answers, options=here)
         crossed = (1 - blend.share) * crossed + blend.share * means
     truth = make_targets(targets, options=keep, values=values)
-    here = _options(new_options, new_answers)
     return q, intervals_around(
         q, crossed, truth, alpha=alpha, simultaneous=simultaneous, options=here
     )
 
 
 def intervals_around(
-    q: Float[Array, "q K"],
-    crossed: ArrayLike,
+    q: Numbers,
+    crossed: Numbers,
     truth: Targets,
     *,
     alpha: float = 0.1,
     simultaneous: bool = False,
-    options: ArrayLike,
+    options: Numbers,
 ) -> Interval:
     """Intervals about `q` as wide as `crossed`, (m, K) cross-fitted predictions, missed `truth`.
 
-    For any predictor; `options`: (q, K), which options the new questions have. See
-    [`share_intervals`][].
+    For any predictor; `q`: (q, K); `options`: (q, K) or (K,), which options the new questions have.
+    See [`share_intervals`][].
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), and shapes that do not fit.
     """
-    missed = np.abs(np.asarray(crossed) - np.asarray(truth.p))
+    q = as_float("q", q)
+    fitted = np.asarray(as_float("crossed", crossed))
+    if fitted.shape != truth.p.shape or q.ndim != 2 or q.shape[1] != truth.p.shape[1]:
+        raise ValueError(
+            f"`crossed` must have the targets' shape {truth.p.shape} and `q` as many options, got "
+            f"{fitted.shape} and {q.shape}"
+        )
+    missed = np.abs(fitted - np.asarray(truth.p))
     off = jnp.asarray(np.where(np.asarray(truth.options), missed, np.nan), q.dtype)
     if simultaneous:
         off = jnp.broadcast_to(jnp.nanmax(off, axis=1, keepdims=True), off.shape)
     width = jax.vmap(lambda column: conformal_quantile(column, alpha), in_axes=1)(off)
-    here = jnp.asarray(options)
+    here = jnp.asarray(kept_options(q.shape, options=options))
     lower, upper = jnp.clip(q - width[None], 0, 1), jnp.clip(q + width[None], 0, 1)
     return Interval(jnp.where(here, lower, 0), jnp.where(here, upper, 0))

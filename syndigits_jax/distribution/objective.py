@@ -11,10 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from ..solvers.boundary import Numbers, as_float
 from . import divergences
+from ._host import host_floats
+from .options import kept_options
 
 DivergenceName = Literal["tv", "chi2", "kl", "hellinger", "ks", "cdf_l1", "cdf_l2"]
 DIVERGENCES: tuple[str, ...] = get_args(DivergenceName)
@@ -38,56 +40,84 @@ class Targets(eqx.Module):
 
 
 def make_targets(
-    targets: ArrayLike,
+    targets: Numbers,
     *,
-    weight: ArrayLike | None = None,
-    options: ArrayLike | None = None,
-    values: ArrayLike | None = None,
+    weight: Numbers = None,
+    options: Numbers = None,
+    values: Numbers = None,
 ) -> Targets:
-    """Check and normalise counts or shares of answers, (m, K).
+    """Check and normalise counts or shares of answers, (m, K), NaN where there is no such option.
 
     **Arguments:** `weight`: (m,) weights of the questions, such as sample sizes, equal by default;
     `options`: (m, K) or (K,), true for the options to keep: the rest (refusals) are dropped and
     what remains is renormalised; `values`: (K,) ordinal values, 1, 2, ... by default.
 
-    **Raises:** `ValueError` for negative or all-zero rows, NaN, infinities and shapes that do not
-    fit, naming the argument.
+    **Raises:** `ValueError` for negative or all-zero rows, infinities, NaN in an option that
+    `options` says a question has, and shapes that do not fit, naming the argument.
     """
-    p = np.asarray(targets, float)
-    if p.ndim != 2 or min(p.shape) == 0:
-        raise ValueError(f"targets must be questions x options, got shape {p.shape}")
-    keep = np.ones(p.shape, bool) if options is None else np.asarray(options)
-    if keep.dtype != bool or keep.shape not in (p.shape, p.shape[1:]):
-        raise ValueError(
-            f"options must be a mask of shape {p.shape} or {p.shape[1:]}, got {keep.dtype} of "
-            f"shape {keep.shape}"
-        )
-    keep = np.broadcast_to(keep, p.shape)
+    p = counts_of(targets)
+    keep = kept_options(p.shape, options=options, counts=p)
     if not np.isfinite(p[keep]).all():
-        raise ValueError("targets must be finite; an option a question does not have: see options")
+        raise ValueError("`targets` must be finite")
     if (p[keep] < 0).any():
-        raise ValueError("targets must be counts or shares of answers; some are negative")
+        raise ValueError("`targets` must be counts or shares of answers; some are negative")
     p = np.where(keep, p, 0)
     total = p.sum(axis=1, keepdims=True)
     if (total == 0).any():
         raise ValueError(
-            f"targets: nobody has chosen any option of question {int(np.argmin(total[:, 0]))}"
+            f"`targets`: nobody has chosen any option of question {int(np.argmin(total[:, 0]))}"
         )
-    share = np.ones(len(p)) if weight is None else np.asarray(weight, float)
-    if share.shape != (len(p),) or not np.isfinite(share).all() or (share < 0).any():
-        raise ValueError(f"weight must be {len(p)} finite numbers that are not negative")
-    if share.sum() == 0:
-        raise ValueError("weight: all questions have weight 0")
-    scale = np.arange(1.0, p.shape[1] + 1) if values is None else np.asarray(values, float)
-    if scale.shape != (p.shape[1],) or not (np.diff(scale) > 0).all():
-        raise ValueError(f"values must be {p.shape[1]} ascending numbers, one per option")
     dtype = jnp.result_type(float)
     return Targets(
         jnp.asarray(p / total, dtype),
-        jnp.asarray(share / share.sum(), dtype),
+        jnp.asarray(shares_of(weight, len(p)), dtype),
         jnp.asarray(keep),
-        jnp.asarray(scale, dtype),
+        _scale(values, p.shape[1]),
     )
+
+
+def counts_of(targets: Numbers) -> Float[np.ndarray, "m K"]:
+    """`targets` as NumPy numbers. **Raises:** `ValueError` for another shape, or none known."""
+    p = host_floats("targets", targets)
+    if p.ndim != 2 or min(p.shape) == 0:
+        raise ValueError(f"`targets` must be questions x options, got shape {p.shape}")
+    unknown = np.isnan(p).all(axis=1)
+    if unknown.any():
+        raise ValueError(
+            f"`targets` must be finite: question {int(np.argmax(unknown))} has no count"
+        )
+    return p
+
+
+def shares_of(weight: Numbers, m: int) -> Float[np.ndarray, " m"]:
+    """Weights of m questions, which sum to 1; equal ones by default.
+
+    **Raises:** `ValueError` for another shape, negative or infinite weights, or only zeros.
+    """
+    if weight is None:
+        return np.full(m, 1 / m)
+    share = host_floats("weight", weight)
+    if share.shape != (m,) or not np.isfinite(share).all() or (share < 0).any():
+        raise ValueError(f"`weight` must be {m} finite numbers that are not negative")
+    if share.max() == 0:
+        raise ValueError("`weight`: all questions have weight 0")
+    return share / share.sum()
+
+
+def _scale(values: Numbers, k: int) -> Float[Array, " K"]:
+    given = np.arange(1.0, k + 1) if values is None else values
+    scale = as_float("values", given).astype(jnp.result_type(float))
+    if scale.shape != (k,) or not (np.isfinite(scale).all() and (np.diff(scale) > 0).all()):
+        raise ValueError(f"`values` must be {k} ascending numbers, one per option")
+    return scale
+
+
+def unit_of(name: str, targets: Targets) -> Float[Array, ""]:
+    """What a divergence is measured in: the mean step between options for the CDF distances."""
+    if name in ("cdf_l1", "cdf_l2"):
+        values = targets.values
+        return (values[-1] - values[0]) / max(values.shape[0] - 1, 1)
+    return jnp.ones((), targets.p.dtype)
 
 
 def value(name: str, targets: Targets, q: Float[Array, "m K"]) -> Float[Array, ""]:
@@ -168,4 +198,4 @@ def touching(
 
 def _cdf_parts(t: Targets, q: Array) -> tuple[Array, Array]:
     difference = divergences._cdf_difference(t.p, q, t.options)
-    return difference, divergences._spacing(t.values, t.options, difference)
+    return difference, divergences._spacing(t.values, difference)

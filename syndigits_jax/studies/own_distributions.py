@@ -35,6 +35,8 @@ class CalibratedDistributions:
     - `report`: data frame with a row per question that people answered: how many did, and the
       divergence from their answers of the fit to all questions (`training`), of the fit without
       this question (`held_out`), and of the controls.
+    - `assumed`: the options of new questions that were not stated but inferred, by question: see
+      `load_distributions`.
     - `ensemble`: the fit to all questions; `spec`: what it minimises; `share_of_mean`: what part
       of a prediction is the mean distribution of the other questions; `carriers`: the twins that
       weigh most, heaviest first, with their weights.
@@ -46,13 +48,14 @@ class CalibratedDistributions:
     spec: Spec
     share_of_mean: float
     carriers: tuple[tuple[str, float], ...]
+    assumed: Mapping[str, tuple[str, ...]]
 
 
 def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndarray, " K"]:
     """Which options stay, (K,), when those of these names (or values) are dropped.
 
-    **Raises:** `ValueError` for a name that is no option, or if fewer than two stay, or if all
-    answers to a question were dropped ones.
+    **Raises:** `ValueError` for a name that is no option, or if fewer than two stay, or if a
+    question keeps no option, or all answers to it were dropped ones.
     """
     keep = np.ones(len(data.options), bool)
     for name in dropped:
@@ -66,6 +69,9 @@ def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndar
         keep &= ~same
     if keep.sum() < 2:
         raise ValueError("drop: at least two options must stay")
+    none = [q for q, kept in zip(data.questions, data.kept) if not (kept & keep).any()]
+    if none:
+        raise ValueError(f"drop: no option is left in {len(none)} questions ({some(none)})")
     left = np.nansum(np.where(keep, data.counts, 0), axis=1)
     lost = [q for q, total, asked in zip(data.questions, left, data.asked) if asked and total == 0]
     if lost:
@@ -94,7 +100,8 @@ def calibrate_distributions(
     intervals that may miss the true shares, no intervals if None.
 
     **Raises:** `ValueError` for an unknown name; if there is no question to predict, or fewer than
-    two with counts; for an `alpha` outside (0, 1).
+    two with counts; if it is not known which options a new question has (`data.unknown`); for an
+    `alpha` outside (0, 1).
     """
     if alpha is not None and not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
@@ -104,6 +111,12 @@ def calibrate_distributions(
         raise ValueError("twins: it has no question without targets, so there is none to predict")
     if len(asked) < 2:
         raise ValueError("targets: at least two questions with counts are needed")
+    if data.unknown:
+        raise ValueError(
+            f"new_options: the questions of targets differ in their options, and those of "
+            f"{len(data.unknown)} new questions are not known ({some(data.unknown)}); name them, "
+            f"such as --options {_example(data)}"
+        )
     options = drop_options(data, drop)
     seen, unseen = data.take(asked), data.take(new)
     keep, new_keep = seen.kept & options, unseen.kept & options
@@ -145,7 +158,20 @@ def calibrate_distributions(
         spec=spec,
         share_of_mean=share,
         carriers=tuple((data.twins[i], float(w)) for i, w in zip(*ensemble.carriers(5)) if w > 0),
+        assumed={
+            name: tuple(data.options[k] for k in np.flatnonzero(new_keep[j]))
+            for j, name in enumerate(unseen.questions)
+            if name in unseen.assumed
+        },
     )
+
+
+def _example(data: DistributionData) -> str:
+    """The options that twins chose of the first question whose options are not known."""
+    name = data.unknown[0]
+    chosen = data.choices[:, data.questions.index(name)]
+    used = np.unique(chosen[~np.isnan(chosen)]).astype(int)
+    return f"{name}={','.join(data.options[k] for k in used)}"
 
 
 def calibrate_distribution_files(

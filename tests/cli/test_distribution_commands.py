@@ -298,11 +298,35 @@ def test_a_new_question_with_fewer_options(own):
     np.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_new_questions_beside_questions_of_two_sizes(own):
+    """Half of the questions have two options: those of new ones are inferred, or asked for."""
+    counts = pd.read_csv(own / "counts.csv", index_col="item").astype(float)
+    answers = pd.read_csv(own / "answers.csv", index_col=0)
+    two = [f"q{j}" for j in range(0, KNOWN, 2)]
+    counts.loc[two, ["3", "4"]] = np.nan
+    answers[[*two, "q11"]] = answers[[*two, "q11"]].clip(upper=2)
+    counts.to_csv(own / "counts.csv")
+    answers.to_csv(own / "answers.csv")
+    result = calibrate(own, "--no-blend")
+    assert failed_in_one_line(result, "not known ('q11'", "--options q11=1,2")
+    result = calibrate(own, "--no-blend", "--options", "q11=1,2", "--alpha", "0.3")
+    assert result.exit_code == 0, result.output
+    predicted = pd.read_csv(own / "pred.csv", index_col="question")
+    assert (predicted.loc["q11", ["3", "4", "3_upper", "4_upper"]] == 0).all()
+    assert (predicted.drop("q11")[["3", "4"]] > 0).all(axis=None)
+    np.testing.assert_allclose(predicted[list("1234")].sum(axis=1), 1, rtol=1e-5)
+    assert "q10=1,2,3,4" in result.stdout and "q12=1,2,3,4" in result.stdout
+    assert "inferred from what twins chose" in result.stdout and "q11=" not in result.stdout
+    assert failed_in_one_line(
+        calibrate(own, "--options", "q11=1,2", "--drop", 1, "--drop", 2), "no option is left", "q0"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--divergence", "l3"], ["divergence must be one of", "cdf_l1"]),
-        (["--variant", "all", "--no-blend"], ["variant must be one of", "dummies"]),
+        (["--divergence", "l3"], ["`divergence` must be one of", "cdf_l1"]),
+        (["--variant", "all", "--no-blend"], ["`variant` must be one of", "dummies"]),
         (["--drop", "9"], ["drop: no option '9'", "1, 2, 3, 4"]),
         (["--drop", "1", "--drop", "2", "--drop", "3"], ["at least two options must stay"]),
         (["--alpha", 1.5], ["alpha must lie between 0 and 1"]),

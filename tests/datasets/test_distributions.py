@@ -195,6 +195,9 @@ def test_blank_rows_are_to_be_predicted_and_blank_cells_are_no_options(tmp_path)
     counts.loc["happy", "4"] = np.nan
     data = load_distributions(*write(tmp_path, counts))
     assert data.asked.tolist() == [True, False, True, False]
+    # Twins chose 4 of "new", so it has all; of "safe" 1 and 2, which leaves its options open.
+    assert data.assumed == ("new",) and data.unknown == ("safe",)
+    assert data.take([1]).unknown == ("safe",) and data.take([1]).assumed == ()
     assert data.kept.tolist() == [[True] * 3, [True] * 3, [True, True, False], [True] * 3]
     targets = make_targets(data.counts[[0, 2]], options=data.kept[[0, 2]])
     np.testing.assert_allclose(targets.p, [[0.3, 0.1, 0.6], [0.5, 0.5, 0]], rtol=1e-6)
@@ -202,6 +205,21 @@ def test_blank_rows_are_to_be_predicted_and_blank_cells_are_no_options(tmp_path)
     answers.loc["t2", "happy"] = 4
     with pytest.raises(ValueError, match=r"'t2' answers 4 to 'happy', .* the options 1, 2$"):
         load_distributions(*write(tmp_path, counts, answers))
+
+
+def test_options_of_new_questions_are_those_of_the_others_where_these_agree(tmp_path):
+    counts = COUNTS.astype(float)
+    counts["4"] = np.nan
+    answers = ANSWERS.assign(fair=1, new=2)
+    data = load_distributions(*write(tmp_path, counts, answers))
+    assert data.kept.tolist() == [[True, True, False]] * 4
+    assert data.assumed == data.unknown == ()
+    with pytest.raises(ValueError, match=r"'t1' answers 4 to 'new', .* the options 1, 2$"):
+        load_distributions(*write(tmp_path, counts, answers.assign(new=4)))
+    data = load_distributions(
+        *write(tmp_path, counts, answers.assign(new=4)), new_options={"new": ["1", "4"]}
+    )
+    assert data.kept[3].tolist() == [True, False, True]
 
 
 def test_new_questions_may_have_fewer_options(tmp_path):

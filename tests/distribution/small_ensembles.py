@@ -27,15 +27,18 @@ def rows_of(answers: Answers) -> np.ndarray:
     return np.concatenate([twins, dummies])
 
 
-def linear_program(name: str, targets, rows, allowed, weight=None) -> float:
-    """The smallest mean TV, KS or CDF ℓ1 over the simplex, by HiGHS."""
+def linear_program(name: str, targets, rows, allowed, weight=None, spacing=None) -> float:
+    """The smallest mean TV, KS or CDF ℓ1 over the simplex, by HiGHS.
+
+    `spacing`: (K - 1,) distances between the options, 1 by default.
+    """
     count, m, k = rows.shape
     share = np.full(m, 1 / m) if weight is None else np.asarray(weight) / np.sum(weight)
     if name == "tv":
         features, goal, cost = rows, targets, np.full((m, k), 0.5)
     else:
         features, goal = np.cumsum(rows, 2)[:, :, :-1], np.cumsum(targets, 1)[:, :-1]
-        cost = np.ones(goal.shape)
+        cost = np.ones(goal.shape) if spacing is None else np.tile(spacing, (m, 1))
     cells = goal.size
     slacks = m if name == "ks" else cells
     to_slack = np.repeat(np.eye(m), goal.shape[1], axis=0) if name == "ks" else np.eye(cells)

@@ -94,7 +94,7 @@ def test_transposition_and_batches():
     [
         (np.array([[0, 5]]), "must lie in"),
         (np.array([[0.5, 1]]), "ordinal values"),
-        (np.array([["a", "b"]]), "must be numbers"),
+        (np.array([["a", "b"]]), "not a number"),
         (np.zeros((0, 3)), "twins x questions"),
         (np.zeros(3), "twins x questions"),
         (np.array([[np.inf, 0]]), "must lie in|fractions"),

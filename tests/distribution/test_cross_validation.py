@@ -20,7 +20,7 @@ def simulated(seed: int, questions: int = 40, sample: int | None = 200):
 def test_folds_are_balanced_and_checked():
     fold = question_folds(11, 3)
     assert sorted(np.bincount(fold)) == [3, 4, 4]
-    with pytest.raises(ValueError, match="folds must lie"):
+    with pytest.raises(ValueError, match="`folds` must lie"):
         question_folds(5, 6)
 
 
@@ -53,9 +53,9 @@ def test_the_blend_takes_the_mean_where_twins_know_nothing():
     assert informed.spec in informed.specs
     q = informed.predict(answers.questions(np.array([0, 1])))
     np.testing.assert_allclose(q.sum(1), 1, rtol=1e-4)
-    with pytest.raises(ValueError, match="shares must lie"):
+    with pytest.raises(ValueError, match="`shares` must lie"):
         fit_blend(data.counts, answers, shares=(2.0,))
-    with pytest.raises(ValueError, match="must not be empty"):
+    with pytest.raises(ValueError, match="`shares` must not be empty"):
         fit_blend(data.counts, answers, entropies=())
 
 

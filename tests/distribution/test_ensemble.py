@@ -234,18 +234,18 @@ def test_calibration_to_margins_is_a_special_case():
 def test_bad_input_is_named(problem):
     targets, answers, _ = problem
     cases = [
-        ({"targets": -targets}, "targets must be counts"),
+        ({"targets": -targets}, "`targets` must be counts"),
         ({"targets": np.where(np.arange(QUESTIONS)[:, None] == 2, 0, targets)}, "question 2"),
-        ({"targets": np.full_like(targets, np.nan)}, "targets must be finite"),
+        ({"targets": np.full_like(targets, np.nan)}, "`targets` must be finite"),
         ({"targets": targets[:3]}, "same questions"),
         ({"targets": targets[:, :3]}, "same options"),
         ({"weight": np.zeros(QUESTIONS)}, "weight"),
         ({"weight": np.ones(1)}, "weight"),
-        ({"options": np.zeros(OPTIONS, bool)}, "keeps none|nobody"),
-        ({"options": np.ones(3, bool)}, "options must be a mask"),
-        ({"values": np.array([1, 1, 2, 3])}, "values must be"),
-        ({"divergence": "l3"}, "divergence must be one of"),
-        ({"variant": "all"}, "variant must be one of"),
+        ({"options": np.zeros(OPTIONS, bool)}, "`options`.*keeps none"),
+        ({"options": np.ones(3, bool)}, "`options` must be a mask"),
+        ({"values": np.array([1, 1, 2, 3])}, "`values` must be"),
+        ({"divergence": "l3"}, "`divergence` must be one of"),
+        ({"variant": "all"}, "`variant` must be one of"),
         ({"ridge": -1.0}, "ridge"),
         ({"entropy": np.inf}, "entropy"),
         ({"floor": 0.5}, "floor"),
@@ -256,7 +256,7 @@ def test_bad_input_is_named(problem):
         arguments = {"targets": targets, "answers": answers} | change
         with pytest.raises(ValueError, match=message):
             fit_ensemble(**arguments)
-    with pytest.raises(ValueError, match="specs is empty"):
+    with pytest.raises(ValueError, match="`specs` is empty"):
         fit_ensembles(targets, answers, [])
     with pytest.raises(ValueError, match="twins with"):
         fit_ensemble(targets, answers).predict(answers.twins(jnp.arange(3)))

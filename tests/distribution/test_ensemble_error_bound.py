@@ -13,7 +13,13 @@ def test_terms_by_hand():
     term = np.sqrt(3) * 2 * np.sqrt((4 + np.log(80)) / 200)
     assert float(bound.statistical) == pytest.approx(term)
     assert float(bound.bound) == pytest.approx(1.5 * (0.1 + term))
-    assert float(bound.statistical_proved) > float(bound.statistical)
+    # The three terms of the derivation, before and after Cauchy-Schwarz.
+    doubt = np.log(80)
+    three = [np.sqrt(4), np.sqrt(doubt / 2), np.sqrt(2 * doubt)]
+    proved = 2 * np.sqrt(3 * np.square(three).sum() / 200)
+    assert float(bound.statistical_proved) == pytest.approx(proved)
+    assert 2 * np.sum(three) / np.sqrt(200) < proved
+    assert float(bound.bound_proved) == pytest.approx(1.5 * (0.1 + proved))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -140,13 +146,83 @@ def test_the_statistical_term_holds_and_shrinks_with_the_root_of_n():
     np.testing.assert_allclose(np.divide(means[:-1], means[1:]), 2, rtol=0.15)
 
 
+def weighted_errors(rng, n, ratio, n_options, runs=200):
+    """|Z - 1|, S and the TV error of the proof's weights, for twins that always answer alike.
+
+    Humans spread evenly over the options; a share 1/ratio of twins does too, the others are no
+    human, so that a twin's ratio of densities is 0 or `ratio`.
+    """
+    mass = np.full(n_options, 1 / (ratio * n_options))
+    counts = rng.multinomial(n, [*mass, 1 - 1 / ratio], size=runs)[:, :-1]
+    q = ratio * counts / n
+    z = q.sum(axis=1)
+    s = np.abs(q - 1 / n_options).sum(axis=1)
+    tv = np.abs(q / z[:, None] - 1 / n_options).sum(axis=1) / 2
+    return np.abs(z - 1), s, tv
+
+
+@pytest.mark.parametrize(
+    ("n", "ratio", "n_options"), [(8000, 1.0, 400), (300_000, 64.0, 10), (4000, 4.0, 2)]
+)
+def test_the_proved_term_step_by_step(n, ratio, n_options):
+    """Sizes at which a wrong term would not hold: many options, or a large ratio."""
+    alpha = 0.2
+    bound = theorem_7_1([1.0], 0.0, n=n, n_options=n_options, ratio=ratio, alpha=alpha)
+    off, s, tv = weighted_errors(np.random.default_rng(0), n, ratio, n_options)
+    doubt = np.log(4 / alpha)
+    assert n >= 2 * ratio**2 * doubt  # what the proof needs
+    assert np.mean(off > ratio * np.sqrt(doubt / (2 * n))) <= alpha / 2
+    mean = np.sqrt(n_options * ratio / n)
+    assert s.mean() <= mean
+    assert np.mean(s > mean + ratio * np.sqrt(2 * doubt / n)) <= alpha / 2
+    proved = float(bound.statistical_proved)
+    assert proved < 1
+    assert np.mean(tv > proved) <= alpha
+    if n_options == 400:
+        without_options = float(np.sqrt(3) * np.sqrt(2.5 * doubt / n))
+        assert np.mean(tv > without_options) > alpha
+    if ratio == 64:
+        even = theorem_7_1([1.0], 0.0, n=n, n_options=n_options, ratio=1.0, alpha=alpha)
+        assert np.mean(tv > float(even.statistical_proved)) > alpha
+    # At four times as many twins it is half, and half of the errors is left.
+    more = theorem_7_1([1.0], 0.0, n=4 * n, n_options=n_options, ratio=ratio, alpha=alpha)
+    assert float(more.statistical_proved) == pytest.approx(proved / 2)
+    _, _, fewer = weighted_errors(np.random.default_rng(1), 4 * n, ratio, n_options)
+    assert fewer.mean() == pytest.approx(tv.mean() / 2, rel=0.15)
+
+
+def test_below_the_size_that_the_proof_needs_the_term_is_trivial():
+    alpha, ratio = 0.05, 3.0
+    for n in (1, 10, int(2 * ratio**2 * np.log(4 / alpha))):
+        bound = theorem_7_1([1.0], 0.0, n=n, n_options=2, ratio=ratio, alpha=alpha)
+        assert float(bound.statistical_proved) > 1
+
+
+def test_coefficients_do_not_depend_on_the_unit_of_the_features():
+    rng = np.random.default_rng(1)
+    questions = rng.dirichlet(np.ones(5), 7)
+    new = rng.dirichlet(np.full(7, 0.7)) @ questions
+    c, _ = best_coefficients(questions, new)
+    for scale in (1e-9, 1e9):
+        other, misfit = best_coefficients(scale * questions, scale * new)
+        np.testing.assert_allclose(other, c, atol=2e-3)
+        assert float(misfit) <= 1e-3
+    even, misfit = best_coefficients(1e-9 * questions, 1e-9 * questions.mean(0))
+    np.testing.assert_allclose(even, 1 / 7, atol=1e-3)
+    assert float(misfit) <= 1e-3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"coefficients": np.array([np.nan, 1.0])}, "simplex"),
+        ({"ratio": np.nan}, "ratio"),
+        ({"structural": np.nan}, "structural"),
+        ({"structural": -0.1}, "structural"),
         ({"coefficients": np.array([0.5, 0.2])}, "simplex"),
         ({"ratio": 0.5}, "ratio"),
         ({"alpha": 1.0}, "alpha"),
-        ({"n": 0}, "n must be positive"),
+        ({"n": 0}, "`n` must be positive"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -159,5 +235,7 @@ def test_bad_input_is_named(change, message):
     } | change
     with pytest.raises(ValueError, match=message):
         theorem_7_1(**arguments)
+    with pytest.raises(ValueError, match="must be finite"):
+        best_coefficients(np.full((2, 2), np.nan), np.ones(2))
     with pytest.raises(ValueError, match="same features"):
         best_coefficients(np.eye(3), np.ones(2))
