@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from ..solvers._precision import full_precision
@@ -79,8 +80,7 @@ def init_encoder(
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1), got {dropout}")
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive, got {temperature}")
+    check_temperature(temperature)
     keys = jax.random.split(key, 2 * (len(sizes) - 1))
     weights, biases = [], []
     for layer, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
@@ -182,6 +182,13 @@ def project(
                 z = drops[layer](k, z) if drops else z
         outputs.append(z)
     return jnp.stack(outputs)
+
+
+def check_temperature(temperature: float) -> float:
+    """`temperature`. **Raises:** `ValueError` unless it is a positive, finite number."""
+    if not (isinstance(temperature, int | float | np.number) and 0 < temperature < math.inf):
+        raise ValueError(f"`temperature` must be positive and finite, got {temperature!r}")
+    return float(temperature)
 
 
 def mixture_weights(w: Float[Array, "n p"], temperature: float = 1.0) -> Float[Array, "n p"]:
