@@ -56,7 +56,8 @@ def resolve(
 
     Every undecided pair is in exactly one call, with its distance from differences. A few rows pass
     columns of their own while few are left; a strip of columns serves all rows where they are many.
-    Time grows with the undecided pairs, memory is that of one pass. No derivative passes through.
+    Columns from l on, never in the mask, fill up a call. Time grows with the undecided pairs, memory
+    is that of one pass. No derivative passes through.
     """
     points, y, undecided = jax.lax.stop_gradient((points, y, undecided))
     rows, size = undecided.shape
@@ -74,7 +75,7 @@ def resolve(
         columns = tile[:, None] * _NARROW + jnp.arange(_NARROW, dtype=tile.dtype)[None, :]
         mask = undecided[chosen, tile] & (some > 0)[:, None]
         distance = lengths(points[chosen][:, None, :] - padded[columns])
-        carry = update(carry, chosen, jnp.minimum(columns, size - 1), distance, mask)
+        carry = update(carry, chosen, columns, distance, mask)
         return open_tiles.at[chosen, tile].set(False), carry, step + 1
 
     def wide(state):
@@ -85,7 +86,7 @@ def resolve(
         mask = jax.lax.dynamic_slice_in_dim(undecided, tile, strip, 1) & still[:, :, None]
         first, width = tile * _NARROW, strip * _NARROW
         some = jax.lax.dynamic_slice_in_dim(padded, first, width, 0)
-        columns = jnp.minimum(first + jnp.arange(width, dtype=first.dtype), size - 1)
+        columns = first + jnp.arange(width, dtype=first.dtype)
         columns = jnp.broadcast_to(columns[None, :], (rows, width))
         distance = lengths(points[:, None, :] - some[None, :, :])
         carry = update(carry, jnp.arange(rows), columns, distance, mask.reshape(rows, width))

@@ -188,8 +188,8 @@ def squared_distances(
     doubtful = (error > enough) & (coarse - error <= 100 * scale**2)
 
     def put(kept, rows, columns, distance, mask):
-        old = kept[rows[:, None], columns]
-        return kept.at[rows[:, None], columns].set(jnp.where(mask, distance * distance, old))
+        place = kept.at[rows[:, None], jnp.where(mask, columns, kept.shape[1])]
+        return place.set(distance * distance, mode="drop")
 
     kept = jax.lax.stop_gradient(squares)
     fine = jax.lax.cond(
