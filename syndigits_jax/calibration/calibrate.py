@@ -41,8 +41,9 @@ class Calibrated(eqx.Module):
     - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
       the twins' own answer (adaptive transfer, section 5.3), and still the calibrated one where a
       twin gave none.
-    - `status`, `steps`, `optimality`: (q,) of the solver behind each target. The status is
-      `MAX_STEPS` too where the imputation before it ran out of steps.
+    - `status`, `steps`, `optimality`: (q,) of the solver behind each target, the last one NaN where
+      there is no certificate. The status is `MAX_STEPS` too where the imputation before it ran out
+      of steps.
     """
 
     prediction: Float[Array, "..."]

@@ -3,36 +3,35 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+
+from .boundary import Numbers, as_float, as_floats, concrete
 
 
-def _concrete(value: ArrayLike) -> np.ndarray | None:
-    """The value as NumPy, or None while it is being traced."""
-    try:
-        return np.asarray(value)
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return None
+def _known(value: Numbers) -> np.ndarray | None:
+    """The numbers in `value` as they were given, before a trace makes tracers of them."""
+    array = concrete(value)
+    return None if array is None or array.dtype.kind not in "biuf" else array
 
 
-def check_penalty(name: str, value: ArrayLike) -> None:
+def check_penalty(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has a negative entry; NaN is left to the solver."""
-    array = _concrete(value)
+    array = _known(value)
     if array is not None and np.any(array < 0):
         raise ValueError(f"`{name}` must not be negative, got {array.min()}")
 
 
-def check_fraction(name: str, value: ArrayLike) -> None:
+def check_fraction(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has an entry outside [0, 1]."""
-    array = _concrete(value)
+    array = _known(value)
     if array is not None and np.any((array < 0) | (array > 1)):
         raise ValueError(f"`{name}` must lie between 0 and 1, got {array}")
 
 
-def check_scalar(name: str, value: ArrayLike) -> None:
+def check_scalar(name: str, value: Numbers) -> None:
     """Raise `ValueError` unless `value` is a scalar; batches go through `jax.vmap`."""
-    if jnp.ndim(value) != 0:
+    if np.ndim(value) != 0:
         raise ValueError(
-            f"`{name}` must be a scalar, got shape {jnp.shape(value)}; map over a batch of "
+            f"`{name}` must be a scalar, got shape {np.shape(value)}; map over a batch of "
             "values with `jax.vmap`"
         )
 
@@ -88,9 +87,26 @@ def check_completion(
             "answers coded as NaN have the mask `~jnp.isnan(x)`"
         )
     check_sample_weight(sample_weight, x.shape[0])
-    weights = None if sample_weight is None else _concrete(sample_weight)
+    weights = None if sample_weight is None else concrete(sample_weight)
     if weights is not None and not np.any(weights):
         raise ValueError("`sample_weight` is zero for every row: nothing is left to fit")
+
+
+def regression_arrays(
+    x: Numbers, y: Numbers, sample_weight: Numbers | None, *, targets: bool = False
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The arrays of a weighted regression in one floating type, checked by `check_regression`."""
+    if sample_weight is not None:
+        check_penalty("sample_weight", sample_weight)
+    x, y, sample_weight = as_floats(x=x, y=y, sample_weight=sample_weight)
+    assert x is not None and y is not None
+    check_regression(x, y, sample_weight, targets=targets)
+    return x, y, sample_weight
+
+
+def number(name: str, value: Numbers, dtype) -> jax.Array:
+    """A scalar or an array of hyperparameters in the type of the data. **Raises:** `ValueError`."""
+    return as_float(name, value).astype(dtype)
 
 
 def check_regression(

@@ -17,16 +17,21 @@ from ._quadratic import Quadratic, SupportSystem
 BLOCK = 10  # proximal gradient steps between two looks at the duality gap
 SETTLED = 0.05  # share of the support that may change in a block before Newton steps begin
 POWER_STEPS = 8
+DECREASE = 2.0**12  # how far the unpenalised loss may be from its minimum, in gradient steps
 # Newton steps are judged at these lengths, besides the length at which the first sign flips.
 LENGTHS = (1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64)
 
 
 class Outcome(NamedTuple):
-    """Coefficients, an estimate of the largest eigenvalue, the gap in units of the loss, ..."""
+    """Coefficients, an estimate of the largest eigenvalue, the gap in units of the loss, ...
+
+    `residual` is twice the loss.
+    """
 
     coef: Float[Array, " p"]
     largest: Float[Array, ""]
     gap: Float[Array, ""]
+    residual: Float[Array, ""]
     steps: Int[Array, ""]
     converged: Bool[Array, ""]
     finite: Bool[Array, ""]
@@ -63,13 +68,34 @@ def duality_gap(
       scikit-learn;
     - for l2 > 0 the residual itself is a dual point, and the gap is the Fenchel-Young gap of the
       penalty: Σ (l1|b_j| + ½ l2 b_j² + (|v_j| - l1)₊²/(2 l2) - b_j v_j).
+
+    Without any penalty the suboptimality is ½vᵀA⁻¹v, and no more than the loss ½|r|², which is
+    all there is to say where A is singular or held as a wide design.
     """
+    return jax.lax.cond(
+        l1 + l2 > 0,
+        lambda: _penalised_gap(quadratic, coef, image, l1, l2),
+        lambda: _unpenalised_gap(quadratic, coef, image),
+    )
+
+
+def _residual_square(quadratic: Quadratic, coef, image) -> Float[Array, ""]:
+    """|r|², i.e. twice the loss."""
+    return jnp.maximum(quadratic.constant - jnp.dot(coef, 2 * quadratic.linear - image), 0)
+
+
+def _unpenalised_gap(quadratic: Quadratic, coef, image) -> Float[Array, ""]:
+    v = quadratic.linear - image
+    bound = jnp.minimum(quadratic.inverse_square(v), _residual_square(quadratic, coef, image))
+    return jnp.where(jnp.all(v == 0), 0, 0.5 * bound)
+
+
+def _penalised_gap(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""]:
     v = quadratic.linear - image
     g = v - l2 * coef
     steepest = jnp.max(jnp.abs(g))
     shrink = jnp.where(steepest > l1, l1 / jnp.where(steepest > 0, steepest, 1), 1)
-    residual = quadratic.constant - jnp.dot(coef, quadratic.linear + v)
-    residual = jnp.maximum(residual, 0) + l2 * jnp.dot(coef, coef)
+    residual = _residual_square(quadratic, coef, image) + l2 * jnp.dot(coef, coef)
     shrunk = jnp.sum(jnp.maximum(l1 * jnp.abs(coef) - shrink * coef * g, 0))
     shrunk = 0.5 * (1 - shrink) ** 2 * residual + shrunk
     excess = jnp.maximum(jnp.abs(v) - l1, 0)
@@ -78,9 +104,15 @@ def duality_gap(
     distance = coef - jnp.sign(v) * excess / safe
     linear = l1 * jnp.abs(coef) - coef * jnp.clip(v, -l1, l1)
     fenchel = jnp.sum(0.5 * l2 * distance**2 + jnp.maximum(linear, 0))
-    gap = jnp.where(l2 > 0, jnp.minimum(shrunk, fenchel), shrunk)
-    # Without any penalty no dual point is at hand: the decrease that a gradient step guarantees.
-    return jnp.where(l1 + l2 > 0, gap, 0.5 * jnp.dot(v, v) / _floor(quadratic.trace()))
+    return jnp.where(l2 > 0, jnp.minimum(shrunk, fenchel), shrunk)
+
+
+def _distance(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""]:
+    """What iterations stop by: the gap, or without penalty a multiple of the decrease that a
+    gradient step guarantees, which is cheaper than the gap and no bound."""
+    v = quadratic.linear - image
+    decrease = DECREASE * 0.5 * jnp.dot(v, v) / _floor(quadratic.trace())
+    return jnp.where(l1 + l2 > 0, _penalised_gap(quadratic, coef, image, l1, l2), decrease)
 
 
 def _floor(value: Float[Array, ""]) -> Float[Array, ""]:
@@ -104,8 +136,8 @@ def _largest_eigenvalue(quadratic: Quadratic) -> Float[Array, ""]:
     return jnp.dot(vector, quadratic.product(vector))
 
 
-def _proximal_steps(quadratic, l1, l2, state: _State) -> _State:
-    """`BLOCK` accelerated proximal gradient steps."""
+def _proximal_steps(quadratic, l1, l2, state: _State, count: int) -> _State:
+    """`count` accelerated proximal gradient steps."""
     eps = float(jnp.finfo(state.coef.dtype).eps)
     bound = quadratic.trace() + l2
 
@@ -131,7 +163,7 @@ def _proximal_steps(quadratic, l1, l2, state: _State) -> _State:
         ahead_image = new_image + weight * (new_image - image)
         return new, new_image, ahead, ahead_image, next_momentum, lipschitz
 
-    carry = jax.lax.fori_loop(0, BLOCK, step, tuple(state[:6]))
+    carry = jax.lax.fori_loop(0, count, step, tuple(state[:6]))
     coef, image, ahead, ahead_image, momentum, lipschitz = carry
     signs = jnp.sign(coef)
     changed = jnp.sum((signs != state.signs).astype(signs.dtype))
@@ -146,7 +178,7 @@ def _proximal_steps(quadratic, l1, l2, state: _State) -> _State:
         signs,
         settled,
         state.gap,
-        state.steps + BLOCK,
+        state.steps + count,
     )
 
 
@@ -208,7 +240,8 @@ def minimise(
 ) -> Outcome:
     """Minimise ½bᵀAb - qᵀb + l1|b|₁ + ½ l2|b|² until the duality gap is at most `tol` times c.
 
-    Where b = 0 is optimal it is returned exactly, whatever `init`. Not differentiable.
+    Where b = 0 is optimal it is returned exactly, whatever `init`. Not differentiable. The problem
+    should be of size one, neither A nor c near the limits of the type.
     """
     linear = quadratic.linear
     finite = jnp.isfinite(jnp.sum(linear) + quadratic.trace() + quadratic.constant + l1 + l2)
@@ -218,7 +251,6 @@ def minimise(
     target = tol * quadratic.constant
     # A little above the estimate, which errs below.
     lipschitz = _floor(1.02 * _largest_eigenvalue(quadratic) + l2)
-    gap = duality_gap(quadratic, coef, image, l1, l2)
     state = _State(
         coef,
         image,
@@ -228,25 +260,37 @@ def minimise(
         lipschitz,
         jnp.sign(coef),
         jnp.any(coef != 0),
-        gap,
+        _distance(quadratic, coef, image, l1, l2),
         jnp.zeros((), jnp.int32),
     )
 
     # A comparison with NaN is false: a member of a batch that met NaN stops at once.
-    def unfinished(state: _State):
-        return finite & (state.gap > target) & (state.steps < max_steps)
+    def unfinished(state: _State, length):
+        return finite & (state.gap > target) & (state.steps + length <= max_steps)
+
+    def judged(state: _State) -> _State:
+        return state._replace(gap=_distance(quadratic, state.coef, state.image, l1, l2))
 
     def advance(state: _State) -> _State:
-        state = jax.lax.cond(
-            state.newton,
-            lambda state: _newton_step(quadratic, l1, l2, state),
-            lambda state: _proximal_steps(quadratic, l1, l2, state),
-            state,
+        return judged(
+            jax.lax.cond(
+                state.newton,
+                lambda state: _newton_step(quadratic, l1, l2, state),
+                lambda state: _proximal_steps(quadratic, l1, l2, state, BLOCK),
+                state,
+            )
         )
-        return state._replace(gap=duality_gap(quadratic, state.coef, state.image, l1, l2))
 
-    state = jax.lax.while_loop(unfinished, advance, state)
-    converged = state.gap <= target
+    def advance_by_one(state: _State) -> _State:
+        return judged(_proximal_steps(quadratic, l1, l2, state, 1))
+
+    # Whole blocks as far as they fit, then single steps: never more than `max_steps`.
+    state = jax.lax.while_loop(
+        lambda s: unfinished(s, jnp.where(s.newton, 1, BLOCK)), advance, state
+    )
+    state = jax.lax.while_loop(lambda s: unfinished(s, 1), advance_by_one, state)
+    gap = duality_gap(quadratic, state.coef, state.image, l1, l2)
     finite = finite & jnp.isfinite(state.gap)
+    residual = _residual_square(quadratic, state.coef, state.image)
     coef = jnp.where(finite, state.coef, jnp.nan)
-    return Outcome(coef, state.lipschitz, state.gap, state.steps, converged, finite)
+    return Outcome(coef, state.lipschitz, gap, residual, state.steps, gap <= target, finite)

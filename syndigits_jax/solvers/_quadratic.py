@@ -43,6 +43,10 @@ class Quadratic(eqx.Module):
         """Rows and columns `index` of A."""
 
     @abc.abstractmethod
+    def inverse_square(self, vector: Float[Array, " p"]) -> Float[Array, ""]:
+        """vᵀA⁻¹v; infinite where A is singular to working precision, or would cost too much."""
+
+    @abc.abstractmethod
     def solve_masked(self, system: "SupportSystem", right: Float[Array, " p"]) -> Array:
         """Solve (A + shift) b = right on the support (b = right off it) with full-size arrays."""
 
@@ -50,9 +54,9 @@ class Quadratic(eqx.Module):
 class SupportSystem(NamedTuple):
     """A + shift restricted to the support, the identity off it.
 
-    `largest` is about the largest eigenvalue of A; small multiples of it regularise where A is
-    singular. An iterative solver stops at a residual of `tol` relative to the right-hand side,
-    or after `max_steps`.
+    `largest` is about the largest eigenvalue of A; a small multiple of it regularises where A is
+    held as a wide design. An iterative solver stops at a residual of `tol` relative to the
+    right-hand side, or after `max_steps`.
     """
 
     quadratic: Quadratic
@@ -80,7 +84,7 @@ class SupportSystem(NamedTuple):
         (index,) = jnp.nonzero(self.support, size=FEW, fill_value=0)
         valid = jnp.arange(FEW) < jnp.sum(self.support)
         inside = jnp.where(valid, right[index], 0)
-        inside = _solve_dense(self.quadratic.block(index), valid, self.shift, self.largest, inside)
+        inside = _solve_dense(self.quadratic.block(index), valid, self.shift, inside)
         return jnp.where(self.support, 0, right).at[index].add(jnp.where(valid, inside, 0))
 
 
@@ -88,13 +92,17 @@ def _solve_dense(
     matrix: Float[Array, "k k"],
     support: Bool[Array, " k"],
     shift: Float[Array, ""],
-    largest: Float[Array, ""],
     right: Float[Array, " k"],
 ) -> Float[Array, " k"]:
-    """Cholesky solve of matrix + shift + 16 eps largest on the support, the identity off it."""
+    """Cholesky solve of matrix + shift on the support, the identity off it.
+
+    The diagonal is raised by 16 `eps` of itself: by the largest entry it would drown the columns
+    of small scale.
+    """
     eps = float(jnp.finfo(matrix.dtype).eps)
     both = support[:, None] & support[None, :]
-    diagonal = jnp.where(support, shift + 16 * eps * largest, 1)
+    own = jnp.diagonal(matrix)
+    diagonal = jnp.where(support & (own + shift > 0), shift + 16 * eps * own, 1)
     system = jnp.where(both, matrix, 0) + jnp.diag(diagonal)
     factor = jax.lax.linalg.cholesky(system, symmetrize_input=False)
     return jax.scipy.linalg.cho_solve((factor, True), right)
@@ -149,8 +157,15 @@ class GramQuadratic(Quadratic):
     def block(self, index):
         return self.gram[index][:, index]
 
+    def inverse_square(self, vector):
+        factor = jax.lax.linalg.cholesky(self.gram, symmetrize_input=False)
+        own, eps = jnp.diagonal(self.gram), float(jnp.finfo(self.gram.dtype).eps)
+        regular = jnp.all(jnp.diagonal(factor) ** 2 > own.shape[0] * eps * own)
+        half = jax.scipy.linalg.solve_triangular(factor, vector, lower=True)
+        return jnp.where(regular, jnp.dot(half, half), jnp.inf)
+
     def solve_masked(self, system, right):
-        return _solve_dense(self.gram, system.support, system.shift, system.largest, right)
+        return _solve_dense(self.gram, system.support, system.shift, right)
 
 
 class DesignQuadratic(Quadratic):
@@ -182,6 +197,9 @@ class DesignQuadratic(Quadratic):
     def block(self, index):
         columns = self.x[:, index]
         return columns.T @ (self.weight[:, None] * columns)
+
+    def inverse_square(self, vector):
+        return jnp.full((), jnp.inf, vector.dtype)
 
     def solve_masked(self, system, right):
         # Woodbury: (shift + ZᵀZ)⁻¹ = (1 - Zᵀ(shift + ZZᵀ)⁻¹Z) / shift with Z = √weight x. Its

@@ -1,4 +1,4 @@
-"""Systems (A + penalty) x = b for several penalties from one factorisation of A."""
+"""Systems (A + penalty) x = b for several penalties."""
 
 from collections.abc import Callable
 
@@ -14,31 +14,25 @@ def shifted_inverse(
 ) -> tuple[Apply, Bool[Array, " k"]]:
     """`(apply, singular)`: b -> (A + penalty)⁻¹ b for every penalty, and where there is none.
 
-    `matrix` is symmetric and positive semidefinite. One penalty takes a Cholesky factor, several
-    share one eigendecomposition. Singular to working precision: a pivot or eigenvalue at most
-    m * eps times the largest. Not differentiable: use it inside `custom_linear_solve`.
+    `matrix` is symmetric and positive semidefinite. One Cholesky factor per penalty, whose
+    accuracy does not depend on the scale of single columns. Singular to working precision: a
+    pivot, i.e. what is left of a diagonal entry when the columns before it are taken out, is at
+    most m * eps times that entry. Not differentiable: use it inside `custom_linear_solve`.
     """
     matrix, penalty = jax.lax.stop_gradient((matrix, penalty))
     size = matrix.shape[0]
     negligible = size * float(jnp.finfo(matrix.dtype).eps)
-    if penalty.shape[0] == 1:
-        system = matrix + penalty[0] * jnp.eye(size, dtype=matrix.dtype)
-        factor = jax.lax.linalg.cholesky(system, symmetrize_input=False)
-        pivots = jnp.diagonal(factor) ** 2
-        # A failed factorisation is NaN, so that the comparison is written the other way round.
-        regular = jnp.min(pivots) > negligible * jnp.max(jnp.diagonal(system))
+    system = matrix[None] + penalty[:, None, None] * jnp.eye(size, dtype=matrix.dtype)[None]
+    factor = jax.lax.linalg.cholesky(system, symmetrize_input=False)
+    pivots = jnp.diagonal(factor, axis1=1, axis2=2) ** 2
+    # A failed factorisation is NaN, so that the comparison is written the other way round.
+    own = jnp.diagonal(system, axis1=1, axis2=2)
+    regular = jnp.all(pivots > negligible * own, axis=1)
 
-        def by_cholesky(right: Float[Array, "1 m t"]) -> Float[Array, "1 m t"]:
-            return jax.scipy.linalg.cho_solve((factor, True), right[0])[None]
+    def apply(right: Float[Array, "k m t"]) -> Float[Array, "k m t"]:
+        half = jax.lax.linalg.triangular_solve(factor, right, left_side=True, lower=True)
+        return jax.lax.linalg.triangular_solve(
+            factor, half, left_side=True, lower=True, transpose_a=True
+        )
 
-        return by_cholesky, ~regular[None]
-
-    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
-    shifted = jnp.maximum(values, 0)[None, :] + penalty[:, None]
-    regular = jnp.min(shifted, axis=1) > negligible * jnp.max(shifted, axis=1)
-
-    def by_eigenvectors(right: Float[Array, "k m t"]) -> Float[Array, "k m t"]:
-        rotated = jnp.einsum("ij,kit->kjt", vectors, right)
-        return jnp.einsum("ij,kjt->kit", vectors, rotated / shifted[:, :, None])
-
-    return by_eigenvectors, ~regular
+    return apply, ~regular

@@ -1,20 +1,40 @@
 """Elastic net and lasso with a duality-gap certificate and implicit derivatives."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import check_fraction, check_penalty, check_regression, check_scalar
+from ._checks import check_fraction, check_penalty, check_scalar, number, regression_arrays
 from ._elastic_net_gradient import attach_gradient
 from ._elastic_net_loop import minimise
 from ._precision import full_precision
 from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
-from .linear_model import GramStatistics, LinearModel, centre, gram_statistics
+from ._units import LARGEST_RATIO, largest, power_of_two
+from .boundary import Numbers
+from .linear_model import GramStatistics, LinearModel, centre
 from .solution import Solution, status_code
 
 # The gap of float32 iterates stalls at a few rounding errors of the null objective.
 ROUNDING_ERRORS = 10
+
+
+class _Problem(NamedTuple):
+    """The loss in units of `x_unit` and `y_unit`, powers of two, and what goes with it.
+
+    - `x_raw` (p,), `y_raw`: mean squares of the data as they were given, in those units, which
+      bound what rounding does to the loss
+    """
+
+    quadratic: Quadratic
+    x_mean: Float[Array, " p"]
+    y_mean: Float[Array, ""]
+    x_unit: Float[Array, ""]
+    y_unit: Float[Array, ""]
+    x_raw: Float[Array, " p"]
+    y_raw: Float[Array, ""]
 
 
 def _positive(total: Float[Array, ""]) -> Float[Array, ""]:
@@ -22,78 +42,113 @@ def _positive(total: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(total == 0, 1, total)
 
 
-def _from_gram(stats: GramStatistics) -> Quadratic:
+def _design_unit(unit: Float[Array, ""], l2: Float[Array, "..."]) -> Float[Array, ""]:
+    """`unit`, or a larger one where a penalty would be out of range in its squares."""
+    top = jnp.sqrt(jnp.max(jax.lax.stop_gradient(l2)))
+    return jnp.maximum(unit, power_of_two(top) / LARGEST_RATIO)
+
+
+def _from_gram(stats: GramStatistics, l2: Float[Array, "..."]) -> _Problem:
     total = _positive(stats.weight_sum)
-    return GramQuadratic(stats.gram / total, stats.cross / total, stats.target_square / total)
+    gram, cross, square = (moment / total for moment in stats.moments())
+    x_raw, y_raw = (square / total for square in stats.raw_squares())
+    x_unit = _design_unit(power_of_two(jnp.sqrt(jnp.max(jnp.diagonal(gram)))), l2)
+    y_unit = power_of_two(jnp.sqrt(square))
+    quadratic = GramQuadratic(
+        gram / x_unit / x_unit, cross / x_unit / y_unit, square / y_unit / y_unit
+    )
+    raw = x_raw / x_unit / x_unit, y_raw / y_unit / y_unit
+    return _Problem(quadratic, stats.x_mean, stats.y_mean, x_unit, y_unit, *raw)
 
 
-def _problem(x, y, sample_weight, fit_intercept) -> tuple[Quadratic, Array, Array]:
-    """The loss in its cheaper form by static shape, and the means of `x` and `y`."""
-    if x.shape[0] >= x.shape[1]:
-        stats = gram_statistics(x, y, sample_weight, fit_intercept=fit_intercept)
-        return _from_gram(stats), stats.x_mean, stats.y_mean
+def _from_data(x, y, sample_weight, fit_intercept, l2: Float[Array, "..."]) -> _Problem:
+    """The loss in its cheaper form by static shape."""
     xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight, fit_intercept=fit_intercept)
+    used = w > 0
+    w = w / largest(w)
     w = w / _positive(jnp.sum(w))
-    return DesignQuadratic(xc, yc, w, (w * yc) @ xc, jnp.dot(w, yc**2)), x_mean, y_mean
+    x_unit = _design_unit(largest(jnp.where(used[:, None], xc, 0)), l2)
+    y_unit = largest(jnp.where(used, yc, 0))
+    xc, yc = xc / x_unit, yc / y_unit
+    weighted = w[:, None] * xc
+    linear, constant = yc @ weighted, jnp.dot(w, yc**2)
+    if x.shape[0] >= x.shape[1]:
+        quadratic = GramQuadratic(weighted.T @ xc, linear, constant)
+    else:
+        quadratic = DesignQuadratic(xc, yc, w, linear, constant)
+    x_raw = w @ (jnp.where(used[:, None], x, 0) / x_unit) ** 2
+    y_raw = jnp.dot(w, (jnp.where(used, y, 0) / y_unit) ** 2)
+    return _Problem(quadratic, x_mean, y_mean, x_unit, y_unit, x_raw, y_raw)
 
 
-def _start(quadratic: Quadratic, init: Array | None) -> Float[Array, " p"]:
-    shape = quadratic.linear.shape
+def _start(problem: _Problem, init: Numbers | None) -> Float[Array, " p"]:
+    """`init` in units of the problem."""
+    linear = problem.quadratic.linear
     if init is None:
-        return jnp.zeros_like(quadratic.linear)
-    if init.shape != shape:
-        raise ValueError(f"`init` must have shape {shape}, one per column, got {init.shape}")
-    return init
+        return jnp.zeros_like(linear)
+    init = number("init", init, linear.dtype)
+    if init.shape != linear.shape:
+        raise ValueError(f"`init` must have shape {linear.shape}, one per column, got {init.shape}")
+    return init * (problem.x_unit / problem.y_unit)
 
 
 def _solve(
-    quadratic: Quadratic,
-    x_mean: Float[Array, " p"],
-    y_mean: Float[Array, ""],
-    alpha: ArrayLike,
-    l1_ratio: ArrayLike,
-    tol: ArrayLike,
-    max_steps: ArrayLike,
-    init: Float[Array, "..."] | None,
+    problem: _Problem,
+    alpha: Float[Array, ""],
+    l1_ratio: Float[Array, ""],
+    tol: Numbers,
+    max_steps: Numbers,
+    start: Float[Array, " p"],
 ) -> Solution[LinearModel]:
+    """From a `start` in units of the problem."""
+    quadratic, x_unit, y_unit = problem.quadratic, problem.x_unit, problem.y_unit
     dtype = quadratic.linear.dtype
-    alpha, l1_ratio = jnp.asarray(alpha, dtype), jnp.asarray(l1_ratio, dtype)
-    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
-    tol = jnp.maximum(jnp.asarray(tol, dtype), ROUNDING_ERRORS * float(jnp.finfo(dtype).eps))
-    init = _start(quadratic, init)
-    fixed, fixed_l1, fixed_l2, init = jax.lax.stop_gradient((quadratic, l1, l2, init))
+    eps = float(jnp.finfo(dtype).eps)
+    # Penalties that no gradient reaches are all the same.
+    l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO)
+    l2 = alpha * (1 - l1_ratio) / x_unit / x_unit
+    tol = jnp.maximum(number("tol", tol, dtype), ROUNDING_ERRORS * eps)
+    fixed, fixed_l1, fixed_l2, start = jax.lax.stop_gradient((quadratic, l1, l2, start))
     outcome = minimise(
-        fixed, fixed_l1, fixed_l2, init, tol=tol, max_steps=jnp.asarray(max_steps, jnp.int32)
+        fixed, fixed_l1, fixed_l2, start, tol=tol, max_steps=jnp.asarray(max_steps, jnp.int32)
     )
     coef = attach_gradient(outcome.coef, quadratic, l1, l2, outcome.largest)
-    null = fixed.constant
-    relative = jnp.where(null > 0, outcome.gap / jnp.where(null > 0, null, 1), outcome.gap)
+    # Rounding moves the loss by |r| |δr|, δr being a third of `eps` of the data, and the loss is
+    # compared with its minimum: known up to twice that.
+    data = jax.lax.stop_gradient(jnp.dot(coef**2, problem.x_raw) + problem.y_raw)
+    floor = 0.6 * eps * jnp.sqrt(outcome.residual * data)
+    null = jnp.where(fixed.constant > 0, fixed.constant, 1)
+    optimality = jnp.maximum(outcome.gap, floor) / null
+    coef = coef * (y_unit / x_unit)
     return Solution(
-        value=LinearModel(coef, y_mean - jnp.dot(x_mean, coef)),
-        status=status_code(outcome.converged, outcome.finite),
+        value=LinearModel(coef, problem.y_mean - jnp.dot(problem.x_mean, coef)),
+        status=status_code(outcome.converged & (floor <= tol * null), outcome.finite),
         steps=outcome.steps,
-        optimality=relative,
+        optimality=jnp.where(outcome.finite, optimality, jnp.nan),
     )
 
 
-def _check_penalties(alpha: ArrayLike, l1_ratio: ArrayLike) -> None:
-    check_penalty("alpha", alpha)
+def _penalties(name: str, alpha, l1_ratio, dtype) -> tuple[Array, Array, Array]:
+    """`alpha`, `l1_ratio` and the ℓ2 penalty, checked."""
+    check_penalty(name, alpha)
     check_fraction("l1_ratio", l1_ratio)
     check_scalar("l1_ratio", l1_ratio)
+    alpha, l1_ratio = number(name, alpha, dtype), number("l1_ratio", l1_ratio, dtype)
+    return alpha, l1_ratio, alpha * (1 - l1_ratio)
 
 
 @full_precision
 def elastic_net(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    alpha: ArrayLike,
-    l1_ratio: ArrayLike,
+    x: Numbers,
+    y: Numbers,
+    alpha: Numbers,
+    l1_ratio: Numbers,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     fit_intercept: bool = True,
-    tol: ArrayLike = 1e-4,
-    max_steps: ArrayLike = 10_000,
-    init: Float[Array, "..."] | None = None,
+    tol: Numbers = 1e-4,
+    max_steps: Numbers = 10_000,
+    init: Numbers | None = None,
 ) -> Solution[LinearModel]:
     """Elastic net with scikit-learn's objective; `l1_ratio=1` is the lasso.
 
@@ -106,17 +161,22 @@ def elastic_net(
 
     - `x`: design (n, p). `y`: target (n,). No NaN: give missing rows weight zero and any finite
       number.
-    - `alpha`: penalty, not negative. A zero penalty has no dual certificate: use `ridge`.
+    - `alpha`: penalty, not negative. For a zero penalty `ridge` is faster and always certain.
     - `l1_ratio`: share of the ℓ1 term, in [0, 1].
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
     - `tol`: stop when the duality gap is at most `tol` times the weighted mean of (y - ȳ)²,
       which is scikit-learn's criterion. Not below 10 rounding errors of the dtype.
-    - `max_steps`: most proximal gradient and Newton steps together.
+    - `max_steps`: most proximal gradient and Newton steps together; may be traced.
     - `init`: coefficients (p,) to start from; no derivative passes through it.
 
     **Returns:** a `Solution` whose `optimality` is the duality gap over the weighted mean of
-    (y - ȳ)²; 0 for a constant target. Status `CONVERGED`, `MAX_STEPS`, or `NONFINITE` (with NaN
-    coefficients).
+    (y - ȳ)²; 0 for a constant target. It is never below what the rounding of the data allows,
+    which is large where data lie far from zero; with a smaller `tol` the status is `MAX_STEPS`.
+    Without a penalty it is the distance from the minimum where n >= p and the columns are
+    independent, and the loss itself otherwise. Status `CONVERGED`, `MAX_STEPS`, or `NONFINITE`
+    (with NaN coefficients). A constant target, a design of constants and weights that are all
+    zero have coefficients of exactly zero. The answer does not depend on the units of data,
+    weights and penalty.
 
     Derivatives of any order in `x`, `y`, `sample_weight`, `alpha` and `l1_ratio`, forward and
     reverse, follow from the implicit function theorem on the support of the solution. They are
@@ -124,115 +184,117 @@ def elastic_net(
     dependent and there is no ℓ2 term, the derivative does not exist and the number returned
     means nothing.
 
-    **Raises:** `ValueError` for shapes that do not fit, integer arrays, and concrete negative
+    **Raises:** `ValueError` for shapes that do not fit, what is no number, and concrete negative
     penalties or weights or an `l1_ratio` outside [0, 1].
     """
-    check_regression(x, y, sample_weight)
     check_scalar("alpha", alpha)
-    _check_penalties(alpha, l1_ratio)
-    quadratic, x_mean, y_mean = _problem(x, y, sample_weight, fit_intercept)
-    return _solve(quadratic, x_mean, y_mean, alpha, l1_ratio, tol, max_steps, init)
+    x, y, sample_weight = regression_arrays(x, y, sample_weight)
+    alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, x.dtype)
+    problem = _from_data(x, y, sample_weight, fit_intercept, l2)
+    return _solve(problem, alpha, l1_ratio, tol, max_steps, _start(problem, init))
 
 
 @full_precision
 def elastic_net_from_gram(
     stats: GramStatistics,
-    alpha: ArrayLike,
-    l1_ratio: ArrayLike,
+    alpha: Numbers,
+    l1_ratio: Numbers,
     *,
-    tol: ArrayLike = 1e-4,
-    max_steps: ArrayLike = 10_000,
-    init: Float[Array, "..."] | None = None,
+    tol: Numbers = 1e-4,
+    max_steps: Numbers = 10_000,
+    init: Numbers | None = None,
 ) -> Solution[LinearModel]:
     """`elastic_net` from second moments, for several fits that share them."""
     check_scalar("alpha", alpha)
-    _check_penalties(alpha, l1_ratio)
-    return _solve(
-        _from_gram(stats), stats.x_mean, stats.y_mean, alpha, l1_ratio, tol, max_steps, init
-    )
+    alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
+    problem = _from_gram(stats, l2)
+    return _solve(problem, alpha, l1_ratio, tol, max_steps, _start(problem, init))
 
 
-def _path(quadratic, x_mean, y_mean, alphas, l1_ratio, tol, max_steps, init):
-    alphas = jnp.asarray(alphas, quadratic.linear.dtype)
-    if alphas.ndim != 1:
-        raise ValueError(f"`alphas` must have shape (k,), got {alphas.shape}")
-    init = _start(quadratic, init)
-
+def _path(problem, alphas, l1_ratio, tol, max_steps, init):
     def fit(start, alpha):
-        solution = _solve(quadratic, x_mean, y_mean, alpha, l1_ratio, tol, max_steps, start)
-        coef = solution.value.coef
+        solution = _solve(problem, alpha, l1_ratio, tol, max_steps, start)
+        coef = solution.value.coef * (problem.x_unit / problem.y_unit)
         # A fit that failed leaves its successors the last good start.
         return jnp.where(jnp.all(jnp.isfinite(coef)), coef, start), solution
 
-    return jax.lax.scan(fit, init, alphas)[1]
+    return jax.lax.scan(fit, _start(problem, init), alphas)[1]
+
+
+def _check_path(alphas: Numbers) -> None:
+    if np.ndim(alphas) != 1:
+        raise ValueError(f"`alphas` must have shape (k,), got {np.shape(alphas)}")
 
 
 @full_precision
 def elastic_net_path(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    alphas: ArrayLike,
-    l1_ratio: ArrayLike,
+    x: Numbers,
+    y: Numbers,
+    alphas: Numbers,
+    l1_ratio: Numbers,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     fit_intercept: bool = True,
-    tol: ArrayLike = 1e-4,
-    max_steps: ArrayLike = 10_000,
-    init: Float[Array, "..."] | None = None,
+    tol: Numbers = 1e-4,
+    max_steps: Numbers = 10_000,
+    init: Numbers | None = None,
 ) -> Solution[LinearModel]:
     """`elastic_net` for `alphas` (k,) in the given order, each started from the one before.
 
     Give them in descending order, from about `critical_alpha`. Every field of the result has a
     leading axis of length k. The answers do not depend on the starts beyond `tol`.
     """
-    check_regression(x, y, sample_weight)
-    _check_penalties(alphas, l1_ratio)
-    quadratic, x_mean, y_mean = _problem(x, y, sample_weight, fit_intercept)
-    return _path(quadratic, x_mean, y_mean, alphas, l1_ratio, tol, max_steps, init)
+    _check_path(alphas)
+    x, y, sample_weight = regression_arrays(x, y, sample_weight)
+    alphas, l1_ratio, l2 = _penalties("alphas", alphas, l1_ratio, x.dtype)
+    problem = _from_data(x, y, sample_weight, fit_intercept, l2)
+    return _path(problem, alphas, l1_ratio, tol, max_steps, init)
 
 
 @full_precision
 def elastic_net_path_from_gram(
     stats: GramStatistics,
-    alphas: ArrayLike,
-    l1_ratio: ArrayLike,
+    alphas: Numbers,
+    l1_ratio: Numbers,
     *,
-    tol: ArrayLike = 1e-4,
-    max_steps: ArrayLike = 10_000,
-    init: Float[Array, "..."] | None = None,
+    tol: Numbers = 1e-4,
+    max_steps: Numbers = 10_000,
+    init: Numbers | None = None,
 ) -> Solution[LinearModel]:
     """`elastic_net_path` from second moments."""
-    _check_penalties(alphas, l1_ratio)
-    quadratic = _from_gram(stats)
-    return _path(quadratic, stats.x_mean, stats.y_mean, alphas, l1_ratio, tol, max_steps, init)
+    _check_path(alphas)
+    alphas, l1_ratio, l2 = _penalties("alphas", alphas, l1_ratio, stats.gram.dtype)
+    return _path(_from_gram(stats, l2), alphas, l1_ratio, tol, max_steps, init)
 
 
-def _critical(linear: Float[Array, " p"], l1_ratio: ArrayLike) -> Float[Array, ""]:
+def _critical(problem: _Problem, l1_ratio: Numbers) -> Float[Array, ""]:
     check_fraction("l1_ratio", l1_ratio)
+    linear = problem.quadratic.linear
     # Rounded up: the same product compiled elsewhere may add up in another order.
     margin = 1 + 64 * float(jnp.finfo(linear.dtype).eps)
-    return margin * jnp.max(jnp.abs(linear)) / jnp.asarray(l1_ratio, linear.dtype)
+    top = margin * jnp.max(jnp.abs(linear)) / number("l1_ratio", l1_ratio, linear.dtype)
+    return top * problem.x_unit * problem.y_unit
 
 
 @full_precision
 def critical_alpha(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    l1_ratio: ArrayLike = 1.0,
+    x: Numbers,
+    y: Numbers,
+    l1_ratio: Numbers = 1.0,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     fit_intercept: bool = True,
 ) -> Float[Array, ""]:
     """The largest useful penalty: from it on, every coefficient of `elastic_net` is exactly zero.
 
     max_j |Σ wᵢ (x_ij - x̄_j)(yᵢ - ȳ)| / (W l1_ratio), rounded up; infinite for `l1_ratio=0`.
     """
-    check_regression(x, y, sample_weight)
-    xc, yc, w, _, _ = centre(x, y, sample_weight, fit_intercept=fit_intercept)
-    return _critical(((w * yc) @ xc) / _positive(jnp.sum(w)), l1_ratio)
+    x, y, sample_weight = regression_arrays(x, y, sample_weight)
+    problem = _from_data(x, y, sample_weight, fit_intercept, jnp.zeros((), x.dtype))
+    return _critical(problem, l1_ratio)
 
 
 @full_precision
-def critical_alpha_from_gram(stats: GramStatistics, l1_ratio: ArrayLike = 1.0) -> Float[Array, ""]:
+def critical_alpha_from_gram(stats: GramStatistics, l1_ratio: Numbers = 1.0) -> Float[Array, ""]:
     """`critical_alpha` from second moments."""
-    return _critical(stats.cross / _positive(stats.weight_sum), l1_ratio)
+    return _critical(_from_gram(stats, jnp.zeros((), stats.gram.dtype)), l1_ratio)

@@ -3,35 +3,41 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from ._checks import number
 from ._precision import full_precision
+from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
+from ._units import largest
+from .boundary import Numbers
 from .linear_model import GramStatistics, gram_statistics
 from .simplex import uniform_weights
-from .simplex_least_squares import (
-    check_gram,
-    check_problem,
-    gap_scale,
-    gram_form,
-    relative_gap,
-    residual_form,
-)
+from .simplex_least_squares import check_gram, check_problem
 from .solution import Solution, Status
 
 
 class _Moments(eqx.Module):
-    """‖Xw - y‖² + λ‖w‖² from second moments: one product per objective and gradient."""
+    """‖Xw - y‖² + λ‖w‖² from second moments: one product per objective and gradient.
+
+    In units of `unit`, a power of two, like its gradient.
+    """
 
     stats: GramStatistics
     penalty: Float[Array, ""]
+    unit: Float[Array, ""]
 
     def __call__(self, w):
-        half = self.stats.gram @ w - self.stats.cross + self.penalty * w
-        return jnp.dot(w, half - self.stats.cross) + self.stats.target_square, 2 * half
+        stats = self.stats
+        x, y = stats.offsets()
+        along = stats.gram @ w - stats.cross
+        off = jnp.dot(x - y, w)  # weights sum to one
+        lever = stats.weight_sum * off
+        half = along + lever * x + self.penalty * w
+        value = jnp.dot(w, along - stats.cross + self.penalty * w) + stats.target_square
+        return value + lever * off, 2 * half
 
     def size(self):
-        return self.stats.target_square
+        return self.stats.raw_squares()[1]
 
 
 class _Rows(eqx.Module):
@@ -41,6 +47,7 @@ class _Rows(eqx.Module):
     y: Float[Array, " n"]
     weight: Float[Array, " n"]
     penalty: Float[Array, ""]
+    unit: Float[Array, ""]
 
     def __call__(self, w):
         residual = self.x @ w - self.y
@@ -60,7 +67,7 @@ class _Schedule(eqx.Module):
     step_size: Float[Array, ""]
 
 
-def _update(state: _Schedule, value, gradient, support, step_size, slack) -> _Schedule:
+def _update(state: _Schedule, value, gradient, support, step_size, slack, one) -> _Schedule:
     """One step of the paper's exponentiated gradient. Its choices are all made here.
 
     The published description leaves three of them open; these reproduce the published rows:
@@ -71,14 +78,14 @@ def _update(state: _Schedule, value, gradient, support, step_size, slack) -> _Sc
       without improvement η shrinks and the count starts again.
 
     Rounding noise does not count as lack of improvement (`slack`, a few units in the last place),
-    so that float32 follows float64.
+    so that float32 follows float64. `one` is 1 in the units of objective and gradient.
     """
     improved = value < state.best + slack
     stalled = jnp.where(improved, 0, state.stalled + 1)
     shrink = stalled >= 10
     eta = jnp.where(shrink, jnp.maximum(0.9 * state.step_size, 0.01 * step_size), state.step_size)
     square_sum = state.square_sum + gradient**2
-    w = state.w * jnp.exp(-eta * gradient / (1 + jnp.sqrt(square_sum)))
+    w = state.w * jnp.exp(-eta * gradient / (one + jnp.sqrt(square_sum)))
     w = jnp.where(support, jnp.maximum(w, 1e-18), 0)
     return _Schedule(
         w / jnp.sum(w),
@@ -94,25 +101,26 @@ def _exponentiated_gradient(objective, support, step_size, steps: int) -> Float[
     zero = jnp.zeros_like(w)
     slack = 16 * float(jnp.finfo(w.dtype).eps) * jax.lax.stop_gradient(objective.size())
     infinity = jnp.full_like(step_size, jnp.inf)
+    one = 1 / objective.unit
     state = _Schedule(w, zero, infinity, jnp.zeros((), jnp.int32), step_size)
 
     def body(_, state):
         value, gradient = objective(state.w)
-        return _update(state, value, gradient, support, step_size, slack)
+        return _update(state, value, gradient, support, step_size, slack, one)
 
     return jax.lax.fori_loop(0, steps, body, state).w
 
 
 @full_precision
 def exponentiated_gradient(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    penalty: ArrayLike = 0.0,
+    x: Numbers,
+    y: Numbers,
+    penalty: Numbers = 0.0,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
-    support: Bool[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
+    support: Numbers | None = None,
     steps: int = 3000,
-    step_size: ArrayLike = 0.01,
+    step_size: Numbers = 0.01,
 ) -> Solution[Float[Array, " p"]]:
     """The SYN-DIGITS paper's synthetic control: 3000 steps, wherever they end.
 
@@ -137,42 +145,62 @@ def exponentiated_gradient(
 
     **Raises:** `ValueError` if shapes disagree, or a weight or the penalty is negative.
     """
-    support, weight, penalty = check_problem(x, y, penalty, sample_weight, support)
+    x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
     x = jnp.where(support[None, :], x, 0)
     if x.shape[0] >= x.shape[1]:
         stats = gram_statistics(x, y, weight, fit_intercept=False)
         return exponentiated_gradient_from_gram(
             stats, penalty, support=support, steps=steps, step_size=step_size
         )
-    form = residual_form(x, y, penalty, weight, support)
-    return _run(_Rows(x, y, weight, penalty), form, support, steps, step_size)
+    certificate = residual_form(x, y, penalty, weight, support)
+    unit = jnp.maximum(largest(x), largest(y))
+    weight_unit = largest(weight)
+    rows = _Rows(
+        x / unit,
+        y / unit,
+        weight / weight_unit,
+        penalty / weight_unit / unit / unit,
+        weight_unit * unit * unit,
+    )
+    return _run(rows, certificate, support, steps, step_size)
 
 
 @full_precision
 def exponentiated_gradient_from_gram(
     stats: GramStatistics,
-    penalty: ArrayLike = 0.0,
+    penalty: Numbers = 0.0,
     *,
-    support: Bool[Array, "..."] | None = None,
+    support: Numbers | None = None,
     steps: int = 3000,
-    step_size: ArrayLike = 0.01,
+    step_size: Numbers = 0.01,
 ) -> Solution[Float[Array, " p"]]:
     """[`exponentiated_gradient`][] from second moments, for Gram matrices that are at hand."""
-    support, penalty = check_gram(stats, penalty, support)
-    form = gram_form(stats, penalty, support)
+    penalty, support = check_gram(stats, penalty, support)
+    certificate = gram_form(stats, penalty, support)
+    x, y = stats.offsets()
+    squares, target = stats.raw_squares()
+    unit = largest(jnp.append(jnp.where(support, squares, 0), target))
     pair = support[:, None] & support[None, :]
-    stats = eqx.tree_at(
-        lambda s: (s.gram, s.cross),
-        stats,
-        (jnp.where(pair, stats.gram, 0), jnp.where(support, stats.cross, 0)),
+    # `weight_sum` takes the units of the sums of squares, offsets keep those of the data.
+    stats = GramStatistics(
+        gram=jnp.where(pair, stats.gram, 0) / unit,
+        cross=jnp.where(support, stats.cross, 0) / unit,
+        target_square=stats.target_square / unit,
+        x_mean=jnp.where(support, stats.x_mean, 0),
+        y_mean=stats.y_mean,
+        weight_sum=stats.weight_sum / unit,
+        x_offset=jnp.where(support, x, 0),
+        y_offset=y,
     )
-    return _run(_Moments(stats, penalty), form, support, steps, step_size)
+    return _run(_Moments(stats, penalty / unit, unit), certificate, support, steps, step_size)
 
 
-def _run(objective, form, support, steps, step_size) -> Solution[Float[Array, " p"]]:
-    step_size = jnp.asarray(step_size, dtype=form.diagonal().dtype)
+def _run(objective, certificate, support, steps, step_size) -> Solution[Float[Array, " p"]]:
+    form, rounding = certificate
+    step_size = number("step_size", step_size, form.diagonal().dtype)
     w = _exponentiated_gradient(objective, support, step_size, steps)
     gap = relative_gap(w, form(w), support, gap_scale(form, support))
+    gap = jnp.maximum(gap, relative_floor(form, rounding, w, support))
     return Solution(w, _fixed_steps(w, gap), jnp.full((), steps, jnp.int32), gap)
 
 

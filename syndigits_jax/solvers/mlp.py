@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._checks import check_penalty, check_regression
+from ._checks import check_penalty, number, regression_arrays
 from ._precision import full_precision
+from ._units import largest
+from .boundary import Numbers, as_float
 from .solution import Solution, Status
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants (Kingma and Ba, 2015)
@@ -32,8 +33,9 @@ class MLP(eqx.Module):
     biases: tuple[Float[Array, "..."], ...]
 
     @full_precision
-    def __call__(self, x: Float[Array, "*n p"]) -> Float[Array, "*n"]:
-        """Predict for rows of `x`; one unbatched network only (use `jax.vmap` over networks)."""
+    def __call__(self, x: Numbers) -> Float[Array, "*n"]:
+        """Predict for rows of `x` (*n, p); one unbatched network only (`jax.vmap` over them)."""
+        x = as_float("x", x).astype(self.weights[-1].dtype)
         for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
             z = x @ w.T
             x = jax.nn.relu(z + jnp.broadcast_to(b, z.shape))
@@ -92,6 +94,7 @@ class _State(eqx.Module):
     mean: MLP
     square: MLP
     updates: Float[Array, ""]
+    previous: Float[Array, ""]
     loss: Float[Array, ""]
     best_loss: Float[Array, ""]
     best_model: MLP
@@ -101,17 +104,17 @@ class _State(eqx.Module):
 
 @full_precision
 def mlp_regression(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
+    x: Numbers,
+    y: Numbers,
     *,
     hidden: Sequence[int],
     key: PRNGKeyArray,
-    learning_rate: ArrayLike = 1e-3,
-    weight_decay: ArrayLike = 0.0,
+    learning_rate: Numbers = 1e-3,
+    weight_decay: Numbers = 0.0,
     batch_size: int = 128,
     epochs: int = 200,
     patience: int | None = 20,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     init: MLP | None = None,
 ) -> Solution[MLP]:
     """Fit a ReLU network to `y` by minibatch Adam on the (weighted) mean squared error.
@@ -141,20 +144,22 @@ def mlp_regression(
       has loss 0 and moves the parameters by momentum and decay only.
     - `init`: parameters to start from instead of random ones; its layers must match `hidden`.
 
-    **Returns:** a `Solution` with an [`MLP`][], the epochs run as `steps`, and as `optimality` the
-    best epoch loss over the loss of predicting the mean (1 - R² in training; the loss itself
-    where `y` is constant). Status is `CONVERGED` after early stopping, `FIXED_STEPS` after all
-    `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
-    training ends there, and the value holds the best parameters before.
+    **Returns:** a `Solution` with an [`MLP`][] and the epochs run as `steps`. Nothing is known of
+    the distance from an optimum: `optimality` is NaN, and `change` the relative change of the epoch
+    loss over the last two epochs. Status is `CONVERGED` after early stopping, `FIXED_STEPS` after
+    all `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
+    training ends there, and the value holds the best parameters before. The training's R² is that
+    of `value(x)`. Scale `x` and `y` to about one first: the steps of Adam have no unit.
 
-    **Raises:** `ValueError` if shapes disagree, a size is not positive, or a weight or the decay
-    is negative.
+    **Raises:** `ValueError` if shapes disagree, what is no number, a size is not positive, or a
+    weight, the rate or the decay is negative.
     """
-    n, p = _check(x, y, sample_weight, weight_decay, batch_size, epochs, patience)
-    dtype = x.dtype
-    learning_rate = jnp.asarray(learning_rate, dtype=dtype)
-    weight_decay = jnp.asarray(weight_decay, dtype=dtype)
-    weight = jnp.ones_like(y) if sample_weight is None else sample_weight
+    x, y, weight = regression_arrays(x, y, sample_weight)
+    _check(weight_decay, learning_rate, batch_size, epochs, patience)
+    (n, p), dtype = x.shape, x.dtype
+    learning_rate = number("learning_rate", learning_rate, dtype)
+    weight_decay = number("weight_decay", weight_decay, dtype)
+    weight = jnp.ones_like(y) if weight is None else weight / largest(weight)
     init_key, order_key = jax.random.split(key)
     if init is None:
         init = init_mlp(p, hidden, key=init_key, dtype=dtype)
@@ -172,7 +177,8 @@ def mlp_regression(
     stopped = patience is not None and state.stalled >= patience
     status = jnp.where(stopped, int(Status.CONVERGED), int(Status.FIXED_STEPS))
     status = jnp.where(jnp.isfinite(state.loss), status, int(Status.NONFINITE)).astype(jnp.int32)
-    return Solution(state.best_model, status, state.epoch, _relative_loss(state, y, weight))
+    none = jnp.full((), jnp.nan, dtype)
+    return Solution(state.best_model, status, state.epoch, none, _relative_change(state))
 
 
 class _Options(NamedTuple):
@@ -250,6 +256,7 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
             mean,
             square,
             updates,
+            state.loss,
             loss,
             jnp.where(better, loss, state.best_loss),
             jax.tree.map(lambda a, b: jnp.where(better, a, b), model, state.best_model),
@@ -265,7 +272,7 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
     zeros = jax.tree.map(jnp.zeros_like, init)
     zero, count = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
     infinity = jnp.full((), jnp.inf, dtype)
-    state = _State(init, zeros, zeros, zero, zero, infinity, init, count, count)
+    state = _State(init, zeros, zeros, zero, zero, zero, infinity, init, count, count)
     if stop == "leave":
         return jax.lax.while_loop(keep_going, epoch, state)
 
@@ -278,21 +285,16 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
     return jax.lax.fori_loop(0, epochs, lambda _, state: remembered(state), state)
 
 
-def _relative_loss(
-    state: _State, y: Float[Array, " n"], weight: Float[Array, " n"]
-) -> Float[Array, ""]:
-    total = jnp.sum(weight)
-    weight = weight / jnp.where(total > 0, total, 1)
-    variance = jnp.dot(weight, (y - jnp.dot(weight, y)) ** 2)
-    # What rounding leaves of the variance of a constant.
-    floor = y.shape[0] * jnp.finfo(y.dtype).eps ** 2 * jnp.dot(weight, y**2)
-    return state.best_loss / jnp.where(variance > floor, variance, 1)
+def _relative_change(state: _State) -> Float[Array, ""]:
+    """|loss of the last epoch / loss of the one before - 1|; NaN where there is none before."""
+    before = jnp.where(state.previous > 0, state.previous, 1)
+    change = jnp.where(state.previous > 0, jnp.abs(state.loss / before - 1), state.loss)
+    return jax.lax.stop_gradient(jnp.where(state.epoch > 1, change, jnp.nan))
 
 
-def _check(x, y, sample_weight, weight_decay, batch_size, epochs, patience) -> tuple[int, int]:
-    check_regression(x, y, sample_weight)
+def _check(weight_decay, learning_rate, batch_size, epochs, patience) -> None:
     check_penalty("weight_decay", weight_decay)
+    check_penalty("learning_rate", learning_rate)
     for name, size in (("batch_size", batch_size), ("epochs", epochs), ("patience", patience)):
         if size is not None and size < 1:
             raise ValueError(f"`{name}` must be positive, got {size}")
-    return x.shape

@@ -4,25 +4,36 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._checks import check_penalty, check_regression
+from ._checks import check_penalty, number, regression_arrays
 from ._precision import full_precision
 from ._shifted import Apply, shifted_inverse
-from .linear_model import GramStatistics, LinearModel
+from ._units import LARGEST_RATIO, largest, power_of_two
+from .boundary import Numbers
+from .linear_model import GramStatistics, LinearModel, centre
 from .solution import Solution, Status
 
 
 class _Design(NamedTuple):
-    """A weighted regression, centred where there is an intercept; `total` is the weight sum."""
+    """A weighted regression, centred where there is an intercept; `total` is the weight sum.
+
+    Design, targets, weights and `penalty` are in units of powers of two: `coef_unit` (t,) is what
+    to multiply coefficients by, `unit` (t,) residuals. `floor` (t,) is the least residual of the
+    normal equations, relative to its value at zero, that can be claimed.
+    """
 
     x: Float[Array, "n p"]
     y: Float[Array, "n t"]
     weight: Float[Array, " n"]
     total: Float[Array, ""]
+    penalty: Float[Array, " k"]
     x_mean: Float[Array, " p"]
     y_mean: Float[Array, " t"]
+    unit: Float[Array, " t"]
+    coef_unit: Float[Array, " t"]
+    floor: Float[Array, " t"]
 
 
 class _Fit(NamedTuple):
@@ -34,15 +45,49 @@ class _Fit(NamedTuple):
     singular: Bool[Array, " k"]
 
 
-def _centre(x, y, sample_weight, fit_intercept) -> _Design:
+def _centre(x, y, sample_weight, penalty, fit_intercept) -> _Design:
     y = y if y.ndim == 2 else y[:, None]
-    w = jnp.ones_like(y[:, 0]) if sample_weight is None else sample_weight
+    xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight, fit_intercept=fit_intercept)
+    used = (w > 0)[:, None]
+    weight_unit = largest(w)
+    x_unit = _design_unit(largest(jnp.where(used, xc, 0)), penalty / weight_unit)
+    y_unit = largest(jnp.where(used, yc, 0), axis=0)
+    design, target, w = xc / x_unit, yc / y_unit[None], w / weight_unit
     total = jnp.sum(w)
     total = jnp.where(total == 0, 1, total)
-    if not fit_intercept:
-        return _Design(x, y, w, total, jnp.zeros_like(x[0]), jnp.zeros_like(y[0]))
-    x_mean, y_mean = (w @ x) / total, (w @ y) / total
-    return _Design(x - x_mean[None, :], y - y_mean[None, :], w, total, x_mean, y_mean)
+    floor = _floor(
+        jnp.dot(w, jnp.sum((jnp.where(used, x, 0) / x_unit) ** 2, axis=1)),
+        w @ (jnp.where(used, y, 0) / y_unit[None]) ** 2,
+        jnp.dot(w, jnp.sum(design**2, axis=1)),
+        w @ target**2,
+        (w[:, None] * target).T @ design,
+    )
+    penalty = penalty / weight_unit / x_unit / x_unit
+    coef_unit = y_unit / x_unit
+    return _Design(design, target, w, total, penalty, x_mean, y_mean, y_unit, coef_unit, floor)
+
+
+def _design_unit(unit: Float[Array, ""], penalty: Float[Array, " k"]) -> Float[Array, ""]:
+    """`unit`, or a larger one where a penalty would be out of range in its squares."""
+    top = jnp.sqrt(jnp.max(jax.lax.stop_gradient(penalty)))
+    return jnp.maximum(unit, power_of_two(top) / LARGEST_RATIO)
+
+
+def _floor(
+    x_raw: Float[Array, ""],
+    y_raw: Float[Array, " t"],
+    x_square: Float[Array, ""],
+    y_square: Float[Array, " t"],
+    cross: Float[Array, "t p"],
+) -> Float[Array, " t"]:
+    """What rounding the data does to xᵀy, relative to it: a third of `eps` of every number.
+
+    From weighted sums of squares of the data as they were given (`raw`) and about their means.
+    """
+    eps = float(jnp.finfo(cross.dtype).eps)
+    noise = 0.3 * eps * jnp.sqrt(x_raw * y_square + x_square * y_raw)
+    size = _norm(cross, 1)
+    return jax.lax.stop_gradient(jnp.where(size > 0, noise / jnp.where(size > 0, size, 1), 0))
 
 
 def _norm(array: Array, axis: int) -> Array:
@@ -86,8 +131,8 @@ class _Dual(NamedTuple):
     singular: Bool[Array, " k"]
 
 
-def _dual_system(design: _Design, penalty: Float[Array, " k"], fit_intercept: bool) -> _Dual:
-    w = design.weight
+def _dual_system(design: _Design, fit_intercept: bool) -> _Dual:
+    w, penalty = design.weight, design.penalty
     kernel = design.x @ design.x.T
     root = jnp.sqrt(jax.lax.stop_gradient(w))
     trace = jnp.dot(w, jnp.diagonal(kernel))
@@ -131,8 +176,9 @@ def _dual_system(design: _Design, penalty: Float[Array, " k"], fit_intercept: bo
     return _Dual(kernel, lift, inverse, singular)
 
 
-def _dual(design: _Design, dual: _Dual, penalty: Float[Array, " k"]) -> tuple[_Fit, Array]:
+def _dual(design: _Design, dual: _Dual) -> tuple[_Fit, Array]:
     """The fit, and its dual variables (k, n, t)."""
+    penalty = design.penalty
     weighted = design.weight[:, None] * design.y
     right = jnp.broadcast_to(weighted[None], (penalty.shape[0], *weighted.shape))
     variables = dual.solve(right)
@@ -144,94 +190,115 @@ def _dual(design: _Design, dual: _Dual, penalty: Float[Array, " k"]) -> tuple[_F
     return _Fit(coef, _norm(left, 1), scale, dual.singular), variables
 
 
-def _batched(array: Array, penalty: ArrayLike, y_ndim: int) -> Array:
+def _batched(array: Array, penalty: Numbers, y_ndim: int) -> Array:
     """(k, t, ...) without the axes that the caller did not ask for."""
     array = array if y_ndim == 2 else array[:, 0]
-    return array if jnp.ndim(penalty) == 1 else array[0]
+    return array if np.ndim(penalty) == 1 else array[0]
 
 
-def _report(fit: _Fit, *inputs: Array) -> tuple[Array, Array, Array]:
+def _report(fit: _Fit, floor: Float[Array, " t"], *inputs: Array) -> tuple[Array, Array, Array]:
     """Status (k, t), optimality (k, t), and where the answer exists (k, 1)."""
     finite = jnp.asarray(True)
     for array in inputs:
         finite = finite & jnp.all(jnp.isfinite(array))
     scale = jnp.broadcast_to(fit.scale[None, :], fit.residual.shape)
     optimality = jnp.where(scale > 0, fit.residual / jnp.where(scale > 0, scale, 1), fit.residual)
+    optimality = jnp.maximum(optimality, floor[None, :])
     singular = jnp.broadcast_to(fit.singular[:, None], scale.shape)
     status = jnp.where(singular, int(Status.SINGULAR), int(Status.CONVERGED))
     status = jnp.where(finite, status, int(Status.NONFINITE)).astype(jnp.int32)
     return status, optimality, finite & ~fit.singular[:, None]
 
 
-def _solution(fit: _Fit, x_mean, y_mean, penalty, y_ndim, *inputs) -> Solution[LinearModel]:
-    status, optimality, exists = _report(fit, *inputs)
-    coef = jnp.where(exists[:, :, None], jnp.swapaxes(fit.coef, 1, 2), jnp.nan)
+def _solution(fit: _Fit, coef_unit, floor, x_mean, y_mean, penalty, y_ndim, *inputs):
+    status, optimality, exists = _report(fit, floor, *inputs)
+    coef = coef_unit[None, :, None] * jnp.swapaxes(fit.coef, 1, 2)
+    coef = jnp.where(exists[:, :, None], coef, jnp.nan)
     intercept = y_mean[None, :] - jnp.einsum("p,ktp->kt", x_mean, coef)
     fields = (coef, intercept, status, jnp.zeros_like(status), optimality)
     coef, intercept, status, steps, optimality = (_batched(f, penalty, y_ndim) for f in fields)
     return Solution(LinearModel(coef, intercept), status, steps, optimality)
 
 
-def _penalties(penalty: ArrayLike, dtype) -> Float[Array, " k"]:
+def _penalties(penalty: Numbers, dtype) -> Float[Array, " k"]:
     check_penalty("penalty", penalty)
-    if jnp.ndim(penalty) > 1:
-        raise ValueError(f"`penalty` must be a scalar or (k,), got shape {jnp.shape(penalty)}")
-    return jnp.atleast_1d(jnp.asarray(penalty, dtype))
+    penalty = number("penalty", penalty, dtype)
+    if penalty.ndim > 1:
+        raise ValueError(f"`penalty` must be a scalar or (k,), got shape {penalty.shape}")
+    return jnp.atleast_1d(penalty)
 
 
 @full_precision
 def ridge(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    penalty: ArrayLike,
+    x: Numbers,
+    y: Numbers,
+    penalty: Numbers,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     fit_intercept: bool = True,
 ) -> Solution[LinearModel]:
     """Ridge regression: minimise Σ wᵢ (yᵢ - xᵢb - b₀)² + penalty |b|², with b₀ free.
 
     scikit-learn's objective. With n >= p the normal equations (p, p) are solved, with n < p the
-    dual (n, n), by static shape: one penalty by Cholesky, several by one eigendecomposition
-    (slow on GPUs beyond 32 x 32 in a batch; there, `jax.vmap` over scalar penalties).
+    dual (n, n), by static shape, with one Cholesky factor per penalty.
 
     **Arguments:**
 
     - `x`: design (n, p). `y`: target (n,), or targets (n, t) that share the design. No NaN: give
       missing rows weight zero and any finite number.
-    - `penalty`: a scalar, or (k,) penalties that share one factorisation; not negative. Zero
-      asks for full column rank where n >= p, and gives the interpolant of least norm where n < p.
+    - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero asks for full
+      column rank where n >= p, and gives the interpolant of least norm where n < p.
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
 
     **Returns:** a `Solution` with `coef` (p,), led by an axis of k penalties and then one of t
     targets if there are such. `optimality` is the norm of the residual of the normal equations
-    over its value at b = 0; `steps` is 0. Status `CONVERGED`, or with NaN coefficients
-    `SINGULAR` or `NONFINITE`. Differentiable in every array, forward and reverse.
+    over its value at b = 0, never below what rounding the data does to it; `steps` is 0. Status
+    `CONVERGED`, or with NaN coefficients `SINGULAR` or `NONFINITE`. A constant column, a design of
+    zeros and weights that are all zero are `SINGULAR` without a penalty, and have coefficients
+    of zero with one. The answer does not depend on the units of data, weights and penalty.
+    Differentiable in every array, forward and reverse.
 
-    **Raises:** `ValueError` for shapes that do not fit, integer arrays, and concrete negative
+    **Raises:** `ValueError` for shapes that do not fit, what is no number, and concrete negative
     penalties or weights.
     """
-    check_regression(x, y, sample_weight, targets=True)
+    x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     penalties = _penalties(penalty, x.dtype)
-    design = _centre(x, y, sample_weight, fit_intercept)
+    design = _centre(x, y, sample_weight, penalties, fit_intercept)
     if x.shape[0] >= x.shape[1]:
         weighted = design.weight[:, None] * design.x
-        fit = _primal(weighted.T @ design.x, weighted.T @ design.y, penalties)
+        fit = _primal(weighted.T @ design.x, weighted.T @ design.y, design.penalty)
     else:
-        system = _dual_system(design, penalties, fit_intercept)
-        fit, _ = _dual(design, system, penalties)
+        system = _dual_system(design, fit_intercept)
+        fit, _ = _dual(design, system)
     return _solution(
-        fit, design.x_mean, design.y_mean, penalty, y.ndim, fit.scale, design.x, penalties
+        fit,
+        design.coef_unit,
+        design.floor,
+        design.x_mean,
+        design.y_mean,
+        penalty,
+        y.ndim,
+        fit.scale,
+        design.x,
+        penalties,
     )
 
 
 @full_precision
-def ridge_from_gram(stats: GramStatistics, penalty: ArrayLike) -> Solution[LinearModel]:
+def ridge_from_gram(stats: GramStatistics, penalty: Numbers) -> Solution[LinearModel]:
     """`ridge` (primal, one target) from second moments, for several fits that share them."""
     penalties = _penalties(penalty, stats.gram.dtype)
-    fit = _primal(stats.gram, stats.cross[:, None], penalties)
-    y_mean = stats.y_mean[None]
+    gram, cross, target_square = stats.moments()
+    x_raw, y_raw = stats.raw_squares()
+    square = jnp.sum(jnp.diagonal(gram))[None]
+    floor = _floor(jnp.sum(x_raw), y_raw[None], square[0], target_square[None], cross[None])
+    unit = largest(jnp.diagonal(gram))
+    unit = jnp.maximum(unit, power_of_two(jnp.max(penalties)) / LARGEST_RATIO**2)
+    cross_unit = largest(cross)
+    fit = _primal(gram / unit, (cross / cross_unit)[:, None], penalties / unit)
+    coef_unit, y_mean = (cross_unit / unit)[None], stats.y_mean[None]
     return _solution(
-        fit, stats.x_mean, y_mean, penalty, 1, stats.cross, stats.gram, y_mean, penalties
+        fit, coef_unit, floor, stats.x_mean, y_mean, penalty, 1, cross, gram, y_mean, penalties
     )
 
 
@@ -244,11 +311,19 @@ def _leverage_terms(x, gram, penalty):
 
 @jax.custom_jvp
 def _leverages(x, gram, penalty):
-    """`_leverage_terms`, cheaper by the eigenvectors where there are several penalties."""
+    """`_leverage_terms`, cheaper by the eigenvectors where there are several penalties.
+
+    NaN for penalties with which the system is singular to working precision.
+    """
     if penalty.shape[0] == 1:
         return _leverage_terms(x, gram, penalty)
     values, vectors = jnp.linalg.eigh(gram, symmetrize_input=False)
-    return (1 / (jnp.maximum(values, 0)[None, :] + penalty[:, None])) @ ((x @ vectors) ** 2).T
+    shifted = jnp.maximum(values, 0)[None, :] + penalty[:, None]
+    # Eigenvalues are known up to rounding errors of the largest: below, there is no answer.
+    negligible = gram.shape[0] * float(jnp.finfo(gram.dtype).eps)
+    known = jnp.min(shifted, axis=1) > negligible * jnp.max(shifted, axis=1)
+    shifted = jnp.where(known[:, None], shifted, jnp.nan)
+    return (1 / shifted) @ ((x @ vectors) ** 2).T
 
 
 # Eigenvectors are not differentiable where eigenvalues meet; the linear systems are.
@@ -259,11 +334,11 @@ def _leverages_jvp(primals, tangents):
 
 @full_precision
 def ridge_loo_residuals(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    penalty: ArrayLike,
+    x: Numbers,
+    y: Numbers,
+    penalty: Numbers,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
     fit_intercept: bool = True,
 ) -> Solution[Float[Array, "*batch n"]]:
     """Leave-one-out residuals of `ridge` in closed form: yᵢ minus the prediction without row i.
@@ -273,27 +348,30 @@ def ridge_loo_residuals(
     residual. In the dual form numerator and denominator are both divided by the penalty, so
     that small and zero penalties lose no accuracy.
 
-    Arguments, errors and status as for `ridge`. **Returns:** a `Solution` whose value has shape
-    (n,), led by an axis of k penalties and then one of t targets if there are such. NaN for a
-    row without which there is no fit. Differentiable, penalties included.
+    Arguments, errors and status as for `ridge`; with several penalties and n >= p, `SINGULAR` also
+    marks penalties too small beside the largest column. **Returns:** a `Solution` whose value has
+    shape (n,), led by an axis of k penalties and then one of t targets if there are such. NaN for
+    a row without which there is no fit. Differentiable, penalties included.
     """
-    check_regression(x, y, sample_weight, targets=True)
-    penalties = _penalties(penalty, x.dtype)
-    design = _centre(x, y, sample_weight, fit_intercept)
-    w, total = design.weight, design.total
+    x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
+    given = _penalties(penalty, x.dtype)
+    design = _centre(x, y, sample_weight, given, fit_intercept)
+    w, total, penalties = design.weight, design.total, design.penalty
     share = w / total if fit_intercept else jnp.zeros_like(w)
     if x.shape[0] >= x.shape[1]:
         weighted = w[:, None] * design.x
         gram = weighted.T @ design.x
         fit = _primal(gram, weighted.T @ design.y, penalties)
         ordinary = design.y[None] - jnp.einsum("np,kpt->knt", design.x, fit.coef)
-        rest = 1 - share[None, :] - w[None, :] * _leverages(design.x, gram, penalties)
+        leverages = _leverages(design.x, gram, penalties)
+        fit = fit._replace(singular=fit.singular | jnp.any(jnp.isnan(leverages), axis=1))
+        rest = 1 - share[None, :] - w[None, :] * leverages
         # What is left of a row that alone determines its fit is rounding.
         rest = jnp.where(rest > x.shape[1] * float(jnp.finfo(x.dtype).eps), rest, jnp.nan)
         residuals = ordinary / rest[:, :, None]
     else:
-        system = _dual_system(design, penalties, fit_intercept)
-        fit, variables = _dual(design, system, penalties)
+        system = _dual_system(design, fit_intercept)
+        fit, variables = _dual(design, system)
         unit = jnp.eye(len(x), dtype=x.dtype)
         inverse = system.solve(jnp.broadcast_to(unit[None], (len(penalties), *unit.shape)))
         lifted = penalties[:, None] + system.lift * total
@@ -304,7 +382,8 @@ def ridge_loo_residuals(
         unused = design.y[None] - image
         safe = jnp.where(w > 0, w, 1)[None, :, None]
         residuals = jnp.where(used, variables / safe / jnp.where(used, rest[:, :, None], 1), unused)
-    status, optimality, exists = _report(fit, fit.scale, design.x, penalties)
+    status, optimality, exists = _report(fit, design.floor, fit.scale, design.x, given)
+    residuals = design.unit[None, None] * residuals
     residuals = jnp.where(exists[:, :, None], jnp.swapaxes(residuals, 1, 2), jnp.nan)
     fields = (residuals, status, jnp.zeros_like(status), optimality)
     return Solution(*(_batched(field, penalty, y.ndim) for field in fields))

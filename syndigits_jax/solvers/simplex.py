@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._precision import full_precision
+from .boundary import Numbers, as_float, as_mask
 
 
 def _threshold(
@@ -49,9 +50,7 @@ def _project(
     return jnp.where(support, jnp.maximum(v - theta, 0), 0), theta
 
 
-def project_simplex(
-    v: Float[Array, "..."], *, support: Bool[Array, "..."] | None = None
-) -> Float[Array, "..."]:
+def project_simplex(v: Numbers, *, support: Numbers | None = None) -> Float[Array, "..."]:
     """Project every row of `v` onto {w : w ≥ 0, Σ w = 1}, in the Euclidean norm.
 
     The projection is max(v - θ, 0) with one θ per row. Its derivative, in forward and reverse
@@ -65,12 +64,15 @@ def project_simplex(
     **Returns:** an array like `v`. A row without support, or with NaN or infinity on its support,
     comes back as NaN.
 
-    **Raises:** `ValueError` if `v` has no last axis or `support` does not broadcast to it.
+    **Raises:** `ValueError` if `v` has no last axis or is no number, or `support` does not
+    broadcast to it.
     """
+    v = as_float("v", v)
     if v.ndim < 1 or v.shape[-1] == 0:
         raise ValueError(f"`v` must have a last axis that is not empty, got shape {v.shape}")
     if support is None:
         support = jnp.ones(v.shape[-1], bool)
+    support = as_mask("support", support)
     mask = broadcast_support(support, v.shape)
     rows, masks = v.reshape(-1, v.shape[-1]), mask.reshape(-1, v.shape[-1])
     return jax.vmap(_project_row)(rows, masks).reshape(v.shape)

@@ -7,10 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from ._checks import number
 from ._precision import full_precision
+from ._units import power_of_two
+from .boundary import Numbers, as_float, as_mask
 from .simplex import _project, broadcast_support, face_solve, frank_wolfe_gap, uniform_weights
 from .solution import Solution, Status, status_code
 
@@ -24,6 +26,16 @@ def _gap_scale(fun: Objective, support: Bool[Array, " p"], dtype) -> Float[Array
     scale = jnp.maximum(jnp.abs(value), frank_wolfe_gap(gradient, w, support=support))
     scale = jnp.where(scale == 0, 1, scale)
     return jax.lax.stop_gradient(jnp.where(jnp.isfinite(scale), scale, jnp.nan))
+
+
+def _gap_floor(value, gradient, w, support) -> Float[Array, ""]:
+    """What rounding leaves of a gap: one part in `eps` of the terms of which it is the sum.
+
+    How `fun` came by its values is not known; what it lost to cancellation is not in here.
+    """
+    eps = float(jnp.finfo(w.dtype).eps)
+    terms = jnp.sum(jnp.where(support, w * jnp.abs(gradient), 0))
+    return jax.lax.stop_gradient(eps * jnp.maximum(jnp.abs(value), terms))
 
 
 class _Accelerated(eqx.Module):
@@ -84,7 +96,7 @@ def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
     )
 
 
-def _accelerate(fun: Objective, support, init, tol, scale, max_steps: int):
+def _accelerate(fun: Objective, support, init, tol, scale, max_steps):
     """Weights, steps and relative gap of the accelerated method."""
     w, theta = _project(init, support, -jnp.ones_like(tol))
     gradient = jnp.where(support, jax.grad(fun)(w), 0)
@@ -101,25 +113,29 @@ def _accelerate(fun: Objective, support, init, tol, scale, max_steps: int):
 
     state = jax.lax.while_loop(keep_going, lambda s: _step(fun, support, scale, s), state)
     # One plain projected step sets weights that are only almost zero to zero.
-    last, _ = _project(
-        state.best - jax.grad(fun)(state.best) / state.lipschitz, support, state.theta
-    )
-    last_gap = frank_wolfe_gap(jax.grad(fun)(last), last, support=support) / scale
+    value, gradient = jax.value_and_grad(fun)(state.best)
+    floor = _gap_floor(value, gradient, state.best, support) / scale
+    last, _ = _project(state.best - gradient / state.lipschitz, support, state.theta)
+    value, gradient = jax.value_and_grad(fun)(last)
+    last_floor = _gap_floor(value, gradient, last, support) / scale
+    last_gap = frank_wolfe_gap(gradient, last, support=support) / scale
     keep = last_gap <= jnp.maximum(state.best_gap, tol)
+    keep = keep & (state.steps > 0) & (state.steps < max_steps)
     w = jnp.where(keep, last, state.best)
-    gap = jnp.where(keep, last_gap, state.best_gap)
-    return w, state.steps, jnp.where(state.gap >= 0, gap, jnp.nan)
+    gap = jnp.where(keep, jnp.maximum(last_gap, last_floor), jnp.maximum(state.best_gap, floor))
+    steps = state.steps + keep.astype(jnp.int32)
+    return w, steps, jnp.where(state.gap >= 0, gap, jnp.nan)
 
 
 @full_precision
 def minimize_on_simplex(
     fun: Objective,
-    init: Float[Array, "..."],
+    init: Numbers,
     *,
-    support: Bool[Array, "..."] | None = None,
-    tol: ArrayLike = 1e-6,
-    scale: ArrayLike | None = None,
-    max_steps: int = 5000,
+    support: Numbers | None = None,
+    tol: Numbers = 1e-6,
+    scale: Numbers | None = None,
+    max_steps: Numbers = 5000,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise a smooth convex function over {w : w ≥ 0, Σ w = 1}.
 
@@ -135,31 +151,37 @@ def minimize_on_simplex(
     - `fun`: from (p,) weights to a scalar.
     - `init`: (p,) start, projected onto the simplex first. Uniform weights are a good one.
     - `support`: (p,); weights where it is `False` stay 0.
-    - `tol`: stop at this relative gap. `max_steps`: static.
+    - `tol`: stop at this relative gap. `max_steps`: a projection each; may be traced.
     - `scale`: what gaps are relative to; |f| or the gap at uniform weights, the larger, by default.
 
     **Returns:** a `Solution` with the (p,) weights. `optimality` is the Frank-Wolfe gap, a bound on
-    how far f is above its minimum, over `scale`.
+    how far f is above its minimum, over `scale`. It is as exact as the gradient of `fun`: where
+    `fun` cancels large numbers, what it loses is not part of the gap.
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
     """
-    support = _check(init, support)
-    tol = jnp.asarray(tol, dtype=init.dtype)
-    if scale is None:
-        scale = _gap_scale(fun, support, init.dtype)
-    scale = jax.lax.stop_gradient(jnp.asarray(scale, dtype=init.dtype))
+    init, support = _check(init, support)
+    tol, max_steps = number("tol", tol, init.dtype), jnp.asarray(max_steps, jnp.int32)
+    size = _gap_scale(fun, support, init.dtype)
+    scale = size if scale is None else number("scale", scale, init.dtype)
+    # In units of its own size no square of a gradient is out of range.
+    unit = power_of_two(size)
+    scale = jax.lax.stop_gradient(scale) / unit
     # Values that `fun` closes over become arguments, so that they can be differentiated.
     converted, consts = jax.closure_convert(fun, init)
 
     @jax.custom_jvp
-    def solve(consts, support, init, tol, scale):
-        return _accelerate(lambda w: converted(w, *consts), support, init, tol, scale, max_steps)
+    def solve(consts, support, init, tol, scale, unit, max_steps):
+        def objective(w):
+            return converted(w, *consts) / unit
+
+        return _accelerate(objective, support, init, tol, scale, max_steps)
 
     @solve.defjvp
     def solve_jvp(primals, tangents) -> Any:
-        consts, support, *_ = primals
+        consts, support, _, _, _, unit, _ = primals
         w, steps, gap = solve(*primals)
-        gradient = jax.grad(converted)
+        gradient = jax.grad(lambda w, *consts: converted(w, *consts) / unit)
         _, moved = jax.jvp(lambda consts: gradient(w, *consts), (consts,), (tangents[0],))
 
         def hessian(v):
@@ -168,7 +190,7 @@ def minimize_on_simplex(
         dw = -face_solve(hessian, support & (w > 0), moved)
         return (w, steps, gap), (dw, np.zeros((), jax.dtypes.float0), jnp.zeros_like(gap))
 
-    w, steps, gap = solve(consts, support, jax.lax.stop_gradient(init), tol, scale)
+    w, steps, gap = solve(consts, support, jax.lax.stop_gradient(init), tol, scale, unit, max_steps)
     gap = jax.lax.stop_gradient(gap)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
     return Solution(w, status_code(gap <= tol, finite), steps, gap)
@@ -177,12 +199,12 @@ def minimize_on_simplex(
 @full_precision
 def mirror_descent(
     fun: Objective,
-    init: Float[Array, "..."],
-    step_size: ArrayLike,
+    init: Numbers,
+    step_size: Numbers,
     *,
-    max_steps: int = 1000,
-    tol: ArrayLike | None = None,
-    support: Bool[Array, "..."] | None = None,
+    max_steps: Numbers = 1000,
+    tol: Numbers | None = None,
+    support: Numbers | None = None,
     gradient: Callable[[Float[Array, " p"]], Float[Array, " p"]] | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """Entropic mirror descent: w ← w exp(-η g), normalised (Beck and Teboulle, 2003).
@@ -195,8 +217,8 @@ def mirror_descent(
     - `fun`: from (p,) weights to a scalar, convex and differentiable.
     - `init`: (p,) start in the interior of the simplex; any positive numbers, normalised first.
     - `step_size`: η.
-    - `max_steps`: static. With `tol=None` exactly this many steps are taken, and derivatives in
-      both modes are those of the steps, by unrolling.
+    - `max_steps`: static, or traced where `tol` is given. With `tol=None` exactly this many steps
+      are taken, and derivatives in both modes are those of the steps, by unrolling.
     - `tol`: stop at this relative Frank-Wolfe gap. Forward derivatives only; for derivatives of
       the minimiser use [`minimize_on_simplex`][].
     - `support`: (p,); weights where it is `False` are 0.
@@ -208,8 +230,8 @@ def mirror_descent(
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
     """
-    support = _check(init, support)
-    step_size = jnp.asarray(step_size, dtype=init.dtype)
+    init, support = _check(init, support)
+    step_size = number("step_size", step_size, init.dtype)
     scale = _gap_scale(fun, support, init.dtype)
     slope = jax.grad(fun) if gradient is None else gradient
 
@@ -238,7 +260,7 @@ def mirror_descent(
         gap = relative_gap(logits, masked_slope(logits))
         steps = jnp.full((), max_steps, jnp.int32)
     else:
-        tol = jnp.asarray(tol, dtype=init.dtype)
+        tol = number("tol", tol, init.dtype)
 
         def body(state):
             logits, g, _, steps = state
@@ -251,7 +273,10 @@ def mirror_descent(
         state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
         logits, _, gap, steps = state
 
-    w = weights(logits) + jnp.where(jnp.any(support), 0, jnp.nan)
+    w = weights(logits)
+    floor = _gap_floor(fun(w), masked_slope(logits), w, support)
+    gap = jnp.maximum(gap, floor / scale)
+    w = w + jnp.where(jnp.any(support), 0, jnp.nan)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
     if tol is None:
         status = jnp.where(finite, int(Status.FIXED_STEPS), int(Status.NONFINITE))
@@ -260,8 +285,9 @@ def mirror_descent(
     return Solution(w, status.astype(jnp.int32), steps, gap)
 
 
-def _check(init: Float[Array, "..."], support: Bool[Array, "..."] | None) -> Bool[Array, " p"]:
+def _check(init: Numbers, support: Numbers | None) -> tuple[Array, Bool[Array, " p"]]:
+    init = as_float("init", init)
     if init.ndim != 1 or init.shape[0] == 0:
         raise ValueError(f"`init` must be a vector that is not empty, got shape {init.shape}")
-    support = jnp.ones(init.shape, bool) if support is None else support
-    return broadcast_support(support, init.shape)
+    support = jnp.ones(init.shape, bool) if support is None else as_mask("support", support)
+    return init, broadcast_support(support, init.shape)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ._checks import number
 from ._precision import full_precision
+from .boundary import Numbers, as_floats
 from .solution import Solution, status_code
 
 Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
@@ -54,12 +55,12 @@ class _State(eqx.Module):
 @full_precision
 def minimize_with_entropy(
     fun: Objective,
-    init: Float[Array, " p"],
-    penalty: ArrayLike,
+    init: Numbers,
+    penalty: Numbers,
     *,
-    base: Float[Array, " p"],
-    tol: ArrayLike = 1e-6,
-    max_steps: int = 5000,
+    base: Numbers,
+    tol: Numbers = 1e-6,
+    max_steps: Numbers = 5000,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise f(w) + λ KL(w ‖ u) over the probability simplex, f smooth and convex.
 
@@ -72,12 +73,20 @@ def minimize_with_entropy(
     - `init`: (p,) start on the simplex. Weights that are 0 in `base` stay 0.
     - `penalty`: λ > 0.
     - `base`: (p,) u, on the simplex.
-    - `tol`: stop at this gap, absolute. `max_steps`: static.
+    - `tol`: stop at this gap, absolute. `max_steps`: may be traced.
 
-    **Returns:** a [`Solution`][]; `optimality` is [`entropic_gap`][], in the units of f.
+    **Returns:** a [`Solution`][]; `optimality` is [`entropic_gap`][], in the units of f, never
+    below `eps` times the numbers it is the sum of.
+
+    **Raises:** `ValueError` if `init` and `base` are not vectors of one length.
     """
+    init, base = as_floats(init=init, base=base)
+    if init.ndim != 1 or init.shape[0] == 0 or base.shape != init.shape:
+        raise ValueError(
+            f"`init` and `base` must be vectors of one length, got {init.shape} and {base.shape}"
+        )
     dtype = init.dtype
-    penalty, tol = jnp.asarray(penalty, dtype), jnp.asarray(tol, dtype)
+    penalty, tol = number("penalty", penalty, dtype), number("tol", tol, dtype)
     log_base = _log(base)
     slope = jax.grad(fun)
     # A start with zeros could never leave them.
@@ -130,6 +139,10 @@ def minimize_with_entropy(
         )
 
     state = jax.lax.while_loop(going, step, state)
-    gap = jnp.where(state.gap == state.gap, state.best_gap, jnp.nan)
+    value, gradient = jax.value_and_grad(fun)(state.best)
+    terms = jnp.dot(state.best, jnp.where(base > 0, jnp.abs(gradient), 0))
+    floor = float(jnp.finfo(dtype).eps) * jnp.maximum(jnp.abs(value), terms)
+    gap = jnp.maximum(state.best_gap, floor)
+    gap = jnp.where(state.gap == state.gap, gap, jnp.nan)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(state.best))
     return Solution(state.best, status_code(gap <= tol, finite), state.steps, gap)

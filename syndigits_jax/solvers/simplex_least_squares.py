@@ -1,16 +1,15 @@
 """Least squares over the probability simplex (synthetic control), solved to a certificate."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from ._checks import check_penalty, check_regression, check_scalar
+from ._checks import check_penalty, check_scalar, number, regression_arrays
 from ._precision import full_precision
+from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
+from .boundary import Numbers, as_mask
 from .linear_model import GramStatistics
 from .simplex import (
     _conjugate_gradient,
@@ -18,7 +17,6 @@ from .simplex import (
     _project,
     broadcast_support,
     face_solve,
-    frank_wolfe_gap,
     uniform_weights,
 )
 from .solution import Solution, status_code
@@ -26,89 +24,6 @@ from .solution import Solution, status_code
 _ROUND = 50  # accelerated steps between two attempts to finish on the current face
 _FACE_STEPS = 40
 _FACE_RTOL = 1e-3
-
-
-class DenseForm(eqx.Module):
-    """The quadratic form wᵀAw from its matrix A, (p, p)."""
-
-    matrix: Float[Array, "p p"]
-
-    def __call__(self, v: Float[Array, " p"]) -> Float[Array, " p"]:
-        """The product A v."""
-        return self.matrix @ v
-
-    def diagonal(self) -> Float[Array, " p"]:
-        """The diagonal of A: the objective at each vertex."""
-        return jnp.diagonal(self.matrix)
-
-
-class FactoredForm(eqx.Module):
-    """The quadratic form Σᵢ weightᵢ (D w)ᵢ² + penalty ‖w‖², without its p x p matrix."""
-
-    factor: Float[Array, "n p"]
-    weight: Float[Array, " n"]
-    penalty: Float[Array, ""]
-
-    def __call__(self, v: Float[Array, " p"]) -> Float[Array, " p"]:
-        """The product A v, A = Dᵀ diag(weight) D + penalty I."""
-        return (self.weight * (self.factor @ v)) @ self.factor + self.penalty * v
-
-    def diagonal(self) -> Float[Array, " p"]:
-        """The diagonal of A: the objective at each vertex."""
-        return self.weight @ self.factor**2 + self.penalty
-
-
-def residual_form(
-    x: Float[Array, "n p"],
-    y: Float[Array, " n"],
-    penalty: Float[Array, ""],
-    weight: Float[Array, " n"],
-    support: Bool[Array, " p"],
-) -> DenseForm | FactoredForm:
-    """The objective of weights that sum to one: Xw - y = (X - y1ᵀ)w makes it a pure quadratic.
-
-    Nothing cancels in this form, and its gradient and value come from one product. Columns off
-    the support are blanked, so that nothing in them can reach the answer. By static shape: the
-    p x p matrix where n ≥ p, the factor otherwise.
-    """
-    factor = jnp.where(support[None, :], x - y[:, None], 0)
-    if x.shape[0] < x.shape[1]:
-        return FactoredForm(factor, weight, penalty)
-    gram = (factor * weight[:, None]).T @ factor
-    return DenseForm(gram + penalty * jnp.eye(x.shape[1], dtype=x.dtype))
-
-
-def gram_form(
-    stats: GramStatistics, penalty: Float[Array, ""], support: Bool[Array, " p"]
-) -> DenseForm:
-    """The same objective from second moments."""
-    moment = stats.gram - stats.cross[:, None] - stats.cross[None, :] + stats.target_square
-    moment = jnp.where(support[:, None] & support[None, :], moment, 0)
-    return DenseForm(moment + penalty * jnp.eye(moment.shape[0], dtype=moment.dtype))
-
-
-def gap_scale(form: DenseForm | FactoredForm, support: Bool[Array, " p"]) -> Float[Array, ""]:
-    """What relative gaps are relative to.
-
-    The geometric mean of the objective at uniform weights and of its mean over single donors.
-    The products in a gap are of this size, so rounding leaves about `eps` of it, however well
-    uniform weights fit.
-    """
-    w = uniform_weights(support, form.diagonal().dtype)
-    vertices = jnp.dot(w, form.diagonal())
-    eps = float(jnp.finfo(w.dtype).eps)
-    scale = jnp.sqrt(jnp.maximum(jnp.dot(w, form(w)), eps * vertices)) * jnp.sqrt(vertices)
-    return jnp.where(scale == 0, 1, scale)
-
-
-def relative_gap(
-    w: Float[Array, " p"],
-    image: Float[Array, " p"],
-    support: Bool[Array, " p"],
-    scale: Float[Array, ""],
-) -> Float[Array, ""]:
-    """The Frank-Wolfe gap of wᵀAw at `w`, from `image` = Aw (half the gradient), over `scale`."""
-    return 2 * frank_wolfe_gap(image, w, support=support) / scale
 
 
 class _State(eqx.Module):
@@ -180,8 +95,8 @@ def _face_step(form, support, state: _State) -> tuple[_State, Int[Array, ""]]:
     return fresh, products + 1
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _minimise(max_rounds: int, form, support, init, tol):
+@jax.custom_jvp
+def _minimise(form, support, init, tol, max_steps):
     """The minimiser of a form over the simplex, matrix products used, and its relative gap."""
     scale = gap_scale(form, support)
     bound = jnp.sum(form.diagonal())
@@ -200,40 +115,46 @@ def _minimise(max_rounds: int, form, support, init, tol):
     def gap(state):
         return relative_gap(state.w, state.image, support, scale)
 
-    def body(carry):
-        state, steps, _, rounds = carry
+    def round_(carry):
+        state, steps, _ = carry
         state = jax.lax.fori_loop(
             0, _ROUND, lambda _, s: _accelerated_step(form, support, bound, s), state
         )
         state, products = _face_step(form, support, state)
-        return state, steps + _ROUND + products, gap(state), rounds + 1
+        return state, steps + _ROUND + products, gap(state)
 
-    def keep_going(carry):
-        _, _, gap, rounds = carry
-        return (gap > tol) & (rounds < max_rounds)
+    def step(carry):
+        state, steps, _ = carry
+        state = _accelerated_step(form, support, bound, state)
+        return state, steps + 1, gap(state)
 
-    zero = jnp.zeros((), jnp.int32)
-    state, steps, final, _ = jax.lax.while_loop(keep_going, body, (state, zero, gap(state), zero))
+    def within(products):
+        return lambda carry: (carry[2] > tol) & (carry[1] + products <= max_steps)
+
+    # Whole rounds as far as they fit, then single steps: never more than `max_steps` products.
+    carry = (state, jnp.zeros((), jnp.int32), gap(state))
+    carry = jax.lax.while_loop(within(_ROUND + _FACE_STEPS + 1), round_, carry)
+    state, steps, final = jax.lax.while_loop(within(1), step, carry)
     return state.w, steps, final
 
 
 @_minimise.defjvp
-def _minimise_jvp(max_rounds, primals, tangents):
-    form, support, _, _ = primals
-    w, steps, gap = _minimise(max_rounds, *primals)
+def _minimise_jvp(primals, tangents):
+    form, support, *_ = primals
+    w, steps, gap = _minimise(*primals)
     _, moved = jax.jvp(lambda form: form(w), (form,), (tangents[0],))
     dw = -face_solve(form, support & (w > 0), moved)
     return (w, steps, gap), (dw, np.zeros((), jax.dtypes.float0), jnp.zeros_like(gap))
 
 
-def _solve(form, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
+def _solve(form, rounding, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
     dtype = form.diagonal().dtype
-    init = uniform_weights(support, dtype) if init is None else init
+    init = uniform_weights(support, dtype) if init is None else number("init", init, dtype)
     if init.shape != support.shape:
         raise ValueError(f"`init` must have shape {support.shape}, got {init.shape}")
-    rounds = -(-max_steps // _ROUND)
-    tol = jnp.asarray(tol, dtype=dtype)
-    w, steps, gap = _minimise(rounds, form, support, jax.lax.stop_gradient(init), tol)
+    tol, max_steps = number("tol", tol, dtype), jnp.asarray(max_steps, jnp.int32)
+    w, steps, gap = _minimise(form, support, jax.lax.stop_gradient(init), tol, max_steps)
+    gap = jnp.maximum(gap, relative_floor(form, rounding, w, support))
     gap = jax.lax.stop_gradient(gap)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
     return Solution(w, status_code(gap <= tol, finite), steps, gap)
@@ -241,15 +162,15 @@ def _solve(form, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
 
 @full_precision
 def simplex_least_squares(
-    x: Float[Array, "..."],
-    y: Float[Array, "..."],
-    penalty: ArrayLike = 0.0,
+    x: Numbers,
+    y: Numbers,
+    penalty: Numbers = 0.0,
     *,
-    sample_weight: Float[Array, "..."] | None = None,
-    support: Bool[Array, "..."] | None = None,
-    tol: ArrayLike = 1e-6,
-    max_steps: int = 5000,
-    init: Float[Array, "..."] | None = None,
+    sample_weight: Numbers | None = None,
+    support: Numbers | None = None,
+    tol: Numbers = 1e-6,
+    max_steps: Numbers = 5000,
+    init: Numbers | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """Minimise Σᵢ sᵢ (Xw - y)ᵢ² + λ‖w‖² over weights w ≥ 0 that sum to one; no intercept.
 
@@ -267,55 +188,60 @@ def simplex_least_squares(
     - `sample_weight`: (n,) non-negative sᵢ; 1 by default.
     - `support`: (p,) donors allowed; the others get weight 0, whatever their columns hold.
     - `tol`: stop at this relative Frank-Wolfe gap.
-    - `max_steps`: a bound on the accelerated steps, rounded up to a multiple of 50; static.
+    - `max_steps`: most products with X or its Gram matrix; may be traced.
     - `init`: (p,) warm start, projected onto the simplex first; uniform by default.
 
     **Returns:** a `Solution` with the (p,) weights. `optimality` is the Frank-Wolfe gap, a bound on
     how far the objective is above its minimum, over a scale: the geometric mean of the objective
-    at uniform weights and of its mean over single donors. `steps` counts products with X or its
-    Gram matrix. Status `NONFINITE` marks NaN in the data or an empty support.
+    at uniform weights and of its mean over single donors. It is never below what the rounding of
+    the data allows, which is large where data lie far from zero; with a smaller `tol` the
+    status is `MAX_STEPS`. `steps` counts products with X or its Gram matrix, the first ones at
+    `init` aside. Status `NONFINITE` marks NaN in the data or an empty support; donors that all
+    equal the target, and no weight at all, are solved by any weights. The answer does not depend
+    on the units of data, weights and penalty.
 
-    **Raises:** `ValueError` if shapes disagree, or a weight or the penalty is negative.
+    **Raises:** `ValueError` if shapes disagree, what is no number, or a weight or the penalty is
+    negative.
     """
-    support, weight, penalty = check_problem(x, y, penalty, sample_weight, support)
-    form = residual_form(x, y, penalty, weight, support)
-    return _solve(form, support, init, tol, max_steps)
+    x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
+    form, rounding = residual_form(x, y, penalty, weight, support)
+    return _solve(form, rounding, support, init, tol, max_steps)
 
 
 @full_precision
 def simplex_least_squares_from_gram(
     stats: GramStatistics,
-    penalty: ArrayLike = 0.0,
+    penalty: Numbers = 0.0,
     *,
-    support: Bool[Array, "..."] | None = None,
-    tol: ArrayLike = 1e-6,
-    max_steps: int = 5000,
-    init: Float[Array, "..."] | None = None,
+    support: Numbers | None = None,
+    tol: Numbers = 1e-6,
+    max_steps: Numbers = 5000,
+    init: Numbers | None = None,
 ) -> Solution[Float[Array, " p"]]:
     """[`simplex_least_squares`][] from second moments, for Gram matrices that are at hand.
 
     Moments taken about the mean (`fit_intercept=True`) leave an unpenalised intercept out of the
     simplex constraint: `stats.intercept(weights)`.
     """
-    support, penalty = check_gram(stats, penalty, support)
-    return _solve(gram_form(stats, penalty, support), support, init, tol, max_steps)
+    penalty, support = check_gram(stats, penalty, support)
+    form, rounding = gram_form(stats, penalty, support)
+    return _solve(form, rounding, support, init, tol, max_steps)
 
 
 def check_problem(x, y, penalty, sample_weight, support):
-    """Defaults and checks for a problem given by its data: `(support, weight, penalty)`."""
-    check_regression(x, y, sample_weight)
-    check_penalty("penalty", penalty)
-    check_scalar("penalty", penalty)
-    weight = jnp.ones_like(y) if sample_weight is None else sample_weight
-    support = jnp.ones(x.shape[1], bool) if support is None else support
-    support = broadcast_support(support, (x.shape[1],))
-    return support, weight, jnp.asarray(penalty, dtype=x.dtype)
+    """Conversions, defaults and checks: `(x, y, weight, penalty, support)`."""
+    x, y, weight = regression_arrays(x, y, sample_weight)
+    weight = jnp.ones_like(y) if weight is None else weight
+    return x, y, weight, *_penalty_and_support(penalty, support, x.shape[1], x.dtype)
 
 
 def check_gram(stats: GramStatistics, penalty, support):
-    """Defaults and checks for a problem given by second moments: `(support, penalty)`."""
+    """Defaults and checks for a problem given by second moments: `(penalty, support)`."""
+    return _penalty_and_support(penalty, support, stats.cross.shape[0], stats.gram.dtype)
+
+
+def _penalty_and_support(penalty, support, p, dtype):
     check_penalty("penalty", penalty)
     check_scalar("penalty", penalty)
-    p = stats.cross.shape[0]
-    support = jnp.ones(p, bool) if support is None else support
-    return broadcast_support(support, (p,)), jnp.asarray(penalty, dtype=stats.gram.dtype)
+    support = jnp.ones(p, bool) if support is None else as_mask("support", support)
+    return number("penalty", penalty, dtype), broadcast_support(support, (p,))

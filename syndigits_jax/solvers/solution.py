@@ -38,15 +38,33 @@ class Solution(eqx.Module, Generic[Value]):
 
     - `value`: what was solved for, an array or a pytree of arrays.
     - `status`: a [`Status`][] code per problem.
-    - `steps`: iterations taken (0 for closed forms).
-    - `optimality`: a scale-free distance from the optimum: duality gap, Frank-Wolfe gap, KKT
-      residual or relative change, as each solver's docstring says. 0 is optimal.
+    - `steps`: iterations taken (0 for closed forms); never more than the solver's `max_steps`.
+    - `optimality`: a scale-free distance from the optimum: duality gap, Frank-Wolfe gap or
+      residual of the optimality conditions, as each solver's docstring says. 0 is optimal; NaN
+      where there is no such certificate.
+    - `change`: the last relative change of what the solver stops by, where that is no distance
+      from the optimum; NaN (the default) otherwise.
     """
 
     value: Value
     status: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     optimality: Float[Array, "*batch"]
+    change: Float[Array, "*batch"]
+
+    def __init__(
+        self,
+        value: Value,
+        status: Int[Array, "*batch"],
+        steps: Int[Array, "*batch"],
+        optimality: Float[Array, "*batch"],
+        change: Float[Array, "*batch"] | None = None,
+    ):
+        self.value = value
+        self.status = status
+        self.steps = steps
+        self.optimality = optimality
+        self.change = jnp.full_like(optimality, jnp.nan) if change is None else change
 
 
 def status_code(converged: Array, finite: Array) -> Int[Array, "*batch"]:

@@ -58,7 +58,9 @@ def test_shapes_and_statuses(direction, name):
     assert result.status.dtype == result.steps.dtype == jnp.int32
     assert np.all(np.isfinite(result.prediction))
     assert np.all(result.training_mse > 0) and np.all(result.training_mse < 3)
-    assert np.all(result.steps >= 0) and np.all(result.optimality >= 0)
+    assert np.all(result.steps >= 0) and not np.any(result.optimality < 0)
+    if name == "NeuralNet":  # training has no certificate
+        assert np.all(np.isnan(result.optimality))
     assert np.all(result.transferred)
 
 

@@ -35,10 +35,13 @@ def test_returns_a_solution_of_the_data_type_it_was_given(name, dtype):
     solution = run(name, 0, dtype)
     assert isinstance(solution, Solution)
     assert solution.status.shape == solution.steps.shape == solution.optimality.shape == ()
+    assert solution.change.shape == ()
     assert int(solution.status) in GOOD
     assert solution.status.dtype == solution.steps.dtype == jnp.int32
     assert int(solution.steps) >= 0
-    assert float(solution.optimality) >= 0
+    assert float(solution.optimality) >= 0 or np.isnan(solution.optimality)
+    # A certificate, or failing that what the solver stopped by.
+    assert np.isfinite(solution.optimality) or float(solution.change) >= 0
     for leaf in jax.tree.leaves(solution.value):
         assert leaf.dtype == dtype
         assert np.all(np.isfinite(leaf))
