@@ -56,8 +56,8 @@ def resolve(
 
     Every undecided pair is in exactly one call, with its distance from differences. A few rows pass
     columns of their own while few are left; a strip of columns serves all rows where they are many.
-    Columns from l on, never in the mask, fill up a call. Time grows with the undecided pairs, memory
-    is that of one pass. No derivative passes through.
+    Columns from l on, never in the mask, fill up a call. Time grows with the undecided pairs,
+    memory is that of one pass. No derivative passes through.
     """
     points, y, undecided = jax.lax.stop_gradient((points, y, undecided))
     rows, size = undecided.shape

@@ -181,7 +181,8 @@ def fit_gaussian_mixture(
     - `tol`: stop when the mean log likelihood of a user grows by less; static `max_steps`.
     - `labels`: (n,) clusters to start from in place of k-means; `key` is then not used.
 
-    **Returns:** a `Solution` with a [`GaussianMixture`][]; `optimality` is that last growth.
+    **Returns:** a `Solution` with a [`GaussianMixture`][]; `change` is that last growth, and
+    `optimality` NaN, as nothing tells how far a local maximum is.
 
     **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, or a
     regularisation that is not positive.
@@ -220,6 +221,5 @@ def fit_gaussian_mixture(
     (weights, means, factors), _, growth, steps = state
     mixture = GaussianMixture(weights, means, factors, centre, axes)
     finite = jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(mixture)]).all()
-    return Solution(
-        mixture, status_code(growth < tol, finite & jnp.isfinite(growth)), steps, growth
-    )
+    status = status_code(growth < tol, finite & jnp.isfinite(growth))
+    return Solution(mixture, status, steps, jnp.full_like(growth, jnp.nan), growth)

@@ -197,8 +197,10 @@ def paired_panel(
         raise ValueError("`seed_scores` are needed to compare `persona_scores` or `ratings` with")
     given = {"seed_scores": seed_scores, "persona_scores": persona_scores, "ratings": ratings}
     for name, scores in given.items():
-        if scores is not None and (scores.ndim != 2 or len(scores) != n):
-            raise ValueError(f"`{name}` has shape {scores.shape} for {n} pairs of users")
+        if scores is not None and scores.ndim != 2:
+            raise ValueError(f"`{name}` must be (users, items), got shape {scores.shape}")
+        if scores is not None and len(scores) != n:
+            raise ValueError(f"`{name}` has {len(scores)} rows for {n} pairs of users")
     shuffle_key, rank_key, boot_key = jax.random.split(key, 3)
     other = _derangement(shuffle_key, n)
 
