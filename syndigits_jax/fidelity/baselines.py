@@ -10,11 +10,13 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
-from .distances import Points, population, positive
+from ..solvers.boundary import Numbers
+from .distances import population, positive, spread
+from .encoder import check_temperature, init_mixture, user_embedding
 
 
 def real_bootstrap(
-    key: PRNGKey, real: Float[Points, "n d"], count: int, *, replace: bool = True
+    key: PRNGKey, real: Numbers, count: int, *, replace: bool = True
 ) -> Float[Array, "count d"]:
     """`count` real users drawn with replacement, or without.
 
@@ -25,9 +27,7 @@ def real_bootstrap(
     return real[jax.random.choice(key, real.shape[0], (count,), replace=replace)]
 
 
-def moment_matched_noise(
-    key: PRNGKey, real: Float[Points, "n d"], count: int
-) -> Float[Array, "count d"]:
+def moment_matched_noise(key: PRNGKey, real: Numbers, count: int) -> Float[Array, "count d"]:
     """Gaussian noise with the mean and the SD (ddof = 0) of every coordinate: the paper's ceiling.
 
     Its covariance is diagonal on purpose (section 3.4). Users of K prototypes span K - 1 of the d
@@ -39,32 +39,31 @@ def moment_matched_noise(
     positive("count", count)
     real = population(real, "real")
     noise = jax.random.normal(key, (count, real.shape[1]), real.dtype)
-    return jnp.mean(real, axis=0)[None, :] + jnp.std(real, axis=0)[None, :] * noise
+    mean, sd = spread(real)
+    return mean[None, :] + sd[None, :] * noise
 
 
 @full_precision
 def random_mixture(
-    key: PRNGKey, prototypes: Float[Points, "p d"], count: int, *, temperature: float = 1.0
+    key: PRNGKey, prototypes: Numbers, count: int, *, temperature: float = 1.0
 ) -> Float[Array, "count d"]:
     """Users whose mixture logits are N(0, I), as those of an encoder nobody has trained on.
 
     Structureless within the space that users can reach: a ceiling whose coverage is not 0 by
-    construction.
+    construction. `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][].
 
     **Raises:** `ValueError` for NaN, no prototypes, or a temperature that is not positive.
     """
     positive("count", count)
     prototypes = population(prototypes, "prototypes")
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive, got {temperature}")
-    logits = jax.random.normal(key, (count, prototypes.shape[0]), prototypes.dtype)
-    return jax.nn.softmax(logits / temperature, axis=1) @ prototypes
+    logits = init_mixture(key, count, prototypes.shape[0], prototypes.dtype)
+    return user_embedding(prototypes, logits, check_temperature(temperature))
 
 
 @full_precision
 def dirichlet_interpolation(
     key: PRNGKey,
-    real: Float[Points, "n d"],
+    real: Numbers,
     count: int,
     *,
     anchors: int = 3,
@@ -100,7 +99,7 @@ def dirichlet_interpolation(
 @full_precision
 def prototype_perturbation(
     key: PRNGKey,
-    prototypes: Float[Points, "p d"],
+    prototypes: Numbers,
     count: int,
     *,
     sigma: float = 0.01,

@@ -1,72 +1,75 @@
 """Distances between many points in bounded memory, and the checks that all metrics share.
 
 Distances come from one matrix product, |x - y|² = |x|² + |y|² - 2⟨x, y⟩ about a common centre, a
-block of rows at a time. Rounding then leaves a few `eps` (|x|² + |y|²) in a squared distance:
-negligible between users, but not where a population has collapsed, so what is compared with a
-threshold (nearest neighbours) is recomputed from differences.
+block of rows at a time. Rounding then leaves up to `eps` d (|x|² + |y|²) in a squared distance:
+negligible between most users, but not within a tight cluster, nor with a centre that one outlier
+has drawn away. The product therefore only bounds a distance; where a comparison depends on its
+last digits, the distance is computed from differences (`_exact`). Whatever is squared is first
+divided by a power of two, so that units do not matter.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..solvers._precision import full_precision
-
-Points = Array | np.ndarray
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ._exact import lengths, power_of_two, resolve
 
 BLOCK = 1 << 22
 """Distances held at a time, by default: 16 MiB of float32, which suits caches and accelerators."""
 
 _SPARE = 3  # candidates beyond k whose distance is recomputed, as rounding may reorder them
+_CENTRE_STEPS = 4
+_ACCURACY = 3e-5
 
 
-def population(values: Any, argument: str, rows: int = 1) -> Float[Array, "n d"]:
-    """`values` as a matrix of points with at least so many `rows`.
+def population(values: Numbers, argument: str, rows: int = 1) -> Float[Array, "n d"]:
+    """`values` as a matrix of points with at least so many `rows`, see [`as_float`][].
 
     NaN and infinity are refused where the values are concrete; inside `jit` and `vmap` the metrics
     return NaN for them.
 
     **Raises:** `ValueError` naming the argument.
     """
-    points = jnp.asarray(values)
+    return _checked(as_float(argument, values), argument, rows)
+
+
+def populations(
+    x: Numbers, y: Numbers, rows: int = 1, names: tuple[str, str] = ("x", "y")
+) -> tuple[Float[Array, "n d"], Float[Array, "l d"]]:
+    """Two populations of one width, in the wider of their dtypes.
+
+    **Raises:** `ValueError` naming the argument.
+    """
+    x, y = as_floats(**dict(zip(names, (x, y), strict=True)))
+    x, y = _checked(x, names[0], rows), _checked(y, names[1], rows)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"`{names[0]}` has width {x.shape[1]} but `{names[1]}` has {y.shape[1]}; embeddings of "
+            "two encoders cannot be compared"
+        )
+    return x, y
+
+
+def _checked(points: Any, argument: str, rows: int) -> Float[Array, "n d"]:
     if points.ndim != 2 or points.shape[1] == 0:
         raise ValueError(f"`{argument}` must be a matrix (users, width), got shape {points.shape}")
-    if not jnp.issubdtype(points.dtype, jnp.floating):
-        raise ValueError(
-            f"`{argument}` must hold floating-point numbers, got {points.dtype}; convert it with "
-            "`.astype(float)`"
-        )
     if points.shape[0] < rows:
         raise ValueError(f"`{argument}` has {points.shape[0]} rows; at least {rows} are needed")
-    if not isinstance(points, Tracer):
-        bad = ~np.isfinite(np.asarray(points, np.float32)).all(axis=1)
+    if (known := concrete(points)) is not None:
+        bad = ~np.isfinite(known).all(axis=1)
         if bad.any():
             raise ValueError(
                 f"`{argument}`: {int(bad.sum())} rows have NaN or infinity, the first is row "
                 f"{int(bad.argmax())}; leave out users without an embedding"
             )
     return points
-
-
-def populations(
-    x: Any, y: Any, rows: int = 1, names: tuple[str, str] = ("x", "y")
-) -> tuple[Float[Array, "n d"], Float[Array, "l d"]]:
-    """Two populations of one width, the second in the dtype of the first.
-
-    **Raises:** `ValueError` naming the argument.
-    """
-    x, y = population(x, names[0], rows), population(y, names[1], rows)
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"`{names[0]}` has width {x.shape[1]} but `{names[1]}` has {y.shape[1]}; embeddings of "
-            "two encoders cannot be compared"
-        )
-    return x, y.astype(x.dtype)
 
 
 def positive(name: str, value: int, at_least: int = 1) -> None:
@@ -81,12 +84,67 @@ def finite_or_nan(value: Float[Array, "..."], *arrays: Array) -> Float[Array, ".
     return jnp.where(finite, value, jnp.nan)
 
 
-def centred(
-    x: Float[Array, "n d"], y: Float[Array, "l d"]
-) -> tuple[Float[Array, "n d"], Float[Array, "l d"]]:
-    """Both populations about the mean of the first, so that less cancels in their distances."""
-    centre = jnp.mean(x, axis=0)[None, :]
-    return x - centre, y - centre
+class Cloud(eqx.Module):
+    """A population in a [`Frame`][].
+
+    **Arguments:** `raw`: (n, d) points over the frame's unit; `about`: the same about its centre;
+    `square`: (n,) |about|², infinite for rows that only fill up.
+    """
+
+    raw: Float[Array, "n d"]
+    about: Float[Array, "n d"]
+    square: Float[Array, " n"]
+
+    def filled(self, count: int) -> "Cloud":
+        """With so many more rows, infinitely far from everybody."""
+        pad = ((0, count), (0, 0))
+        square = jnp.pad(self.square, (0, count), constant_values=jnp.inf)
+        return Cloud(jnp.pad(self.raw, pad), jnp.pad(self.about, pad), square)
+
+
+class Frame(eqx.Module):
+    """Where distances between populations are computed: a power of two and a common centre.
+
+    The centre is near the geometric median of the first population, which single outliers do not
+    move. Results do not depend on either, so no derivative passes through them.
+
+    **Arguments:** `unit`: at or just below the largest coordinate; `centre`: (d,) over the unit.
+    """
+
+    unit: Float[Array, ""]
+    centre: Float[Array, " d"]
+
+    @classmethod
+    def of(cls, x: Float[Array, "n d"], *others: Float[Array, "..."]) -> "Frame":
+        """The frame of one or more populations."""
+        x, *others = jax.lax.stop_gradient((x, *others))
+        largest = jnp.stack([jnp.max(jnp.abs(each)) for each in (x, *others)])
+        unit = power_of_two(jnp.max(largest))
+        scaled = x / unit
+        first = scaled[0]
+        centre = first + jnp.mean(scaled - first[None, :], axis=0)
+        for _ in range(_CENTRE_STEPS):  # Weiszfeld's, damped where a point is on the centre
+            about = scaled - centre[None, :]
+            far = lengths(about)
+            weight = 1 / (far + jnp.mean(far) / 1000 + jnp.finfo(x.dtype).tiny)
+            weight = weight / jnp.sum(weight)
+            centre = centre + jnp.sum(weight[:, None] * about, axis=0)
+        return cls(unit, centre)
+
+    def cloud(self, x: Float[Array, "n d"]) -> Cloud:
+        """`x` in this frame."""
+        raw = x / self.unit
+        about = raw - self.centre[None, :]
+        return Cloud(raw, about, square_norms(about))
+
+
+def spread(x: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and SD (ddof = 0) of every coordinate, whatever its unit and its distance from 0."""
+    unit = power_of_two(jnp.max(jnp.abs(x), axis=0))
+    scaled = x / unit[None, :]
+    first = jax.lax.stop_gradient(scaled[0])
+    about = scaled - first[None, :]
+    return unit * (first + jnp.mean(about, axis=0)), unit * jnp.std(about, axis=0)
 
 
 def square_norms(x: Float[Array, "n d"]) -> Float[Array, " n"]:
@@ -95,16 +153,49 @@ def square_norms(x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
 
 @full_precision
-def squared_distances(
-    x: Float[Array, "n d"], y: Float[Array, "l d"], y_square: Float[Array, " l"] | None = None
-) -> Float[Array, "n l"]:
-    """|x - y|² from one matrix product, for populations already [`centred`][]; never negative.
+def bounds(x: Cloud, y: Cloud) -> tuple[Float[Array, "n l"], Float[Array, "n l"]]:
+    """Squared distances from one matrix product: what they are at least, and at most."""
+    eps, tiny, d = _rounding(x)
+    slack = (4 + d) * eps
+    sums = x.square[:, None] + y.square[None, :]
+    product = 2 * (x.about @ y.about.T)
+    return (1 - slack) * sums - product - tiny, (1 + slack) * sums - product + tiny
 
-    `y_square`: |y|² where known; infinity makes a row of `y` infinitely far.
+
+def _rounding(x: Cloud) -> tuple[float, float, int]:
+    """`eps`, what underflow may take from a squared distance, and the dimension d."""
+    info, d = jnp.finfo(x.raw.dtype), x.raw.shape[1]
+    return float(info.eps), 4 * d * float(info.tiny), d
+
+
+@full_precision
+def squared_distances(
+    x: Cloud, y: Cloud, scale: Float[Array, ""] | None = None
+) -> Float[Array, "n l"]:
+    """|x - y|² from one matrix product; never negative.
+
+    With a `scale`, distances that matter at that scale are recomputed from differences where
+    rounding exceeds 3e-5 of themselves and of `scale`². The derivative is that of the product.
     """
-    y_square = square_norms(y) if y_square is None else y_square
-    sums = square_norms(x)[:, None] + y_square[None, :]
-    return jnp.maximum(sums - 2 * (x @ y.T), 0)
+    eps, tiny, d = _rounding(x)
+    sums = x.square[:, None] + y.square[None, :]
+    coarse = sums - 2 * (x.about @ y.about.T)
+    squares = jnp.maximum(coarse, 0)
+    if scale is None:
+        return squares
+    error = (4 + d**0.5) * eps * sums + tiny  # typical: a bound has d
+    enough = _ACCURACY * jnp.maximum(squares, scale**2)
+    doubtful = (error > enough) & (coarse - error <= 100 * scale**2)
+
+    def put(kept, rows, columns, distance, mask):
+        place = kept.at[rows[:, None], jnp.where(mask, columns, kept.shape[1])]
+        return place.set(distance * distance, mode="drop")
+
+    kept = jax.lax.stop_gradient(squares)
+    fine = jax.lax.cond(
+        jnp.any(doubtful), lambda: resolve(x.raw, y.raw, doubtful, kept, put), lambda: kept
+    )
+    return jnp.where(doubtful, fine + (coarse - jax.lax.stop_gradient(coarse)), squares)
 
 
 def block_rows(n: int, columns: int, block: int) -> int:
@@ -114,16 +205,20 @@ def block_rows(n: int, columns: int, block: int) -> int:
     return -(-n // -(-n // rows))
 
 
-def in_blocks(array: Array, rows: int) -> Array:
-    """`array` as (blocks, rows, ...), filled up with zeros."""
-    count = -(-array.shape[0] // rows)
-    padding = [(0, count * rows - array.shape[0])] + [(0, 0)] * (array.ndim - 1)
-    return jnp.pad(array, padding).reshape(count, rows, *array.shape[1:])
+def in_blocks(rows_of: Any, rows: int) -> Any:
+    """An array as (blocks, rows, ...), filled up with zeros; a [`Cloud`][] as one of blocks."""
+    if isinstance(rows_of, Cloud):
+        size = len(rows_of.square)
+        rows_of = rows_of.filled(-(-size // rows) * rows - size)
+        return jax.tree.map(lambda array: in_blocks(array, rows), rows_of)
+    count = -(-rows_of.shape[0] // rows)
+    padding = [(0, count * rows - rows_of.shape[0])] + [(0, 0)] * (rows_of.ndim - 1)
+    return jnp.pad(rows_of, padding).reshape(count, rows, *rows_of.shape[1:])
 
 
 def map_rows(
-    function: Callable[[Float[Array, "b d"], Int[Array, " b"]], Any],
-    x: Float[Array, "n d"],
+    function: Callable[[Any, Int[Array, " b"]], Any],
+    x: Float[Array, "n d"] | Cloud,
     columns: int,
     block: int,
 ) -> Any:
@@ -131,10 +226,10 @@ def map_rows(
 
     Rows that fill up the last block have positions from n on, and their outputs are dropped.
     """
-    n = x.shape[0]
+    n = jax.tree.leaves(x)[0].shape[0]
     rows = block_rows(n, columns, block)
     blocks = in_blocks(x, rows)
-    position = jnp.arange(blocks.shape[0] * rows).reshape(-1, rows)
+    position = jnp.arange(-(-n // rows) * rows).reshape(-1, rows)
     out = jax.lax.map(lambda pair: function(*pair), (blocks, position))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], out)
 
@@ -166,27 +261,52 @@ def nearest(
     """Distances to the `k` nearest rows of `y`, ascending, and their positions.
 
     Without `y`: nearest others among the rows of `x` itself, each row left out of its own. Checks
-    nothing. The shortlist comes from matrix products, the distances from differences.
+    nothing. The shortlist comes from matrix products, the distances from differences; where the
+    product cannot tell who is nearest, all who may be are compared by differences.
     """
     alone = y is None
-    x, y = centred(x, x if y is None else y)
-    available = y.shape[0] - alone
+    frame = Frame.of(x) if alone else Frame.of(x, y)
+    mine = frame.cloud(x)
+    others = mine if alone else frame.cloud(y)
+    size = len(others.square)
+    available = size - alone
     count = min(k + _SPARE, available)
     # About sqrt(l) groups: as much work in the groups' minima as in the groups that are kept.
-    groups = max(count, int(np.sqrt(y.shape[0])))
-    members = -(-y.shape[0] // groups)
-    fill = members * groups - y.shape[0]
-    padded = jnp.pad(y, ((0, fill), (0, 0)))
-    square = jnp.pad(square_norms(y), (0, fill), constant_values=jnp.inf)
+    groups = max(count, int(np.sqrt(size)))
+    members = -(-size // groups)
+    others = others.filled(members * groups - size)
+    rounding = 1 + 8 * float(jnp.finfo(mine.raw.dtype).eps)
+
+    def merge(carry, rows, columns, distance, mask):
+        distance = jnp.concatenate([carry[0][rows], jnp.where(mask, distance, jnp.inf)], axis=1)
+        columns = jnp.concatenate([carry[1][rows], columns.astype(carry[1].dtype)], axis=1)
+        best, order = jax.lax.top_k(-distance, k)
+        columns = jnp.take_along_axis(columns, order, axis=1)
+        return carry[0].at[rows].set(-best), carry[1].at[rows].set(columns)
 
     def of_block(rows, position):
-        squares = squared_distances(rows, padded, square)
+        fixed = jax.lax.stop_gradient(rows)
+        least, _ = bounds(fixed, jax.lax.stop_gradient(others))
         if alone:
-            own = position[:, None] == jnp.arange(squares.shape[1])[None, :]
-            squares = jnp.where(own, jnp.inf, squares)
-        _, chosen = _smallest(squares.reshape(-1, members, groups), count)
-        differences = rows[:, None, :] - padded[chosen]
-        exact, order = jax.lax.top_k(-jnp.sum(differences * differences, axis=2), k)
-        return jnp.sqrt(-exact), jnp.take_along_axis(chosen, order, axis=1)
+            own = position[:, None] == jnp.arange(least.shape[1])[None, :]
+            least = jnp.where(own, jnp.inf, least)
+        smallest, chosen = _smallest(least.reshape(-1, members, groups), count)
+        distance = lengths(fixed.raw[:, None, :] - others.raw[chosen])
+        distance, order = jax.lax.top_k(-distance, k)
+        chosen = shortlist = jnp.take_along_axis(chosen, order, axis=1)
+        if count < available:
+            # Whoever was left out is at least as far as `smallest`.
+            reach = -distance[:, -1]
+            within = reach * reach * rounding
+            doubtful = (smallest[:, -1] < within) & (reach > 0) & jnp.isfinite(fixed.square)
 
-    return map_rows(of_block, x, padded.shape[0], block)
+            def again():
+                undecided = doubtful[:, None] & (least < within[:, None])
+                start = jnp.full(shortlist.shape, jnp.inf, least.dtype), shortlist
+                found = resolve(fixed.raw, others.raw, undecided, start, merge)[1]
+                return jnp.where(doubtful[:, None], found, shortlist)
+
+            chosen = jax.lax.cond(jnp.any(doubtful), again, lambda: shortlist)
+        return frame.unit * lengths(rows.raw[:, None, :] - others.raw[chosen]), chosen
+
+    return map_rows(of_block, mine, members * groups, block)

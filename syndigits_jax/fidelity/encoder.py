@@ -12,9 +12,11 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, as_floats
 
 PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
 
@@ -79,8 +81,7 @@ def init_encoder(
         )
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be in [0, 1), got {dropout}")
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive, got {temperature}")
+    check_temperature(temperature)
     keys = jax.random.split(key, 2 * (len(sizes) - 1))
     weights, biases = [], []
     for layer, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
@@ -146,7 +147,7 @@ def _dropout(key: PRNGKey, p: int, shape: tuple[int, int], rate: float):
 
 
 def project(
-    encoder: PreferenceEncoder, x: Float[Array, "m e"], *, key: PRNGKey | None = None
+    encoder: PreferenceEncoder, x: Numbers, *, key: PRNGKey | None = None
 ) -> Float[Array, "p m d"]:
     """P_k(x) for every prototype k and every row of `x`, in the dtype of `x`.
 
@@ -155,6 +156,9 @@ def project(
 
     **Raises:** `ValueError` if the width of `x` is not the encoder's.
     """
+    x = as_float("x", x)
+    if x.ndim != 2:
+        raise ValueError(f"`x` must be vectors in rows, (m, e), got shape {x.shape}")
     if x.shape[1] != encoder.width:
         raise ValueError(
             f"`x` has vectors of width {x.shape[1]}, but the encoder was made for width "
@@ -184,17 +188,25 @@ def project(
     return jnp.stack(outputs)
 
 
-def mixture_weights(w: Float[Array, "n p"], temperature: float = 1.0) -> Float[Array, "n p"]:
-    """π = softmax(w / τ), equation 1."""
-    return jax.nn.softmax(w / temperature, axis=-1)
+def check_temperature(temperature: float) -> float:
+    """`temperature`. **Raises:** `ValueError` unless it is a positive, finite number."""
+    if not (isinstance(temperature, int | float | np.number) and 0 < temperature < math.inf):
+        raise ValueError(f"`temperature` must be positive and finite, got {temperature!r}")
+    return float(temperature)
+
+
+def mixture_weights(w: Numbers, temperature: float = 1.0) -> Float[Array, "n p"]:
+    """π = softmax(w / τ), equation 1, for logits `w`, (n, p)."""
+    return jax.nn.softmax(as_float("w", w) / temperature, axis=-1)
 
 
 @full_precision
 def user_embedding(
-    projected_context: Float[Array, "p d"], w: Float[Array, "n p"], temperature: float = 1.0
+    projected_context: Numbers, w: Numbers, temperature: float = 1.0
 ) -> Float[Array, "n d"]:
-    """u* = Σ_k π_k P_k(c̄), equations 1 and 4; not normalised."""
-    return mixture_weights(w, temperature) @ projected_context
+    """u* = Σ_k π_k P_k(c̄), equations 1 and 4, for P of (p, d) and w of (n, p); not normalised."""
+    context, logits = as_floats(projected_context=projected_context, w=w)
+    return mixture_weights(logits, temperature) @ context
 
 
 class ScoreGram(eqx.Module):
@@ -306,8 +318,8 @@ _forms.defvjp(_forms_forward, _forms_backward)
 @full_precision
 def score_gram(
     encoder: PreferenceEncoder,
-    items: Float[Array, "m e"],
-    context: Float[Array, " e"] | None = None,
+    items: Numbers,
+    context: Numbers | None = None,
     *,
     block: int = 4096,
 ) -> ScoreGram:
@@ -318,6 +330,7 @@ def score_gram(
 
     **Raises:** `ValueError` if a width is not the encoder's or there is no item.
     """
+    items, context = as_floats(items=items, context=context)
     if items.shape[0] == 0:
         raise ValueError("`items`: at least one item is needed")
     if context is None:
@@ -348,7 +361,7 @@ def _floor(values: Array) -> Array:
 
 
 @full_precision
-def gram_scores(gram: ScoreGram, w: Float[Array, "n p"]) -> Float[Array, "n m"]:
+def gram_scores(gram: ScoreGram, w: Numbers) -> Float[Array, "n m"]:
     """Scores (equation 2) of every item for every user."""
     phi = monomials(mixture_weights(w, gram.temperature))
     inverse = jax.lax.rsqrt(_floor(phi @ gram.context))[:, None]

@@ -6,7 +6,8 @@ from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers._precision import full_precision
-from .distances import Points, finite_or_nan, populations
+from ..solvers.boundary import Numbers
+from .distances import Frame, finite_or_nan, populations
 
 
 # Batched factorisations share a thread pool with whatever runs beside them on the CPU, and can wait
@@ -34,7 +35,7 @@ def _root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
 
 
 @full_precision
-def frechet_distance(x: Float[Points, "n d"], y: Float[Points, "l d"]) -> Float[Array, ""]:
+def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
     """|μx - μy|² + tr(Σx + Σy - 2 (Σx Σy)^½), squared as in FID; covariances with ddof = 1.
 
     With Σx = RxᵀRx and Σy = RyᵀRy this is |μx - μy|² + |Rx - U Ry|² for the rotation U that brings
@@ -42,17 +43,22 @@ def frechet_distance(x: Float[Points, "n d"], y: Float[Points, "l d"]) -> Float[
     Σx Σy nothing needs clipping: the value is never negative, keeps its digits where the
     populations are alike, and rank-deficient covariances (users of K prototypes span K - 1
     dimensions at most) are like any other. With fewer users than dimensions the matrices are of
-    users, not of dimensions. Invariant to rotation and translation.
+    users, not of dimensions. In squared units of the embedding: `c x`, `c y` have c² times the
+    distance. Symmetric, and invariant to a common rotation and translation.
+
+    **Arguments:** `x`, `y`: (n, d) and (l, d) points.
 
     Its derivative is that with U held fixed (Danskin), valid wherever there is one.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
     """
     x, y = populations(x, y, 2)
+    given, frame = (x, y), Frame.of(x, y)
+    x, y = frame.cloud(x).about, frame.cloud(y).about
     shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
     x_root, y_root = _root(x), _root(y)
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
     rotation = jax.lax.stop_gradient(_closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
     value = jnp.dot(shift, shift) + jnp.sum((x_root - rotation @ y_root) ** 2)
-    return finite_or_nan(value, x, y)
+    return finite_or_nan(value * frame.unit * frame.unit, *given)

@@ -10,12 +10,14 @@ noise, which matters when embeddings are short.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.solution import Solution, status_code
-from .distances import Points, population, positive, square_norms
+from .distances import Frame, population, positive, square_norms
 
 _KMEANS_STEPS = 20
 
@@ -96,7 +98,7 @@ def _kmeans(key: PRNGKey, z: Float[Array, "n d"], p: int) -> Int[Array, " n"]:
     centres, _ = jax.lax.fori_loop(1, p, seed, (centres, to(first)))
 
     def assign(centres):
-        return jnp.argmin(jnp.sum(centres**2, axis=1)[None, :] - 2 * (z @ centres.T), axis=1)
+        return jnp.argmin(jax.lax.map(to, centres), axis=0)
 
     def lloyd(_, centres):
         member = jax.nn.one_hot(assign(centres), p, dtype=z.dtype)
@@ -145,21 +147,31 @@ def _expect(z, parameters, diagonal):
     return total, jnp.exp(logs - total[:, None])
 
 
+def _labels(labels: Numbers, components: int) -> Int[Array, "..."]:
+    values = as_float("labels", labels)
+    known = concrete(values)
+    if known is not None and not np.isin(known, np.arange(components)).all():
+        raise ValueError(f"`labels` must be whole numbers from 0 to {components - 1}")
+    return values.astype(jnp.int32)
+
+
 @full_precision
 def fit_gaussian_mixture(
     key: PRNGKey,
-    x: Float[Points, "n d"],
+    x: Numbers,
     components: int = 16,
     *,
     covariance: str = "full",
     regularisation: float = 1e-6,
     tol: float = 1e-3,
     max_steps: int = 100,
-    labels: Int[Points, "..."] | None = None,
+    labels: Numbers | None = None,
 ) -> Solution[GaussianMixture]:
     """Expectation maximisation from clusters (k-means++) of `x`.
 
-    The paper names diagonal covariances in its text (section 4) and full ones in its Table 6.
+    Means and axes follow the units of the data and their origin; weights do not depend on them, and
+    full covariances not on the axes. The paper names diagonal covariances in its text (section 4)
+    and full ones in its Table 6.
 
     **Arguments:**
 
@@ -169,7 +181,8 @@ def fit_gaussian_mixture(
     - `tol`: stop when the mean log likelihood of a user grows by less; static `max_steps`.
     - `labels`: (n,) clusters to start from in place of k-means; `key` is then not used.
 
-    **Returns:** a `Solution` with a [`GaussianMixture`][]; `optimality` is that last growth.
+    **Returns:** a `Solution` with a [`GaussianMixture`][]; `change` is that last growth, and
+    `optimality` NaN, as nothing tells how far a local maximum is.
 
     **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, or a
     regularisation that is not positive.
@@ -182,8 +195,10 @@ def fit_gaussian_mixture(
         raise ValueError(f"`regularisation` must be positive, got {regularisation}")
     x = population(x, "x", components)
     diagonal = covariance == "diagonal"
-    z, centre, axes = _standardise(x, rotate=not diagonal)
-    labels = _kmeans(key, z, components) if labels is None else jnp.asarray(labels)
+    frame = Frame.of(x)
+    z, centre, axes = _standardise(frame.cloud(x).about, rotate=not diagonal)
+    centre, axes = frame.unit * (frame.centre + centre), frame.unit * axes
+    labels = _kmeans(key, z, components) if labels is None else _labels(labels, components)
     if labels.shape != x.shape[:1]:
         raise ValueError(f"`labels` must have shape {x.shape[:1]}, got {labels.shape}")
     share = jax.nn.one_hot(labels, components, dtype=z.dtype)
@@ -206,6 +221,5 @@ def fit_gaussian_mixture(
     (weights, means, factors), _, growth, steps = state
     mixture = GaussianMixture(weights, means, factors, centre, axes)
     finite = jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(mixture)]).all()
-    return Solution(
-        mixture, status_code(growth < tol, finite & jnp.isfinite(growth)), steps, growth
-    )
+    status = status_code(growth < tol, finite & jnp.isfinite(growth))
+    return Solution(mixture, status, steps, jnp.full_like(growth, jnp.nan), growth)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers._precision import full_precision
-from .distances import Points, population, populations
+from ..solvers.boundary import Numbers
+from ._exact import lengths, unit_rows
+from .distances import population, populations
 
 
 class Homogeneity(eqx.Module):
@@ -21,7 +23,7 @@ class Homogeneity(eqx.Module):
 
 
 @full_precision
-def cosine_homogeneity(x: Float[Points, "n d"]) -> Homogeneity:
+def cosine_homogeneity(x: Numbers) -> Homogeneity:
     """Mean and SD of the cosine between two different rows of `x`, over all pairs.
 
     Uncentred: cosines about the origin, not about the mean of the population (section 3.4). In
@@ -34,7 +36,7 @@ def cosine_homogeneity(x: Float[Points, "n d"]) -> Homogeneity:
     """
     x = population(x, "x", 2)
     n = x.shape[0]
-    unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    unit = unit_rows(x)
     deviations = unit - jnp.mean(unit, axis=0)[None, :]
     square = jnp.sum(deviations**2, axis=1)
     total = jnp.sum(square)
@@ -47,21 +49,26 @@ def cosine_homogeneity(x: Float[Points, "n d"]) -> Homogeneity:
     return Homogeneity(1 - distance, jnp.sqrt(jnp.maximum(variance, 0)))
 
 
-def norm_ratio(x: Float[Points, "n d"], y: Float[Points, "l d"]) -> Float[Array, ""]:
+def norm_ratio(x: Numbers, y: Numbers) -> Float[Array, ""]:
     """Mean length of the rows of `y` over that of `x`: below 1 where personas fall short.
+
+    Of degree 1 in `y` and -1 in `x`, so that common units do not matter; invariant to rotation, not
+    to translation.
 
     **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
     """
     x, y = populations(x, y)
-    return jnp.mean(jnp.linalg.norm(y, axis=1)) / jnp.mean(jnp.linalg.norm(x, axis=1))
+    return jnp.mean(lengths(y)) / jnp.mean(lengths(x))
 
 
-def paired_norm_ratio(x: Float[Points, "n d"], y: Float[Points, "n d"]) -> Float[Array, ""]:
+def paired_norm_ratio(x: Numbers, y: Numbers) -> Float[Array, ""]:
     """Median over pairs of the length of a row of `y` over that of its row of `x`.
+
+    Of degree 1 in `y` and -1 in `x`; invariant to rotation, not to translation.
 
     **Raises:** `ValueError` for populations of unequal size or width, or NaN.
     """
     x, y = populations(x, y)
     if x.shape != y.shape:
         raise ValueError(f"`y` has {len(y)} rows but `x` has {len(x)}; pairs share a row")
-    return jnp.median(jnp.linalg.norm(y, axis=1) / jnp.linalg.norm(x, axis=1))
+    return jnp.median(lengths(y) / lengths(x))

@@ -1,30 +1,30 @@
 """The Fidelity Gap Index: a metric on the scale from real users (0) to structureless ones (1)."""
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from ..solvers.boundary import Numbers, as_floats
+from ._exact import power_of_two
 from .distances import positive
 
 
-def fidelity_gap_index(
-    value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike
-) -> Float[Array, "*batch"]:
+def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Float[Array, "*batch"]:
     """(value - floor) / (ceiling - floor), the paper's equations 6 and 7, which are the same.
 
     (Equation 7, for coverage, turns the signs of numerator and denominator round.) 0 is what fresh
     real users get, 1 what the ceiling gets, more is worse than the ceiling. A ratio of noisy
-    numbers: where floor and ceiling are close it means nothing, see [`stable_gap`][]. Arguments
-    broadcast; NaN or infinite where floor and ceiling are equal.
+    numbers: where floor and ceiling are close it means nothing, see [`stable_gap`][]. Does not
+    depend on the metric's units or origin. Arguments broadcast; NaN or infinite where floor and
+    ceiling are equal.
     """
-    value, floor, ceiling = (jnp.asarray(a, float) for a in (value, floor, ceiling))
+    value, floor, ceiling = as_floats(value=value, floor=floor, ceiling=ceiling)
     value, floor, ceiling = jnp.broadcast_arrays(value, floor, ceiling)
     return (value - floor) / (ceiling - floor)
 
 
 def stable_gap(
-    floor: Float[Array, "s ..."],
-    ceiling: Float[Array, "..."],
+    floor: Numbers,
+    ceiling: Numbers,
     *,
     averaged: int | None = None,
     errors: float = 3.0,
@@ -38,12 +38,15 @@ def stable_gap(
 
     **Arguments:**
 
-    - `floor`, `ceiling`: the metric on s resamples, paired where they share the real users.
+    - `floor`, `ceiling`: (s, ...) the metric on s resamples, in any units, paired where they share
+      the real users.
     - `averaged`: how many resamples the floor and ceiling in use average; s by default.
     - `higher_is_closer`: True for coverage and its like.
 
     **Raises:** `ValueError` for fewer than two resamples, or arrays that differ in shape.
     """
+    floor, ceiling = as_floats(floor=floor, ceiling=ceiling)
+    assert floor is not None and ceiling is not None
     if floor.shape != ceiling.shape or floor.ndim == 0:
         raise ValueError(
             f"`ceiling` must have the shape of `floor`, {floor.shape}, got {ceiling.shape}"
@@ -52,6 +55,7 @@ def stable_gap(
     positive("the number of resamples", count, 2)
     positive("averaged", count if averaged is None else averaged)
     difference = floor - ceiling if higher_is_closer else ceiling - floor
+    difference = difference / power_of_two(jnp.max(jnp.abs(difference), axis=0))[None, ...]
     spread = jnp.std(difference, axis=0, ddof=1)
     error = spread / (count if averaged is None else averaged) ** 0.5
     return jnp.mean(difference, axis=0) > errors * error

@@ -7,24 +7,23 @@ and never stored, so that populations of 50,000 take the memory of one block.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PermutationResult, PRNGKey, permutation_p_value
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, concrete
 from .distances import (
     BLOCK,
-    Points,
+    Cloud,
+    Frame,
     block_rows,
-    centred,
     finite_or_nan,
     in_blocks,
     map_rows,
     population,
     populations,
     positive,
-    square_norms,
     squared_distances,
 )
 
@@ -32,13 +31,13 @@ _TYPICAL = 0.6065306597126334  # the kernel at the median distance, e^(-1/2)
 
 
 def median_distance(
-    x: Float[Points, "n d"], *, max_points: int = 2000, key: PRNGKey | None = None
+    x: Numbers, *, max_points: int = 2000, key: PRNGKey | None = None
 ) -> Float[Array, ""]:
     """Median distance between two different rows of `x`: the usual bandwidth σ.
 
     Above `max_points` rows it is that of so many of them: drawn with `key` where there is one, and
     otherwise evenly spaced, so that two stacked populations both count by their size. No derivative
-    passes through it.
+    passes through it. In the units of `x`, (n, d); invariant to translation and rotation.
 
     **Raises:** `ValueError` for fewer than two rows, NaN, or `max_points` below two.
     """
@@ -52,8 +51,15 @@ def median_distance(
             chosen = jax.random.choice(key, n, (max_points,), replace=False)
         x = x[chosen]
     x = jax.lax.stop_gradient(x)
-    x, _ = centred(x, x)
-    return _median_root(squared_distances(x, x))
+    frame = Frame.of(x)
+    cloud = frame.cloud(x)
+    squares = squared_distances(cloud, cloud)
+    median = _median_root(squares)
+    # Distances near the median are what matters: where rounding reaches them they are recomputed.
+    exact = squared_distances(cloud, cloud, median)
+    same = jnp.all(exact == squares)
+    median = jax.lax.cond(same, lambda: median, lambda: _median_root(exact))
+    return finite_or_nan(frame.unit * median, x)
 
 
 def _median_root(squares: Float[Array, "n n"]) -> Float[Array, ""]:
@@ -90,14 +96,17 @@ def gaussian_kernel(squares: Float[Array, "n l"], sigma: Float[Array, ""]) -> Fl
     return jnp.exp(-squares / width)
 
 
-def _bandwidth(sigma: ArrayLike | None, x: Array, y: Array) -> Float[Array, ""]:
+def bandwidth(sigma: Numbers | None, x: Array, y: Array) -> Float[Array, ""]:
+    """σ as given, or the median distance of both. **Raises:** `ValueError` unless positive."""
     if sigma is None:
         return median_distance(jnp.concatenate([x, y]))
-    if jnp.ndim(sigma) != 0:
-        raise ValueError(f"`sigma` must be one number, got shape {jnp.shape(sigma)}")
-    if not isinstance(sigma, Tracer) and not np.asarray(sigma) > 0:
-        raise ValueError(f"`sigma` must be positive, got {sigma}")
-    return jnp.asarray(sigma, x.dtype)
+    width = as_float("sigma", sigma)
+    if width.ndim != 0:
+        raise ValueError(f"`sigma` must be one number, got shape {width.shape}")
+    known = concrete(width)
+    if known is not None and not (known > 0 and np.isfinite(known)):
+        raise ValueError(f"`sigma` must be positive and finite, got {sigma}")
+    return width.astype(x.dtype)
 
 
 def _mean(values: Float[Array, " n"]) -> Float[Array, ""]:
@@ -105,21 +114,18 @@ def _mean(values: Float[Array, " n"]) -> Float[Array, ""]:
     return values[0] + jnp.mean(values - values[0])
 
 
-def kernel_row_means(
-    x: Float[Array, "n d"], y: Float[Array, "l d"], sigma: Float[Array, ""], block: int
-) -> Float[Array, " n"]:
-    """Mean over `y` of the kernel, per row of `x`; both already [`centred`][]."""
-    square = square_norms(y)
+def kernel_row_means(x: Cloud, y: Cloud, sigma: Float[Array, ""], block: int) -> Float[Array, " n"]:
+    """Mean over `y` of the kernel, per row of `x`; σ in units of their common frame."""
 
     def of_block(rows, _):
-        return jnp.mean(gaussian_kernel(squared_distances(rows, y, square), sigma), axis=1)
+        return jnp.mean(gaussian_kernel(squared_distances(rows, y, sigma), sigma), axis=1)
 
-    return map_rows(of_block, x, y.shape[0], block)
+    return map_rows(of_block, x, len(y.square), block)
 
 
 def mmd2_unbiased(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     sigma: ArrayLike | None = None,
     *,
     block: int = BLOCK,
@@ -128,34 +134,38 @@ def mmd2_unbiased(
 
     Pairs of a point with itself are left out, so the value is negative about as often as positive
     where the populations are alike, and is not zero for identical sets. k = exp(-d² / 2σ²).
+    A pure number: the same for `c x`, `c y` and `c σ`. Symmetric, and invariant to a common
+    rotation and translation.
 
     **Arguments:**
 
-    - `sigma`: σ; by default the [`median_distance`][] of both populations stacked. To compare
-      several populations with one, give all the same.
+    - `x`, `y`: (n, d) and (l, d) points.
+    - `sigma`: σ, in their units; by default the [`median_distance`][] of both populations stacked.
+      To compare several populations with one, give all the same.
     - `block`: distances held in memory at a time.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, NaN, or a σ that
     is not positive.
     """
     x, y = populations(x, y, 2)
-    sigma = _bandwidth(sigma, x, y)
-    x, y = centred(x, y)
+    frame = Frame.of(x, y)
+    sigma = bandwidth(sigma, x, y) / frame.unit
+    to_x, to_y = frame.cloud(x), frame.cloud(y)
 
     def within(z):
         # The kernel of a point with itself is 1; taken off here, in units of a mean.
-        size = z.shape[0]
+        size = len(z.square)
         return (size * _mean(kernel_row_means(z, z, sigma, block)) - 1) / (size - 1)
 
-    between = _mean(kernel_row_means(x, y, sigma, block))
-    return finite_or_nan(within(x) - between + (within(y) - between), x, y)
+    between = _mean(kernel_row_means(to_x, to_y, sigma, block))
+    return finite_or_nan(within(to_x) - between + (within(to_y) - between), x, y)
 
 
 @full_precision
 def mmd_permutation_test(
     key: PRNGKey,
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     sigma: ArrayLike | None = None,
     *,
     permutations: int = 500,
@@ -173,22 +183,22 @@ def mmd_permutation_test(
     """
     positive("permutations", permutations)
     x, y = populations(x, y, 2)
-    sigma = _bandwidth(sigma, x, y)
     n, m = x.shape[0], y.shape[0]
-    z = jnp.concatenate(centred(x, y))
-    dtype = z.dtype
+    frame = Frame.of(x, y)
+    sigma = bandwidth(sigma, x, y) / frame.unit
+    z = frame.cloud(jnp.concatenate([x, y]))
+    dtype = x.dtype
     label = (jnp.arange(n + m) < n).astype(dtype)
     keys = jax.random.split(key, permutations)
     shuffled = jax.vmap(lambda k: jax.random.permutation(k, label))(keys)
     # Column 0 is the observed labelling, the last column everybody: its product is H1.
     columns = jnp.concatenate([label[None, :], shuffled, jnp.ones((1, n + m), dtype)]).T
-    square = square_norms(z)
     rows = block_rows(n + m, n + m, block)
     position = jnp.arange(rows * -(-(n + m) // rows)).reshape(-1, rows)
 
     def of_block(total, block_of):
         points, where, mine = block_of
-        kernel = gaussian_kernel(squared_distances(points, z, square), sigma)
+        kernel = gaussian_kernel(squared_distances(points, z, sigma), sigma)
         # A constant taken off every pair changes no unbiased MMD; what is summed is then small.
         own = where[:, None] == jnp.arange(n + m)[None, :]
         product = jnp.where(own, 0, kernel - _TYPICAL) @ columns
@@ -201,6 +211,6 @@ def mmd_permutation_test(
     between = linear - within
     rest = everything - 2 * linear + within
     value = within / (n * (n - 1)) - 2 * between / (n * m) + rest / (m * (m - 1))
-    observed, permuted = finite_or_nan(value[0], z), value[1:-1]
+    observed, permuted = finite_or_nan(value[0], x, y), value[1:-1]
     p_value = permutation_p_value(observed, permuted)
-    return PermutationResult(observed, finite_or_nan(p_value, z))
+    return PermutationResult(observed, finite_or_nan(p_value, x, y))

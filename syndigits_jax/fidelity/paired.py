@@ -14,26 +14,35 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey, bootstrap
-from .distances import BLOCK, Points, populations, positive
+from ..solvers.boundary import Numbers, as_floats
+from ._exact import lengths, power_of_two, unit_rows
+from .distances import BLOCK, populations, positive
 from .homogeneity import cosine_homogeneity
 from .panel import Estimate
 from .prdc import coverage, expected_coverage
 
 
-def paired_cosine_distance(x: Float[Points, "n d"], y: Float[Points, "n d"]) -> Float[Array, " n"]:
+def paired_cosine_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
     """1 - cos between row i of `x` and row i of `y`; NaN where either is zero.
 
     As half the squared distance of the unit vectors, so that little distances keep their digits.
+    Does not depend on units; invariant to a common rotation, not to translation.
+
+    **Raises:** `ValueError` for populations, (n, d) each, of unequal shape, or NaN.
     """
     x, y = _paired(x, y)
-    x, y = (z / jnp.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
-    return jnp.sum((x - y) ** 2, axis=1) / 2
+    return jnp.sum((unit_rows(x) - unit_rows(y)) ** 2, axis=1) / 2
 
 
-def paired_distance(x: Float[Points, "n d"], y: Float[Points, "n d"]) -> Float[Array, " n"]:
-    """Euclidean distance between row i of `x` and row i of `y`."""
+def paired_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
+    """Euclidean distance between row i of `x` and row i of `y`, in their units.
+
+    Invariant to a common rotation and translation.
+
+    **Raises:** `ValueError` for populations, (n, d) each, of unequal shape, or NaN.
+    """
     x, y = _paired(x, y)
-    return jnp.linalg.norm(x - y, axis=1)
+    return lengths(x - y)
 
 
 class RankAgreement(eqx.Module):
@@ -55,15 +64,16 @@ class RankAgreement(eqx.Module):
 
 def rank_agreement(
     key: PRNGKey,
-    persona_scores: Float[Points, "n m"],
-    seed_scores: Float[Points, "n m"],
+    persona_scores: Numbers,
+    seed_scores: Numbers,
     *,
     triplets: int = 10_000,
 ) -> RankAgreement:
     """Random triplets (user, item, other item): do persona and seed put the items in one order?
 
     Users and pairs of different items are drawn uniformly; a triplet that is a tie for either, or
-    has a missing (NaN) score, is dropped.
+    has a missing (NaN) score, is dropped. Does not depend on the units of either side's scores,
+    (n, m) each, nor on their origin.
 
     **Raises:** `ValueError` for fewer than two items, no triplets, or scores of unequal shape.
     """
@@ -84,12 +94,11 @@ def rank_agreement(
     return RankAgreement(per_user(product > 0), per_user(jnp.abs(product) > 0))
 
 
-def rating_correlation(
-    ratings: Float[Points, "n m"], scores: Float[Points, "n m"]
-) -> Float[Array, " n"]:
+def rating_correlation(ratings: Numbers, scores: Numbers) -> Float[Array, " n"]:
     """Pearson correlation per user over the items rated; NaN where one side is constant.
 
-    NaN in either is missing.
+    NaN in either, (n, m) each, is missing. Does not depend on the units of either side, nor on
+    their origin.
 
     **Raises:** `ValueError` for fewer than two items or unequal shapes.
     """
@@ -99,8 +108,9 @@ def rating_correlation(
 
     def standard(values):
         values = jnp.where(valid, values, 0)
+        values = values / power_of_two(jnp.max(jnp.abs(values), axis=1))[:, None]
         deviations = jnp.where(valid, values - jnp.sum(values, axis=1, keepdims=True) / count, 0)
-        norm = jnp.linalg.norm(deviations, axis=1, keepdims=True)
+        norm = lengths(deviations)[:, None]
         size = jnp.max(jnp.abs(values), axis=1, keepdims=True)
         constant = norm <= 8 * float(jnp.finfo(values.dtype).eps) * size * jnp.sqrt(count)
         return jnp.where(constant, jnp.nan, deviations / jnp.where(constant, 1, norm))
@@ -116,11 +126,11 @@ class HeldIn(NamedTuple):
 
 
 def held_in_coverage(
-    real: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    real: Numbers,
+    y: Numbers,
     k: int = 5,
     *,
-    radius: Float[Points, "..."] | None = None,
+    radius: Numbers | None = None,
     block: int = 4 * BLOCK,
 ) -> HeldIn:
     """Coverage with radii within all N real users (section 5.3), and what to read it against.
@@ -155,12 +165,12 @@ class PairedPanel:
 
 def paired_panel(
     key: PRNGKey,
-    seeds: Float[Points, "n d"],
-    personas: Float[Points, "n d"],
+    seeds: Numbers,
+    personas: Numbers,
     *,
-    seed_scores: Float[Points, "..."] | None = None,
-    persona_scores: Float[Points, "..."] | None = None,
-    ratings: Float[Points, "..."] | None = None,
+    seed_scores: Numbers | None = None,
+    persona_scores: Numbers | None = None,
+    ratings: Numbers | None = None,
     triplets: int = 10_000,
     replicates: int = 1000,
 ) -> PairedPanel:
@@ -178,11 +188,17 @@ def paired_panel(
     **Raises:** `ValueError` for fewer than two pairs, unequal shapes, NaN in embeddings, or scores
     without their counterpart.
     """
-    seeds, personas = _paired(seeds, personas, rows=2)
+    seeds, personas = _paired(seeds, personas, rows=2, names=("seeds", "personas"))
+    seed_scores, persona_scores, ratings = as_floats(
+        seed_scores=seed_scores, persona_scores=persona_scores, ratings=ratings
+    )
     n = seeds.shape[0]
     if seed_scores is None and (persona_scores is not None or ratings is not None):
         raise ValueError("`seed_scores` are needed to compare `persona_scores` or `ratings` with")
-    for name, scores in (("seed_scores", seed_scores), ("persona_scores", persona_scores)):
+    given = {"seed_scores": seed_scores, "persona_scores": persona_scores, "ratings": ratings}
+    for name, scores in given.items():
+        if scores is not None and scores.ndim != 2:
+            raise ValueError(f"`{name}` must be (users, items), got shape {scores.shape}")
         if scores is not None and len(scores) != n:
             raise ValueError(f"`{name}` has {len(scores)} rows for {n} pairs of users")
     shuffle_key, rank_key, boot_key = jax.random.split(key, 3)
@@ -190,18 +206,18 @@ def paired_panel(
 
     def compare(seed_rows: Int[Array, " n"]) -> dict[str, Estimate]:
         seed = seeds[seed_rows]
-        ratio = jnp.linalg.norm(personas, axis=1) / jnp.linalg.norm(seed, axis=1)
+        ratio = lengths(personas) / lengths(seed)
         ones = jnp.ones_like(ratio)
         columns = {
             "paired_cosine_distance": (paired_cosine_distance(seed, personas), ones),
             "paired_distance": (paired_distance(seed, personas), ones),
         }
         if seed_scores is not None and persona_scores is not None:
-            scores = jnp.asarray(seed_scores)[seed_rows]
+            scores = seed_scores[seed_rows]
             found = rank_agreement(rank_key, persona_scores, scores, triplets=triplets)
             columns["rank_accuracy"] = (found.agree, found.ordered)
         if seed_scores is not None and ratings is not None:
-            r = rating_correlation(ratings, jnp.asarray(seed_scores)[seed_rows])
+            r = rating_correlation(ratings, seed_scores[seed_rows])
             defined = ~jnp.isnan(r)
             columns["rating_correlation"] = (jnp.where(defined, r, 0), defined.astype(r.dtype))
         sums = {name: jnp.stack(pair, axis=1) for name, pair in columns.items()}
@@ -228,7 +244,7 @@ def _homogeneity(x: Float[Array, "n d"]) -> Estimate:
     """Mean cosine with 1.96 standard errors of the U-statistic: twice its first projection's."""
     n = x.shape[0]
     mean = float(cosine_homogeneity(x).mean)
-    unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    unit = unit_rows(x)
     of_each = (unit @ jnp.sum(unit, axis=0) - 1) / (n - 1)
     error = 2 * float(jnp.std(of_each, ddof=1)) / np.sqrt(n)
     return Estimate(mean, mean - 1.96 * error, mean + 1.96 * error)
@@ -240,18 +256,21 @@ def _derangement(key: PRNGKey, n: int) -> Int[Array, " n"]:
     return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
 
 
-def _paired(x, y, rows: int = 1) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
-    x, y = populations(x, y, rows)
+def _paired(
+    x, y, rows: int = 1, names: tuple[str, str] = ("x", "y")
+) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    x, y = populations(x, y, rows, names)
     if x.shape != y.shape:
         raise ValueError(f"{len(y)} personas but {len(x)} seeds: pairs share a row")
     return x, y
 
 
 def _scores(a, a_name: str, b, b_name: str) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b = as_floats(**{a_name: a, b_name: b})
+    assert a is not None and b is not None
     if a.ndim != 2 or a.shape != b.shape or a.shape[1] < 2:
         raise ValueError(
             f"`{a_name}` and `{b_name}` must be (users, items) of one shape with at least two "
             f"items, got {a.shape} and {b.shape}"
         )
-    return a, b.astype(a.dtype)
+    return a, b

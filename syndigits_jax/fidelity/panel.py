@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
-from .distances import Points, populations
+from ..solvers.boundary import Numbers
+from .distances import populations
 from .index import fidelity_gap_index, stable_gap
 from .reference import (
     METRICS,
@@ -70,9 +71,7 @@ class FidelityPanel:
         return found
 
 
-def fidelity_panel(
-    key: PRNGKey, reference: FidelityReference, y: Float[Points, "l d"]
-) -> FidelityPanel:
+def fidelity_panel(key: PRNGKey, reference: FidelityReference, y: Numbers) -> FidelityPanel:
     """All metrics of the population `y`, with bootstrap intervals, and its Fidelity Gap Index.
 
     An estimate is the mean over resamples of `count` rows of `y`, all of them where it has no more.

@@ -5,16 +5,15 @@ rater's pairs of ratings under a frozen encoder. Every rater is a problem in p u
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, concrete
 from ._pair_loss import effective_gap
 from ._placement_solvers import Tile, adam_tile, best_start, newton_tile
 from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
@@ -83,10 +82,10 @@ def _tiled(
 @full_precision
 def place_ssr(
     gram: ScoreGram,
-    ratings: Float[Array, "n M"],
+    ratings: Numbers,
     *,
     key: PRNGKey | None = None,
-    init: Float[Array, "n p"] | None = None,
+    init: Numbers | None = None,
     gap: float = 1.0,
     steps: int = 200,
     learning_rate: float = 0.01,
@@ -102,6 +101,7 @@ def place_ssr(
     - `gram`: the frozen encoder at the probes, see [`score_gram`][] and `ScoreGram.take`: forms
       (M, f), or (n, M, f) where every rater has probes of their own.
     - `ratings`: (n, M), NaN where missing; pairs are those with a difference of at least `gap`.
+      Other units of both, or another origin of the ratings, change nothing.
     - `key`: draws the starts w ~ N(0, I); or `init`: (n, p) starts of your own.
     - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
 
@@ -110,7 +110,7 @@ def place_ssr(
     **Raises:** `ValueError` if shapes disagree, a setting is out of range, neither `key` nor
     `init` is given, or a rating is infinite.
     """
-    w = _checked(gram, ratings, key, init, batch_size)
+    ratings, w = _checked(gram, ratings, key, init, batch_size)
     if steps < 1 or not learning_rate > 0:
         raise ValueError(
             f"`steps` and `learning_rate` must be positive, got {steps} and {learning_rate}"
@@ -124,10 +124,10 @@ def place_ssr(
 @full_precision
 def place_newton(
     gram: ScoreGram,
-    ratings: Float[Array, "n M"],
+    ratings: Numbers,
     *,
     key: PRNGKey | None = None,
-    init: Float[Array, "n p"] | None = None,
+    init: Numbers | None = None,
     gap: float = 1.0,
     ridge: float = 1e-3,
     tol: float = 1e-5,
@@ -151,8 +151,9 @@ def place_newton(
     p = gram.prototypes.shape[0]
     search = key is None and init is None
     if search:
-        init = jnp.zeros((ratings.shape[0], p), gram.numerator.dtype)
-    w = _checked(gram, ratings, key, init, batch_size)
+        ratings = as_float("ratings", ratings)
+        init = jnp.zeros((len(ratings), p), gram.numerator.dtype)
+    ratings, w = _checked(gram, ratings, key, init, batch_size)
     if not (ridge > 0 and tol > 0 and max_steps >= 1):
         raise ValueError(
             f"`ridge`, `tol` and `max_steps` must be positive, got {ridge}, {tol} and {max_steps}"
@@ -166,17 +167,11 @@ def place_newton(
     return _tiled(solve, gram, ratings, w, batch_size)
 
 
-def _concrete(value: ArrayLike) -> np.ndarray | None:
-    try:
-        return np.asarray(value)
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return None
-
-
 def _checked(
-    gram: ScoreGram, ratings: Any, key: PRNGKey | None, init: Any, batch_size: int
-) -> Float[Array, "n p"]:
-    """The starts, after checking what the ratings must fit."""
+    gram: ScoreGram, ratings: Numbers, key: PRNGKey | None, init: Numbers | None, batch_size: int
+) -> tuple[Float[Array, "n M"], Float[Array, "n p"]]:
+    """The ratings and the starts, after checking what they must fit."""
+    ratings = as_float("ratings", ratings).astype(gram.numerator.dtype)
     items = gram.numerator.shape[-2]
     if ratings.ndim != 2 or ratings.shape[1] != items:
         raise ValueError(
@@ -190,14 +185,17 @@ def _checked(
         raise ValueError(
             f"`gram` has probes for {gram.numerator.shape[0]} raters, but `ratings` has {n} rows"
         )
-    if (values := _concrete(ratings)) is not None and np.isinf(values).any():
+    if (values := concrete(ratings)) is not None and np.isinf(values).any():
         raise ValueError("`ratings` has infinite entries; missing ratings must be NaN")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be positive, got {batch_size}")
     if init is None:
         if key is None:
             raise ValueError("`key` or `init` is needed: SSR starts from random mixtures")
-        return init_mixture(key, n, p, gram.numerator.dtype)
+        return ratings, init_mixture(key, n, p, gram.numerator.dtype)
+    init = as_float("init", init).astype(gram.numerator.dtype)
     if init.shape != (n, p):
         raise ValueError(f"`init` must have shape {(n, p)}, raters x prototypes, got {init.shape}")
-    return init
+    if (values := concrete(init)) is not None and not np.isfinite(values).all():
+        raise ValueError("`init` must be finite")
+    return ratings, init

@@ -10,19 +10,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..solvers.boundary import Numbers, as_float
+from ._exact import resolve
 from .distances import (
     BLOCK,
-    Points,
+    Frame,
     block_rows,
-    centred,
+    bounds,
     finite_or_nan,
     in_blocks,
     nearest,
     population,
     populations,
     positive,
-    square_norms,
-    squared_distances,
 )
 
 
@@ -43,9 +43,10 @@ class PRDC(eqx.Module):
     coverage: Float[Array, "*batch"]
 
 
-def neighbour_radius(x: Float[Points, "n d"], k: int = 5, *, block: int = BLOCK) -> Array:
+def neighbour_radius(x: Numbers, k: int = 5, *, block: int = BLOCK) -> Array:
     """(n,) distance from every point to its `k`-th nearest other point.
 
+    `x`: (n, d) points; the distance is in their units.
     `block`: distances held in memory at a time; among hundreds of thousands of points a larger one,
     such as `1 << 24`, is quicker.
 
@@ -56,33 +57,25 @@ def neighbour_radius(x: Float[Points, "n d"], k: int = 5, *, block: int = BLOCK)
     return nearest(x, None, k, block=block)[0][:, -1]
 
 
-def _inside(x: Float[Array, "n d"], radius: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The squared distance below which a point counts as inside the ball of `x`.
-
-    Less than the squared radius by the rounding of squared distances, so that a point on the
-    surface (the k-th neighbour itself, in a population compared with its own copy) stays outside.
-    """
-    norm = jnp.sqrt(square_norms(x))
-    slack = 4 * float(jnp.finfo(x.dtype).eps) * (norm**2 + (norm + radius) ** 2)
-    return radius**2 - slack
-
-
 def prdc(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     k: int = 5,
     *,
-    radius: Float[Points, "..."] | None = None,
+    radius: Numbers | None = None,
     block: int = BLOCK,
 ) -> PRDC:
     """[`PRDC`][] of synthetic points `y` for real points `x`; sizes may differ.
 
     Memory is bounded by `block`, the distances held at a time, beside the points themselves. The
-    same as the `prdc` package, save that a surface is a few `eps` thick (see the package's
-    `distances`).
+    same as the `prdc` package: a point counts as inside if its distance, computed from differences,
+    is below the radius by more than their rounding (a few `eps` of the radius). Matrix products
+    only decide pairs that are not close to a surface; data with many such pairs, such as tight
+    clusters far apart, take longer. Does not depend on units, nor on a common shift or rotation.
 
     **Arguments:**
 
+    - `x`, `y`: (n, d) and (l, d) points.
     - `k`: neighbours that define a ball; static.
     - `radius`: (n,) radii of the real balls where known ([`neighbour_radius`][]); so are radii
       within a larger population, of which `x` may be a part.
@@ -101,11 +94,11 @@ def prdc(
 
 
 def coverage(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     k: int = 5,
     *,
-    radius: Float[Points, "..."] | None = None,
+    radius: Numbers | None = None,
     block: int = BLOCK,
 ) -> Float[Array, ""]:
     """The coverage of [`prdc`][] alone; a single synthetic point is enough.
@@ -141,7 +134,7 @@ def _radius(x, radius, k, block) -> Float[Array, " n"]:
     if radius is None:
         population(x, "x", k + 1)
         return nearest(x, None, k, block=block)[0][:, -1]
-    radius = jnp.asarray(radius, x.dtype)
+    radius = as_float("radius", radius).astype(x.dtype)
     if radius.shape != x.shape[:1]:
         raise ValueError(
             f"`radius` must have shape {x.shape[:1]}, one per row of `x`, got {radius.shape}"
@@ -149,32 +142,71 @@ def _radius(x, radius, k, block) -> Float[Array, " n"]:
     return radius
 
 
+def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
+    """The distance below which a point is inside, and the squared distances that settle it.
+
+    A point on the surface (the k-th neighbour itself, in a population compared with its own copy)
+    stays outside whatever the rounding of its distance.
+    """
+    eps = float(jnp.finfo(radius.dtype).eps)
+    inner = radius * (1 - (2 + d**0.5 / 4) * eps)
+    square = inner * inner
+    return jnp.stack([inner, square * (1 - 4 * eps), square * (1 + 4 * eps)])
+
+
 def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
     """Fractions precise, recalled and covered, and balls per synthetic point; without the synthetic
     radii `own` the first two are not computed."""
-    x, y = centred(x, y)
-    n, size = x.shape[0], y.shape[0]
-    square = square_norms(y)
-    reach = None if own is None else _inside(y, own)
+    n, size, d = x.shape[0], y.shape[0], x.shape[1]
+    frame = Frame.of(x, y)
+    mine, others = jax.lax.stop_gradient((frame.cloud(x), frame.cloud(y)))
+    reach = None if own is None else _inner(own / frame.unit, d)[:, None, :]
     rows = block_rows(n, size, block)
-    # Rows that fill up the last block have a limit of 0: nothing is inside.
-    blocks = in_blocks(x, rows), in_blocks(_inside(x, balls), rows)
+    blocks = in_blocks(mine, rows), in_blocks(_inner(balls / frame.unit, d).T, rows)
+
+    def judged(points, limit):
+        """Pairs that are surely inside a ball of `x`, and of `y`, and those that may be either."""
+        least, most = bounds(points, others)
+        inside = most < limit[1]
+        undecided = (least <= limit[2]) & ~inside
+        if reach is None:
+            return inside, jnp.zeros_like(inside), undecided
+        surrounding = most < reach[1]
+        return inside, surrounding, undecided | ((least <= reach[2]) & ~surrounding)
+
+    def counts(inside, surrounding):
+        held = jnp.sum(inside, axis=1, dtype=jnp.int32)
+        return held, jnp.any(surrounding, axis=1)
 
     def of_block(precise, block_of):
         points, limit = block_of
-        squares = squared_distances(points, y, square)
-        inside = squares < limit[:, None]
-        held = jnp.sum(inside, axis=1, dtype=jnp.int32)
-        if reach is None:
-            return precise, (held, held > 0)
-        recalled = jnp.any(squares < reach[None, :], axis=1)
-        return precise | jnp.any(inside, axis=0), (held, recalled)
+        limit = limit.T[:, :, None]
+        inside, surrounding, undecided = judged(points, limit)
+        decided = *counts(inside, surrounding), jnp.any(inside, axis=0)
 
-    precise, kept = jax.lax.scan(of_block, jnp.zeros(size, bool), blocks)
-    held, recalled = (a.reshape(-1)[:n] for a in kept)
+        def update(carry, rows, columns, distance, mask):
+            held, recalled, some = carry
+            inside = mask & (distance < limit[0][rows])
+            around = mask if reach is None else mask & (distance < reach[0, 0][columns])
+            more, also = counts(inside, around)
+            held, recalled = held.at[rows].add(more), recalled.at[rows].max(also)
+            return held, recalled, some.at[columns].max(inside)
+
+        def again():
+            inside, surrounding, undecided = judged(points, limit)
+            inside, surrounding = inside & ~undecided, surrounding & ~undecided
+            carry = *counts(inside, surrounding), jnp.any(inside, axis=0)
+            return resolve(points.raw, others.raw, undecided, carry, update)
+
+        held, recalled, some = jax.lax.cond(jnp.any(undecided), again, lambda: decided)
+        return precise | some, (held, recalled)
+
+    precise, (held, recalled) = jax.lax.scan(of_block, jnp.zeros(size, bool), blocks)
+    held = held.reshape(-1)[:n]
 
     def share(flags, of):
         return jnp.sum(flags, dtype=x.dtype) / of
 
     density = jnp.sum(held.astype(x.dtype) / size)
-    return share(precise, size), share(recalled, n), share(held > 0, n), density
+    recall = share(recalled.reshape(-1)[:n], n)
+    return share(precise, size), recall, share(held > 0, n), density

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..solvers.boundary import Numbers, as_float
+from ._exact import lengths
+from .distances import Frame, nearest, square_norms
 from .encoder import PRNGKey
 
 _ITERATIONS = 100
@@ -14,8 +17,8 @@ _ITERATIONS = 100
 
 def select_probes(
     key: PRNGKey,
-    vectors: Float[Array | np.ndarray, "m e"],
-    popularity: np.ndarray,
+    vectors: Numbers,
+    popularity: Numbers,
     *,
     size: int = 100,
     shares: Sequence[float] = (0.2, 0.4, 0.4),
@@ -33,16 +36,21 @@ def select_probes(
     - `vectors`: (m, e) text vectors. `popularity`: (m,) ratings per item; items with 0 are out.
     - `shares`: shares of the probes per band; `bands`: shares of the items, by default the same.
 
-    The same key gives the same probes. **Raises:** `ValueError` if shapes disagree, shares do not
+    The same key gives the same probes, whatever the units of `vectors` and `popularity`, up to
+    rounding. **Raises:** `ValueError` if shapes disagree, shares do not
     add up to one, vectors are not finite, or a band has fewer items than probes.
     """
-    x, popularity = np.asarray(vectors), np.asarray(popularity)
+    x, popularity = as_float("vectors", vectors), np.asarray(as_float("popularity", popularity))
+    if x.ndim != 2:
+        raise ValueError(f"`vectors` must be (items, width), got shape {x.shape}")
     if popularity.shape != x.shape[:1]:
         raise ValueError(
             f"`popularity` has shape {popularity.shape}, but there are {len(x)} `vectors`"
         )
-    if not np.isfinite(x).all():
+    if not np.isfinite(np.asarray(x)).all():
         raise ValueError("`vectors` must be finite")
+    if not (np.isfinite(popularity).all() and (popularity >= 0).all()):
+        raise ValueError("`popularity` must be finite and not negative; 0 for unrated items")
     bands = shares if bands is None else bands
     for name, values in (("shares", shares), ("bands", bands)):
         if len(values) != len(shares) or min(values) < 0 or abs(sum(values) - 1) > 1e-6:
@@ -59,7 +67,7 @@ def select_probes(
                 f"{count} probes"
             )
         if count:
-            picked = diverse(jax.random.fold_in(key, band), jnp.asarray(x[items]), count)
+            picked = diverse(jax.random.fold_in(key, band), x[items], count)
             chosen.append(items[np.sort(picked)])
     return np.concatenate(chosen) if chosen else np.zeros(0, int)
 
@@ -77,8 +85,9 @@ def _rounded(shares: Sequence[float], size: int) -> Int[np.ndarray, " b"]:
 
 def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k"]:
     """Positions of `k` different rows of `x`: the closest to each of `k` k-means centres."""
+    x = Frame.of(x).cloud(x).about
     centres, _ = kmeans(key, x, k)
-    distance = np.array(_squared_distances(x, centres))
+    distance = np.array(_distances_to(x, centres))
     chosen = np.empty(k, int)
     # Centres choose in turn, those with the closest row first; a row is chosen once.
     for _ in range(k):
@@ -90,10 +99,8 @@ def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k
 
 
 @jax.jit
-def _squared_distances(x: Float[Array, "m e"], centres: Float[Array, "k e"]) -> Array:
-    with jax.default_matmul_precision("highest"):
-        norms = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(centres * centres, axis=1)[None, :]
-        return jnp.maximum(norms - 2 * x @ centres.T, 0)
+def _distances_to(x: Float[Array, "m e"], centres: Float[Array, "k e"]) -> Float[Array, "m k"]:
+    return jax.lax.map(lambda centre: lengths(x - centre[None, :]), centres).T
 
 
 def kmeans(
@@ -124,12 +131,12 @@ def _plus_plus(key: PRNGKey, x: Array, k: int) -> Array:
     """Rows drawn one by one with probability proportional to the squared distance so far."""
 
     def draw(i, carry):
-        centres, nearest = carry
+        centres, far = carry
         # All rows may already be centres: then any will do.
-        weight = jnp.where(jnp.any(nearest > 0), nearest, jnp.ones_like(nearest))
+        weight = jnp.where(jnp.any(far > 0), far, jnp.ones_like(far))
         row = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weight))
         centres = centres.at[i].set(x[row])
-        return centres, jnp.minimum(nearest, _squared_distances(x, x[row][None, :])[:, 0])
+        return centres, jnp.minimum(far, square_norms(x - x[row][None, :]))
 
     centres = jnp.zeros((k, x.shape[1]), x.dtype)
     return jax.lax.fori_loop(0, k, draw, (centres, jnp.full(x.shape[:1], jnp.inf, x.dtype)))[0]
@@ -138,12 +145,11 @@ def _plus_plus(key: PRNGKey, x: Array, k: int) -> Array:
 @jax.jit
 def _improve(x: Array, centres: Array) -> tuple[Array, Array]:
     k = centres.shape[0]
-    distance = _squared_distances(x, centres)
-    labels = jnp.argmin(distance, axis=1)
+    distance, labels = (found[:, 0] for found in nearest(x, centres, 1))
     counts = jnp.zeros((k,), x.dtype).at[labels].add(1)
     sums = jnp.zeros_like(centres).at[labels].add(x)
     means = sums / jnp.maximum(counts, 1)[:, None]
-    farthest = jnp.argsort(-jnp.min(distance, axis=1))
+    farthest = jnp.argsort(-distance)
     empty = counts == 0
     spare = farthest[jnp.cumsum(empty.astype(jnp.int32)) - 1]
     return jnp.where(empty[:, None], x[spare], means), labels

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..solvers.boundary import Numbers, as_floats
 from ._row_adam import RowTable, sum_by_row, update_rows
 from ._training_step import cut_batches
 from .encoder import PRNGKey
@@ -50,11 +51,17 @@ def remembered_scores(
     return np.where(known, train.rating[order][at], mean[user])
 
 
-def ranking_accuracy(better: Float[np.ndarray, " q"], worse: Float[np.ndarray, " q"]) -> float:
-    """Share of pairs whose preferred item scores higher; a tie counts one half.
+def ranking_accuracy(better: Numbers, worse: Numbers) -> float:
+    """Share of pairs whose preferred item scores higher, (q,) scores each; a tie counts one half.
 
-    **Raises:** `ValueError` if there is no pair.
+    **Raises:** `ValueError` if there is no pair, for unequal lengths, or NaN.
     """
+    better, worse = (np.asarray(a) for a in as_floats(better=better, worse=worse))
+    if better.ndim != 1 or better.shape != worse.shape:
+        raise ValueError(f"`worse` must have the shape of `better`, (q,), got {worse.shape}")
+    for name, scores in (("better", better), ("worse", worse)):
+        if np.isnan(scores).any():
+            raise ValueError(f"`{name}` has NaN; leave out pairs without a score")
     if len(better) == 0:
         raise ValueError("`better`: there is no pair to judge by")
     return float(np.mean((better > worse) + 0.5 * (better == worse)))

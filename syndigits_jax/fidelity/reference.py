@@ -17,7 +17,10 @@ from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
-from .distances import BLOCK, Points, population, populations, positive
+from ..solvers.boundary import Numbers
+from .baselines import random_mixture
+from .distances import BLOCK, population, populations, positive, spread
+from .encoder import check_temperature
 from .frechet import frechet_distance
 from .homogeneity import cosine_homogeneity, norm_ratio
 from .mmd import median_distance, mmd2_unbiased, mmd_permutation_test
@@ -44,8 +47,8 @@ METRICS = tuple(field.name for field in dataclasses.fields(PopulationMetrics))
 
 
 def population_metrics(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     sigma: Float[Array, ""],
     directions: Float[Array, "c d"],
     *,
@@ -55,8 +58,9 @@ def population_metrics(
 ) -> PopulationMetrics:
     """Every metric of synthetic `y` against real `x`, one number each; pure, for `vmap` and `jit`.
 
-    **Arguments:** `sigma`: bandwidth of the MMD; `directions`: unit vectors of the sliced
-    Wasserstein distance; `radius`: of the real points where known; the rest as in [`prdc`][].
+    **Arguments:** `x`, `y`: (n, d) and (l, d) points; `sigma`: bandwidth of the MMD, in their
+    units; `directions`: (c, d) unit vectors of the sliced Wasserstein distance; `radius`: of the
+    real points where known; the rest as in [`prdc`][].
 
     **Raises:** `ValueError` as the metrics do.
     """
@@ -85,17 +89,17 @@ class Draws(eqx.Module):
     each: Array
     kind: str = eqx.field(static=True)
     count: int = eqx.field(static=True)
+    temperature: float = eqx.field(static=True, default=1.0)
 
     @full_precision
     def sample(self, one: Array) -> Float[Array, "count d"]:
         if self.kind == "rows":
             return self.source[one]
         if self.kind == "noise":
-            mean, spread = self.source
+            mean, sd = self.source
             draws = jax.random.normal(one, (self.count, len(mean)), mean.dtype)
-            return mean[None, :] + spread[None, :] * draws
-        logits = jax.random.normal(one, (self.count, len(self.source)), self.source.dtype)
-        return jax.nn.softmax(logits, axis=1) @ self.source
+            return mean[None, :] + sd[None, :] * draws
+        return random_mixture(one, self.source, self.count, temperature=self.temperature)
 
 
 class FidelityReference(eqx.Module):
@@ -108,6 +112,7 @@ class FidelityReference(eqx.Module):
 
     - `real`: all real users; `rows`: (S, size) those of each reference sample; `radius`: of their
       balls; `sigma`, `directions`: shared by all populations.
+    - `temperature`: τ of the random mixtures.
     - `populations`: "real" (the floor), "noise" and, with prototypes, "random_mixture".
     """
 
@@ -124,6 +129,7 @@ class FidelityReference(eqx.Module):
     k: int = eqx.field(static=True)
     permutations: int = eqx.field(static=True)
     pool: int = eqx.field(static=True)
+    temperature: float = eqx.field(static=True, default=1.0)
 
     @property
     def finite_pool(self) -> float:
@@ -179,9 +185,10 @@ def rows_rng(key: PRNGKey) -> np.random.Generator:
 
 def fidelity_reference(
     key: PRNGKey,
-    real: Float[Points, "n d"],
+    real: Numbers,
     *,
-    prototypes: Float[Points, "..."] | None = None,
+    prototypes: Numbers | None = None,
+    temperature: float = 1.0,
     size: int | None = None,
     count: int | None = None,
     resamples: int = 5,
@@ -199,6 +206,7 @@ def fidelity_reference(
 
     - `real`: (n, d) embeddings of real users, on the host or the device.
     - `prototypes`: (p, d) projections of the reference context, for the random-mixture ceiling.
+    - `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][]; static.
     - `size`, `count`: real users per reference sample, and per floor and ceiling. Both are 500, or
       half of the users where there are fewer. `count` must be how many personas are compared.
     - `resamples`: averaged in an estimate; `replicates`: of the bootstrap.
@@ -208,6 +216,7 @@ def fidelity_reference(
     that are not positive.
     """
     real = population(real, "real", 2 * (k + 1))
+    check_temperature(temperature)
     if prototypes is not None:
         _, prototypes = populations(real, prototypes, names=("real", "prototypes"))
     n = real.shape[0]
@@ -239,14 +248,14 @@ def fidelity_reference(
     rows = jnp.asarray(np.stack(picked).astype(np.int32))
     directions = random_directions(direction_key, real.shape[1], projections, real.dtype)
     radius = radii(real, rows[:, :size], k)
-    moments = jnp.mean(real, axis=0), jnp.std(real, axis=0)
+    moments = spread(real)
     draws = {
         "real": Draws(real, rows[:, size:], "rows", count),
         "noise": Draws(moments, jax.random.split(noise_key, total), "noise", count),
     }
     if prototypes is not None:
         keys = jax.random.split(mixture_key, total)
-        draws["random_mixture"] = Draws(prototypes, keys, "mixture", count)
+        draws["random_mixture"] = Draws(prototypes, keys, "mixture", count, temperature)
     found, p_values = {}, {}
     for name, each in draws.items():
         found[name] = evaluate(real, rows[:, :size], radius, each, sigma, directions, k=k)
@@ -256,4 +265,5 @@ def fidelity_reference(
     return FidelityReference(
         real, rows[:, :size], radius, sigma, directions, found, p_values,
         size=size, count=count, resamples=resamples, k=k, permutations=permutations, pool=len(pool),
+        temperature=temperature,
     )  # fmt: skip

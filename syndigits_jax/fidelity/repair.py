@@ -7,25 +7,38 @@ they were fitted to. Nothing here needs personas to be paired with real users.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
+from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.linear_model import GramStatistics
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
 from ..solvers.solution import Solution
-from .distances import BLOCK, Points, centred, map_rows, nearest, populations, squared_distances
+from .distances import (
+    BLOCK,
+    Cloud,
+    Frame,
+    finite_or_nan,
+    map_rows,
+    nearest,
+    population,
+    populations,
+    positive,
+    squared_distances,
+)
 from .frechet import _closest_rotation, _root
-from .mmd import _bandwidth, gaussian_kernel, kernel_row_means
+from .mmd import bandwidth, gaussian_kernel, kernel_row_means
 
 _DENSE = 1 << 24  # cost matrices up to this size are stored; beyond, Sinkhorn recomputes them
 
 
 @full_precision
 def reweight_kernel(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     sigma: ArrayLike | None = None,
     *,
     penalty: ArrayLike = 0.0,
@@ -36,11 +49,13 @@ def reweight_kernel(
     """Weights w of the personas `y` that bring them closest to the real users `x` in kernel space.
 
     Minimises |Σⱼ wⱼ k(yⱼ, ·) - mean k(x, ·)|² + λ|w|², the squared MMD of the weighted population
-    (as a V-statistic: a point counts with itself), over w ≥ 0 with sum 1.
+    (as a V-statistic: a point counts with itself), over w ≥ 0 with sum 1. Weights do not depend on
+    units (with σ in them), nor on a common rotation and translation.
 
     **Arguments:**
 
-    - `sigma`: bandwidth, by default the median distance of both populations stacked.
+    - `x`, `y`: (n, d) and (l, d) points.
+    - `sigma`: bandwidth in their units, by default the median distance of both populations stacked.
     - `penalty`: λ ≥ 0, against weights that follow the sample of real users too closely.
 
     **Returns:** a `Solution` with (l,) weights; memory is l² numbers beside the `block`.
@@ -48,13 +63,15 @@ def reweight_kernel(
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
     """
     x, y = populations(x, y, 2)
-    sigma = _bandwidth(sigma, x, y)
-    x, y = centred(x, y)
+    frame = Frame.of(x, y)
+    sigma = bandwidth(sigma, x, y) / frame.unit
+    to_x, to_y = frame.cloud(x), frame.cloud(y)
     zero = jnp.zeros((), x.dtype)
+    cross = kernel_row_means(to_y, to_x, sigma, block)
     stats = GramStatistics(
-        gram=gaussian_kernel(squared_distances(y, y), sigma),
-        cross=kernel_row_means(y, x, sigma, block),
-        target_square=jnp.mean(kernel_row_means(x, x, sigma, block)),
+        gram=gaussian_kernel(squared_distances(to_y, to_y, sigma), sigma),
+        cross=finite_or_nan(cross, x, y),
+        target_square=jnp.mean(kernel_row_means(to_x, to_x, sigma, block)),
         x_mean=jnp.zeros(y.shape[0], x.dtype),
         y_mean=zero,
         weight_sum=zero + 1,
@@ -62,32 +79,39 @@ def reweight_kernel(
     return simplex_least_squares_from_gram(stats, penalty, tol=tol, max_steps=max_steps)
 
 
-def reweight_transport(
-    x: Float[Points, "n d"], y: Float[Points, "l d"], *, block: int = BLOCK
-) -> Float[Array, " l"]:
+def reweight_transport(x: Numbers, y: Numbers, *, block: int = BLOCK) -> Float[Array, " l"]:
     """Weights of the personas that bring them closest to `x` in transport distance, of any order.
 
     With the weights free, every real user goes to the nearest persona, whose weight is the share of
-    users it receives: that is the minimum, in closed form.
+    users it receives: that is the minimum, in closed form. Does not depend on units, nor on a
+    common rotation and translation.
 
     **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
     """
     x, y = populations(x, y)
     _, position = nearest(x, y, 1, block=block)
     ones = jnp.ones(x.shape[0], x.dtype)
-    return jax.ops.segment_sum(ones, position[:, 0], y.shape[0]) / x.shape[0]
+    weights = jax.ops.segment_sum(ones, position[:, 0], y.shape[0]) / x.shape[0]
+    return finite_or_nan(weights, x, y)
 
 
-def resample(
-    key: PRNGKey, y: Float[Points, "l d"], weights: Float[Points, "..."], count: int
-) -> Float[Array, "count d"]:
+def resample(key: PRNGKey, y: Numbers, weights: Numbers, count: int) -> Float[Array, "count d"]:
     """`count` personas drawn with probabilities `weights`: a weighted population as a plain one.
 
-    **Raises:** `ValueError` if there is not one weight per row of `y`.
+    `weights`: (l,) not negative; only their ratios matter.
+
+    **Raises:** `ValueError` for NaN in `y`, if there is not one weight per row of `y`, or for
+    weights that are negative, not finite or all zero.
     """
-    y, weights = jnp.asarray(y), jnp.asarray(weights)
+    positive("count", count)
+    y, weights = population(y, "y"), as_float("weights", weights)
     if weights.shape != y.shape[:1]:
         raise ValueError(f"`weights` must have shape {y.shape[:1]}, got {weights.shape}")
+    known = concrete(weights)
+    if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.any()):
+        raise ValueError("`weights` must be finite, none negative and not all zero")
+    # Over the largest: their sum can then neither overflow nor vanish.
+    weights = weights / jnp.max(weights)
     return y[jax.random.choice(key, y.shape[0], (count,), p=weights)]
 
 
@@ -102,32 +126,33 @@ class AffineMap(eqx.Module):
     matrix: Float[Array, "d d"]
 
     @full_precision
-    def __call__(self, y: Float[Points, "k d"]) -> Float[Array, "k d"]:
+    def __call__(self, y: Numbers) -> Float[Array, "k d"]:
         """Personas moved, those of the fit or others."""
-        y = jnp.asarray(y, self.matrix.dtype)
+        y = population(y, "y").astype(self.matrix.dtype)
         return self.target[None, :] + (y - self.source[None, :]) @ self.matrix
 
 
 @full_precision
-def fit_affine_map(
-    x: Float[Points, "n d"], y: Float[Points, "l d"], *, rtol: float = 1e-4
-) -> AffineMap:
+def fit_affine_map(x: Numbers, y: Numbers, *, rtol: float = 1e-4) -> AffineMap:
     """The map of least movement that gives `y` the mean and the covariance of `x`.
 
     Moves whole populations: who was odd stays odd, and dispersion is restored along every axis
     along which `y` has any (an SD of at least `rtol` times its largest). Shapes of clusters are
-    not.
+    not. The map follows the units of the data and their origin: `c x`, `c y` have the same matrix.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
     """
     x, y = populations(x, y, 2)
+    frame = Frame.of(x, y)
+    x, y = frame.cloud(x).about, frame.cloud(y).about
     target, source = _root(x), _root(y)
     rank = max(len(target), len(source))
     target, source = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (target, source))
     rotation = _closest_rotation(target @ source.T)
     # With Σx = TᵀT and Σy = SᵀS: S⁺ Uᵀ T is symmetric, and takes one covariance to the other.
     matrix = jnp.linalg.pinv(source, rtol=rtol) @ rotation.T @ target
-    return AffineMap(jnp.mean(y, axis=0), jnp.mean(x, axis=0), (matrix + matrix.T) / 2)
+    means = (frame.unit * (frame.centre + jnp.mean(z, axis=0)) for z in (y, x))
+    return AffineMap(*means, (matrix + matrix.T) / 2)
 
 
 class TransportMap(eqx.Module):
@@ -135,57 +160,72 @@ class TransportMap(eqx.Module):
 
     **Arguments:**
 
-    - `users`: (n, d) the real users it leads to; `potential`: their dual potential.
-    - `epsilon`: entropic regularisation, a squared distance.
+    - `users`: (n, d) the real users it leads to; `potential`: their dual potential over ε.
+    - `width`: √ε, the distance at which mass is spread.
     - `converged`: whether Sinkhorn's marginals were met.
     """
 
     users: Float[Array, "n d"]
     potential: Float[Array, " n"]
-    epsilon: Float[Array, ""]
+    width: Float[Array, ""]
     converged: Bool[Array, ""]
 
-    def _logits(self, rows: Float[Array, "b d"]) -> Float[Array, "b n"]:
-        users, rows = centred(self.users, rows)
-        return (self.potential[None, :] - squared_distances(rows, users)) / self.epsilon
+    @property
+    def epsilon(self) -> Float[Array, ""]:
+        """The entropic regularisation, a squared distance."""
+        return self.width**2
 
-    def __call__(self, y: Float[Points, "k d"], *, block: int = BLOCK) -> Float[Array, "k d"]:
+    def _prepared(self, y: Numbers):
+        """`y` in a frame with the users, and the logits of some of its rows."""
+        y = population(y, "y").astype(self.users.dtype)
+        if y.shape[1] != self.users.shape[1]:
+            raise ValueError(f"`y` has width {y.shape[1]}, the users {self.users.shape[1]}")
+        frame = Frame.of(self.users, y)
+        users, width = frame.cloud(self.users), self.width / frame.unit
+
+        def logits(rows: Cloud) -> Float[Array, "b n"]:
+            squares = squared_distances(rows, users, width)
+            return self.potential[None, :] - squares / width**2
+
+        return frame.cloud(y), logits
+
+    def __call__(self, y: Numbers, *, block: int = BLOCK) -> Float[Array, "k d"]:
         """Every persona moved to the mean of the real users that its mass goes to.
 
         Personas that were not in the fit are moved as well (Pooladian and Niles-Weed, 2021). Means
         shrink a little, the more the larger ε; [`TransportMap.sample`][] does not.
         """
-        y = jnp.asarray(y, self.users.dtype)
+        cloud, logits = self._prepared(y)
 
         @full_precision
         def mean(rows, _):
-            return jax.nn.softmax(self._logits(rows), axis=1) @ self.users
+            return jax.nn.softmax(logits(rows), axis=1) @ self.users
 
-        return map_rows(mean, y, len(self.users), block)
+        return map_rows(mean, cloud, len(self.users), block)
 
-    def sample(
-        self, key: PRNGKey, y: Float[Points, "k d"], *, block: int = BLOCK
-    ) -> Float[Array, "k d"]:
+    def sample(self, key: PRNGKey, y: Numbers, *, block: int = BLOCK) -> Float[Array, "k d"]:
         """Every persona moved to one of those users, drawn by mass: dispersion restored whole."""
-        y = jnp.asarray(y, self.users.dtype)
-        keys = jax.random.split(key, y.shape[0])
+        cloud, logits = self._prepared(y)
+        keys = jax.random.split(key, len(cloud.square))
 
         def draw(rows, position):
             some = keys[jnp.minimum(position, len(keys) - 1)]
-            return jax.vmap(jax.random.categorical)(some, self._logits(rows))
+            return jax.vmap(jax.random.categorical)(some, logits(rows))
 
-        return self.users[map_rows(draw, y, len(self.users), block)]
+        return self.users[map_rows(draw, cloud, len(self.users), block)]
 
 
 def fit_transport_map(
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     *,
     epsilon: float = 0.01,
     tol: float = 1e-3,
     max_steps: int = 20_000,
 ) -> TransportMap:
     """Entropic optimal transport of personas `y` to real users `x`, squared distances, by Sinkhorn.
+
+    The map follows the units of the data and their origin.
 
     **Arguments:**
 
@@ -205,15 +245,19 @@ def fit_transport_map(
     if not epsilon > 0:
         raise ValueError(f"`epsilon` must be positive, got {epsilon}")
     size = x.shape[0] * y.shape[0]
-    to_x, to_y = centred(x, y)
+    frame = Frame.of(x, y)
+    to_x, to_y = frame.cloud(x).about, frame.cloud(y).about
     # The mean squared distance of all pairs, without the pairs.
     scale = jnp.mean(jnp.sum(to_x**2, axis=1)) + jnp.mean(jnp.sum(to_y**2, axis=1))
-    strength = epsilon * jnp.where(scale > 0, scale, 1)
+    scale = scale - 2 * jnp.sum(jnp.mean(to_x, axis=0) * jnp.mean(to_y, axis=0))
+    root = jnp.sqrt(jnp.where(scale > 0, scale, 1))
+    strength = jnp.asarray(epsilon, x.dtype)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         geometry = pointcloud.PointCloud(
-            to_y, to_x, epsilon=strength, batch_size=None if size <= _DENSE else 512
+            to_y / root, to_x / root, epsilon=strength, batch_size=None if size <= _DENSE else 512
         )
         solver = sinkhorn.Sinkhorn(threshold=tol, max_iterations=max_steps)
         out = solver(linear_problem.LinearProblem(geometry))
-    potential = jnp.asarray(out.g, x.dtype)
-    return TransportMap(x, potential, strength.astype(x.dtype), jnp.asarray(out.converged))
+    potential = jnp.asarray(out.g, x.dtype) / strength
+    width = frame.unit * root * jnp.sqrt(strength)
+    return TransportMap(x, potential, finite_or_nan(width, x, y), jnp.asarray(out.converged))

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers._precision import full_precision
-from .distances import BLOCK, Points, finite_or_nan, map_rows, populations, positive
+from ..solvers.boundary import Numbers, as_float
+from .distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
 
 _LARGEST_NETWORK = 4096
 
@@ -69,22 +70,25 @@ def wasserstein_1d(u: Float[Array, " n"], v: Float[Array, " l"]) -> Float[Array,
 @full_precision
 def sliced_wasserstein(
     key: PRNGKey,
-    x: Float[Points, "n d"],
-    y: Float[Points, "l d"],
+    x: Numbers,
+    y: Numbers,
     *,
     projections: int = 500,
-    directions: Float[Points, "..."] | None = None,
+    directions: Numbers | None = None,
     block: int = BLOCK,
 ) -> Float[Array, ""]:
     """W1 between projections on random unit vectors, the plain mean over `projections` of them.
 
-    In the units of the embedding: no root is taken and nothing is divided by the dimension
-    (Bonneel et al., 2015; section 3.4). In d dimensions a shift by δ counts as about
+    In the units of the embedding (`c x`, `c y` have c times the distance): no root is taken and
+    nothing is divided by the dimension (Bonneel et al., 2015; section 3.4). Symmetric, and
+    invariant to a common translation; to a rotation only on average, or with `directions` rotated
+    as well. In d dimensions a shift by δ counts as about
     |δ| √(2 / πd). Same `key`, same directions: give populations to be compared the same.
 
     **Arguments:**
 
-    - `directions`: unit vectors to use in place of random ones; `key` is then not used.
+    - `x`, `y`: (n, d) and (l, d) points.
+    - `directions`: (count, d) unit vectors to use in place of random ones; `key` is then not used.
     - `block`: projected values held in memory at a time.
 
     **Raises:** `ValueError` for an empty population, unequal widths, NaN, or no projection.
@@ -94,14 +98,17 @@ def sliced_wasserstein(
     d = x.shape[1]
     if directions is None:
         directions = random_directions(key, d, projections, x.dtype)
-    directions = jnp.asarray(directions, x.dtype)
+    directions = as_float("directions", directions).astype(x.dtype)
     if directions.ndim != 2 or directions.shape[1] != d or directions.shape[0] == 0:
         raise ValueError(
             f"`directions` must be (count, {d}), unit vectors in rows, got {directions.shape}"
         )
 
+    frame = Frame.of(x, y)
+    to_x, to_y = frame.cloud(x).about, frame.cloud(y).about
+
     def shadows(some, _):
-        return _wasserstein_columns(x @ some.T, y @ some.T)
+        return _wasserstein_columns(to_x @ some.T, to_y @ some.T)
 
     distances = map_rows(shadows, directions, x.shape[0] + y.shape[0], block)
-    return finite_or_nan(jnp.mean(distances), x, y)
+    return finite_or_nan(frame.unit * jnp.mean(distances), x, y, directions)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ..solvers.boundary import as_float
 from ._store import read_arrays, write_arrays
 
 TextEncoder = Callable[[list[str]], Any]
@@ -131,7 +132,7 @@ def _read_cache(folder: Path, wanted: Any) -> dict[str, Float[np.ndarray, " e"]]
 
 
 def _checked(values: Any, count: int, argument: str) -> Float[np.ndarray, "m e"]:
-    vectors = np.asarray(values, dtype=np.float32)
+    vectors = np.asarray(as_float(argument, values), dtype=np.float32)
     if vectors.ndim != 2 or vectors.shape[0] != count or vectors.shape[1] == 0:
         raise ValueError(
             f"`{argument}`: expected vectors of shape ({count}, width), one row per text, got "

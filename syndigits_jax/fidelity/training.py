@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..solvers.boundary import Numbers, as_float
 from ._store import read_arrays, write_arrays
 from ._training_step import TrainingSettings, TrainingState, make_batches, run_steps, start_state
 from .encoder import (
@@ -107,15 +108,15 @@ _gram = jax.jit(score_gram)
 
 
 def train_encoder(
-    items: Float[Array | np.ndarray, "m e"],
+    items: Numbers,
     train: Ratings,
     validation: Ratings | None = None,
     *,
     key: PRNGKey,
     settings: TrainingSettings | None = None,
     encoder: PreferenceEncoder | None = None,
-    w: Float[Array, "n p"] | None = None,
-    context: Float[Array | np.ndarray, " e"] | None = None,
+    w: Numbers | None = None,
+    context: Numbers | None = None,
     checkpoint: str | PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainedEncoder:
@@ -154,9 +155,12 @@ def train_encoder(
         )
     if w is None:
         w = init_mixture(jax.random.fold_in(start_key, 1), n, encoder.prototypes, x.dtype)
+    w = as_float("w", w).astype(x.dtype)
     if w.shape != (n, encoder.prototypes):
         raise ValueError(f"`w` must have shape {(n, encoder.prototypes)}, got {w.shape}")
-    context = jnp.mean(x, axis=0) if context is None else jnp.asarray(context, x.dtype)
+    context = (
+        jnp.mean(x, axis=0) if context is None else as_float("context", context).astype(x.dtype)
+    )
     if context.shape != x.shape[1:] or not np.isfinite(np.asarray(context)).all():
         raise ValueError(
             f"`context` must be {x.shape[1]} finite numbers, got shape {context.shape}"
@@ -309,13 +313,15 @@ class _Run:
         )
 
 
-def _checked_items(items: Array | np.ndarray, train: Ratings) -> Float[Array, "m e"]:
-    if len(items) != len(train.items):
+def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
+    x = as_float("items", items)
+    if x.ndim != 2:
+        raise ValueError(f"`items` must be vectors in rows, (m, e), got shape {x.shape}")
+    if len(x) != len(train.items):
         raise ValueError(
-            f"`items` has {len(items)} vectors, but `train` has {len(train.items)} items; there "
+            f"`items` has {len(x)} vectors, but `train` has {len(train.items)} items; there "
             "must be one per item, in the same order"
         )
-    x = jnp.asarray(items)
     if not bool(jnp.all(jnp.isfinite(x))):
         raise ValueError("`items` must be finite; an item without text still needs a vector")
     return x

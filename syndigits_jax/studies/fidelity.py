@@ -192,7 +192,7 @@ def measure_fidelity(
     }
     found, populations = compare_populations(
         purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, notes,
-        on_part=say,
+        temperature=gram.temperature, on_part=say,
     )  # fmt: skip
     records += found
     paired: dict[tuple[str, str, str], PairedColumns] = {}

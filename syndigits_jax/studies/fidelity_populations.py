@@ -112,6 +112,7 @@ def compare_populations(
     settings: PanelSettings,
     notes: list[str],
     *,
+    temperature: float = 1.0,
     on_part: Callable[[str, int, int], None],
 ) -> tuple[list[FidelityRecord], dict[str, dict[str, Float[np.ndarray, "l d"]]]]:
     """Panels of all populations against each placement of real users, and their embeddings.
@@ -121,8 +122,8 @@ def compare_populations(
     procedure with the personas placed by it.
 
     **Arguments:** `users`: by procedure, at least 2 (k + 1) of them in each; `personas`: by
-    population and procedure; `notes`: gets what is left out; `on_part`: told what is compared, how
-    many are done and how many there are.
+    population and procedure; `temperature`: of the encoder; `notes`: gets what is left out;
+    `on_part`: told what is compared, how many are done and how many there are.
     """
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
@@ -164,7 +165,7 @@ def compare_populations(
 
         found, populations[reference] = compare_with_real(
             jax.random.fold_in(key, number), reference, real, others, prototypes, settings,
-            size=size, count=count, on_part=tell,
+            size=size, count=count, temperature=temperature, on_part=tell,
         )  # fmt: skip
         records += found
         done += 5 + len(others)
@@ -182,13 +183,14 @@ def compare_with_real(
     *,
     size: int,
     count: int,
+    temperature: float = 1.0,
     on_part: Callable[[str, int], None],
 ) -> tuple[list[FidelityRecord], dict[str, Float[np.ndarray, "l d"]]]:
     """Panels of floor, ceilings, `others` and baselines, and the embeddings of all, real first.
 
     **Arguments:** `reference`: how `real` users were placed; `others`: at least `count` points
-    each; `size`, `count`: as in `fidelity_reference`; `on_part`: told what is compared next and how
-    many of the 5 + len(others) parts are done.
+    each; `size`, `count`, `temperature`: as in `fidelity_reference`; `on_part`: told what is
+    compared next and how many of the 5 + len(others) parts are done.
     """
     ref_key, base_key, panel_key = jax.random.split(key, 3)
     on_part(f"panels, floor and ceilings ({reference})", 0)
@@ -196,6 +198,7 @@ def compare_with_real(
         ref_key, real, prototypes=prototypes, size=size, count=count,
         resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
         projections=settings.projections, permutations=settings.permutations,
+        temperature=temperature,
     )  # fmt: skip
     records: list[FidelityRecord] = []
     for name in made.populations:
@@ -216,7 +219,9 @@ def compare_with_real(
         REAL: np.asarray(real),
         **{each.label(reference): np.asarray(each.points) for each in everyone},
         "noise": np.asarray(moment_matched_noise(noise_key, real, count)),
-        "random_mixture": np.asarray(random_mixture(mixture_key, prototypes, count)),
+        "random_mixture": np.asarray(
+            random_mixture(mixture_key, prototypes, count, temperature=temperature)
+        ),
     }
 
 

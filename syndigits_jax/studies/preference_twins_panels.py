@@ -114,6 +114,8 @@ def panels(
     label: str,
     settings: PanelSettings,
     on_part: Callable[[str], None],
+    *,
+    temperature: float = 1.0,
 ) -> list[FidelityRecord]:
     """The panel of every population against the real users placed as they are.
 
@@ -130,6 +132,7 @@ def panels(
         keys[0], real, prototypes=prototypes, size=size, count=count,
         resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
         projections=settings.projections, permutations=settings.permutations,
+        temperature=temperature,
     )  # fmt: skip
     records = []
     for name in reference.populations:

@@ -169,6 +169,7 @@ class World:
                 method,
                 panel_settings,
                 self.part,
+                temperature=gram.temperature,
             )
             if method == "newton":
                 embedded = {name: np.asarray(p.population()) for name, p in people.items()}
@@ -210,7 +211,7 @@ class World:
             people = {name: users(placement) for name, placement in placed.items()}
             records += panels(
                 purpose_key(key, "panels"), people, gram.prototypes, label, settings.fidelity.panel,
-                self.part,
+                self.part, temperature=gram.temperature,
             )  # fmt: skip
         return records
 
@@ -244,8 +245,9 @@ class World:
         before = place_all(purpose_key(key, "known"), at_known, own, "newton", self.rule)
         people["real, known films"] = users(before["real, known films"])
         records = panels(
-            purpose_key(key, "panels"), people, gram.prototypes, OTHER_FILMS, settings, self.part
-        )
+            purpose_key(key, "panels"), people, gram.prototypes, OTHER_FILMS, settings, self.part,
+            temperature=gram.temperature,
+        )  # fmt: skip
         for n, group in people.items():
             if n == REAL:
                 continue
@@ -279,6 +281,7 @@ class World:
         return repair_records(
             purpose_key(self.key, "repair"), at.pop(REAL), at, "newton",
             self.settings.fidelity.panel, prototypes=gram.prototypes,
+            temperature=gram.temperature,
         )  # fmt: skip
 
     def over_encoders(self, first: list[FidelityRecord]) -> list[FidelityRecord]:

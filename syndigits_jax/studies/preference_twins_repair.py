@@ -60,6 +60,7 @@ def repair_records(
     settings: PanelSettings,
     *,
     prototypes: Float[Array, "p d"],
+    temperature: float = 1.0,
 ) -> list[FidelityRecord]:
     """Panels of repaired populations against real users that no repair has seen.
 
@@ -86,6 +87,7 @@ def repair_records(
             fold_key, judged, prototypes=prototypes, size=size, count=size,
             resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
             projections=settings.projections, permutations=settings.permutations,
+            temperature=temperature,
         )  # fmt: skip
         for name in reference.populations:
             add(name, reference_panel(reference, name).rows())

@@ -342,7 +342,8 @@ def _compare(
         size = sizes[reference]
         results[reference] = *compare_with_real(
             purpose_key(key, f"{reference} panels"), reference, points[reference], task,
-            gram.prototypes, panel, size=size, count=size, on_part=tell,
+            gram.prototypes, panel, size=size, count=size,
+            temperature=gram.temperature, on_part=tell,
         ), size  # fmt: skip
         done += 5 + len(task)
     say("panels", total, total)

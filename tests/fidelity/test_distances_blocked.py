@@ -8,8 +8,9 @@ from populations import cloud
 from scipy.spatial.distance import cdist
 
 from syndigits_jax.fidelity.distances import (
+    Frame,
     block_rows,
-    centred,
+    bounds,
     map_rows,
     nearest,
     population,
@@ -22,7 +23,14 @@ def test_squared_distances(dtype):
     x, y = cloud(0, 40, 7, dtype), cloud(1, 30, 7, dtype)
     expected = cdist(np.asarray(x, float), np.asarray(y, float)) ** 2
     rtol = 1e-5 if dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(squared_distances(*centred(x, y)), expected, rtol=rtol, atol=rtol)
+    frame = Frame.of(x, y)
+    clouds, unit = (frame.cloud(x), frame.cloud(y)), float(frame.unit) ** 2
+    found = unit * squared_distances(*clouds)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+    least, most = (unit * np.asarray(bound, float) for bound in bounds(*clouds))
+    assert (least <= expected).all()
+    assert (expected <= most).all()
+    assert (most - least < 30 * rtol * expected.mean()).all()
 
 
 @pytest.mark.parametrize("block", [1, 100, 1 << 20])
@@ -68,7 +76,7 @@ def test_bad_populations_are_named():
     good = cloud(0, 10, 3)
     for values, match in (
         (good[0], "`x` must be a matrix"),
-        (good.astype(jnp.int32), "`x` must hold floating-point"),
+        (good.astype(jnp.complex64), "`x` must hold real numbers"),
         (good.at[4, 1].set(jnp.nan), "`x`: 1 rows have NaN or infinity, the first is row 4"),
         (good[:2], "`x` has 2 rows; at least 6"),
     ):

@@ -151,3 +151,9 @@ def test_batch_and_bad_input():
             fit_gaussian_mixture(KEY, x[0], **arguments)
     with pytest.raises(ValueError, match="NaN"):
         fit_gaussian_mixture(KEY, x[0].at[0, 0].set(jnp.nan), 3)
+
+
+def test_a_mixture_has_no_certificate_and_reports_its_last_growth():
+    solution = FIT(KEY, users(0, 80), 2, tol=1e-2)
+    assert jnp.isnan(solution.optimality)
+    assert float(solution.change) < 1e-2

@@ -143,7 +143,7 @@ def test_bad_input():
     for wrong, match in (
         (lambda: paired_panel(KEY, x, x, persona_scores=s), "`seed_scores` are needed"),
         (lambda: paired_panel(KEY, x, x, seed_scores=s[:3]), "`seed_scores` has 3 rows for 10"),
-        (lambda: paired_panel(KEY, x[:1], x[:1]), "`x` has 1 rows; at least 2"),
+        (lambda: paired_panel(KEY, x[:1], x[:1]), "`seeds` has 1 rows; at least 2"),
         (lambda: rank_agreement(KEY, s[:, :1], s[:, :1]), "at least two items"),
         (lambda: rank_agreement(KEY, s, s, triplets=0), "`triplets`"),
         (lambda: rating_correlation(s[:, :1], s[:, :1]), "`ratings` and `scores` must be"),
