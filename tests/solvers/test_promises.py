@@ -102,9 +102,17 @@ def test_no_solver_takes_more_steps_than_allowed(name):
     assert np.abs(values[0] - values[3]).max() > 1e-4  # they do move
 
 
+def test_a_start_is_in_the_units_of_the_coefficients():
+    x, y = single(*data(TALL))
+    start = np.linspace(-3, 3, 6).astype(np.float32) / 2**10
+    solution = elastic_net(2.0**10 * x, y, 0.01, 1.0, init=start, max_steps=0)
+    np.testing.assert_array_equal(solution.value.coef, start)
+
+
 # --- problems without content ---------------------------------------------------------------------
 
 ZERO, ONES = np.zeros(TALL), np.ones(TALL[0])
+UNEVEN = np.random.default_rng(6).uniform(0.1, 3, TALL[0])
 GOOD = (Status.CONVERGED, Status.FIXED_STEPS)
 
 FITS = {
@@ -120,9 +128,9 @@ FITS = {
 }
 EMPTY = {
     "design of zeros": (ZERO, data(TALL)[1], ONES),
-    "design of constants": (ZERO + np.array([3.3, 1e6, -0.1, 1e-9, 7, 1]), data(TALL)[1], ONES),
+    "design of constants": (ZERO + np.array([3.3, 1e6, -0.1, 1e-9, 7, 1]), data(TALL)[1], UNEVEN),
     "target of zeros": (data(TALL)[0], 0 * ONES, ONES),
-    "constant target": (data(TALL)[0], 1e6 * ONES + 0.3, ONES),
+    "constant target": (data(TALL)[0], 1e6 * ONES + 0.3, UNEVEN),
     "weights of zero": (*data(TALL), 0 * ONES),
     "everything zero": (ZERO, 0 * ONES, 0 * ONES),
 }
@@ -230,6 +238,22 @@ def test_moments_keep_the_means_apart():
     )
 
 
+def test_means_far_from_zero_leave_the_moments_alone():
+    """One pass over many rows is out by more than the spread of the data."""
+    x, y = data((5000, 4), 1)
+    x, y = single(x + 1e6, y - 2e6)
+    x64, y64 = (np.asarray(a, float) for a in (x, y))
+    xc, yc = x64 - x64.mean(0), y64 - y64.mean()
+    stats = gram_statistics(x, y)
+    np.testing.assert_allclose(stats.gram, xc.T @ xc, atol=0.5)
+    np.testing.assert_allclose(stats.cross, yc @ xc, atol=0.5)
+    np.testing.assert_allclose(stats.target_square, yc @ yc, rtol=1e-4)
+    np.testing.assert_allclose(stats.x_mean, x64.mean(0), rtol=2e-7)
+    np.testing.assert_allclose(
+        ridge(x, y, 1.0).value.coef, np.linalg.solve(xc.T @ xc + np.eye(4), yc @ xc), atol=1e-3
+    )
+
+
 def test_a_solution_without_a_certificate_says_what_it_stopped_by():
     one = jnp.ones(3)
     old = Solution(one, one.astype(jnp.int32), one.astype(jnp.int32), one)
@@ -323,6 +347,9 @@ def test_what_is_no_number_is_refused_by_name(name):
         PUBLIC[name](x, y, [-1.0] * len(y))
     with pytest.raises(ValueError, match="`sample_weight` must have shape"):
         PUBLIC[name](x, y, w[:3])
+    if name != "gram_statistics":
+        with pytest.raises(ValueError, match="`sample_weight` must not be negative"):
+            jax.jit(lambda x: PUBLIC[name](x, y, -w).status)(x)  # known while tracing
 
 
 def test_models_and_functions_of_the_simplex_take_whatever_holds_numbers():
