@@ -367,7 +367,8 @@ def test_claimed_gaps_of_the_simplex_are_true(solve, shape):
             assert excess <= float(solution.optimality)
             if int(solution.status) == Status.CONVERGED:
                 assert float(solution.optimality) <= tol
-        assert float(solution.optimality) < 1e-6 or shift > 0 or int(solution.status) != 0
+        # Of what the data were before they were rounded, hardly anything is known far from zero.
+        assert shift < 1e6 or float(solution.optimality) > 1e-2
 
 
 def test_a_shift_of_a_hundred_is_solved_to_what_the_data_allow():
