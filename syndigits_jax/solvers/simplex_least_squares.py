@@ -1,5 +1,7 @@
 """Least squares over the probability simplex (synthetic control), solved to a certificate."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -139,7 +141,7 @@ def _minimise(form, support, init, tol, max_steps):
 
 
 @_minimise.defjvp
-def _minimise_jvp(primals, tangents):
+def _minimise_jvp(primals, tangents) -> Any:
     form, support, *_ = primals
     w, steps, gap = _minimise(*primals)
     _, moved = jax.jvp(lambda form: form(w), (form,), (tangents[0],))

@@ -258,6 +258,16 @@ def test_path_agrees_with_single_fits_in_fewer_steps(shape, dtype):
         np.testing.assert_allclose(one.value.coef, single[3].value.coef, atol=1e-3)
 
 
+def test_a_path_starts_from_where_it_was_in_any_units(dtype):
+    x, y, w = problem(SHAPES[0], dtype)
+    alphas = jnp.asarray([0.5, 0.4, 0.3, 0.2], dtype)
+    unit = fit_path(x, y, alphas, 1.0, sample_weight=w, tol=1e-6)
+    # Powers of two round nothing: the same iterates, and the same number of them.
+    scaled = fit_path(2**18 * x, y / 4, 2**16 * alphas, 1.0, sample_weight=w, tol=1e-6)
+    np.testing.assert_array_equal(scaled.steps, unit.steps)
+    np.testing.assert_array_equal(scaled.value.coef * 2**20, unit.value.coef)
+
+
 def test_nearly_collinear_columns_converge_to_a_tight_gap(dtype):
     # One row dominates every column: first-order steps alone take tens of thousands.
     rng = np.random.default_rng(3)

@@ -102,9 +102,17 @@ def test_no_solver_takes_more_steps_than_allowed(name):
     assert np.abs(values[0] - values[3]).max() > 1e-4  # they do move
 
 
+def test_a_start_is_in_the_units_of_the_coefficients():
+    x, y = single(*data(TALL))
+    start = np.linspace(-3, 3, 6).astype(np.float32) / 2**10
+    solution = elastic_net(2.0**10 * x, y, 0.01, 1.0, init=start, max_steps=0)
+    np.testing.assert_array_equal(solution.value.coef, start)
+
+
 # --- problems without content ---------------------------------------------------------------------
 
 ZERO, ONES = np.zeros(TALL), np.ones(TALL[0])
+UNEVEN = np.random.default_rng(6).uniform(0.1, 3, TALL[0])
 GOOD = (Status.CONVERGED, Status.FIXED_STEPS)
 
 FITS = {
@@ -120,9 +128,9 @@ FITS = {
 }
 EMPTY = {
     "design of zeros": (ZERO, data(TALL)[1], ONES),
-    "design of constants": (ZERO + np.array([3.3, 1e6, -0.1, 1e-9, 7, 1]), data(TALL)[1], ONES),
+    "design of constants": (ZERO + np.array([3.3, 1e6, -0.1, 1e-9, 7, 1]), data(TALL)[1], UNEVEN),
     "target of zeros": (data(TALL)[0], 0 * ONES, ONES),
-    "constant target": (data(TALL)[0], 1e6 * ONES + 0.3, ONES),
+    "constant target": (data(TALL)[0], 1e6 * ONES + 0.3, UNEVEN),
     "weights of zero": (*data(TALL), 0 * ONES),
     "everything zero": (ZERO, 0 * ONES, 0 * ONES),
 }
@@ -339,6 +347,9 @@ def test_what_is_no_number_is_refused_by_name(name):
         PUBLIC[name](x, y, [-1.0] * len(y))
     with pytest.raises(ValueError, match="`sample_weight` must have shape"):
         PUBLIC[name](x, y, w[:3])
+    if name != "gram_statistics":
+        with pytest.raises(ValueError, match="`sample_weight` must not be negative"):
+            jax.jit(lambda x: PUBLIC[name](x, y, -w).status)(x)  # known while tracing
 
 
 def test_models_and_functions_of_the_simplex_take_whatever_holds_numbers():

@@ -126,14 +126,17 @@ def test_derivative_of_a_projection_is_the_projection_of_the_direction(dtype):
     target = jnp.asarray([0.7, 0.5, -0.6, 0.3], dtype)
 
     @jax.jit
-    def nearest(b):
-        start = jnp.full(4, 0.25, dtype)
-        return minimize_on_simplex(lambda w: jnp.sum((w - b) ** 2), start, tol=1e-6).value
+    def nearest(b, unit=1.0):
+        start, unit = jnp.full(4, 0.25, dtype), jnp.asarray(unit, dtype)
+        return minimize_on_simplex(lambda w: unit * jnp.sum((w - b) ** 2), start, tol=1e-6).value
 
     face = np.array([1.0, 1.0, 0.0, 1.0])
     expected = np.diag(face) - np.outer(face, face) / 3
     for jacobian in (jax.jacfwd, jax.jacrev):
         np.testing.assert_allclose(jax.jit(jacobian(nearest))(target), expected, atol=1e-5)
+    # The same in units whose square is out of range.
+    far = jax.jit(jax.jacrev(nearest))(target, 1e25)
+    np.testing.assert_allclose(far, expected, atol=1e-5)
 
 
 @pytest.mark.skipif(not X64, reason="finite differences need float64")

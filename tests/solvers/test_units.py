@@ -403,6 +403,15 @@ def test_claimed_gaps_of_the_elastic_net_are_true(shape):
             np.testing.assert_allclose(b, exact, atol=1e-2)
 
 
+def test_moments_remember_how_far_from_zero_the_data_were():
+    x, y, _ = data(TALL, 5)
+    for shift, status in (((0, 0), Status.CONVERGED), ((1e6, 0), 1), ((0, 1e6), 1)):
+        stats = gram_statistics(*single(x + shift[0], y + shift[1]))
+        solution = elastic_net_from_gram(stats, 0.1, 0.7)
+        assert int(solution.status) == status
+        assert (float(solution.optimality) > 1e-3) == (status != Status.CONVERGED)
+
+
 def elastic_net_in_float64(x, y):
     from sklearn.linear_model import ElasticNet
 
