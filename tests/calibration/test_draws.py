@@ -180,3 +180,15 @@ def test_bad_arguments_are_named():
     )
     with pytest.raises(ValueError, match="residuals of another"):
         evaluate_draws(key, one, "Method")
+
+
+def test_questions_do_not_share_their_draws():
+    """Of two questions that are one and the same, the scores differ by chance alone, but differ."""
+    usual = made_up_holdout()
+    twice = np.r_[0, 0, 2:QUESTIONS]
+    panel = Panel.from_arrays(usual.panel.human[:, twice], usual.panel.twin[:, twice])
+    prediction = {"Method": usual.predictions["Method"][twice]}
+    holdout = HoldOut("question", panel, usual.targets, usual.truth[twice], prediction)
+    crps = evaluate_draws(jax.random.key(0), holdout, "Method", num_draws=20).crps
+    assert crps["Point"][0] == pytest.approx(crps["Point"][1], rel=1e-6)
+    assert 1e-3 < abs(crps["Draws"][0] / crps["Draws"][1] - 1) < 0.5
