@@ -31,9 +31,8 @@ REFERENCE_CLIP: Mapping[str, float] = MappingProxyType(
 
 def _given(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Options]:
     x, y = as_floats(p=p, q=q)
-    for name, array in (("p", x), ("q", y)):
-        if array is None or array.ndim == 0:
-            raise ValueError(f"`{name}` must be shares of options, (..., K)")
+    if x is None or y is None or x.ndim == 0 or y.ndim == 0:
+        raise ValueError("`p` and `q` must be shares of options, (..., K)")
     mask = None if options is None else as_mask("options", options)
     sizes = [array.shape[-1] for array in (x, y, mask) if array is not None and array.ndim]
     if len(set(sizes)) > 1:
