@@ -50,7 +50,7 @@ def impute_donors(
     completed = solution.value.completed
     if standardised:
         # What the imputation leaves in a constant column must not be scaled up to noise.
-        counted = donors.mask & (weight > 0)[:, None]
+        counted = donors.mask & jnp.greater(weight, 0)[:, None]
         completed = jnp.where(alike(donors.values, counted, 0, keepdims=True), 0, completed)
         completed = jnp.where(donors.mask, donors.values, mean + std * completed)
     return completed, solution.status

@@ -117,8 +117,8 @@ class Frame(eqx.Module):
     @classmethod
     def of(cls, x: Float[Array, "n d"], *others: Float[Array, "..."]) -> "Frame":
         """The frame of one or more populations."""
-        x, *others = jax.lax.stop_gradient((x, *others))
-        largest = jnp.stack([jnp.max(jnp.abs(each)) for each in (x, *others)])
+        x, *rest = jax.lax.stop_gradient((x, *others))
+        largest = jnp.stack([jnp.max(jnp.abs(each)) for each in (x, *rest)])
         unit = power_of_two(jnp.max(largest))
         scaled = x / unit
         first = scaled[0]

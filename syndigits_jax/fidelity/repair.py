@@ -151,8 +151,8 @@ def fit_affine_map(x: Numbers, y: Numbers, *, rtol: float = 1e-4) -> AffineMap:
     rotation = _closest_rotation(target @ source.T)
     # With Σx = TᵀT and Σy = SᵀS: S⁺ Uᵀ T is symmetric, and takes one covariance to the other.
     matrix = jnp.linalg.pinv(source, rtol=rtol) @ rotation.T @ target
-    means = (frame.unit * (frame.centre + jnp.mean(z, axis=0)) for z in (y, x))
-    return AffineMap(*means, (matrix + matrix.T) / 2)
+    source_mean, target_mean = (frame.unit * (frame.centre + jnp.mean(z, axis=0)) for z in (y, x))
+    return AffineMap(source_mean, target_mean, (matrix + matrix.T) / 2)
 
 
 class TransportMap(eqx.Module):

@@ -39,7 +39,7 @@ def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
     return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
-def as_floats(**named: Numbers) -> tuple[Array | None, ...]:
+def as_floats(**named: Numbers) -> tuple[Any, ...]:
     """[`as_float`][] of each argument, all in the widest of their types; `None` stays `None`."""
     arrays = [None if v is None else as_float(name, v) for name, v in named.items()]
     found = [array.dtype for array in arrays if array is not None]
