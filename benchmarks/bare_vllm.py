@@ -17,7 +17,7 @@ class Bare:
     """The engine, asked without any layer."""
 
     def __init__(self, setup: dict[str, Any], answers: list[str]):
-        from syndigits_jax.respond.vllm_worker import load
+        from syndigits_jax.respond.engines.vllm_worker import load
 
         self.llm: Any = load(setup)[0]
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]

@@ -22,10 +22,10 @@ import torch
 
 from benchmarks.report import RESULTS, write_report
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.fidelity._training_step import make_batches, run_steps, start_state
-from syndigits_jax.fidelity.encoder import init_encoder, init_mixture
-from syndigits_jax.fidelity.pairs import Pairs, pair_table, sample_pairs
-from syndigits_jax.fidelity.training import Progress, TrainingSettings, train_encoder
+from syndigits_jax.preferences._training_step import make_batches, run_steps, start_state
+from syndigits_jax.preferences.encoder import init_encoder, init_mixture
+from syndigits_jax.preferences.pairs import Pairs, pair_table, sample_pairs
+from syndigits_jax.preferences.training import Progress, TrainingSettings, train_encoder
 
 WIDTH = 384
 SHARES = (0.06, 0.05, 0.1, 0.19, 0.6)  # ratings of 1 to 5 stars, as in Amazon Reviews

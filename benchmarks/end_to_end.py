@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.respond.store import ResponseStore
-from syndigits_jax.respond.tallies import tally
+from syndigits_jax.respond.store.responses import ResponseStore
+from syndigits_jax.respond.store.tallies import tally
 
 METRICS = ("frechet", "mmd2", "sliced_wasserstein", "coverage", "cosine_mean", "fgi_coverage")
 PAIRED = ("rank_accuracy", "rank_accuracy_shuffled", "rating_correlation")

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.calibration import equivalent_respondents, few_shot_curve, preset
+from syndigits_jax.calibration import preset
 from syndigits_jax.datasets import load_movielens
+from syndigits_jax.evaluation import equivalent_respondents, few_shot_curve
 
 METHODS = ("Ridge", "ElasticNet", "SyntheticControl", "SoftImpute")
 METRICS = ("mse", "pearson")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.studies.files import replacing
+from syndigits_jax.results.files import replacing
 
 BASE = {"folds": 40, "users": 500, "questions": 100}
 SWEEPS = {
@@ -26,8 +26,9 @@ SWEEPS = {
 
 def one(folds: int, users: int, questions: int) -> dict[str, float]:
     """Seconds with compilation and in steady state, and peak memory, of one evaluation."""
-    from syndigits_jax.calibration import Settings, leave_one_question_out, preset
+    from syndigits_jax.calibration import Settings, preset
     from syndigits_jax.datasets import simulate_panel
+    from syndigits_jax.evaluation import leave_one_question_out
 
     panel, _ = simulate_panel(0, users, questions, 5, missing=0.2, noise=0.5, twin_noise=0.5)
     methods = preset("twin-2k-500", "question")

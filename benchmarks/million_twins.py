@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.cli._figures import save_figure
+from syndigits_jax.cli.render.figures import save_figure
 from syndigits_jax.distribution import DIVERGENCES, Answers, Spec, fit_large
 from syndigits_jax.distribution.design import VARIANTS
 from syndigits_jax.plots import plot_gap

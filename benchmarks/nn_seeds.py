@@ -6,14 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.calibration import (
-    NeuralNet,
-    Settings,
-    leave_one_question_out,
-    leave_one_user_out,
-    preset,
-)
+from syndigits_jax.calibration import NeuralNet, Settings, preset
 from syndigits_jax.datasets import load_movielens
+from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
 
 
 def main() -> None:

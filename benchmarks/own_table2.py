@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from syndigits_jax.calibration import Settings, leave_one_question_out, preset
+from syndigits_jax.calibration import Settings, preset
 from syndigits_jax.datasets import load_movielens
-from syndigits_jax.studies.files import replacing
+from syndigits_jax.evaluation import leave_one_question_out
+from syndigits_jax.results.files import replacing
 
 
 def timed(methods, panel, settings):

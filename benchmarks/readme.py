@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.readme_fidelity import fidelity, fidelity_speed
 from benchmarks.readme_respond import respond, respond_speed
 from benchmarks.report import RESULTS
-from syndigits_jax.studies.files import write_text
+from syndigits_jax.results.files import write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 CONTROLS = ("Baseline", "InContext", "UserMean", "ItemMean")

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from syndigits_jax.studies.files import write_text
-from syndigits_jax.studies.records import run_description
+from syndigits_jax.results.files import write_text
+from syndigits_jax.results.records import run_description
 
 RESULTS = Path(__file__).parent / "results"
 

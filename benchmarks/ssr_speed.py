@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.fidelity.encoder import (
+from syndigits_jax.preferences.encoder import (
     ScoreGram,
     gram_scores,
     init_encoder,
@@ -27,7 +27,7 @@ from syndigits_jax.fidelity.encoder import (
     project,
     score_gram,
 )
-from syndigits_jax.fidelity.placement import place_newton, place_ssr
+from syndigits_jax.preferences.placement import place_newton, place_ssr
 
 WIDTH = 384
 

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._cells import MissingCodes
-from ._frames import FrameTable, import_pandas, is_frame
-from ._matching import matched
-from ._responses import identifiers, matrix_shape, panel_fields, positions, some
 from .schema import ScaleLike, answer_ranges
 from .solvers.boundary import Numbers, as_mask
+from .tables.cells import MissingCodes
+from .tables.frames import FrameTable, import_pandas, is_frame
+from .tables.matching import matched
+from .tables.responses import identifiers, matrix_shape, panel_fields, positions, some
 
 
 class PanelArrays(eqx.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ._responses import identifiers, positions
+from .tables.responses import identifiers, positions
 
 SCALE_KINDS = ("ordinal", "interval", "nominal")
 

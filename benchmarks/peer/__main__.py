@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peer.protocol import METHODS, PARAMETERS, correlations, leave_one_out, read_panel
-from syndigits_jax.studies.files import replacing
+from syndigits_jax.results.files import replacing
 
 
 def parse_targets(text: str | None, count: int) -> list[int]:

@@ -1,10 +1,5 @@
-"""Individual-level calibration: ten calibrators, hold-out evaluation and diagnostics."""
+"""Calibration of twins: the problem, settings, the ten calibrators, and their application."""
 
-from ._holdout_result import HoldOut as HoldOut
-from .adaptive import AdaptiveTransfer as AdaptiveTransfer
-from .adaptive import adaptive_transfer as adaptive_transfer
-from .alignment import Alignment as Alignment
-from .alignment import alignment as alignment
 from .calibrate import Calibrated as Calibrated
 from .calibrate import calibrate_question as calibrate_question
 from .calibrate import calibrate_user as calibrate_user
@@ -21,19 +16,5 @@ from .calibrators import SoftImpute as SoftImpute
 from .calibrators import SyntheticControl as SyntheticControl
 from .calibrators import SyntheticIntervention as SyntheticIntervention
 from .calibrators import SyntheticPrior as SyntheticPrior
-from .error_bound import ErrorBound as ErrorBound
-from .error_bound import estimate_error_bound as estimate_error_bound
-from .error_bound import theorem_4_1 as theorem_4_1
-from .few_shot import FewShotCurve as FewShotCurve
-from .few_shot import equivalent_respondents as equivalent_respondents
-from .few_shot import few_shot_curve as few_shot_curve
-from .holdout import leave_one_question_out as leave_one_question_out
-from .holdout import leave_one_user_out as leave_one_user_out
-from .intervals import question_intervals as question_intervals
 from .presets import preset as preset
-from .rank_selection import select_rank as select_rank
-from .rank_selection import svd_diagnostics as svd_diagnostics
 from .settings import Settings as Settings
-from .tuning import Choice as Choice
-from .tuning import choose_penalty as choose_penalty
-from .tuning import tune_penalty as tune_penalty

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from ..solvers.solution import Status
-from ._inputs import (
+from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+from .imputation import Answers, answers, impute_both
+from .inputs import (
     _check_labels,
     _check_method,
     _check_missing,
@@ -21,15 +23,8 @@ from ._inputs import (
     _user_weight,
     largest_answer,
 )
-from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
-from .imputation import Answers, answers, impute_both
 from .known_answers import learn_from_answers
-from .problem import (
-    question_regression,
-    question_stack,
-    user_regression,
-    user_stack,
-)
+from .problem import question_regression, question_stack, user_regression, user_stack
 from .settings import Settings, resolve
 
 

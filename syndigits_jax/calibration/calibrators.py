@@ -16,9 +16,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ..solvers._checks import check_scalar
-from ..solvers._precision import full_precision
-from ..solvers._subspace_gradient import attach_subspace_gradient
+from ..solvers.checks import check_scalar
 from ..solvers.completion import als, hard_impute, soft_impute
 from ..solvers.elastic_net import elastic_net, elastic_net_from_gram
 from ..solvers.exponentiated_gradient import (
@@ -27,12 +25,11 @@ from ..solvers.exponentiated_gradient import (
 )
 from ..solvers.low_rank import check_rank, leading_subspace
 from ..solvers.mlp import mlp_regression
+from ..solvers.precision import full_precision
 from ..solvers.ridge import ridge, ridge_from_gram
-from ..solvers.simplex_least_squares import (
-    simplex_least_squares,
-    simplex_least_squares_from_gram,
-)
+from ..solvers.simplex_least_squares import simplex_least_squares, simplex_least_squares_from_gram
 from ..solvers.solution import Solution
+from ..solvers.subspace_gradient import attach_subspace_gradient
 from .problem import Regression, Stack
 from .settings import Settings
 

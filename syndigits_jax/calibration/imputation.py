@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..inference._alike import alike
+from ..inference.alike import alike
 from ..solvers.completion import hard_impute
 from .problem import scaled_columns
 from .settings import Settings

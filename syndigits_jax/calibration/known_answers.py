@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..solvers._precision import full_precision
+from ..solvers.precision import full_precision
 from ..solvers.ridge import ridge
 from .settings import Settings
 

@@ -10,9 +10,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..inference._alike import alike
-from ..solvers._precision import full_precision
+from ..inference.alike import alike
 from ..solvers.linear_model import GramStatistics, gram_statistics
+from ..solvers.precision import full_precision
 
 
 class Regression(eqx.Module):

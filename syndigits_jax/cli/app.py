@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from syndigits_jax import __version__
-from syndigits_jax.cli._errors import OneLineErrors, ending_well
-from syndigits_jax.cli._models_app import models_app
-from syndigits_jax.cli._personas_app import personas_app
-from syndigits_jax.cli._tables import MissingOption
+from syndigits_jax.cli.commands.models import models_app
+from syndigits_jax.cli.commands.personas import personas_app
+from syndigits_jax.cli.commands.tables_options import MissingOption
+from syndigits_jax.cli.errors import OneLineErrors, ending_well
 
 # Empty lists rather than None: old versions of typer know no optional list.
 _NO_NAMES: list[str] = []
@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """Try it on simulated people: calibration, answer distributions, persona fidelity; figures."""
     with ending_well("run the same command again to start where it stopped"):
-        from syndigits_jax.cli._demo import run
+        from syndigits_jax.cli.commands.demo import run
 
         run(out)
 
@@ -102,7 +102,7 @@ def reproduce(
             ):  # fmt: skip
                 if given:
                     raise ValueError(f"fidelity takes no {option}")
-            from syndigits_jax.cli._reproduce_fidelity import run as run_fidelity
+            from syndigits_jax.cli.commands.reproduce_fidelity import run as run_fidelity
 
             run_fidelity(
                 data, out, datasets=dataset, studies=study, embeddings=embeddings, seed=seed,
@@ -115,7 +115,7 @@ def reproduce(
         ):  # fmt: skip
             if given:
                 raise ValueError(f"{table} takes no {option}: that is for fidelity")
-        from syndigits_jax.cli._reproduce import run
+        from syndigits_jax.cli.commands.reproduce import run
 
         run(table, data, out, construction, method, setting or "reference")
 
@@ -190,7 +190,7 @@ def calibrate(
         "seed": seed,
     }
     with ending_well("nothing was written; run the same command again"):
-        from syndigits_jax.cli._calibrate import number_or_auto, run
+        from syndigits_jax.cli.commands.calibrate import number_or_auto, run
 
         for name in ("penalty", "alpha"):
             given[name] = number_or_auto(name, given[name])
@@ -264,7 +264,7 @@ def calibrate_distribution(
     no counts, are predicted.
     """
     with ending_well("nothing was written; run the same command again"):
-        from syndigits_jax.cli._calibrate_distribution import run
+        from syndigits_jax.cli.commands.calibrate_distribution import run
 
         run(
             targets,
@@ -331,7 +331,7 @@ def fidelity(
     compared with real users, with baselines and, where they have seeds, with those.
     """
     with ending_well("finished epochs are kept; run the same command again to resume"):
-        from syndigits_jax.cli._fidelity import run
+        from syndigits_jax.cli.commands.fidelity import run
 
         run(
             ratings,

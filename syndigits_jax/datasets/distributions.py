@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._cells import MissingCodes
-from .._frames import FrameTable
-from .._near_misses import hint, only_in
-from .._responses import some
+from ..tables.cells import MissingCodes
+from ..tables.frames import FrameTable
+from ..tables.near_misses import hint, only_in
+from ..tables.responses import some
 from .syn_digits import _required, data_root
 from .tables import read_table
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._frames import is_frame
-from .._responses import positions
 from ..schema import Option, Question, Scale
-from ._text_tables import as_cell, read_rows, unique
+from ..tables.frames import is_frame
+from ..tables.responses import positions
 from .rating_files import top_tags
+from .text_tables import as_cell, read_rows, unique
 
 STAR_OPTIONS = tuple(
     Option(half / 2, "1 star" if half == 2 else f"{half / 2:g} stars") for half in range(1, 11)

@@ -6,9 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .._files import write_text
+from ..results.files import write_text
 from ..schema import Persona
-from ._text_tables import (
+from .text_tables import (
     TABLES,
     as_text,
     entry_text,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..fidelity.encoder import (
+from ..preferences.encoder import (
     PreferenceEncoder,
     ScoreGram,
     gram_scores,

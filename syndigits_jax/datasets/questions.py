@@ -9,9 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .._files import write_text
+from ..results.files import write_text
 from ..schema import SCALE_KINDS, Option, Question, Scale
-from ._text_tables import (
+from .distributions import REFUSED
+from .syn_digits import read_twin_2k_500_questions
+from .text_tables import (
     TABLES,
     as_text,
     entry_text,
@@ -22,8 +24,6 @@ from ._text_tables import (
     text_mapping,
     unique,
 )
-from .distributions import REFUSED
-from .syn_digits import read_twin_2k_500_questions
 
 _FIELDS = (
     "identifier", "text", "options", "scale", "refusal", "reverse_coded", "block", "item",

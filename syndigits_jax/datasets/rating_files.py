@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .._frames import import_pandas, read_parquet
-from .._responses import some
-from ._delimited import refuse_ragged
+from ..tables.frames import import_pandas, read_parquet
+from ..tables.responses import some
+from .delimited import refuse_ragged
 from .ratings import RatingTable, rating_table
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]

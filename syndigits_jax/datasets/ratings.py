@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .._responses import identifiers, numeric_column, positions, some
+from ..tables.responses import identifiers, numeric_column, positions, some
 
 
 @dataclass(frozen=True, eq=False)

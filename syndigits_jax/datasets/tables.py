@@ -6,14 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .._cells import MissingCodes, refuse_unusable
-from .._frames import import_pandas, read_parquet
-from .._responses import identifier, identifiers
 from ..panel import Panel
 from ..schema import ScaleLike
-from ._columns import parse_column
-from ._delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
-from ._text_tables import PARQUET, suffix_of
+from ..tables.cells import MissingCodes, refuse_unusable
+from ..tables.frames import import_pandas, read_parquet
+from ..tables.responses import identifier, identifiers
+from .columns import parse_column
+from .delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
+from .text_tables import PARQUET, suffix_of
 
 
 def read_table(

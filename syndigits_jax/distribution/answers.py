@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, concrete, host_array, refuse_no_numbers
+from ..solvers.precision import full_precision
 from ._host import host_floats
 from .options import kept_options
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers._precision import full_precision
+from ..solvers.precision import full_precision
 from ..solvers.simplex import uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.simplex_entropic import entropic_gap, minimize_with_entropy

@@ -10,20 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
-from .certified import (
-    _FIRST_WIDTH,
-    _LAST_WIDTH,
-    _NARROWER,
-    ERROR_SHARE,
-    _without,
-    rounding_of,
-)
+from .certified import _FIRST_WIDTH, _LAST_WIDTH, _NARROWER, ERROR_SHARE, _without, rounding_of
 from .design import (
     BlockedDesign,
     DenseDesign,

@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from .answers import MISSING, Answers
 
 Variant = Literal["both", "personas", "dummies"]

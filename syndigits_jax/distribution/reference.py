@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..solvers._precision import full_precision
+from ..solvers.precision import full_precision
 from .design import DenseDesign, support_of
 from .divergences import REFERENCE_CLIP
 from .objective import DIVERGENCES, Targets

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
-from ..solvers._precision import full_precision
+from ..preferences.encoder import check_temperature, init_mixture, user_embedding
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from .distances import population, positive, spread
-from .encoder import check_temperature, init_mixture, user_embedding
 
 
 def real_bootstrap(

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ._exact import lengths, power_of_two, resolve
+from ..solvers.precision import full_precision
+from .exact import lengths, power_of_two, resolve
 
 BLOCK = 1 << 22
 """Distances held at a time, by default: 16 MiB of float32, which suits caches and accelerators."""

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from .distances import Frame, finite_or_nan, populations
 
 

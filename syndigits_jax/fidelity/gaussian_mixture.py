@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code
 from .distances import Frame, population, positive, square_norms
 

@@ -4,10 +4,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers
-from ._exact import lengths, unit_rows
+from ..solvers.precision import full_precision
 from .distances import population, populations
+from .exact import lengths, unit_rows
 
 
 class Homogeneity(eqx.Module):

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PermutationResult, PRNGKey, permutation_p_value
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.precision import full_precision
 from .distances import (
     BLOCK,
     Cloud,

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float
-from ._exact import resolve
 from .distances import (
     BLOCK,
     Frame,
@@ -24,6 +23,7 @@ from .distances import (
     populations,
     positive,
 )
+from .exact import resolve
 
 
 class PRDC(eqx.Module):

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
-from ..solvers._precision import full_precision
+from ..preferences.encoder import check_temperature
 from ..solvers.boundary import Numbers
+from ..solvers.precision import full_precision
 from .baselines import random_mixture
 from .distances import BLOCK, population, populations, positive, spread
-from .encoder import check_temperature
 from .frechet import frechet_distance
 from .homogeneity import cosine_homogeneity, norm_ratio
 from .mmd import median_distance, mmd2_unbiased, mmd_permutation_test

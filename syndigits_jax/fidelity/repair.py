@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from ..inference.resampling import PRNGKey
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.linear_model import GramStatistics
+from ..solvers.precision import full_precision
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
 from ..solvers.solution import Solution
 from .distances import (

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
-from ..solvers._precision import full_precision
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.precision import full_precision
 from .distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
 
 _LARGEST_NETWORK = 4096

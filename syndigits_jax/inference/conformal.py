@@ -38,7 +38,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
-from ._alike import alike
+from .alike import alike
 
 Level = float | Float[Array, ""]
 

@@ -6,11 +6,7 @@ from syndigits_jax.plots.alignment import (
     plot_principal_cosines,
     plot_projection_distance,
 )
-from syndigits_jax.plots.ensembles import (
-    plot_answer_distribution,
-    plot_gap,
-    plot_variance_ratios,
-)
+from syndigits_jax.plots.ensembles import plot_answer_distribution, plot_gap, plot_variance_ratios
 from syndigits_jax.plots.few_shot import plot_few_shot
 from syndigits_jax.plots.fidelity import (
     has_umap,

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import (
+from syndigits_jax.plots.style import (
     BLUE,
     GREY,
     INK,

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import SERIES, axes_or_new, axes_row, finish
+from syndigits_jax.plots.style import SERIES, axes_or_new, axes_row, finish
 
 
 def plot_principal_cosines(

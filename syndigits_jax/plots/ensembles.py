@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import (
+from syndigits_jax.plots.style import (
     BLUE,
     GREY,
     INK,

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from syndigits_jax.calibration import FewShotCurve, equivalent_respondents
-from syndigits_jax.plots._style import GREY, INK, SERIES, axes_or_new, finish, label
+from syndigits_jax.evaluation import FewShotCurve, equivalent_respondents
+from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish, label
 
 _METRICS = {"mse": "Mean squared error", "mae": "Mean absolute error", "pearson": "Correlation"}
 _UNITS = {"question": "respondents", "user": "questions asked"}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from syndigits_jax.plots._style import GREY, INK, SERIES, axes_or_new, finish
+from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish
 
 _MOST = 3000  # points of a population that are drawn
 _PROJECTIONS = ("pca", "umap")

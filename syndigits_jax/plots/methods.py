@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import (
+from syndigits_jax.plots.style import (
     BLUE,
     GREY,
     INK,

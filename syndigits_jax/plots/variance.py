@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._style import GREY, SERIES, axes_or_new, finish
+from syndigits_jax.plots.style import GREY, SERIES, axes_or_new, finish
 
 
 def plot_cumulative_variance(

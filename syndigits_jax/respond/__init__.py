@@ -1,6 +1,11 @@
 """Language models: from personas and questions to responses."""
 
-from .attributes import (
+from .asking.collect import Progress, Report, collect
+from .asking.dry_run import DryRun, dry_run, find_tokens
+from .asking.plan import Plan, make_plan
+from .engines.openai import OpenAIEngine
+from .engines.vllm import VLLMEngine
+from .personas.attributes import (
     DEFAULT_MARGINALS,
     WrittenPersonas,
     backstory_prompts,
@@ -9,31 +14,19 @@ from .attributes import (
     sample_attributes,
     written_personas,
 )
-from .builders import (
+from .personas.builders import (
     DEMOGRAPHICS,
     demographics_personas,
     summary_personas,
     survey_personas,
     with_json,
 )
-from .collect import Progress, Report, collect
-from .constructions import PERSONA_CONSTRUCTIONS, PersonaConstruction
-from .dry_run import DryRun, dry_run, find_tokens
-from .export import (
-    ResponseTable,
-    ResponseTensor,
-    choose_run,
-    read_frame,
-    read_ratings,
-    read_records,
-    read_tensor,
-    to_panel,
-)
-from .histories import grounded_prompts, history_personas
-from .openai_engine import OpenAIEngine
-from .parsing import Parsed, parse
-from .plan import Plan, make_plan
-from .prompts import Prompt, answers_of, blocks_of, check_readout, option_orders, render
+from .personas.histories import grounded_prompts, history_personas
+from .personas.writing import WRITING_TEMPLATES, write_texts
+from .prompts.constructions import PERSONA_CONSTRUCTIONS, PersonaConstruction
+from .prompts.render import Prompt, answers_of, blocks_of, check_readout, option_orders, render
+from .prompts.templates import Template, find_template, list_templates, read_template
+from .readouts.parsing import Parsed, parse
 from .requests import (
     READOUTS,
     Completion,
@@ -45,10 +38,17 @@ from .requests import (
     Message,
     Request,
 )
-from .store import Response, ResponseStore, Run, StoreError
-from .templates import Template, find_template, list_templates, read_template
-from .vllm_engine import VLLMEngine
-from .writing import WRITING_TEMPLATES, write_texts
+from .store.export import (
+    ResponseTable,
+    ResponseTensor,
+    choose_run,
+    read_frame,
+    read_ratings,
+    read_records,
+    read_tensor,
+    to_panel,
+)
+from .store.responses import Response, ResponseStore, Run, StoreError
 
 __all__ = [
     "DEFAULT_MARGINALS",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
-from ._units import power_of_two
+from .units import power_of_two
 
 MAX_PRODUCTS = 1000
 """Most Hessian products per derivative; badly determined completions need the most."""

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ._checks import check_completion, check_penalty, check_scalar
-from ._units import largest, power_of_two
 from .boundary import Numbers, as_float, as_floats, as_mask
+from .checks import check_completion, check_penalty, check_scalar
 from .low_rank import Factors, block_width, check_rank, start_block, subspace_step
+from .units import largest, power_of_two
 
 
 class Problem(eqx.Module):

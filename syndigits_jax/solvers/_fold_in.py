@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ._checks import check_completion, check_penalty, check_scalar
-from ._precision import full_precision
-from ._units import largest, power_of_two
 from .boundary import Numbers, as_float, as_floats, as_mask
+from .checks import check_completion, check_penalty, check_scalar
+from .precision import full_precision
+from .units import largest, power_of_two
 
 STEPS_PER_LOADING = 6
 """Most conjugate gradient steps: as many as loadings in exact arithmetic, more for rounding."""

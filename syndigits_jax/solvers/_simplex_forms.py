@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ._units import LARGEST_RATIO, largest, power_of_two
 from .linear_model import GramStatistics
 from .simplex import frank_wolfe_gap, uniform_weights
+from .units import LARGEST_RATIO, largest, power_of_two
 
 
 class DenseForm(eqx.Module):

@@ -18,7 +18,6 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._alternating import alternate
-from ._checks import check_steps
 from ._completion_gradient import attach_gradient
 from ._completion_problem import (
     Problem,
@@ -31,9 +30,10 @@ from ._completion_problem import (
 )
 from ._fold_in import fold_in as fold_in
 from ._fold_in import place
-from ._precision import full_precision
 from .boundary import Numbers, as_float
+from .checks import check_steps
 from .low_rank import OVERSAMPLE, Factors, block_width, start_block, subspace_step
+from .precision import full_precision
 from .solution import Solution, Status, status_code
 
 

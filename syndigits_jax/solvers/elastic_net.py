@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import check_fraction, check_penalty, check_scalar, number, regression_arrays
 from ._elastic_net_gradient import attach_gradient
 from ._elastic_net_loop import minimise
-from ._precision import full_precision
 from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
-from ._units import LARGEST_RATIO, largest, power_of_two
 from .boundary import Numbers
+from .checks import check_fraction, check_penalty, check_scalar, number, regression_arrays
 from .linear_model import GramStatistics, LinearModel, centre
+from .precision import full_precision
 from .solution import Solution, status_code
+from .units import LARGEST_RATIO, largest, power_of_two
 
 # The gap of float32 iterates stalls at a few rounding errors of the null objective.
 ROUNDING_ERRORS = 10

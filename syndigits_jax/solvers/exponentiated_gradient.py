@@ -5,15 +5,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._checks import number
-from ._precision import full_precision
 from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
-from ._units import largest
 from .boundary import Numbers
+from .checks import number
 from .linear_model import GramStatistics, gram_statistics
+from .precision import full_precision
 from .simplex import uniform_weights
 from .simplex_least_squares import check_gram, check_problem
 from .solution import Solution, Status
+from .units import largest
 
 
 class _Moments(eqx.Module):

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._checks import regression_arrays
-from ._precision import full_precision
 from .boundary import Numbers, as_float
+from .checks import regression_arrays
+from .precision import full_precision
 
 
 class LinearModel(eqx.Module):

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ._checks import check_matrix, check_sample_weight, check_steps
-from ._precision import full_precision
-from ._units import largest
 from .boundary import Numbers, as_float, as_floats
+from .checks import check_matrix, check_sample_weight, check_steps
+from .precision import full_precision
 from .solution import Solution, status_code
+from .units import largest
 
 OVERSAMPLE = 10
 """Columns carried beyond the rank: they speed up convergence where singular values lie close."""

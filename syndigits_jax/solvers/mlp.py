@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._checks import check_penalty, number, regression_arrays
-from ._precision import full_precision
-from ._units import largest
 from .boundary import Numbers, as_float
+from .checks import check_penalty, number, regression_arrays
+from .precision import full_precision
 from .solution import Solution, Status
+from .units import largest
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants (Kingma and Ba, 2015)
 

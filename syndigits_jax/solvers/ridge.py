@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ._checks import check_penalty, number, regression_arrays
-from ._precision import full_precision
 from ._shifted import Apply, shifted_inverse
-from ._units import LARGEST_RATIO, largest, power_of_two
 from .boundary import Numbers
+from .checks import check_penalty, number, regression_arrays
 from .linear_model import GramStatistics, LinearModel, centre
+from .precision import full_precision
 from .solution import Solution, Status
+from .units import LARGEST_RATIO, largest, power_of_two
 
 
 class _Design(NamedTuple):

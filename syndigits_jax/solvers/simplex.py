@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._precision import full_precision
 from .boundary import Numbers, as_float, as_mask
+from .precision import full_precision
 
 
 def _threshold(

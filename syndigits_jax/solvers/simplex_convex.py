@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ._checks import number
-from ._precision import full_precision
-from ._units import power_of_two
 from .boundary import Numbers, as_float, as_mask
+from .checks import number
+from .precision import full_precision
 from .simplex import _project, broadcast_support, face_solve, frank_wolfe_gap, uniform_weights
 from .solution import Solution, Status, status_code
+from .units import power_of_two
 
 Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
 

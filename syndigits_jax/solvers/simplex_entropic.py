@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._checks import number
-from ._precision import full_precision
 from .boundary import Numbers, as_floats
+from .checks import number
+from .precision import full_precision
 from .solution import Solution, status_code
 
 Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._checks import check_penalty, check_scalar, number, regression_arrays
-from ._precision import full_precision
 from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
 from .boundary import Numbers, as_mask
+from .checks import check_penalty, check_scalar, number, regression_arrays
 from .linear_model import GramStatistics
+from .precision import full_precision
 from .simplex import (
     _conjugate_gradient,
     _face_projection,

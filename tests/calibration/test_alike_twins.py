@@ -13,16 +13,18 @@ from syndigits_jax.calibration import (
     Ridge,
     Settings,
     SyntheticControl,
-    adaptive_transfer,
     calibrate_question,
     calibrate_user,
+)
+from syndigits_jax.evaluation import (
+    adaptive_transfer,
     choose_penalty,
     leave_one_question_out,
     leave_one_user_out,
     tune_penalty,
 )
-from syndigits_jax.calibration.adaptive import constant_rows, local_uncertainty_rule
-from syndigits_jax.calibration.metrics import METRICS, score_targets
+from syndigits_jax.evaluation.adaptive import constant_rows, local_uncertainty_rule
+from syndigits_jax.evaluation.metrics import METRICS, score_targets
 
 every_method = pytest.mark.parametrize("name", METHODS)
 EPS = np.finfo(np.float32).eps

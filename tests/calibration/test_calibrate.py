@@ -21,12 +21,7 @@ from engine import (
 )
 from small_panels import COMPLETIONS, METHODS, QUESTIONS, USERS
 
-from syndigits_jax.calibration import (
-    Ridge,
-    Settings,
-    SoftImpute,
-    calibrate_question,
-)
+from syndigits_jax.calibration import Ridge, Settings, SoftImpute, calibrate_question
 from syndigits_jax.solvers import Status
 
 every_method = pytest.mark.parametrize("name", METHODS)

@@ -25,7 +25,7 @@ from judges import (
 )
 from small_panels import METHODS, QUESTIONS, REGRESSIONS, USERS
 
-from syndigits_jax.calibration import leave_one_question_out, leave_one_user_out
+from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
 from syndigits_jax.panel import Panel
 
 both_ways = pytest.mark.parametrize("direction", DIRECTIONS)

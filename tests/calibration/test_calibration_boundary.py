@@ -9,18 +9,14 @@ import pytest
 from small_panels import METHODS
 
 from syndigits_jax import inference
-from syndigits_jax.calibration import (
-    Ridge,
-    Settings,
+from syndigits_jax.calibration import Ridge, Settings, calibrate_question, calibrate_user
+from syndigits_jax.estimation import draws, question_intervals
+from syndigits_jax.evaluation import (
     adaptive,
-    calibrate_question,
-    calibrate_user,
     choose_penalty,
-    draws,
     few_shot_curve,
     leave_one_question_out,
     metrics,
-    question_intervals,
     tune_penalty,
 )
 from syndigits_jax.panel import Panel

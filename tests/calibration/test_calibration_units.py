@@ -7,16 +7,12 @@ import pytest
 from engine import DIRECTIONS, calibrate, data, known
 from small_panels import METHODS, small_panel
 
-from syndigits_jax.calibration import (
-    Ridge,
-    Settings,
-    choose_penalty,
-    leave_one_question_out,
-    question_intervals,
-)
-from syndigits_jax.calibration.adaptive import local_uncertainty_rule, uncertainty_rule
-from syndigits_jax.calibration.draws import draw_answers, evaluate_draws
-from syndigits_jax.calibration.metrics import (
+from syndigits_jax.calibration import Ridge, Settings
+from syndigits_jax.estimation import question_intervals
+from syndigits_jax.estimation.draws import draw_answers, evaluate_draws
+from syndigits_jax.evaluation import choose_penalty, leave_one_question_out
+from syndigits_jax.evaluation.adaptive import local_uncertainty_rule, uncertainty_rule
+from syndigits_jax.evaluation.metrics import (
     METRICS,
     accuracy,
     crps_from_draws,

@@ -15,13 +15,15 @@ from syndigits_jax.calibration import (
     SyntheticPrior,
     calibrate_question,
     calibrate_user,
+)
+from syndigits_jax.calibration.inputs import _check_labels
+from syndigits_jax.evaluation import (
     choose_penalty,
     few_shot_curve,
     leave_one_question_out,
     leave_one_user_out,
     tune_penalty,
 )
-from syndigits_jax.calibration._inputs import _check_labels
 from syndigits_jax.solvers import Status
 
 

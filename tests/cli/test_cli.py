@@ -13,13 +13,14 @@ from published_layout import OTHER, frames, write_published
 from typer.testing import CliRunner
 
 import syndigits_jax
-from syndigits_jax import _files as files
-from syndigits_jax.calibration import Ridge, choose_penalty
-from syndigits_jax.cli import _calibrate as command
-from syndigits_jax.cli._console import output, print_block
+from syndigits_jax.calibration import Ridge
 from syndigits_jax.cli.app import app
-from syndigits_jax.studies import tables
-from syndigits_jax.studies.comparison import Block
+from syndigits_jax.cli.commands import calibrate as command
+from syndigits_jax.cli.render.console import output, print_block
+from syndigits_jax.evaluation import choose_penalty
+from syndigits_jax.results import files as files
+from syndigits_jax.studies.syn_digits import tables
+from syndigits_jax.studies.syn_digits.comparison import Block
 
 runner = CliRunner()
 NAMES = ("human", "twin")

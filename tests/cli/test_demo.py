@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from syndigits_jax.cli import _demo as command
-from syndigits_jax.cli._demo import run_distributions, run_fidelity
+from syndigits_jax.cli.commands import demo as command
+from syndigits_jax.cli.commands.demo import run_distributions, run_fidelity
 from syndigits_jax.datasets import simulate_distributions
-from syndigits_jax.studies import demo as study
-from syndigits_jax.studies import demo_fidelity
-from syndigits_jax.studies.demo import demo_poll, run_distribution_demo
-from syndigits_jax.studies.demo_fidelity import FidelityDemoSettings, run_fidelity_demo
+from syndigits_jax.studies.demo import calibration as study
+from syndigits_jax.studies.demo import fidelity as demo_fidelity
+from syndigits_jax.studies.demo.calibration import demo_poll, run_distribution_demo
+from syndigits_jax.studies.demo.fidelity import FidelityDemoSettings, run_fidelity_demo
 
 pytestmark = pytest.mark.slow
 VARIANTS = ("both", "personas", "dummies", "blend", "uniform", "mean-distribution")

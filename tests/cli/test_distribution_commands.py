@@ -10,16 +10,16 @@ from published_layout import write_published_distributions
 from rich.console import Console
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _calibrate_distribution as command_module
-from syndigits_jax.cli import _reproduce_ensembles as reproduce_module
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import calibrate_distribution as command_module
+from syndigits_jax.cli.commands import reproduce_ensembles as reproduce_module
 from syndigits_jax.datasets import load_distributions, simulate_distributions
 from syndigits_jax.distribution import DIVERGENCES
-from syndigits_jax.studies import ensembles
-from syndigits_jax.studies.ensembles import run_ensembles
-from syndigits_jax.studies.own_distributions import calibrate_distributions
-from syndigits_jax.studies.paper_values import OPINIONQA
-from syndigits_jax.studies.records import Record
+from syndigits_jax.results.records import Record
+from syndigits_jax.studies.syn_digits import ensembles
+from syndigits_jax.studies.syn_digits.ensembles import run_ensembles
+from syndigits_jax.studies.syn_digits.paper_values import OPINIONQA
+from syndigits_jax.workflows.distributions import calibrate_distributions
 
 runner = CliRunner()
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _fidelity as command
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import fidelity as command
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
-from syndigits_jax.studies import fidelity as study
-from syndigits_jax.studies.fidelity_populations import PairedColumns
-from syndigits_jax.studies.fidelity_records import FidelityRecord
+from syndigits_jax.workflows.fidelity import measure as study
+from syndigits_jax.workflows.fidelity.populations import PairedColumns
+from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 runner = CliRunner()
 N, M, PERSONAS, RATINGS = 40, 20, 15, 8

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _personas_app as options
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import personas as options
 from syndigits_jax.datasets import read_personas, write_personas, write_questions
 from syndigits_jax.respond import Completion, EngineIdentity, Failure, find_template, render
 from syndigits_jax.schema import Option, Persona, Question

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _pipeline as command
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import pipeline as command
 from syndigits_jax.datasets import read_personas, write_questions
 from syndigits_jax.respond.requests import Completion, EngineIdentity, Failure
 from syndigits_jax.schema import Option, Question

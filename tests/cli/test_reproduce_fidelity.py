@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _reproduce_fidelity as command
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import reproduce_fidelity as command
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
-from syndigits_jax.studies import fidelity_reproduction as runner_module
-from syndigits_jax.studies import preference_twins
-from syndigits_jax.studies.fidelity_populations import PairedColumns
-from syndigits_jax.studies.fidelity_records import FidelityRecord
-from syndigits_jax.studies.preference_twins import PreferenceTwinsReport
-from syndigits_jax.studies.published_fidelity import BaselinesReport
-from syndigits_jax.studies.tables import Progress
+from syndigits_jax.studies.calibrated_twins import study as preference_twins
+from syndigits_jax.studies.calibrated_twins.study import PreferenceTwinsReport
+from syndigits_jax.studies.persona_fidelity import reproduction as runner_module
+from syndigits_jax.studies.persona_fidelity.baselines import BaselinesReport
+from syndigits_jax.studies.syn_digits.tables import Progress
+from syndigits_jax.workflows.fidelity.populations import PairedColumns
+from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 runner = CliRunner()
 N, M = 12, 8

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _collecting as printed
-from syndigits_jax.cli import _models_app as commands
-from syndigits_jax.cli._engines import build_engine
 from syndigits_jax.cli.app import app
-from syndigits_jax.respond.collect import Progress
+from syndigits_jax.cli.commands import models as commands
+from syndigits_jax.cli.engine_options import build_engine
+from syndigits_jax.cli.render import collecting as printed
+from syndigits_jax.respond.asking.collect import Progress
+from syndigits_jax.respond.prompts.templates import list_templates
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure
-from syndigits_jax.respond.store import ResponseStore
-from syndigits_jax.respond.templates import list_templates
+from syndigits_jax.respond.store.responses import ResponseStore
 
 runner = CliRunner()
 PEOPLE, QUESTIONS = ("ann", "bob", "cid"), ("Q1", "Q2")
@@ -236,7 +236,7 @@ def test_bad_engine_options(arguments, options, message):
 
 
 def test_engine_options_reach_the_engine(monkeypatch):
-    from syndigits_jax.respond import vllm_engine
+    from syndigits_jax.respond.engines import vllm as vllm_engine
 
     class Recorded:
         def __init__(self, model, *, timeout=1.0, dtype="auto", engine_arguments=None):

@@ -10,16 +10,16 @@ import pytest
 from published_layout import frames
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _fidelity as fidelity_command
-from syndigits_jax.cli import _models_app as model_commands
-from syndigits_jax.cli._pipeline_checks import check_calibration
-from syndigits_jax.cli._tables import typed
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import fidelity as fidelity_command
+from syndigits_jax.cli.commands import models as model_commands
+from syndigits_jax.cli.commands.pipeline_checks import check_calibration
+from syndigits_jax.cli.commands.tables_options import typed
 from syndigits_jax.datasets import read_table
 from syndigits_jax.respond.requests import Completion, EngineIdentity
 from syndigits_jax.schema import Persona, Question, Scale
-from syndigits_jax.studies.own_files import calibrate_files
-from syndigits_jax.studies.pipeline_config import Calibrate
+from syndigits_jax.workflows.calibrate import calibrate_files
+from syndigits_jax.workflows.pipeline.config import Calibrate
 
 runner = CliRunner()
 LARGE = 12345678.25

@@ -33,15 +33,14 @@ from syndigits_jax.fidelity import (
     prototype_perturbation,
     random_mixture,
     rank_agreement,
-    ranking_accuracy,
     rating_correlation,
     real_bootstrap,
     reweight_kernel,
     reweight_transport,
-    select_probes,
     sliced_wasserstein,
     stable_gap,
 )
+from syndigits_jax.preferences import ranking_accuracy, select_probes
 
 KEY = jax.random.key(0)
 SCALES = [1e-30, 1e-25, *(10.0**e for e in range(-9, 10, 3)), 1e15]

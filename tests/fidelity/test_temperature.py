@@ -8,8 +8,8 @@ from populations import prototypes, users
 from scipy import stats
 
 from syndigits_jax.fidelity.baselines import random_mixture
-from syndigits_jax.fidelity.encoder import init_mixture, user_embedding
 from syndigits_jax.fidelity.reference import fidelity_reference
+from syndigits_jax.preferences.encoder import init_mixture, user_embedding
 
 KEY = jax.random.key(0)
 P = jnp.asarray(prototypes(), jnp.float32)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from syndigits_jax import plots
-from syndigits_jax.calibration import FewShotCurve
+from syndigits_jax.evaluation import FewShotCurve
 
 matplotlib.use("Agg")
 

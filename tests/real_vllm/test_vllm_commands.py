@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from syndigits_jax.cli import _models_app, _pipeline
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.commands import models as _models_app
+from syndigits_jax.cli.commands import pipeline as _pipeline
 from syndigits_jax.datasets import write_questions
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.schema import Option, Question
 
 LABELS = ["never", "rarely", "often", "always"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syndigits_jax.respond._answer_tokens import (
+from syndigits_jax.respond.engines._answer_tokens import (
     MOST_TOKENS,
     AnswerTree,
     answer_sequences,

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_openai_engine import asking
 
-from syndigits_jax.respond._http_answers import in_words, read_json, said_error
-from syndigits_jax.respond._model_lists import served_models
-from syndigits_jax.respond._server_readouts import Readouts
-from syndigits_jax.respond._servers import Refused, Servers, Unwell, server_at
+from syndigits_jax.respond.engines._http_answers import in_words, read_json, said_error
+from syndigits_jax.respond.engines._model_lists import served_models
+from syndigits_jax.respond.engines._server_readouts import Readouts
+from syndigits_jax.respond.engines._servers import Refused, Servers, Unwell, server_at
 
 NAMES = (
     "choices error errors message content logprobs top_logprobs token logprob bytes detail code "

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_engines import StubEngine, honest, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond.collect import Progress, Report, collect
-from syndigits_jax.respond.outcomes import MalformedCompletion, read_outcome
-from syndigits_jax.respond.plan import make_plan
-from syndigits_jax.respond.prompts import render
+from syndigits_jax.respond.asking.collect import Progress, Report, collect
+from syndigits_jax.respond.asking.plan import make_plan
+from syndigits_jax.respond.prompts.render import render
+from syndigits_jax.respond.prompts.templates import Template
+from syndigits_jax.respond.readouts.outcomes import MalformedCompletion, read_outcome
 from syndigits_jax.respond.requests import Completion, Decoding, EngineDied, Failure, Message
-from syndigits_jax.respond.store import ResponseStore, StoreError
-from syndigits_jax.respond.templates import Template
+from syndigits_jax.respond.store.responses import ResponseStore, StoreError
 from syndigits_jax.schema import Option, Persona, Question, Scale
 
 PEOPLE, ASKED = some_personas(5), some_questions(4)

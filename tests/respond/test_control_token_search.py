@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syndigits_jax.respond import _control_tokens as tokens
+from syndigits_jax.respond.prompts import control_tokens as tokens
 
 pieces = st.sampled_from(
     [

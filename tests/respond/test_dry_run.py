@@ -7,9 +7,9 @@ import os
 import pytest
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond.collect import collect
-from syndigits_jax.respond.dry_run import Tokens, dry_run, estimated_tokens, find_tokens
-from syndigits_jax.respond.plan import make_plan
+from syndigits_jax.respond.asking.collect import collect
+from syndigits_jax.respond.asking.dry_run import Tokens, dry_run, estimated_tokens, find_tokens
+from syndigits_jax.respond.asking.plan import make_plan
 from syndigits_jax.respond.requests import Decoding
 from syndigits_jax.schema import Persona
 

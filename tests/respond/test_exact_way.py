@@ -22,16 +22,16 @@ from stub_chat_server import StubServer, chat_answer, top_logprobs
 from stub_engines import StubEngine
 
 from syndigits_jax import Panel
-from syndigits_jax.cli import _panel as command
+from syndigits_jax.cli.commands import panel as command
 from syndigits_jax.datasets import load_panel, read_table
 from syndigits_jax.respond import OpenAIEngine
-from syndigits_jax.respond.collect import collect
-from syndigits_jax.respond.export import read_frame, read_records, read_tensor, to_panel
+from syndigits_jax.respond.asking.collect import collect
+from syndigits_jax.respond.prompts.templates import Template
 from syndigits_jax.respond.requests import Completion, Decoding, Message
-from syndigits_jax.respond.store import ResponseStore
-from syndigits_jax.respond.templates import Template
+from syndigits_jax.respond.store.export import read_frame, read_records, read_tensor, to_panel
+from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.schema import Option, Persona, Question, Scale
-from syndigits_jax.studies.own_files import write_table
+from syndigits_jax.workflows.calibrate import write_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 folders = itertools.count()

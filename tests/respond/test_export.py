@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond.collect import collect
-from syndigits_jax.respond.export import (
+from syndigits_jax.respond.asking.collect import collect
+from syndigits_jax.respond.requests import Completion, Decoding
+from syndigits_jax.respond.store.export import (
     choose_run,
     read_frame,
     read_ratings,
@@ -20,8 +21,7 @@ from syndigits_jax.respond.export import (
     read_tensor,
     to_panel,
 )
-from syndigits_jax.respond.requests import Completion, Decoding
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.schema import Option, Persona, Question, Scale
 
 PEOPLE = some_personas(4)

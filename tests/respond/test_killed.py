@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 EVERYTHING_BUT_WHEN = (
@@ -23,7 +23,7 @@ EVERYTHING_BUT_WHEN = (
 @pytest.fixture(scope="module")
 def found(tmp_path_factory, users_environment):
     folder = tmp_path_factory.mktemp("killed")
-    script = Path(__file__).with_name("killed_collector.py")
+    script = Path(__file__).parents[1] / "helpers" / "killed_collector.py"
     run = subprocess.run(
         [sys.executable, script, folder], capture_output=True, text=True, check=False,
         env=users_environment, timeout=300,

@@ -9,8 +9,8 @@ import pytest
 from stub_chat_server import StubServer, body, chat_answer, letters_model, top_logprobs
 from test_openai_engine import asking, engine_for, outcomes
 
-from syndigits_jax.respond import _servers
-from syndigits_jax.respond._server_readouts import most_allowed
+from syndigits_jax.respond.engines import _servers
+from syndigits_jax.respond.engines._server_readouts import most_allowed
 from syndigits_jax.respond.requests import Completion, Failure
 
 PROBABILITIES = {"readout": "probabilities", "answers": "12"}

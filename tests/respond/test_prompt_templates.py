@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import syndigits_jax.respond.templates as templates
+import syndigits_jax.respond.prompts.templates as templates
 from syndigits_jax.respond import (
     READOUTS,
     Message,

@@ -18,7 +18,7 @@ from syndigits_jax.respond import (
     option_orders,
     render,
 )
-from syndigits_jax.respond._control_tokens import find_control_token, neutralised
+from syndigits_jax.respond.prompts.control_tokens import find_control_token, neutralised
 from syndigits_jax.schema import Option, Persona, Question, Scale
 
 LABELS = ("Very safe", "Somewhat safe", "Not too safe", "Not at all safe", "Refused")

@@ -7,7 +7,7 @@ from stub_chat_server import StubServer, chat_answer, top_logprobs
 from stub_engines import plain_template, some_personas, some_questions
 from test_openai_engine import engine_for
 
-from syndigits_jax.respond.collect import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.requests import Decoding, EngineDied
 from syndigits_jax.schema import Persona
 

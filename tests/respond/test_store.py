@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from open_stores import STUB, filled, response
 from stub_engines import plain_template, some_personas, some_questions
 
-from syndigits_jax.respond import store as store_module
 from syndigits_jax.respond.contents import (
     persona_from_json,
     persona_json,
@@ -20,7 +19,8 @@ from syndigits_jax.respond.contents import (
     settings_json,
 )
 from syndigits_jax.respond.requests import Decoding, EngineIdentity
-from syndigits_jax.respond.store import ResponseStore, StoreError
+from syndigits_jax.respond.store import responses as store_module
+from syndigits_jax.respond.store.responses import ResponseStore, StoreError
 from syndigits_jax.schema import Option, Persona, Question, Scale
 
 

@@ -9,9 +9,10 @@ import pytest
 from open_stores import SAFE, filled, first_error, open_store, response
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond import StoreError, collect
+from syndigits_jax.respond import StoreError
+from syndigits_jax.respond.asking import collect
 from syndigits_jax.respond.requests import Completion, Decoding
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 
 FAILURES = [
     OSError(5, "Input/output error"), PermissionError(13, "Permission denied"),
@@ -157,7 +158,7 @@ def test_what_is_flushed_within_a_transaction_that_fails_is_not_lost(quiet, tmp_
 
 
 def test_closing_while_the_background_commits_does_not_lock_up(tmp_path, monkeypatch):
-    from syndigits_jax.respond import store as module
+    from syndigits_jax.respond.store import responses as module
 
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_COMMITS", (1e-5, 1e-4))
     for turn in range(20):

@@ -10,9 +10,10 @@ import pytest
 from open_stores import SAFE, filled, first_error, open_store, response
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond import StoreError, collect
+from syndigits_jax.respond import StoreError
+from syndigits_jax.respond.asking import collect
 from syndigits_jax.respond.requests import Decoding
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 
 OTHER_PROCESS = """
 import sqlite3, sys
@@ -324,7 +325,7 @@ SECOND_WRITER = """
 import sys
 sys.path[:0] = sys.argv[2:]
 from open_stores import response
-from syndigits_jax.respond.store import ResponseStore
+from syndigits_jax.respond.store.responses import ResponseStore
 with ResponseStore(sys.argv[1]) as store:
     store.add(response(1, 1, 2, 1, draw=77))
 print("done")

@@ -13,13 +13,13 @@ from stub_chat_server import StubServer, chat_answer, letters_model, tokens_of
 from test_openai_engine import asking, engine_for, outcomes
 from test_vllm_worker import Letters, answered, library  # noqa: F401
 
-from syndigits_jax.respond._candidates import (
+from syndigits_jax.respond.engines._candidates import (
     by_answer,
     by_number,
     candidate,
     first_candidates,
 )
-from syndigits_jax.respond._servers import Refused
+from syndigits_jax.respond.engines._servers import Refused
 from syndigits_jax.respond.requests import Completion, Failure
 
 NONE = "returned no log-probabilities"

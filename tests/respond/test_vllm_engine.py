@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from syndigits_jax.respond import collect, find_template, vllm_engine
+from syndigits_jax.respond import find_template
+from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.engines import vllm as vllm_engine
+from syndigits_jax.respond.engines.vllm import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
-from syndigits_jax.respond.vllm_engine import VLLMEngine
 from syndigits_jax.schema import Option, Persona, Question
 
-STUB = Path(__file__).with_name("stub_worker.py")
+STUB = Path(__file__).parents[1] / "helpers" / "stub_worker.py"
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from syndigits_jax.studies.comparison import blocks, largest_difference
-from syndigits_jax.studies.records import Record
+from syndigits_jax.results.records import Record
+from syndigits_jax.studies.syn_digits.comparison import blocks, largest_difference
 
 
 def record(method, setting, metric, mean, paper=None, table="table2", construction="zero-shot"):

@@ -8,10 +8,10 @@ import pytest
 from published_layout import write_published_distributions
 
 from syndigits_jax.distribution import DIVERGENCES
-from syndigits_jax.studies import ensembles
-from syndigits_jax.studies.ensembles import EnsembleUnit, run_ensembles
-from syndigits_jax.studies.paper_values import OPINIONQA, TABLE6
-from syndigits_jax.studies.records import read_results
+from syndigits_jax.results.records import read_results
+from syndigits_jax.studies.syn_digits import ensembles
+from syndigits_jax.studies.syn_digits.ensembles import EnsembleUnit, run_ensembles
+from syndigits_jax.studies.syn_digits.paper_values import OPINIONQA, TABLE6
 
 STEPS = 30
 CONTROLS = ("uniform", "mean-distribution")

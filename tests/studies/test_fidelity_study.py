@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
-from syndigits_jax.fidelity import TrainedEncoder, TrainingSettings, user_embedding
-from syndigits_jax.fidelity.encoder import gram_scores
-from syndigits_jax.studies import fidelity as study
-from syndigits_jax.studies import fidelity_populations as populations_module
-from syndigits_jax.studies.fidelity import FidelitySettings, measure_fidelity
-from syndigits_jax.studies.fidelity_accuracy import held_out_accuracies
-from syndigits_jax.studies.fidelity_files import read_embeddings, read_fidelity_files
-from syndigits_jax.studies.fidelity_populations import (
+from syndigits_jax.preferences import TrainedEncoder, TrainingSettings, user_embedding
+from syndigits_jax.preferences.encoder import gram_scores
+from syndigits_jax.workflows.fidelity import measure as study
+from syndigits_jax.workflows.fidelity import populations as populations_module
+from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
+from syndigits_jax.workflows.fidelity.files import read_embeddings, read_fidelity_files
+from syndigits_jax.workflows.fidelity.measure import FidelitySettings, measure_fidelity
+from syndigits_jax.workflows.fidelity.populations import (
     PanelSettings,
     Users,
     compare_pairs,
     compare_populations,
 )
-from syndigits_jax.studies.fidelity_records import write_fidelity_results
+from syndigits_jax.workflows.fidelity.records import write_fidelity_results
 
 KEY = jax.random.key(3)
 N, M, PERSONAS = 60, 30, 20

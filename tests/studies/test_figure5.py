@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from syndigits_jax.studies.figure5 import figure5, records
-from syndigits_jax.studies.protocol import Unit
+from syndigits_jax.studies.syn_digits.figure5 import figure5, records
+from syndigits_jax.studies.syn_digits.protocol import Unit
 
 THRESHOLDS = np.arange(101) / 100
 

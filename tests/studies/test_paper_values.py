@@ -3,7 +3,7 @@
 import pytest
 
 from syndigits_jax.datasets import CONSTRUCTIONS, DEFAULT_CONSTRUCTION
-from syndigits_jax.studies import paper_values as paper
+from syndigits_jax.studies.syn_digits import paper_values as paper
 
 
 def gain(value, base):

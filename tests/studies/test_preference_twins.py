@@ -8,25 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from syndigits_jax.calibration import HoldOut
 from syndigits_jax.datasets import rating_table
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
-from syndigits_jax.fidelity import TrainingSettings, user_embedding
+from syndigits_jax.evaluation import HoldOut
 from syndigits_jax.panel import Panel
-from syndigits_jax.studies import preference_twins_data as twins_data
-from syndigits_jax.studies import preference_twins_parts as study
-from syndigits_jax.studies.fidelity_parts import FidelitySettings
-from syndigits_jax.studies.fidelity_populations import PanelSettings, Users
-from syndigits_jax.studies.fidelity_records import FidelityRecord
-from syndigits_jax.studies.preference_twins import PreferenceTwinsSettings, measure_twins
-from syndigits_jax.studies.preference_twins_notes import answer
-from syndigits_jax.studies.preference_twins_panels import (
-    Rule,
-    pair_accuracy,
-    panels,
-    spread_rows,
-)
-from syndigits_jax.studies.preference_twins_repair import repair_records
+from syndigits_jax.preferences import TrainingSettings, user_embedding
+from syndigits_jax.studies.calibrated_twins import data as twins_data
+from syndigits_jax.studies.calibrated_twins import parts as study
+from syndigits_jax.studies.calibrated_twins.notes import answer
+from syndigits_jax.studies.calibrated_twins.panels import Rule, pair_accuracy, panels, spread_rows
+from syndigits_jax.studies.calibrated_twins.repair import repair_records
+from syndigits_jax.studies.calibrated_twins.study import PreferenceTwinsSettings, measure_twins
+from syndigits_jax.workflows.fidelity.parts import FidelitySettings
+from syndigits_jax.workflows.fidelity.populations import PanelSettings, Users
+from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 KEY = jax.random.key(5)
 N, M = 80, 24

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
-from syndigits_jax.fidelity import FactorisationSettings, TrainingSettings
-from syndigits_jax.studies import published_fidelity as study
-from syndigits_jax.studies.fidelity_populations import PanelSettings
-from syndigits_jax.studies.fidelity_records import FidelityRecord
-from syndigits_jax.studies.paper_fidelity import paper_range
-from syndigits_jax.studies.published_fidelity import BaselinesSettings, study_baselines
+from syndigits_jax.preferences import FactorisationSettings, TrainingSettings
+from syndigits_jax.studies.persona_fidelity import baselines as study
+from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
+from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
+from syndigits_jax.workflows.fidelity.populations import PanelSettings
+from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 KEY = jax.random.key(5)
 N, M, RATINGS, CONSTANT = 40, 24, 20, 12

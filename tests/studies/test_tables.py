@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from published_layout import DEFAULT, OTHER, write_published
 
-from syndigits_jax.studies import tables
-from syndigits_jax.studies.protocol import plan
-from syndigits_jax.studies.records import read_results
-from syndigits_jax.studies.tables import run_table
+from syndigits_jax.results.records import read_results
+from syndigits_jax.studies.syn_digits import tables
+from syndigits_jax.studies.syn_digits.protocol import plan
+from syndigits_jax.studies.syn_digits.tables import run_table
 
 
 @pytest.fixture(scope="module")

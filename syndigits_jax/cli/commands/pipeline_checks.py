@@ -1,0 +1,177 @@
+"""What a pipeline reads and checks before it asks or writes anything."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syndigits_jax.cli.commands.fidelity import fidelity_settings
+from syndigits_jax.cli.commands.respond import read_asked
+from syndigits_jax.datasets.personas import read_personas
+from syndigits_jax.datasets.questions import write_questions
+from syndigits_jax.datasets.tables import read_table
+from syndigits_jax.respond.asking.plan import make_plan
+from syndigits_jax.respond.personas.writing import WRITE
+from syndigits_jax.schema import Persona, Question
+from syndigits_jax.tables.cells import MissingCodes, refuse_unusable
+from syndigits_jax.tables.near_misses import hint, only_in
+from syndigits_jax.workflows.fidelity.files import read_embeddings, read_rated_items
+from syndigits_jax.workflows.personas import KINDS
+from syndigits_jax.workflows.pipeline.config import (
+    FILE,
+    Calibrate,
+    Fidelity,
+    PersonaSource,
+    Pipeline,
+    QuestionSource,
+)
+from syndigits_jax.workflows.pipeline.config_values import near
+
+
+def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple[Question, ...]:
+    by_name = {question.identifier: question for question in catalogue}
+    for name in source.ask:
+        if name not in by_name:
+            raise ValueError(
+                f"[questions]: `ask`: {name!r} is not in {source.file}; {_some(name, by_name)}"
+            )
+    blocks = dict.fromkeys(question.block for question in catalogue if question.block)
+    for name in source.blocks:
+        if name not in blocks:
+            raise ValueError(
+                f"[questions]: `blocks`: {source.file} has no block {name!r}; {_some(name, blocks)}"
+            )
+    if source.ask:
+        return tuple(by_name[name] for name in source.ask)
+    return tuple(q for q in catalogue if not source.blocks or q.block in source.blocks)
+
+
+def _some(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    said = near(name, known)
+    return said if len(said) < 200 else f"there are {len(known)} others"
+
+
+def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tuple[Persona, ...]:
+    """Personas from files, without what they will be asked; texts may be still to be written."""
+    options = dict(source.options)
+    where = f"[[personas]] {source.name}".rstrip()
+    try:
+        if source.kind == FILE:
+            return read_personas(options[FILE])
+        if source.kind == "survey":  # another survey may have none of what is asked
+            known = read_asked(options["questions"], None)
+            options["ask"] = [*options.get("ask", ()), *_within(questions, known)]
+        elif source.kind == "history":
+            options["ask"] = [*options.get("ask", ()), *(q.identifier for q in questions)]
+        elif source.kind == "grounded":
+            return _grounded(options, questions)
+        return KINDS[source.kind](**options)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _within(questions: Sequence[Question], catalogue: Sequence[Question]) -> list[str]:
+    """Those of a catalogue that are asked, by identifier or in the same words."""
+    names = {question.identifier for question in questions}
+    words = {" ".join(question.text.split()) for question in questions} - {""}
+    return [
+        q.identifier
+        for q in catalogue
+        if q.identifier in names or " ".join(q.text.split()) in words
+    ]
+
+
+def _grounded(options: dict[str, Any], questions: Sequence[Question]) -> tuple[Persona, ...]:
+    """What is asked is taken from a file there, beside the user's own."""
+    own = read_asked(options["ask_questions"], None) if "ask_questions" in options else ()
+    with tempfile.TemporaryDirectory() as folder:
+        options["ask_questions"] = Path(folder) / "asked.json"
+        asked = {question.identifier: question for question in (*own, *questions)}
+        write_questions(options["ask_questions"], tuple(asked.values()))
+        return KINDS["grounded"](**options)
+
+
+def check_asking(
+    pipeline: Pipeline,
+    built: Sequence[tuple[Persona, ...]],
+    questions: Sequence[Question],
+    blocks: dict[str, str],
+) -> None:
+    """**Raises:** `ValueError` for what cannot be asked."""
+    for source, personas in zip(pipeline.personas, built, strict=True):
+        if source.writing is not None:
+            make_plan(source.writing[0], personas, [WRITE], source.writing[1])
+            personas = [replace(personas[0], text="(to be written)")]
+        make_plan(pipeline.template, personas, questions, pipeline.decoding, blocks)
+
+
+def check_calibration(
+    settings: Calibrate, personas: Sequence[Persona], questions: Sequence[Question]
+) -> None:
+    """**Raises:** `ValueError` for human answers that are too few, or none to what is asked."""
+    where = f"[calibrate]: {settings.human}"
+    human = read_table(
+        settings.human, settings.id_column, missing=MissingCodes.of(settings.missing), numeric=False
+    )
+    names, known = [persona.identifier for persona in personas], list(map(str, human.index))
+    human = human.loc[human.index.isin(names)]
+    if len(human) < 2:
+        raise ValueError(
+            f"{where} has {len(human)} of the {len(personas)} personas; they need the identifiers "
+            "of the people they stand for" + hint(only_in(known, names), only_in(names, known))
+        )
+    asked = [question.identifier for question in questions]
+    refuse_unusable(human.loc[:, human.columns.isin(asked)], where)
+    answered = 0
+    for question in questions:
+        if question.identifier not in human.columns:
+            continue
+        values = human[question.identifier].to_numpy(float, na_value=np.nan)
+        values = values[np.isfinite(values) & (values != _refusal(question))]
+        scale = question.scale
+        ordered = scale is None or scale.kind != "nominal"
+        answered += bool(len(values)) and ordered
+        if (
+            scale is not None
+            and len(values)
+            and not scale.low <= values.min() <= values.max() <= scale.high
+        ):
+            raise ValueError(
+                f"{where}: answers to {question.identifier} are not from {scale.low:g} to "
+                f"{scale.high:g}"
+            )
+    if answered < 3:
+        raise ValueError(
+            f"{where} has answers to {answered} of the questions asked; to hold one out at least "
+            "3 are needed"
+        )
+
+
+def _refusal(question: Question) -> float:
+    return math.nan if question.refusal is None else question.refusal
+
+
+def check_fidelity(settings: Fidelity, questions: Sequence[Question]) -> None:
+    """**Raises:** `ValueError` for settings or files that `syndigits fidelity` would refuse."""
+    try:
+        fidelity_settings(settings.epochs, settings.gap, settings.control, settings.quick)
+        ratings, texts, _ = read_rated_items(
+            settings.ratings, settings.items, missing=MissingCodes.of(settings.missing)
+        )
+        if settings.embeddings is not None:
+            read_embeddings(settings.embeddings, len(texts))
+        elif not any(texts):
+            raise ValueError(f"{settings.items} has no texts; give `embeddings`")
+    except ValueError as error:
+        raise ValueError(f"[fidelity]: {error}") from None
+    known = set(ratings.items)
+    absent = [question.identifier for question in questions if question.identifier not in known]
+    if absent:
+        raise ValueError(
+            f"[fidelity]: {settings.items} does not have what is asked: {absent[0]!r}"
+            + (f" and {len(absent) - 1} others" if len(absent) > 1 else "")
+        )

@@ -1,0 +1,116 @@
+"""Progress of a collection, and what it came to, as they are printed."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from syndigits_jax.cli.render.console import SECONDS_BETWEEN_LINES
+from syndigits_jax.respond.asking.collect import OnProgress, Progress, Report
+
+
+@contextlib.contextmanager
+def showing_collection() -> Iterator[OnProgress]:
+    """Yield a callback that shows rate, time left and tokens: a bar, or lines into a pipe."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (
+        TextColumn("responses"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        task = bars.add_task("", total=None, said="")
+
+        def show(progress: Progress) -> None:
+            done, total = progress.done + progress.already, progress.total + progress.already
+            bars.update(task, completed=done, total=total, said=said(progress))
+
+        yield show
+
+
+def said(progress: Progress) -> str:
+    """Rate, time left, tokens and failures in one line."""
+    parts = []
+    if progress.total and not progress.done:
+        parts.append("waiting for the engine")
+    if progress.done:
+        parts.append(f"{progress.rate:.1f}/s")
+    if 0 < progress.done < progress.total:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    tokens = progress.prompt_tokens + progress.completion_tokens
+    if tokens:
+        cached = progress.cached_tokens / max(progress.prompt_tokens, 1)
+        parts.append(f"{short(tokens)} tokens" + (f" ({cached:.0%} cached)" if cached else ""))
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    return ", ".join(parts)
+
+
+def duration(seconds: float | int) -> str:
+    """`42 s`, `3 min 20 s`, `5 h 12 min`."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def short(count: float | int) -> str:
+    """`950`, `12.3 k`, `4.5 M`."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"
+
+
+def print_report(console: Console, report: Report) -> None:
+    """What came, and what did not."""
+    found = {name: getattr(report, name) for name in ("answered", "refused", "unparsed", "empty")}
+    counts = ", ".join(f"{count} {name}" for name, count in found.items() if count)
+    lines = [
+        f"{report.asked} asked in {duration(report.seconds)} ({report.rate:.1f}/s)"
+        + (f": {counts}" if counts else "")
+        + (f"; {report.already} were there already" if report.already else "")
+    ]
+    if report.prompt_tokens or report.completion_tokens:
+        cached = f", {report.cached_tokens} of them cached" if report.cached_tokens else ""
+        lines.append(
+            f"{report.prompt_tokens} prompt tokens{cached}; {report.completion_tokens} completion "
+            "tokens"
+        )
+    if not math.isnan(report.outside):
+        lines.append(f"probability of anything but an answer: {report.outside:.3f} on average")
+    for reason, count in report.reasons.items():
+        lines.append(f"failed {count} times: {reason}")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _lines(console: Console):
+    latest = -math.inf
+
+    def show(progress: Progress) -> None:
+        nonlocal latest
+        now, done = time.monotonic(), progress.done + progress.already
+        if progress.done < progress.total and now - latest < SECONDS_BETWEEN_LINES:
+            return
+        latest, more = now, said(progress)
+        console.print(
+            f"{done} of {progress.total + progress.already} responses"
+            + (f", {more}" if more else ""),
+            soft_wrap=True,
+            markup=False,
+        )
+
+    return show

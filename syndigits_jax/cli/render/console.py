@@ -1,0 +1,153 @@
+"""What commands print: progress on the error stream, results on standard output."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from syndigits_jax.studies.syn_digits.comparison import Block, Row
+from syndigits_jax.studies.syn_digits.tables import OnProgress, Progress
+
+# Narrow terminals wrap tables into noise; a pipe has no width at all.
+_PLAIN_WIDTH = 120
+SECONDS_BETWEEN_LINES = 15
+
+
+def output(width: int = _PLAIN_WIDTH) -> Console:
+    """The console for results; `width` is that of a pipe."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=width)
+
+
+@contextlib.contextmanager
+def showing_progress() -> Iterator[OnProgress]:
+    """Yield a callback that shows a table's progress: a bar per unit, or lines into a pipe."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[int, object] = {}
+
+        def show(progress: Progress) -> None:
+            place = f"[{progress.unit + 1}/{progress.units}] {progress.label}"
+            if progress.resumed:
+                place += " (resumed)"
+            if progress.unit not in tasks:
+                tasks[progress.unit] = bars.add_task(place, total=progress.total)
+            bars.update(
+                tasks[progress.unit],  # pyright: ignore[reportArgumentType]
+                description=place,
+                completed=progress.done,
+                total=progress.total,
+            )
+
+        yield show
+
+
+@contextlib.contextmanager
+def showing_step(text: str) -> Iterator[None]:
+    """A spinner beside `text` while something of unknown length runs, or one line into a pipe."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True, markup=False)
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def print_block(console: Console, block: Block) -> None:
+    """Our numbers and the paper's, side by side; the best mean of a column is bold."""
+    console.print(f"\n{block.title}", style="bold", soft_wrap=True, markup=False)
+    console.print(_comparison(block))
+    for setting, shares in block.unfinished.items():
+        alike: dict[str, list[str]] = {}
+        for method, share in shares.items():
+            # Never "100%" of what is not all of them.
+            alike.setdefault(f"{min(99, round(100 * share))}%", []).append(method)
+        said = "; ".join(f"{share} of {', '.join(methods)}" for share, methods in alike.items())
+        console.print(
+            f"{setting}: not all fits met their tolerance, but {said}", markup=False, soft_wrap=True
+        )
+
+
+def _comparison(block: Block) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    with_gain = {
+        s for s in block.settings if any(row.gain.get(s) is not None for row in block.rows)
+    }
+    with_paper = any(row.paper[0] is not None for row in block.rows)
+    if with_paper:
+        table.add_column("paper", justify="right")
+    for setting in block.settings:
+        table.add_column(setting, justify="right")
+        if with_paper and setting == "reference":
+            table.add_column("diff.", justify="right")
+        if setting in with_gain:
+            table.add_column("%Δ", justify="right")
+    best = {setting: _best(block.rows, setting) for setting in block.settings}
+    for row in block.rows:
+        cells = [row.method]
+        if with_paper:
+            cells.append(_value(*row.paper))
+        for setting in block.settings:
+            text = _value(*row.ours.get(setting, (None, None)))
+            cells.append(f"[bold]{text}[/bold]" if row.method == best[setting] else text)
+            if with_paper and setting == "reference":
+                difference = row.difference(setting)
+                cells.append("" if difference is None else f"{difference:+.3f}")
+            if setting in with_gain:
+                gain = row.gain.get(setting)
+                cells.append("" if gain is None else f"{gain:+.1f}")
+        table.add_row(*cells)
+    return table
+
+
+def _best(rows: Sequence[Row], setting: str) -> str | None:
+    means = {row.method: row.ours.get(setting, (None, None))[0] for row in rows}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    return max(known, key=lambda name: known[name], default=None)
+
+
+def _value(mean: float | None, se: float | None) -> str:
+    if mean is None or mean != mean:
+        return "-"
+    return f"{mean:.3f}" if se is None or se != se else f"{mean:.3f} ± {se:.3f}"
+
+
+def _lines(console: Console) -> Callable[[Progress], None]:
+    started: dict[int, float] = {}
+    said: dict[int, float] = {}
+    ended: set[int] = set()
+
+    def show(progress: Progress) -> None:
+        unit, now = progress.unit, time.monotonic()
+        start = started.setdefault(unit, now)
+        text = None
+        if progress.done >= progress.total:
+            if unit not in ended:
+                ended.add(unit)
+                text = "resumed" if progress.resumed else f"done in {now - start:.1f} s"
+        elif unit not in said:
+            text = f"{progress.total} {progress.counted} ..."
+        elif now - said[unit] > SECONDS_BETWEEN_LINES:
+            text = f"{progress.done} of {progress.total} {progress.counted}, {now - start:.0f} s"
+        if text is not None:
+            said[unit] = now
+            place = f"[{unit + 1}/{progress.units}] {progress.label}"
+            console.print(f"{place}: {text}", markup=False, soft_wrap=True)
+
+    return show

@@ -1,0 +1,182 @@
+"""Tables of text: CSV, TSV and Parquet files, every cell as it stands."""
+
+import csv
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..results.files import replacing
+from ..solvers.boundary import is_missing
+from ..tables.frames import import_pandas, read_parquet
+from ..tables.responses import identifiers
+from .delimited import SEPARATORS, read_delimited
+
+PARQUET = (".parquet", ".pq")
+TABLES = (*SEPARATORS, *PARQUET)
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that tells the format, in lower case, leaving `.gz` aside."""
+    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+    return suffixes[-1] if suffixes else ""
+
+
+def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(column names, rows) of a `.csv` or `.tsv` (UTF-8, also `.gz`) or `.parquet` file.
+
+    All cells are text, exactly as written; missing ones are "".
+
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file if it cannot be read, has no rows,
+    repeats a column or has a row of another length than its header; `ImportError` for Parquet
+    without pandas and pyarrow.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    suffix = suffix_of(path)
+    if suffix not in TABLES:
+        raise ValueError(
+            f"{path}: unknown table format; expected .csv, .tsv (also .gz) or .parquet"
+        )
+    try:
+        if suffix in SEPARATORS:
+            header, cells = read_delimited(path, SEPARATORS[suffix])
+            rows = [tuple(row) for row in cells]
+        else:
+            header, rows = _parquet(path)
+        header = _columns(header)
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
+        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+    if not rows:
+        raise ValueError(f"{path}: has column names, but no rows")
+    return header, rows
+
+
+def write_rows(
+    path: str | PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Write a table of text, whole or not at all. **Raises:** `ValueError` for another suffix."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in SEPARATORS:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out, delimiter=SEPARATORS[suffix], quoting=csv.QUOTE_ALL)
+            writer.writerow(header)
+            writer.writerows(rows)
+    elif suffix in PARQUET:
+        frame = import_pandas().DataFrame(list(rows), columns=list(header), dtype=object)
+        with replacing(path) as temporary:
+            frame.to_parquet(temporary, index=False)
+    else:
+        raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in a file. **Raises:** `FileNotFoundError`; `ValueError` naming the file,
+    also where a name is given twice."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def parse_json(text: str) -> Any:
+    """A JSON document. **Raises:** `ValueError`, also for repeated names and NaN or Infinity."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def entry_text(entry: Mapping[str, Any], key: str) -> str:
+    """The text at `key`, "" where there is none. **Raises:** `ValueError` naming the key."""
+    return as_text(entry.get(key, ""), f"`{key}`")
+
+
+def as_text(value: Any, what: str) -> str:
+    """Text, or a number as text. **Raises:** `ValueError` naming `what`, also for half a
+    character (a lone surrogate, which JSON can write), which no file and no model takes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = ascii(value[error.start])
+            raise ValueError(
+                f"{what} has half a character ({half} at position {error.start}): cut off in the "
+                "middle of an emoji?"
+            ) from None
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return as_cell(value)
+    raise ValueError(f"{what} must be text, got {value!r:.80}")
+
+
+def text_mapping(value: Any, what: str) -> dict[str, str]:
+    """Names and texts. **Raises:** `ValueError` naming `what`."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} must be an object of names and texts, got {value!r:.80}")
+    return {
+        as_text(str(name), f"a name in {what}"): as_text(text, f"{what} {name!r}")
+        for name, text in value.items()
+    }
+
+
+def known_keys(entry: Any, known: Iterable[str]) -> Mapping[str, Any]:
+    """`entry`, if it is an object with none but `known` keys. **Raises:** `ValueError`."""
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"expected an object, got {entry!r:.80}")
+    unknown = [key for key in entry if key not in set(known)]
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    return entry
+
+
+def unique(path: Path, names: Sequence[Any]) -> tuple[str, ...]:
+    """`names` as identifiers. **Raises:** `ValueError` naming the file, as `identifiers` does."""
+    try:
+        return identifiers(names, "identifier")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _parquet(path: Path) -> tuple[list[str], list[tuple[str, ...]]]:
+    pd = import_pandas()
+    frame = read_parquet(pd, path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    cells = [[as_cell(value) for value in frame.iloc[:, j].tolist()] for j in range(frame.shape[1])]
+    return [str(name) for name in frame.columns], list(zip(*cells, strict=True))
+
+
+def _columns(header: Sequence[str]) -> tuple[str, ...]:
+    if not header:
+        raise ValueError("it is empty")
+    names = tuple(name.strip() for name in header)
+    repeated = [name for i, name in enumerate(names) if name in names[:i]]
+    if repeated:
+        raise ValueError(f"two columns are called {repeated[0]!r}")
+    return names
+
+
+def as_cell(value: Any) -> str:
+    """A cell as text: "" for a missing one, whole numbers without a decimal point."""
+    if is_missing(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"{repeated!r} is given twice")
+    return out
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")

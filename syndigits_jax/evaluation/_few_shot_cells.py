@@ -1,0 +1,234 @@
+"""The compiled pieces of the few-shot curve, for a batch of targets at a time.
+
+A target has s cells (users who might answer a question, or questions a user might answer) and
+c = R x K configurations of known ones: R random orders of its answers, K numbers of them.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..calibration.imputation import Answers, impute_both
+from ..calibration.known_answers import learn_from_answers
+from ..calibration.problem import Regression, Stack, user_regression, user_stack
+from ..calibration.settings import Settings
+from ..inference.resampling import PRNGKey
+from ..panel import PanelArrays
+from . import folds
+from .metrics import METRICS
+
+Names = tuple[str, ...]
+Scores = dict[str, Float[Array, "b K"]]
+
+
+class Cells(eqx.Module):
+    """A target's human answers (0 where missing), which are `known` when, and which never are."""
+
+    truth: Float[Array, " s"]
+    known: Bool[Array, "R K s"]
+    hidden: Bool[Array, "R s"]
+
+    def observed(self) -> tuple[Float[Array, "s c"], Float[Array, "s c"]]:
+        """The answers and their weights, 0 where not known; a column per configuration."""
+        weight = self.known.reshape(-1, self.truth.size).T.astype(self.truth.dtype)
+        return jnp.broadcast_to(self.truth[:, None], weight.shape), weight
+
+    def judge(self, prediction: Float[Array, "s c"], metrics: Names) -> dict[str, Array]:
+        """Scores (K,) on the hidden cells that have a prediction, mean over the orders."""
+        rows = prediction.T.reshape(self.known.shape)
+
+        def score(row, hidden):
+            return {m: METRICS[m](row, self.truth, hidden & ~jnp.isnan(row)) for m in metrics}
+
+        scores = jax.vmap(jax.vmap(score, (0, None)))(rows, self.hidden)
+        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), scores)
+
+
+@functools.partial(jax.jit, static_argnames=("repeats", "direction", "vectorised"))
+def draw_cells(
+    panel: PanelArrays,
+    targets: Int[Array, " b"],
+    ks: Int[Array, " K"],
+    key: PRNGKey,
+    repeats: int,
+    direction: str,
+    vectorised: bool,
+) -> Cells:
+    """Random orders in which the targets' answers become known, the first `ks` of them each."""
+    axis = 1 if direction == "question" else 0
+
+    def one(target):
+        mask = jnp.take(panel.human_mask, target, axis)
+        # By position in the panel, in one precision: a subset of the targets sees the same draws,
+        # and so does the float64 lane.
+        keys = jax.random.split(jax.random.fold_in(key, target), repeats)
+        uniform = jax.vmap(lambda k: jax.random.uniform(k, mask.shape, jnp.float32))(keys)
+        order = jnp.argsort(jnp.where(mask[None, :], uniform, 2), axis=1)
+        turn = jnp.argsort(order, axis=1)
+        return Cells(
+            truth=jnp.take(panel.human, target, axis),
+            known=turn[:, None, :] < ks[None, :, None],
+            hidden=mask[None, :] & (turn >= ks[-1]),
+        )
+
+    return folds.over_batch(one, targets, vectorised)
+
+
+def regressions(
+    panel: PanelArrays,
+    targets: Int[Array, " b"],
+    direction: str,
+    settings: Settings,
+    vectorised: bool,
+) -> tuple[Regression, Int[Array, " b"]]:
+    """Leave-one-out regressions of a batch of targets, and their status codes."""
+    if direction == "question":
+        return folds.question_regressions(panel, targets, None, settings, vectorised)
+    return _user_regressions(panel, targets, settings, vectorised)
+
+
+def stacks(
+    panel: PanelArrays,
+    targets: Int[Array, " b"],
+    direction: str,
+    settings: Settings,
+    vectorised: bool,
+) -> tuple[Stack, Int[Array, " b"]]:
+    """Stacks of a batch of targets, one target each, and their status codes."""
+    if direction == "question":
+        prepared = folds.question_stacks(panel, targets, None, settings, vectorised)
+    else:
+        prepared = _user_stacks(panel, targets, settings, vectorised)
+    return prepared, jnp.zeros(targets.shape, jnp.int32)
+
+
+def _all_but(panel: PanelArrays, i) -> tuple[Answers, Answers, Float[Array, " rest"]]:
+    """Humans and twins of all users but one, and their weights."""
+    n = panel.human.shape[0]
+    rest = jnp.arange(n - 1)
+    rest = rest + (rest >= i).astype(rest.dtype)
+    human = Answers(panel.human[rest], panel.human_mask[rest])
+    twin = Answers(panel.twin[rest], panel.twin_mask[rest])
+    return human, twin, jnp.ones((n - 1,), panel.human.dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+def _user_regressions(panel, targets, settings, vectorised):
+    def prepare(i):
+        human, twin, ones = _all_but(panel, i)
+        x_human, x_twin, status = impute_both(human, twin, settings)
+        problem = user_regression(
+            x_human,
+            x_twin,
+            panel.twin[i],
+            panel.twin_mask[i],
+            user_weight=ones,
+            min_std=settings.min_std,
+            drop_missing=settings.missing_target == "drop",
+            human_statistics=settings.new_user_statistics == "human",
+            outlier_limit=settings.outlier_limit,
+        )
+        return problem, status
+
+    return folds.over_batch(prepare, targets, vectorised)
+
+
+@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+def _user_stacks(panel, targets, settings, vectorised):
+    def prepare(i):
+        human, twin, ones = _all_but(panel, i)
+        return user_stack(
+            human.values,
+            human.mask,
+            twin.values,
+            twin.mask,
+            panel.twin[i][None, :],
+            panel.twin_mask[i][None, :],
+            user_weight=ones,
+            min_std=settings.min_std,
+            human_statistics=settings.new_user_statistics == "human",
+            outlier_limit=settings.outlier_limit,
+            layout=settings.new_user_stack,
+        )
+
+    return folds.over_batch(prepare, targets, vectorised)
+
+
+@functools.partial(jax.jit, static_argnames=("metrics", "settings", "vectorised"))
+def method_scores(
+    problems: Regression | Stack,
+    prediction: Float[Array, "b s 1"],
+    cells: Cells,
+    metrics: Names,
+    settings: Settings,
+    vectorised: bool,
+) -> Scores:
+    """Scores of one method's predictions without answers, corrected by the known ones."""
+
+    def one(item):
+        problem, prediction, cells = item
+        answers, weight = cells.observed()
+        centre = problem.centre.reshape(-1, 1)
+        scale = problem.scale.reshape(-1, 1)
+        start = jnp.broadcast_to((prediction - centre) / scale, answers.shape)
+        known = (answers - centre) / scale
+        corrected = learn_from_answers(start, problem.donors, known, weight, settings)
+        return cells.judge(centre + scale * corrected, metrics)
+
+    return folds.over_batch(one, (problems, prediction, cells), vectorised)
+
+
+# Without twins the donors carry everything, so that their prior is wider; there is no slope on a
+# prediction that is 0 for everyone.
+_HUMANS_ONLY: dict[str, Any] = {"few_shot_slope": 0.0, "few_shot_donors": 0.5}
+
+
+@functools.partial(jax.jit, static_argnames=("metrics", "direction", "settings", "vectorised"))
+def control_scores(
+    problems: Regression,
+    flat: dict[str, Float[Array, "b s"]],
+    cells: Cells,
+    metrics: Names,
+    direction: str,
+    settings: Settings,
+    vectorised: bool,
+) -> dict[str, Scores]:
+    """Scores of `flat`, which knows no answer, of `KnownMean` and of `HumansOnly`.
+
+    The `problems` must have the humans' statistics.
+    """
+    settings = dataclasses.replace(settings, **_HUMANS_ONLY)
+    new_question = direction == "question"
+    if new_question:
+        # Nothing but the known answers says what level a new question has.
+        settings = dataclasses.replace(settings, few_shot_level=10.0)
+
+    def one(item):
+        problem, flat, cells = item
+        answers, weight = cells.observed()
+        count = jnp.sum(weight, axis=0, keepdims=True)
+        none = count == 0
+        mean = jnp.sum(weight * answers, axis=0, keepdims=True) / jnp.where(none, 1, count)
+        centre = mean if new_question else problem.centre[:, None]
+        scale = 1 if new_question else problem.scale[:, None]
+        known = (answers - centre) / scale
+        nothing = jnp.zeros_like(answers)
+        fitted = learn_from_answers(nothing, problem.donors, known, weight, settings)
+        predictions = {name: p[:, None] for name, p in flat.items()}
+        predictions["KnownMean"] = jnp.where(none, jnp.nan, mean)
+        humans = centre + scale * fitted
+        predictions["HumansOnly"] = jnp.where(none & new_question, jnp.nan, humans)
+        # Stacked, they are judged by one program.
+        rows = jnp.stack([jnp.broadcast_to(p, known.shape) for p in predictions.values()])
+        scores = jax.lax.map(lambda row: cells.judge(row, metrics), rows)
+        return {
+            name: {metric: values[i] for metric, values in scores.items()}
+            for i, name in enumerate(predictions)
+        }
+
+    return folds.over_batch(one, (problems, flat, cells), vectorised)

@@ -1,0 +1,250 @@
+"""Error against the number k of human answers to the target: what twins are worth in respondents.
+
+A few people may already have answered the new question (or the new user a few questions). Every
+method uses such answers (`observed=` of `calibrate_question` and `calibrate_user`), and so can
+predictors that have never met a twin. Where the latter, given k answers, come to the error that
+calibrated twins have without any, the twins are worth k respondents.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..calibration.settings import Settings, resolve
+from ..inference.resampling import PRNGKey
+from ..panel import Panel
+from ..solvers.boundary import Numbers, as_float
+from . import folds
+from ._few_shot_cells import control_scores, draw_cells, method_scores, regressions, stacks
+from .controls import controls
+from .holdout import Methods, _batch_size, _by_kind, _methods, _padded, _targets, _workers
+from .holdout_run import Progress, Run
+from .metrics import METRICS, summarize
+
+CONTROLS = ("KnownMean", "HumansOnly")
+_LESS_IS_BETTER = ("mse", "mae", "wasserstein")
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotCurve:
+    """Scores of every prediction at every number of known human answers.
+
+    - `direction`: `"question"` or `"user"`.
+    - `ks`: (K,) numbers of known answers.
+    - `targets`: (t,) positions of the evaluated questions or users.
+    - `scores`: by metric and name, (t, K), each a mean over the repeats. All k are judged on the
+      same hidden cells.
+    - `methods`: the names that are calibrators; the others are controls.
+    """
+
+    direction: str
+    ks: Int[np.ndarray, " K"]
+    targets: Int[np.ndarray, " t"]
+    scores: dict[str, dict[str, Float[np.ndarray, "t K"]]]
+    methods: tuple[str, ...]
+
+    def mean(self, metric: str, name: str) -> Float[np.ndarray, " K"]:
+        """Mean over targets for every k; NaN where the predictor needs more answers."""
+        return np.array([row["mean"] for row in self.summary(metric, name)])
+
+    def se(self, metric: str, name: str) -> Float[np.ndarray, " K"]:
+        """Standard error of that mean, targets taken as independent."""
+        return np.array([row["se"] for row in self.summary(metric, name)])
+
+    def summary(self, metric: str = "mse", name: str | None = None) -> list[dict]:
+        """`method`, `metric`, `k`, `mean`, `se` and `count` of one prediction, or of all.
+
+        **Raises:** `ValueError` for a metric or name that was not computed.
+        """
+        if metric not in self.scores:
+            raise ValueError(f"metric {metric!r} was not computed; there are {list(self.scores)}")
+        by_name = self.scores[metric]
+        if name is not None and name not in by_name:
+            raise ValueError(f"no predictions called {name!r}; there are {list(by_name)}")
+        rows: list[dict[str, Any]] = []
+        for method in by_name if name is None else [name]:
+            for k, column in zip(self.ks, by_name[method].T):
+                result = summarize(column)
+                row = {"method": method, "metric": metric, "k": int(k)}
+                row |= {"mean": float(result.mean), "se": float(result.se)}
+                rows.append(row | {"count": int(result.count)})
+        return rows
+
+
+def few_shot_curve(
+    methods: Methods,
+    panel: Panel,
+    ks: Numbers,
+    key: PRNGKey,
+    *,
+    direction: str = "question",
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
+    repeats: int = 5,
+    metrics: Sequence[str] = ("mse", "pearson"),
+    settings: Settings | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> FewShotCurve:
+    """Hold targets out, give k random human answers back, and score what stays hidden.
+
+    **Arguments:**
+
+    - `methods`: one calibrator, a sequence, or a mapping from names.
+    - `ks`: (K,) numbers of known answers, increasing, 0 for none. For one draw of the answers,
+      those known at a smaller k are among those known at a larger; the cells hidden at the largest
+      k are the ones judged at every k.
+    - `direction`: `"question"`: k users have answered the target question; `"user"`: the target
+      user has answered k questions.
+    - `targets`: positions of the targets; by default all with at least max(ks) + 2 human answers.
+    - `repeats`: random draws of the known answers per target.
+    - `metrics`: names from `METRICS` other than `"accuracy"`. `"r2"` is the scale-free form of
+      `"mse"`, for questions in different units.
+    - `batch_size`, `workers`, `on_progress`: as in [`leave_one_question_out`][].
+
+    **Returns:** a [`FewShotCurve`][]. The scores are those of [`calibrate_question`][] or
+    [`calibrate_user`][] with `observed=` and one target at a time; users are never held out in
+    blocks. Beside the methods it holds the controls of the hold-out (`Baseline`, the twins
+    themselves, among them), which know none of the k answers, and
+
+    - `KnownMean`: the mean of the k known answers for everyone; NaN at k = 0;
+    - `HumansOnly`: ridge regression of the k answers on the human answers of the donors, without
+      any twin. For a new question NaN at k = 0; for a new user about the others' mean answers,
+      which is what it predicts at k = 0.
+
+    **Raises:** `ValueError` for unusable methods, ks, targets or metrics.
+    """
+    named = _methods(methods)
+    for name in CONTROLS:
+        if name in named:
+            raise ValueError(f"methods: {name!r} is the name of a control; choose another")
+    if direction not in ("question", "user"):
+        raise ValueError(f"direction must be 'question' or 'user', got {direction!r}")
+    counts = _check_counts(ks)
+    for metric in metrics:
+        if metric not in METRICS or metric == "accuracy":
+            raise ValueError(f"metrics: {metric!r} is not a metric that needs no answer range")
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    positions = _usable_targets(panel, direction, targets, int(counts.max()))
+    settings = resolve(settings)
+    # How new users' predictions are mapped back; for new questions there is no such choice.
+    humans = dataclasses.replace(settings, new_user_statistics="human")
+    by_humans = humans if direction == "user" else settings
+    arrays, given, kept = panel.arrays(), jnp.asarray(counts), tuple(metrics)
+    vectorised = jax.default_backend() != "cpu"
+    size = min(_batch_size(batch_size, vectorised), len(positions))
+    flat = controls(panel, positions, direction)
+    scores = {
+        metric: {
+            name: np.full((len(positions), len(counts)), np.nan)
+            for name in (*flat, *CONTROLS, *named)
+        }
+        for metric in kept
+    }
+    run = Run(named, len(positions), 0, on_progress)
+    by_regression, by_completion = _by_kind(named)
+
+    def batch(slots: Int[np.ndarray, " b"]) -> None:
+        rows = _padded(slots, size)
+        index = jnp.asarray(positions[rows])
+        cells = draw_cells(arrays, index, given, key, repeats, direction, vectorised)
+
+        def store(name: str, found) -> None:
+            for metric, values in found.items():
+                scores[metric][name][slots] = np.asarray(values)[: len(slots)]
+
+        def evaluate(method, problems, codes):
+            prediction = folds.fit_batch(method, problems, codes, settings, vectorised)[0]
+            return method_scores(problems, prediction, cells, kept, settings, vectorised)
+
+        prepared = {
+            choice: run.prepare(regressions, arrays, index, direction, choice, vectorised)
+            for choice in dict.fromkeys((by_humans, settings))
+        }
+        run.fit(by_regression, evaluate, prepared[settings], store)
+        if by_completion:
+            problems = run.prepare(stacks, arrays, index, direction, settings, vectorised)
+            run.fit(by_completion, evaluate, problems, store)
+        known = {k: jnp.asarray(values[rows], arrays.human.dtype) for k, values in flat.items()}
+        problems, _ = prepared[by_humans]
+        found = control_scores(problems, known, cells, kept, direction, by_humans, vectorised)
+        for item in found.items():
+            store(*item)
+        run.advance(len(slots))
+
+    slots = np.arange(len(positions))
+    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], _workers(workers))
+    return FewShotCurve(direction, counts, positions, scores, tuple(named))
+
+
+def equivalent_respondents(
+    curve: FewShotCurve,
+    method: str | None = None,
+    *,
+    metric: str = "mse",
+    control: str = "HumansOnly",
+) -> float:
+    """How many human answers the control needs to match the method without any.
+
+    The first k, interpolated linearly between the curve's, at which the control's mean score is
+    as good as the method's at k = 0. 0 if it is without any answer; infinity if not even the
+    largest k suffices; where the control needs answers to predict at all, at least the smallest
+    k > 0 of the curve. In the direction of new questions the unit is respondents asked the target
+    question; in that of new users, questions asked of the target user.
+
+    **Raises:** `ValueError` if the curve has no k = 0, if it has several methods and `method` is
+    not given, or for a metric that is neither an error nor a likeness (`"sd_ratio"`).
+    """
+    if method is None:
+        if len(curve.methods) != 1:
+            raise ValueError(f"method: name one of {list(curve.methods)}")
+        method = curve.methods[0]
+    if curve.ks[0] != 0:
+        raise ValueError("the curve needs k = 0, the error without any human answer")
+    if metric == "sd_ratio":
+        raise ValueError("metric: 'sd_ratio' is best at 1; choose one that only falls or rises")
+    # Errors fall with k; what rises (correlations) is turned round.
+    sign = 1 if metric in _LESS_IS_BETTER else -1
+    level = sign * curve.mean(metric, method)[0]
+    errors = sign * curve.mean(metric, control)
+    reached = np.flatnonzero(errors <= level)  # NaN, no prediction yet, compares false
+    if not reached.size:
+        return float("inf")
+    i = int(reached[0])
+    if i == 0 or np.isnan(errors[i - 1]):
+        return float(curve.ks[i])
+    share = (errors[i - 1] - level) / (errors[i - 1] - errors[i])
+    return float(curve.ks[i - 1] + share * (curve.ks[i] - curve.ks[i - 1]))
+
+
+def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:
+    counts = np.asarray(as_float("ks", ks))
+    if counts.ndim != 1 or counts.size == 0 or not np.all(np.floor(counts) == counts):
+        raise ValueError(f"`ks` must be a list of whole numbers such as [0, 5, 20], got {ks}")
+    counts = counts.astype(int)
+    if counts[0] < 0 or np.any(np.diff(counts) <= 0):
+        raise ValueError(f"ks must increase from 0 or more, got {ks}")
+    return counts
+
+
+def _usable_targets(panel: Panel, direction: str, targets, most: int) -> Int[np.ndarray, " t"]:
+    """The targets with `most` answers to reveal and two or more to judge."""
+    available = panel.human_mask.sum(axis=0 if direction == "question" else 1)
+    positions = _targets(targets, len(available), direction)
+    enough = available[positions] >= most + 2
+    if targets is not None and not enough.all():
+        first = positions[~enough][0]
+        raise ValueError(
+            f"targets: {direction} {first} has {available[first]} human answers; revealing {most} "
+            f"and judging the rest takes at least {most + 2}"
+        )
+    if not enough.any():
+        raise ValueError(f"ks: no {direction} has {most + 2} human answers or more")
+    return positions[enough]

@@ -1,0 +1,235 @@
+"""Leave one question, or one user, out: any set of methods on one panel, sharing all they can."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from ..calibration.calibrators import Calibrator, FitAndTransfer, MatrixCompletion
+from ..calibration.inputs import _check_squares, _user_weight
+from ..calibration.settings import Settings, resolve
+from ..panel import Panel, PanelArrays
+from ..solvers.boundary import Numbers
+from . import folds
+from .controls import controls
+from .holdout_result import HoldOut
+from .holdout_run import Progress, Run
+
+Methods = Calibrator | Mapping[str, Calibrator] | Sequence[Calibrator]
+
+
+def leave_one_question_out(
+    methods: Methods,
+    panel: Panel,
+    *,
+    settings: Settings | None = None,
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
+    sample_weight: Numbers | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> HoldOut:
+    """Predict every question's human answers from the other questions (section 3.3).
+
+    The held-out human column is never read: changing it changes no prediction, bit for bit.
+
+    **Arguments:**
+
+    - `methods`: calibrators by name, or a sequence of them (named by class).
+    - `panel`: humans and their twins.
+    - `settings`: [`Settings`][]; `Settings.reference()` reproduces the paper.
+    - `targets`: positions of the questions to hold out; all by default.
+    - `sample_weight`: (n,) weights of the users.
+    - `batch_size`: folds in memory at a time, per worker.
+    - `workers`: batches computed at once; by default the number of cores on a CPU, else 1.
+    - `on_progress`: called with (folds done, folds in all), from one thread at a time.
+
+    **Raises:** `ValueError` for unusable methods, targets or weights (all zero, say), for answers
+    whose squares overflow, and for a rank beyond the matrix. Constant twin columns and columns
+    without human answers are legal: the former predict a constant (training error NaN, correlation
+    0), the latter score NaN.
+    """
+    named, positions = _methods(methods), _targets(targets, panel.m, "question")
+    settings = resolve(settings)
+    arrays, weight = _arrays(panel), _weight(sample_weight, panel)
+    vectorised = jax.default_backend() != "cpu"
+    size = min(_batch_size(batch_size, vectorised), len(positions))
+    regressions, stacks = _by_kind(named)
+    run = Run(named, len(positions), panel.n, on_progress)
+
+    def batch(slots: Int[np.ndarray, " b"]) -> None:
+        index = jnp.asarray(_padded(positions[slots], size))
+
+        def store(name: str, outcome) -> None:
+            run.store(name, slots, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
+
+        if regressions:
+            problems, codes = run.prepare(
+                folds.question_regressions, arrays, index, weight, settings, vectorised
+            )
+            run.fit(regressions, folds.fit_batch, (problems, codes, settings, vectorised), store)
+        if stacks:
+            problems = run.prepare(
+                folds.question_stacks, arrays, index, weight, settings, vectorised
+            )
+            codes = jnp.zeros((size,), jnp.int32)
+            run.fit(stacks, folds.fit_batch, (problems, codes, settings, vectorised), store)
+        run.advance(len(slots))
+
+    slots = np.arange(len(positions))
+    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], _workers(workers))
+    truth = panel.human[:, positions].T
+    return run.result("question", panel, positions, truth, controls(panel, positions, "question"))
+
+
+def leave_one_user_out(
+    methods: Methods,
+    panel: Panel,
+    *,
+    settings: Settings | None = None,
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
+    sample_weight: Numbers | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> HoldOut:
+    """Predict every user's answers from the other users (section 6).
+
+    As [`leave_one_question_out`][]; `targets` are positions of users, `sample_weight` weighs users
+    where a mean is taken over people. Users are held out in `settings.new_user_blocks` groups: a
+    group's imputations and completions never see its members' human answers.
+    """
+    named, positions = _methods(methods), _targets(targets, panel.n, "user")
+    settings = resolve(settings)
+    arrays, weight = _arrays(panel), _weight(sample_weight, panel)
+    vectorised = jax.default_backend() != "cpu"
+    blocks = min(settings.new_user_blocks or panel.n, panel.n)
+    block_size = -(-panel.n // blocks)
+    size = min(_batch_size(batch_size, vectorised), block_size)
+    regressions, stacks = _by_kind(named)
+    run = Run(named, len(positions), panel.m, on_progress)
+
+    def complete(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
+        padded = jnp.asarray(_padded(members, block_size))
+        real = jnp.asarray(np.arange(block_size) < len(members))
+        stack = run.prepare(folds.user_stack, arrays, padded, real, weight, settings)
+        wanted = np.searchsorted(members, positions[slots])
+
+        def store(name: str, outcome) -> None:
+            outcome = outcome._replace(prediction=outcome.prediction.T)
+            run.store(name, slots, jax.tree.map(lambda leaf: leaf[wanted], outcome))
+
+        run.fit(stacks, folds.fit_stack, (stack, settings), store)
+
+    def regress(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
+        held_out = jnp.asarray(np.isin(np.arange(panel.n), members))
+        human, twin, code = run.prepare(folds.impute_without, arrays, held_out, weight, settings)
+        codes = jnp.broadcast_to(code, (size,))
+        for part in (slots[i : i + size] for i in range(0, len(slots), size)):
+            index = jnp.asarray(_padded(positions[part], size))
+            problems = run.prepare(
+                folds.user_regressions, arrays, human, twin, index, weight, settings, vectorised
+            )
+
+            def store(name: str, outcome, part=part) -> None:
+                run.store(name, part, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
+
+            run.fit(regressions, folds.fit_batch, (problems, codes, settings, vectorised), store)
+            run.advance(len(part))
+
+    def block(slots: Int[np.ndarray, " t"]) -> None:
+        # Blocks are fixed by position in the panel, whatever subset of targets is asked for.
+        members = np.arange(int(positions[slots[0]]) % blocks, panel.n, blocks)
+        if stacks:
+            complete(members, slots)
+        if regressions:
+            regress(members, slots)
+        else:
+            run.advance(len(slots))
+
+    groups = positions % blocks
+    run.execute(block, [np.flatnonzero(groups == g) for g in np.unique(groups)], _workers(workers))
+    truth = panel.human[positions]
+    return run.result("user", panel, positions, truth, controls(panel, positions, "user"))
+
+
+def _by_kind(
+    methods: dict[str, Calibrator],
+) -> tuple[dict[str, Calibrator], dict[str, Calibrator]]:
+    regressions: dict[str, Calibrator] = {
+        k: v for k, v in methods.items() if isinstance(v, FitAndTransfer)
+    }
+    stacks: dict[str, Calibrator] = {
+        k: v for k, v in methods.items() if isinstance(v, MatrixCompletion)
+    }
+    return regressions, stacks
+
+
+def _methods(methods: Methods) -> dict[str, Calibrator]:
+    if isinstance(methods, Calibrator):
+        methods = [methods]
+    if isinstance(methods, Mapping):
+        named = dict(methods)
+    else:
+        named = {type(method).__name__: method for method in methods}
+        if len(named) < len(methods):
+            raise ValueError(
+                "methods holds several of one class; give a mapping from names to calibrators"
+            )
+    if not named:
+        raise ValueError("methods is empty; pass for example preset('movielens')")
+    for name, method in named.items():
+        if not isinstance(method, FitAndTransfer | MatrixCompletion):
+            raise ValueError(f"methods[{name!r}] is not a calibrator but {method!r}")
+        if name in ("Baseline", "UserMean", "ItemMean"):
+            raise ValueError(f"methods: {name!r} is the name of a control; choose another")
+    return named
+
+
+def _targets(
+    targets: Iterable[int] | Int[np.ndarray, " t"] | None, count: int, kind: str
+) -> Int[np.ndarray, " t"]:
+    if targets is None:
+        return np.arange(count)
+    positions = np.asarray(list(targets))
+    if positions.size == 0 or not np.issubdtype(positions.dtype, np.integer):
+        raise ValueError(f"targets must be positions of {kind}s (integers), got {positions}")
+    if positions.min() < 0 or positions.max() >= count:
+        raise ValueError(f"targets must lie in 0..{count - 1}, the panel's {kind}s")
+    if len(np.unique(positions)) < len(positions):
+        raise ValueError("targets holds a position twice")
+    return positions
+
+
+def _arrays(panel: Panel) -> PanelArrays:
+    for name in ("human", "twin"):
+        _check_squares(getattr(panel, name), name, jnp.result_type(float))
+    return panel.arrays()
+
+
+def _weight(sample_weight: Numbers, panel: Panel) -> Array | None:
+    return _user_weight(sample_weight, panel.n, panel.arrays().human.dtype)
+
+
+def _batch_size(batch_size: int | None, vectorised: bool) -> int:
+    if batch_size is None:
+        return 64 if vectorised else 4
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return batch_size
+
+
+def _workers(workers: int | None) -> int:
+    if workers is None:
+        return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    return workers
+
+
+def _padded(index: Int[np.ndarray, " k"], size: int) -> Int[np.ndarray, " size"]:
+    """`index`, its last entry repeated up to `size`: every batch has one shape."""
+    return np.concatenate([index, np.repeat(index[-1:], size - len(index))])

@@ -1,0 +1,36 @@
+"""A preference space learnt from behaviour: encoder, pairs, training, placement, rankers."""
+
+from .encoder import PreferenceEncoder as PreferenceEncoder
+from .encoder import ScoreGram as ScoreGram
+from .encoder import gram_scores as gram_scores
+from .encoder import init_encoder as init_encoder
+from .encoder import init_mixture as init_mixture
+from .encoder import mixture_weights as mixture_weights
+from .encoder import project as project
+from .encoder import score_gram as score_gram
+from .encoder import scores as scores
+from .encoder import user_embedding as user_embedding
+from .pairs import Pairs as Pairs
+from .pairs import PairTable as PairTable
+from .pairs import held_out_pair_table as held_out_pair_table
+from .pairs import pair_table as pair_table
+from .pairs import sample_pairs as sample_pairs
+from .placement import Placement as Placement
+from .placement import place_newton as place_newton
+from .placement import place_ssr as place_ssr
+from .probes import select_probes as select_probes
+from .rankers import Factorisation as Factorisation
+from .rankers import FactorisationSettings as FactorisationSettings
+from .rankers import fit_bpr as fit_bpr
+from .rankers import mean_rating_scores as mean_rating_scores
+from .rankers import popularity_scores as popularity_scores
+from .rankers import ranking_accuracy as ranking_accuracy
+from .rankers import remembered_scores as remembered_scores
+from .text import embed_texts as embed_texts
+from .text import sentence_encoder as sentence_encoder
+from .training import Progress as Progress
+from .training import TrainedEncoder as TrainedEncoder
+from .training import TrainingSettings as TrainingSettings
+from .training import pairwise_accuracy as pairwise_accuracy
+from .training import train_encoder as train_encoder
+from .user_placement import place_users as place_users

@@ -1,0 +1,21 @@
+"""Arrays kept in files that appear whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..results.files import replacing
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write `arrays` as one `.npz`: a reader sees the old file or the new one, never a part."""
+    # To an open file, as NumPy would append its own suffix to any other.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file that `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

@@ -1,0 +1,201 @@
+"""Personas and users placed in preference space from their ratings: SSR and a solve to optimality.
+
+Kumar, Dev and Garg, section 3.3, equation 5 and Algorithm 1: mixture logits w that explain a
+rater's pairs of ratings under a frozen encoder. Every rater is a problem in p unknowns.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.precision import full_precision
+from ._pair_loss import effective_gap
+from ._placement_solvers import Tile, adam_tile, best_start, newton_tile
+from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+
+
+class Placement(eqx.Module):
+    """Where raters were placed, and how well that was determined.
+
+    - `w`: (n, p) mixture logits; `embedding`: (n, d) u* = Σ_k π_k P_k(c̄), not normalised.
+    - `loss`: mean of -log sig(s_a - s_b) over a rater's pairs, without ridge; log 2 is chance.
+    - `gradient_norm`: length of the gradient of what was minimised (mean loss, plus ridge in
+      [`place_newton`][]) in w: 0 at an optimum. It is how far from convergence a rater is.
+    - `pairs`: number of pairs.
+    - `constant`: no pair of ratings differs by the gap, so nothing places this rater: `w` is the
+      start under SSR and 0 (equal mixture) under Newton.
+    - `status`: a [`Status`][] code: `FIXED_STEPS` after SSR's budget.
+    """
+
+    w: Float[Array, "n p"]
+    embedding: Float[Array, "n d"]
+    loss: Float[Array, " n"]
+    gradient_norm: Float[Array, " n"]
+    pairs: Float[Array, " n"]
+    constant: Bool[Array, " n"]
+    status: Int[Array, " n"]
+
+
+def _tiled(
+    solve: Callable[[ScoreGram, Array, Array], Tile],
+    gram: ScoreGram,
+    ratings: Float[Array, "n M"],
+    w: Float[Array, "n p"],
+    batch_size: int,
+) -> Placement:
+    """`solve` for `batch_size` raters at a time; the last tile is filled with empty raters."""
+    n = w.shape[0]
+    size = min(batch_size, n)
+    tiles = -(-n // size)
+    padding = ((0, tiles * size - n), (0, 0))
+    own = gram.numerator.ndim == 3
+
+    def cut(values, fill):
+        values = jnp.pad(values, padding + ((0, 0),) * (values.ndim - 2), constant_values=fill)
+        return values.reshape(tiles, size, *values.shape[1:])
+
+    def one(tile):
+        ratings, w, *forms = tile
+        mine = gram
+        if forms:
+            mine = eqx.tree_at(lambda g: (g.numerator, g.square), gram, tuple(forms))
+        return solve(mine, ratings.T, w.T)
+
+    rows = (cut(ratings, jnp.nan), cut(w, 0))
+    if own:
+        rows += (cut(gram.numerator, 0), cut(gram.square, 0))
+    out = jax.lax.map(one, rows)
+    w = jnp.swapaxes(out.w, 1, 2).reshape(tiles * size, -1)[:n]
+    flat = jax.tree.map(
+        lambda a: a.reshape(-1)[:n], (out.loss, out.gradient_norm, out.pairs, out.status)
+    )
+    loss, norm, pairs, status = flat
+    embedding = user_embedding(gram.prototypes, w, gram.temperature)
+    return Placement(w, embedding, loss, norm, pairs, pairs == 0, status)
+
+
+@full_precision
+def place_ssr(
+    gram: ScoreGram,
+    ratings: Numbers,
+    *,
+    key: PRNGKey | None = None,
+    init: Numbers | None = None,
+    gap: float = 1.0,
+    steps: int = 200,
+    learning_rate: float = 0.01,
+    batch_size: int = 1024,
+) -> Placement:
+    """Place raters by the paper's Algorithm 1: `steps` of Adam on the summed pair loss.
+
+    The defaults move each entry of w by about `steps * learning_rate` = 2 at most, so that two
+    starts end apart; `gradient_norm` says how far from an optimum, [`place_newton`][] goes there.
+
+    **Arguments:**
+
+    - `gram`: the frozen encoder at the probes, see [`score_gram`][] and `ScoreGram.take`: forms
+      (M, f), or (n, M, f) where every rater has probes of their own.
+    - `ratings`: (n, M), NaN where missing; pairs are those with a difference of at least `gap`.
+      Other units of both, or another origin of the ratings, change nothing.
+    - `key`: draws the starts w ~ N(0, I); or `init`: (n, p) starts of your own.
+    - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
+
+    To be called under `jax.jit` (all but arrays static); differentiable in nothing.
+
+    **Raises:** `ValueError` if shapes disagree, a setting is out of range, neither `key` nor
+    `init` is given, or a rating is infinite.
+    """
+    ratings, w = _checked(gram, ratings, key, init, batch_size)
+    if steps < 1 or not learning_rate > 0:
+        raise ValueError(
+            f"`steps` and `learning_rate` must be positive, got {steps} and {learning_rate}"
+        )
+    effective_gap(gap)
+    return _tiled(
+        lambda g, r, w: adam_tile(g, r, w, gap, steps, learning_rate), gram, ratings, w, batch_size
+    )
+
+
+@full_precision
+def place_newton(
+    gram: ScoreGram,
+    ratings: Numbers,
+    *,
+    key: PRNGKey | None = None,
+    init: Numbers | None = None,
+    gap: float = 1.0,
+    ridge: float = 1e-3,
+    tol: float = 1e-5,
+    max_steps: int = 60,
+    batch_size: int = 1024,
+) -> Placement:
+    """Place raters at an optimum of (mean pair loss) + `ridge` / 2 · |w|²: beyond the paper.
+
+    Newton's method with the exact p x p Hessian in a trust region, all raters of a tile at once.
+    The ridge, in nats per squared logit, settles what the data leave open: the softmax does not
+    change when all logits shift, and ratings that one prototype explains best send its logit to
+    infinity. The loss is not convex in w and has poor local optima; by default the start is the
+    best fitting of w = 0 and one prototype leading by e³ (the same for the same ratings), from
+    where simulated raters reached their best known optimum. Converged means a gradient of at most
+    `tol`, or nothing left to gain beyond rounding.
+
+    **Arguments:** as in [`place_ssr`][]; `key` or `init` for other starts.
+
+    **Raises:** as [`place_ssr`][].
+    """
+    p = gram.prototypes.shape[0]
+    search = key is None and init is None
+    if search:
+        ratings = as_float("ratings", ratings)
+        init = jnp.zeros((len(ratings), p), gram.numerator.dtype)
+    ratings, w = _checked(gram, ratings, key, init, batch_size)
+    if not (ridge > 0 and tol > 0 and max_steps >= 1):
+        raise ValueError(
+            f"`ridge`, `tol` and `max_steps` must be positive, got {ridge}, {tol} and {max_steps}"
+        )
+    effective_gap(gap)
+
+    def solve(gram: ScoreGram, ratings: Array, w: Array) -> Tile:
+        start = best_start(gram, ratings, p, gap) if search else w
+        return newton_tile(gram, ratings, start, gap, ridge, tol, max_steps)
+
+    return _tiled(solve, gram, ratings, w, batch_size)
+
+
+def _checked(
+    gram: ScoreGram, ratings: Numbers, key: PRNGKey | None, init: Numbers | None, batch_size: int
+) -> tuple[Float[Array, "n M"], Float[Array, "n p"]]:
+    """The ratings and the starts, after checking what they must fit."""
+    ratings = as_float("ratings", ratings).astype(gram.numerator.dtype)
+    items = gram.numerator.shape[-2]
+    if ratings.ndim != 2 or ratings.shape[1] != items:
+        raise ValueError(
+            f"`ratings` must be (raters, {items}): one column per probe of `gram`; got shape "
+            f"{ratings.shape}"
+        )
+    n, p = ratings.shape[0], gram.prototypes.shape[0]
+    if n == 0:
+        raise ValueError("`ratings`: at least one rater is needed")
+    if gram.numerator.ndim == 3 and gram.numerator.shape[0] != n:
+        raise ValueError(
+            f"`gram` has probes for {gram.numerator.shape[0]} raters, but `ratings` has {n} rows"
+        )
+    if (values := concrete(ratings)) is not None and np.isinf(values).any():
+        raise ValueError("`ratings` has infinite entries; missing ratings must be NaN")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be positive, got {batch_size}")
+    if init is None:
+        if key is None:
+            raise ValueError("`key` or `init` is needed: SSR starts from random mixtures")
+        return ratings, init_mixture(key, n, p, gram.numerator.dtype)
+    init = as_float("init", init).astype(gram.numerator.dtype)
+    if init.shape != (n, p):
+        raise ValueError(f"`init` must have shape {(n, p)}, raters x prototypes, got {init.shape}")
+    if (values := concrete(init)) is not None and not np.isfinite(values).all():
+        raise ValueError("`init` must be finite")
+    return ratings, init

@@ -1,0 +1,155 @@
+"""Probe items for placing personas: popular and rare ones, spread over what items there are."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..fidelity.distances import Frame, nearest, square_norms
+from ..fidelity.exact import lengths
+from ..solvers.boundary import Numbers, as_float
+from .encoder import PRNGKey
+
+_ITERATIONS = 100
+
+
+def select_probes(
+    key: PRNGKey,
+    vectors: Numbers,
+    popularity: Numbers,
+    *,
+    size: int = 100,
+    shares: Sequence[float] = (0.2, 0.4, 0.4),
+    bands: Sequence[float] | None = None,
+) -> Int[np.ndarray, " size"]:
+    """Positions of `size` different items: head, torso and tail, diversified by k-means.
+
+    (Section 3.3 of the paper: three strata by review count at 20/40/40, k-means within each.)
+    Items with a positive popularity are ranked by it (ties in the given order) and cut into bands.
+    A band with k probes to give is clustered into k by text vector, and of each cluster the item
+    closest to its centre is taken. Listed band by band, in order of popularity.
+
+    **Arguments:**
+
+    - `vectors`: (m, e) text vectors. `popularity`: (m,) ratings per item; items with 0 are out.
+    - `shares`: shares of the probes per band; `bands`: shares of the items, by default the same.
+
+    The same key gives the same probes, whatever the units of `vectors` and `popularity`, up to
+    rounding. **Raises:** `ValueError` if shapes disagree, shares do not
+    add up to one, vectors are not finite, or a band has fewer items than probes.
+    """
+    x, popularity = as_float("vectors", vectors), np.asarray(as_float("popularity", popularity))
+    if x.ndim != 2:
+        raise ValueError(f"`vectors` must be (items, width), got shape {x.shape}")
+    if popularity.shape != x.shape[:1]:
+        raise ValueError(
+            f"`popularity` has shape {popularity.shape}, but there are {len(x)} `vectors`"
+        )
+    if not np.isfinite(np.asarray(x)).all():
+        raise ValueError("`vectors` must be finite")
+    if not (np.isfinite(popularity).all() and (popularity >= 0).all()):
+        raise ValueError("`popularity` must be finite and not negative; 0 for unrated items")
+    bands = shares if bands is None else bands
+    for name, values in (("shares", shares), ("bands", bands)):
+        if len(values) != len(shares) or min(values) < 0 or abs(sum(values) - 1) > 1e-6:
+            raise ValueError(f"`{name}` must be shares that add up to one, got {tuple(values)}")
+    ranked = np.argsort(-popularity, kind="stable")
+    ranked = ranked[popularity[ranked] > 0]
+    edges = np.round(np.cumsum([0.0, *bands]) * len(ranked)).astype(int)
+    chosen = []
+    for band, count in enumerate(_rounded(shares, size).tolist()):
+        items = ranked[edges[band] : edges[band + 1]]
+        if len(items) < count:
+            raise ValueError(
+                f"`size`: band {band} has {len(items)} items with a rating, too few for "
+                f"{count} probes"
+            )
+        if count:
+            picked = diverse(jax.random.fold_in(key, band), x[items], count)
+            chosen.append(items[np.sort(picked)])
+    return np.concatenate(chosen) if chosen else np.zeros(0, int)
+
+
+def _rounded(shares: Sequence[float], size: int) -> Int[np.ndarray, " b"]:
+    """`size` cut by `shares`: whole numbers that add up, the largest remainders rounded up."""
+    if size < 1:
+        raise ValueError(f"`size` must be positive, got {size}")
+    exact = np.asarray(shares, float) * size
+    counts = np.floor(exact + 1e-9).astype(int)
+    order = np.argsort(counts - exact, kind="stable")
+    counts[order[: size - counts.sum()]] += 1
+    return counts
+
+
+def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k"]:
+    """Positions of `k` different rows of `x`: the closest to each of `k` k-means centres."""
+    x = Frame.of(x).cloud(x).about
+    centres, _ = kmeans(key, x, k)
+    distance = np.array(_distances_to(x, centres))
+    chosen = np.empty(k, int)
+    # Centres choose in turn, those with the closest row first; a row is chosen once.
+    for _ in range(k):
+        row, centre = np.unravel_index(np.argmin(distance), distance.shape)
+        chosen[centre] = row
+        distance[row, :] = np.inf
+        distance[:, centre] = np.inf
+    return chosen
+
+
+@jax.jit
+def _distances_to(x: Float[Array, "m e"], centres: Float[Array, "k e"]) -> Float[Array, "m k"]:
+    return jax.lax.map(lambda centre: lengths(x - centre[None, :]), centres).T
+
+
+def kmeans(
+    key: PRNGKey, x: Float[Array, "m e"], k: int
+) -> tuple[Float[Array, "k e"], Int[Array, " m"]]:
+    """(centres, cluster of each row) by Lloyd's algorithm from k-means++ starts.
+
+    A cluster that runs empty moves to the row farthest from its centre. **Raises:** `ValueError`
+    unless 1 ≤ `k` ≤ m.
+    """
+    if not 1 <= k <= x.shape[0]:
+        raise ValueError(f"`k` must be from 1 to the {x.shape[0]} rows, got {k}")
+    return _lloyd(key, x, k)
+
+
+def _lloyd(key: PRNGKey, x: Array, k: int) -> tuple[Array, Array]:
+    centres = _plus_plus(key, x, k)
+    labels = None
+    for _ in range(_ITERATIONS):
+        centres, new = _improve(x, centres)
+        if labels is not None and bool(jnp.all(new == labels)):
+            break
+        labels = new
+    return centres, new
+
+
+def _plus_plus(key: PRNGKey, x: Array, k: int) -> Array:
+    """Rows drawn one by one with probability proportional to the squared distance so far."""
+
+    def draw(i, carry):
+        centres, far = carry
+        # All rows may already be centres: then any will do.
+        weight = jnp.where(jnp.any(far > 0), far, jnp.ones_like(far))
+        row = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weight))
+        centres = centres.at[i].set(x[row])
+        return centres, jnp.minimum(far, square_norms(x - x[row][None, :]))
+
+    centres = jnp.zeros((k, x.shape[1]), x.dtype)
+    return jax.lax.fori_loop(0, k, draw, (centres, jnp.full(x.shape[:1], jnp.inf, x.dtype)))[0]
+
+
+@jax.jit
+def _improve(x: Array, centres: Array) -> tuple[Array, Array]:
+    k = centres.shape[0]
+    distance, labels = (found[:, 0] for found in nearest(x, centres, 1))
+    counts = jnp.zeros((k,), x.dtype).at[labels].add(1)
+    sums = jnp.zeros_like(centres).at[labels].add(x)
+    means = sums / jnp.maximum(counts, 1)[:, None]
+    farthest = jnp.argsort(-distance)
+    empty = counts == 0
+    spare = farthest[jnp.cumsum(empty.astype(jnp.int32)) - 1]
+    return jnp.where(empty[:, None], x[spare], means), labels

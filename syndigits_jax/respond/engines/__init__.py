@@ -1,0 +1,1 @@
+"""Language models: vLLM on this machine, and servers that speak OpenAI's protocol."""

@@ -1,0 +1,300 @@
+"""HTTP to one or several servers: what to try again, when, and where."""
+
+import asyncio
+import http
+import logging
+import math
+import random
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from syndigits_jax.respond.engines._http_answers import (
+    in_one_line,
+    read_json,
+    retry_after,
+    said_error,
+    unpacked,
+)
+
+_LONGEST_WAIT = 30.0
+_AGAIN = (408, 409, 425, 429)  # and all from 500 but for those below
+# No request will fare better: the key, the account, the model or the address is wrong.
+_UNUSABLE = (401, 402, 403, 404, 405, 407, 410, 501, 505)
+_MOST_REDIRECTS = 5
+_HINTS = {
+    401: " (the API key is missing or wrong: set SYNDIGITS_API_KEY or OPENAI_API_KEY)",
+    407: " (the proxy wants a user name and a password)",
+}
+MOST_TOP = 20  # the most log-probabilities per token that servers return
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """The server will not answer this request, however often it is asked.
+
+    `status`: of HTTP, or 0; `said`: the server's own words.
+    """
+
+    def __init__(self, reason: str, status: int = 0, said: str = ""):
+        super().__init__(reason)
+        self.status, self.said = status, said
+
+
+class Unusable(Refused):
+    """It will not answer any other either: the key, the model or the address is wrong."""
+
+
+class Unwell(Exception):
+    """The server could not answer now.
+
+    `wait`: seconds that it asked for; `status`: of HTTP, 0 if there was no answer; `said`: the
+    server's own words.
+    """
+
+    def __init__(self, reason: str, wait: float = 0.0, status: int = 0, said: str = ""):
+        super().__init__(reason)
+        self.wait, self.status, self.said = wait, status, said
+
+
+@dataclass
+class Server:
+    """One address: where its interface is, what is known about it, how busy it is."""
+
+    api: str
+    root: str
+    busy: int = 0
+    failures: int = 0
+    not_before: float = -math.inf  # on the monotonic clock
+    opened: bool = False
+    vllm: bool = False
+    version: str = "unknown"
+    unlisted: int = 0  # how often it did not list its models
+    top: int = MOST_TOP  # log-probabilities per token that it returns
+    noted: set[str] = field(default_factory=set)
+
+
+def server_at(url: str) -> Server:
+    """The server of an address: `http://host:8000` and `http://host:8000/v1` are the same.
+
+    **Raises:** `ValueError` if it is no address, or holds a password.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError(
+            "`urls`: an address with a user name or password would be recorded; "
+            "set OPENAI_API_KEY instead"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"`urls`: {url!r} is no address such as http://127.0.0.1:8000/v1")
+    if parts.query or parts.fragment:
+        raise ValueError(f"`urls`: {parts.hostname}: an address without '?' and '#' is wanted")
+    path = parts.path.rstrip("/") or "/v1"
+    api = f"{parts.scheme}://{parts.netloc}{path}"
+    return Server(api, api.removesuffix("/v1"))
+
+
+class Servers:
+    """The least busy of the servers that are well, and another if it fails.
+
+    **Arguments:** `session`: an `aiohttp.ClientSession`. `retries`: of a request, after its first
+    attempt; each waits twice as long as the one before it, from `backoff` seconds, less a random
+    part of it, and no less than the server asked for (`Retry-After`). `hide`: takes secrets out of
+    a message. `headers`: of each request, which no other server must see.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        session: Any,
+        *,
+        retries: int,
+        backoff: float,
+        hide: Callable[[str], str],
+        headers: Mapping[str, str] | None = None,
+    ):
+        self.servers = tuple(servers)
+        self.session, self.headers = session, dict(headers or {})
+        self.retries, self.backoff, self.hide = retries, backoff, hide
+
+    async def ask(self, how: Callable[[Server], Awaitable[T]]) -> T:
+        """`how`, with one server after another until it succeeds.
+
+        **Raises:** `Refused`, or the last `Unwell`.
+        """
+        problem = Unwell("it was never asked")
+        for attempt in range(self.retries + 1):
+            if attempt:
+                wait = min(_LONGEST_WAIT, self.backoff * 2.0 ** (attempt - 1))
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            server = await self._well()
+            server.busy += 1
+            try:
+                answer = await how(server)
+            except Unwell as now:
+                problem = now
+                server.failures += 1
+                # A server that fails is left alone for a while: others take over, if there are any.
+                pause = min(_LONGEST_WAIT, self.backoff * 2.0 ** min(server.failures - 1, 16))
+                pause = max(now.wait, pause if len(self.servers) > 1 else 0.0)
+                server.not_before = max(server.not_before, time.monotonic() + pause)
+            else:
+                server.failures = 0
+                return answer
+            finally:
+                server.busy -= 1
+        raise problem
+
+    async def _well(self) -> Server:
+        while True:
+            now = time.monotonic()
+            well = [server for server in self.servers if server.not_before <= now]
+            if well:
+                return min(well, key=lambda server: server.busy)
+            await asyncio.sleep(min(server.not_before for server in self.servers) - now)
+
+    def note(self, server: Server, text: str) -> None:
+        """Say once what a server cannot do and what is done instead."""
+        if text not in server.noted:
+            server.noted.add(text)
+            logging.getLogger(__name__).warning(self.hide(f"{server.api}: {text}"))
+
+    async def call(
+        self,
+        server: Server,
+        url: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        lists: bool = False,
+    ) -> Any:
+        """One exchange: GET, or POST with a body; a JSON object (or one of `lists`).
+
+        **Raises:** `Refused`, `Unwell`.
+        """
+        where = urlsplit(url).netloc
+        status, headers, content = await self._exchange(url, body)
+        kind = headers.get("Content-Type", "")
+        try:
+            content = unpacked(content, headers.get("Content-Encoding", ""))
+        except ValueError as problem:
+            raise Unwell(f"{where}: HTTP {status}: {problem}", status=status) from None
+        if status >= 300:
+            raise self._problem(where, status, in_one_line(content, kind), headers)
+        try:
+            answer = read_json(content, kind)
+        except ValueError as problem:
+            raise Unwell(self.hide(f"{where}: {problem}"), status=status) from None
+        if lists and isinstance(answer, list):
+            return answer
+        if isinstance(answer, list) and len(answer) == 1:
+            (answer,) = answer  # so do some return errors
+        if not isinstance(answer, dict):
+            said = self.hide(" ".join(str(answer).split())[:300])
+            raise Unwell(f"{where}: its answer is no JSON object: {said!r}", status=status)
+        if (error := said_error(answer)) is not None:
+            raise self._problem(where, error[0], error[1], headers, inside=True)
+        return answer
+
+    def _problem(
+        self, where: str, status: int, said: str, headers: Mapping[str, str], inside: bool = False
+    ) -> Refused | Unwell:
+        """What an HTTP status, or one `inside` an answer of HTTP 200, means for the request."""
+        known = status in http.HTTPStatus.__members__.values()
+        said = self.hide(said)[:300] or (http.HTTPStatus(status).phrase if known else "no reason")
+        name = f"HTTP {status}" if not inside else f"error {status or ''}".rstrip()
+        reason = f"{where}: {name}: {said}{_HINTS.get(status, '')}"
+        if status in _UNUSABLE or 300 <= status < 400:
+            return Unusable(reason, status, said)
+        if status >= 500 or status in _AGAIN or not status:
+            return Unwell(reason, retry_after(headers), status or 200, said)
+        return Refused(reason, status, said)
+
+    async def _exchange(
+        self, url: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body, behind redirects to the same host if there are any."""
+        import aiohttp
+
+        where, first = urlsplit(url).netloc, url
+        for _ in range(_MOST_REDIRECTS + 1):
+            # The key is for the address that was named.
+            headers = self.headers if _origin(url) == _origin(first) else {}
+            try:
+                async with self.session.request(
+                    "GET" if body is None else "POST",
+                    url,
+                    json=body,
+                    headers={"Accept-Encoding": "gzip, deflate", **headers},
+                    proxy=proxy_for(url),
+                    allow_redirects=False,
+                ) as response:
+                    status, answered = response.status, response.headers
+                    content = await response.read()
+            except TimeoutError:
+                raise Unwell(f"{where} did not answer in time") from None
+            except ValueError as problem:  # of an address or header that cannot be sent
+                raise Unusable(self.hide(f"{where}: {str(problem)[:200]}")) from None
+            except (aiohttp.ClientError, OSError) as problem:
+                name = type(problem).__name__
+                raise Unwell(self.hide(f"{where}: {name}: {str(problem)[:200]}")) from None
+            if status not in (301, 302, 303, 307, 308):
+                return status, answered, content
+            url = self._redirected(where, status, url, answered.get("Location", ""), body)
+        raise Unusable(f"{where}: HTTP {status}: more than {_MOST_REDIRECTS} redirects", status)
+
+    def _redirected(self, where: str, status: int, url: str, location: str, body: Any) -> str:
+        """Where a redirect leads, if that may be followed. **Raises:** `Unusable`."""
+        try:
+            there = urlsplit(urljoin(url, location.strip()))
+            host, _ = there.hostname, there.port
+        except ValueError:
+            host, there = None, urlsplit("")
+        if not location.strip() or not host:
+            raise Unusable(f"{where}: HTTP {status}: it redirects to nowhere", status)
+        shown = self.hide(f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}"[:200])
+        here = urlsplit(url)
+        if (there.scheme, host) != (here.scheme, here.hostname) or "@" in there.netloc:
+            raise Unusable(
+                f"{where}: HTTP {status}: it redirects to {shown}, which is another address and is "
+                "not followed: name it as the server's address if it is the right one",
+                status,
+            )
+        if status == 303 and body is not None:
+            raise Unusable(
+                f"{where}: HTTP 303: it redirects to {shown} without the request: is the address "
+                "right?",
+                status,
+            )
+        return there.geturl()
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) names for `url`.
+
+    aiohttp's own way to it would also send passwords from a `.netrc` file.
+
+    **Raises:** `ValueError` if it is no HTTP proxy.
+    """
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    proxy = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
+    host = parts.hostname or ""
+    if not proxy or any(urllib.request.proxy_bypass(name) for name in (host, parts.netloc)):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    scheme = proxy.partition("://")[0].lower()
+    if scheme not in ("http", "https"):
+        raise ValueError(
+            f"the environment names a {scheme} proxy, and only HTTP proxies can be used: set "
+            f"HTTP_PROXY and HTTPS_PROXY, or NO_PROXY={host}"
+        )
+    return proxy

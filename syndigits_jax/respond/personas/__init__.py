@@ -1,0 +1,1 @@
+"""Personas from surveys, histories and attributes."""

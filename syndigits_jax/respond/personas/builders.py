@@ -1,0 +1,314 @@
+"""Personas from survey answers, demographics and summaries (SYN-DIGITS, Table 3, appendix A.3)."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...schema import Persona, Question
+from ...solvers.boundary import is_missing
+from ...tables.frames import FrameTable, is_frame
+from ...tables.responses import identifiers, positions, some
+
+FORMS = ("text", "json")
+LEAVE_OUT = ("block", "question")
+
+DEMOGRAPHICS = {
+    "region": ("geographic region", "census region", "location"),
+    "sex": ("gender",),
+    "age": ("age group",),
+    "education": ("education level", "highest education"),
+    "race": ("race or origin", "ethnicity"),
+    "citizenship": ("citizen", "us citizen"),
+    "marital status": ("marital",),
+    "religion": (),
+    "religious attendance": ("church attendance", "attendance"),
+    "political party": ("party", "political affiliation", "party affiliation"),
+    "household income": ("income",),
+    "political ideology": ("ideology", "political views"),
+    "household size": (),
+    "employment status": ("employment",),
+}
+"""The fourteen demographic variables of SYN-DIGITS, appendix A.3, each with other names of it."""
+
+
+def survey_personas(
+    answers: Any,
+    questions: Sequence[Question],
+    *,
+    asked: Iterable[str] = (),
+    form: str = "text",
+    leave_out: str = "block",
+    most: int | None = None,
+    characters: int | None = None,
+    respondents: Iterable[str] | None = None,
+) -> tuple[Persona, ...]:
+    """Personas that are respondents' answers to a survey, as text or as JSON.
+
+    What is asked of a persona is never told in it: the questions `asked`, the other questions of
+    their blocks, and those of the same wording elsewhere are left out.
+
+    **Arguments:**
+
+    - `answers`: a pandas data frame of numbers, respondents in the index and questions in the
+      columns. Missing answers and refusals are skipped; others are told by the label of their
+      option, numbers on scales as they are.
+    - `questions`: at least those of the columns.
+    - `asked`: identifiers of the questions that will be asked.
+    - `form`: `"text"`, a question and its answer a line each, or `"json"`, objects by block.
+    - `leave_out`: `"block"`, as above, or `"question"`: only the questions asked (and those of the
+      same wording), so that others of their block are told.
+    - `most`: tell at most so many answers. `characters`: tell no more than fit. What is told is
+      spread over the blocks: the first answer of each, then the second, and so on; of long ones
+      those are passed over that no longer fit. A model of 2,048 tokens takes some 5,000 characters.
+    - `respondents`: whose, in this order; all by default.
+
+    **Raises:** `ValueError` naming the argument for unknown questions or respondents, columns whose
+    question is not known, answers that are none of a question's options, or a respondent of whom
+    nothing is left to tell.
+    """
+    for name, value, known in (("form", form, FORMS), ("leave_out", leave_out, LEAVE_OUT)):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {known}, got {value!r}")
+    for name, limit in (("most", most), ("characters", characters)):
+        if limit is not None and limit < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {limit}")
+    table = FrameTable.read(answers, "answers", None)
+    by_name = dict(zip(identifiers([q.identifier for q in questions], "questions"), questions))
+    unknown = [name for name in table.questions if name not in by_name]
+    if unknown:
+        raise ValueError(
+            f"`answers`: {len(unknown)} columns are not among the questions ({some(unknown)}); "
+            "drop them, or add what they ask"
+        )
+    told = _told(by_name, table.questions, asked, leave_out)
+    rows = range(len(table.users))
+    if respondents is not None:
+        rows = positions(table.users, respondents, "respondents").tolist()
+    personas, silent = [], []
+    for i in rows:
+        entries = [
+            (question, _said(question, value, table.users[i]))
+            for question, j in told
+            if not math.isnan(value := table.values[i, j]) and value != question.refusal
+        ]
+        entries = _limited(entries, form, most, characters)
+        if entries:
+            personas.append(Persona(table.users[i], _written(entries, form)))
+        else:
+            silent.append(table.users[i])
+    if silent:
+        raise ValueError(
+            f"`answers`: of {len(silent)} respondents nothing is left to tell ({some(silent)}); "
+            "leave them out with `respondents`, or ask less"
+        )
+    return tuple(personas)
+
+
+def demographics_personas(
+    table: Any, columns: Sequence[str] | None = None, *, questions: Iterable[Question] = ()
+) -> tuple[Persona, ...]:
+    """Personas that are demographics only, a variable a line.
+
+    **Arguments:**
+
+    - `table`: a pandas data frame, people in the index. Empty cells are skipped.
+    - `columns`: which of its columns; by default those of the fourteen [`DEMOGRAPHICS`][] that it
+      has, by name or other name, whatever the case.
+    - `questions`: where cells are codes, the questions whose options they are, by column.
+
+    Each variable is an attribute too, called like the column in lower case with underscores, so
+    that templates may name it.
+
+    **Raises:** `ValueError` naming the argument for columns that are not there (or, by default,
+    none that is), codes that are no option, or a person without any.
+    """
+    rows = _people(table, "table")
+    names = [str(column) for column in table.columns]
+    chosen = _demographic_columns(names) if columns is None else list(columns)
+    where = positions(names, chosen, "columns")
+    coded = {question.identifier: question for question in questions}
+    personas = []
+    for i, person in enumerate(rows):
+        facts = {}
+        for j in where:
+            text = _fact(table.iloc[i, int(j)], coded.get(names[j]), person)
+            if text:
+                facts[names[j]] = text
+        if not facts:
+            raise ValueError(f"`table`: nothing is known about {person!r}")
+        lines = [f"{name[:1].upper()}{name[1:]}: {fact}" for name, fact in facts.items()]
+        text = "The person's demographics are the following.\n" + "\n".join(lines)
+        personas.append(Persona(person, text, {_slot(k): v for k, v in facts.items()}))
+    return tuple(personas)
+
+
+def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]:
+    """Personas whose text is a summary that is there already, in a column of a table.
+
+    Other columns become attributes. (Summaries that a model is to write: ask it with the template
+    `persona-summary`, then [`written_personas`][].)
+
+    **Raises:** `ValueError` if the column is not there or a summary is empty.
+    """
+    people = _people(table, "table")
+    names = [str(name) for name in table.columns]
+    summary = int(positions(names, [column], "column")[0])
+    personas = []
+    for i, person in enumerate(people):
+        cells = [_fact(table.iloc[i, j], None, person) for j in range(len(names))]
+        if not cells[summary].strip():
+            raise ValueError(f"`table`: the {column!r} of {person!r} is empty")
+        facts = {_slot(names[j]): cell for j, cell in enumerate(cells) if j != summary and cell}
+        personas.append(Persona(person, cells[summary], facts))
+    return tuple(personas)
+
+
+def with_json(summaries: Sequence[Persona], surveys: Sequence[Persona]) -> tuple[Persona, ...]:
+    """The hybrid construction: a survey as JSON, and after it the summary of the same person.
+
+    In the order of `summaries`; attributes of both, those of the summary first.
+    **Raises:** `ValueError` if the two are not of the same people.
+    """
+    survey = dict(zip(identifiers([p.identifier for p in surveys], "surveys"), surveys))
+    names = identifiers([p.identifier for p in summaries], "summaries")
+    lonely = sorted(set(names) ^ set(survey))
+    if lonely:
+        raise ValueError(
+            f"`surveys`: {len(lonely)} people have a survey or a summary, not both ({some(lonely)})"
+        )
+    return tuple(
+        replace(
+            survey[name],
+            text=f"{survey[name].text}\n\nSummary of this person:\n{summary.text}",
+            attributes={**survey[name].attributes, **summary.attributes},
+        )
+        for name, summary in zip(names, summaries)
+    )
+
+
+def _told(
+    by_name: dict[str, Question], columns: Sequence[str], asked: Iterable[str], leave_out: str
+) -> list[tuple[Question, int]]:
+    """The questions that may be told, with their columns."""
+    names = identifiers(asked, "asked")
+    absent = [name for name in names if name not in by_name]
+    if absent:
+        raise ValueError(f"`asked`: not among the questions: {some(absent)}")
+    out, blocks = set(names), {by_name[name].block for name in names}
+    wordings = {_wording(by_name[name]) for name in names}
+    told = []
+    for j, column in enumerate(columns):
+        question = by_name[column]
+        same_block = leave_out == "block" and question.block and question.block in blocks
+        if column not in out and not same_block and _wording(question) not in wordings:
+            told.append((question, j))
+    return told
+
+
+def _wording(question: Question) -> str:
+    """What tells that two questions are the same under two names; items differ in fields alone."""
+    words = (question.text, *(f"{k}:{v}" for k, v in sorted(question.item.items())))
+    text = " ".join(" ".join(words).casefold().split())
+    return text or question.identifier
+
+
+def _said(question: Question, value: float, who: str) -> str:
+    """An answer in words."""
+    if not question.options:
+        number = np.format_float_positional(value, trim="-")
+        scale = question.scale
+        return number if scale is None else f"{number} (from {scale.low:g} to {scale.high:g})"
+    for option in question.options:
+        if option.value == value:
+            return option.label
+    raise ValueError(
+        f"`answers`: {value:g}, by {who!r} to question {question.identifier!r}, is none of its "
+        f"options ({', '.join(f'{option.value:g}' for option in question.options)})"
+    )
+
+
+def _limited(
+    entries: list[tuple[Question, str]], form: str, most: int | None, characters: int | None
+) -> list[tuple[Question, str]]:
+    """As many entries as are allowed, spread over blocks, in the order they came in."""
+    if most is None and characters is None:
+        return entries
+    seen: dict[str, int] = {}
+    ranks = []
+    for position, (question, _) in enumerate(entries):
+        block = question.block or f"\0{position}"
+        ranks.append((seen.setdefault(block, 0), position))
+        seen[block] += 1
+    kept: list[int] = []
+    for _, position in sorted(ranks):
+        if most is not None and len(kept) == most:
+            break
+        trial = sorted([*kept, position])
+        if characters is None or len(_written([entries[p] for p in trial], form)) <= characters:
+            kept = trial
+    return [entries[p] for p in kept]
+
+
+def _written(entries: Sequence[tuple[Question, str]], form: str) -> str:
+    if form == "text":
+        return "\n\n".join(
+            f"Question: {_text(question)}\nAnswer: {answer}" for question, answer in entries
+        )
+    blocks: dict[str, list[dict[str, str]]] = {}
+    for question, answer in entries:
+        pair = {"question": _text(question), "answer": answer}
+        blocks.setdefault(question.block or "Survey", []).append(pair)
+    return json.dumps(blocks, ensure_ascii=False, indent=1)
+
+
+def _text(question: Question) -> str:
+    return question.text.strip() or question.identifier
+
+
+def _people(table: Any, argument: str) -> tuple[str, ...]:
+    if not is_frame(table):
+        raise ValueError(f"`{argument}` must be a pandas data frame, got {type(table).__name__}")
+    if not len(table):
+        raise ValueError(f"`{argument}` has no rows")
+    if type(table.index).__name__ == "RangeIndex" and table.index.name is None:
+        raise ValueError(f"`{argument}` has a default index: set its index to the identifiers")
+    identifiers(table.columns, f"{argument} (columns)")
+    return identifiers(table.index, f"{argument} (rows)")
+
+
+def _demographic_columns(names: Sequence[str]) -> list[str]:
+    known = {" ".join(name.lower().replace("_", " ").split()): name for name in names}
+    chosen = []
+    for variable, others in DEMOGRAPHICS.items():
+        found = [known[name] for name in (variable, *others) if name in known]
+        chosen.extend(found[:1])
+    if not chosen:
+        raise ValueError(
+            f"`columns`: the table has none of {', '.join(DEMOGRAPHICS)}; name those it has"
+        )
+    return chosen
+
+
+def _fact(cell: Any, question: Question | None, who: str) -> str:
+    if is_missing(cell):
+        return ""
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if question is not None and question.options:
+        try:
+            value = float(cell)
+        except (TypeError, ValueError):
+            return str(cell).strip()  # already words
+        return "" if value == question.refusal else _said(question, value, who)
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    return str(cell).strip()
+
+
+def _slot(name: str) -> str:
+    """A column's name as templates can write it."""
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

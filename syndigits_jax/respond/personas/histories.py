@@ -1,0 +1,255 @@
+"""Personas from what real users rated: histories shown as they are, or to write a persona from."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ...datasets.ratings import RatingTable, rating_table
+from ...schema import Persona
+from ...tables.frames import FrameTable, is_frame
+from ...tables.responses import positions, some
+
+Items = Mapping[str, Mapping[str, str]]
+"""Fields of items (`title`, `genre`, `tags`, ...) by identifier, as `datasets.read_items` reads."""
+
+_LONGEST_TITLE, _LONGEST_SNIPPET = 80, 120  # characters, in a block of top items
+
+
+def history_personas(
+    ratings: Any,
+    items: Items,
+    *,
+    shown: int = 250,
+    asked: Iterable[str] | None = None,
+    in_context: bool = False,
+    as_text: bool = False,
+    users: Iterable[str] | None = None,
+    seed: int = 0,
+) -> tuple[Persona, ...]:
+    """Personas that are a user's rating history (SYN-DIGITS, section 3.3 and Figure 2).
+
+    The history is a list of title-genre-tags-rating tuples, a line each, in the persona's
+    `answers`, from which templates leave the item that is asked out (`{history}`).
+
+    **Arguments:**
+
+    - `ratings`: a [`RatingTable`][syndigits_jax.datasets.RatingTable], or a data frame of users by
+      items.
+    - `items`: what is known about each.
+    - `shown`: how many of a user's ratings tell who that is; chosen at random by `seed`, for every
+      user alone. Users with fewer show all they have.
+    - `asked`: the items that will be asked. They are never among those `shown`; the published
+      study asks all its users about the same 250 of 500 films. By default any item may be shown,
+      and those of a user that are not are left to be asked.
+    - `in_context`: to the ratings `shown` add those of all items `asked` (by default all others):
+      the in-context baseline, whose templates leave but the one out that is asked. Without it the
+      zero-shot baseline.
+    - `as_text`: put the history into the persona's text, for templates that take `{persona}`
+      alone; nothing can be left out of that, so the user must not be asked about what is shown.
+    - `users`: whose, in this order; by default all who have ratings.
+
+    **Raises:** `ValueError` naming the argument for unknown users or items, users without a rating
+    to show, rated items that `items` does not have or that have no title, `shown` below 1, or
+    `as_text` with `in_context`.
+    """
+    if shown < 1:
+        raise ValueError(f"`shown` must be at least 1, got {shown}")
+    if as_text and in_context:
+        raise ValueError("`as_text`: of a text the item asked cannot be left out (`in_context`)")
+    table = _rating_table(ratings)
+    lines = _Lines(items)
+    held = np.zeros(len(table.items), dtype=bool)
+    if asked is not None:
+        held[positions(table.items, asked, "asked")] = True
+    starts = _starts(table)
+    personas, without = [], []
+    for user in _users(table, users):
+        mine = np.arange(starts[user], starts[user + 1])
+        free = mine[~held[table.item[mine]]]
+        name = table.users[user]
+        if not len(free):
+            without.append(name)
+            continue
+        # A generator of the user's own: whoever else is there, the choice is the same.
+        generator = np.random.default_rng([seed, *name.encode()])
+        chosen = generator.permutation(len(free))[:shown]
+        kept = np.zeros(len(mine), dtype=bool)
+        kept[free[chosen] - starts[user]] = True
+        if in_context:
+            kept |= held[table.item[mine]] if asked is not None else True
+        rated = [(table.items[table.item[row]], float(table.rating[row])) for row in mine[kept]]
+        history = {item: lines(item, rating) for item, rating in rated}
+        text = "\n".join(history.values()) if as_text else ""
+        personas.append(Persona(name, text, {"seed": name}, {} if as_text else history))
+    if without:
+        raise ValueError(
+            f"`ratings`: {len(without)} users have no rating to show ({some(without)}); leave them "
+            "out with `users`, or ask about fewer items"
+        )
+    return tuple(personas)
+
+
+def grounded_prompts(
+    ratings: Any,
+    items: Items,
+    count: int | None = None,
+    *,
+    users: Iterable[str] | None = None,
+    top: int = 20,
+    exclude: Iterable[str] = (),
+    fewest: int = 10,
+    category_label: str = "films",
+    reviews: Mapping[tuple[str, str], str] | None = None,
+    seed: int = 0,
+) -> tuple[Persona, ...]:
+    """Personas without a text whose attributes fill the template `persona-grounded`.
+
+    The behaviourally grounded condition of The Persona Fidelity Gap (section 4, appendix D): a
+    real user's `top` highest-rated items (of equal ratings the most recent first) with rating,
+    category, truncated title and truncated review snippet, and how the user's ratings are spread.
+
+    **Arguments:**
+
+    - `ratings`, `items`: as in [`history_personas`][].
+    - `count`: how many users, drawn at random by `seed` among those with `fewest` ratings; or
+      `users`: which. One of the two.
+    - `exclude`: items that are not shown and count nowhere, such as those asked later.
+    - `category_label`: what the items are, in the prompt's words.
+    - `reviews`: by (user, item), what the user wrote; where there is none, the item's tags or
+      description stand for it.
+
+    The attribute `seed` of each persona is its user. **Raises:** `ValueError` naming the argument,
+    also if there are fewer than `count` users with `fewest` ratings.
+    """
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1, got {top}")
+    if (count is None) == (users is None):
+        raise ValueError("`count`: give either how many users, or which (`users`)")
+    table = _rating_table(ratings)
+    held = np.zeros(len(table.items), dtype=bool)
+    # Probe items may be some that nobody rated.
+    held[positions(table.items, set(exclude) & set(table.items), "exclude")] = True
+    table = table.where(~held[table.item])
+    chosen = _users(table, users) if count is None else _drawn(table, count, fewest, seed)
+    starts = _starts(table)
+    personas = []
+    for user in chosen:
+        name = table.users[user]
+        mine = np.arange(starts[user], starts[user + 1])
+        if not len(mine):
+            raise ValueError(f"`users`: {name!r} has no ratings but of items to `exclude`")
+        rating, time = table.rating[mine], table.time[mine]
+        # The last key counts most; of one moment, the later row first.
+        order = np.lexsort((-mine, -np.where(np.isnan(time), -np.inf, time), -rating))[:top]
+        block = [
+            _top_line(items, name, table.items[j], value, reviews or {})
+            for j, value in zip(table.item[mine][order], rating[order].tolist())
+        ]
+        values, counts = np.unique(rating, return_counts=True)
+        spread = ", ".join(f"{v:g}: {c}" for v, c in zip(values, counts))
+        attributes = {
+            "seed": name,
+            "condition": "grounded",
+            "category_label": category_label,
+            "top_items_block": "\n" + "\n".join(block),
+            "rating_hist": spread,
+            "n_reviews": str(len(mine)),
+        }
+        personas.append(Persona(f"grounded-{name}", attributes=attributes))
+    return tuple(personas)
+
+
+class _Lines:
+    """The tuples that a history is made of."""
+
+    def __init__(self, items: Items):
+        self.items = items
+        self.known: dict[str, str] = {}
+
+    def __call__(self, item: str, rating: float) -> str:
+        if item not in self.known:
+            fields = _fields(self.items, item)
+            parts = [fields["title"], fields.get("genre", ""), fields.get("tags", "")]
+            quoted = [json.dumps(_one_line(part), ensure_ascii=False) for part in parts]
+            self.known[item] = ", ".join(quoted)
+        return f"({self.known[item]}, {rating:g})"
+
+
+def _fields(items: Items, item: str) -> Mapping[str, str]:
+    if item not in items:
+        raise ValueError(f"`items`: nothing is known about the rated item {item!r}")
+    if not items[item].get("title", "").strip():
+        raise ValueError(f"`items`: item {item!r} has no title")
+    return items[item]
+
+
+def _top_line(
+    items: Items, user: str, item: str, rating: float, reviews: Mapping[tuple[str, str], str]
+) -> str:
+    fields = _fields(items, item)
+    parts = [
+        f"{rating:g}",
+        _one_line(fields.get("category") or fields.get("genre", "")),
+        _truncated(fields["title"], _LONGEST_TITLE),
+        _truncated(
+            reviews.get((user, item), "") or fields.get("tags") or fields.get("description", ""),
+            _LONGEST_SNIPPET,
+        ),
+    ]
+    return "- " + " | ".join(part or "not stated" for part in parts)
+
+
+def _one_line(text: str) -> str:
+    # A line break in a title would pass for a further item.
+    return " ".join(text.split())
+
+
+def _truncated(text: str, longest: int) -> str:
+    """One line of at most `longest` characters, cut between words where there are any."""
+    text = _one_line(text)
+    if len(text) <= longest:
+        return text
+    cut = text[: longest - 3]
+    return (cut.rsplit(" ", 1)[0] if " " in cut else cut).rstrip() + "..."
+
+
+def _rating_table(ratings: Any) -> RatingTable:
+    if isinstance(ratings, RatingTable):
+        return ratings
+    if not is_frame(ratings):
+        raise ValueError(
+            f"`ratings` must be a RatingTable or a data frame, got {type(ratings).__name__}"
+        )
+    frame = FrameTable.read(ratings, "ratings", None)
+    rows, columns = np.nonzero(~np.isnan(frame.values))
+    if not len(rows):
+        raise ValueError("`ratings`: the table has no ratings")
+    names = [frame.users[i] for i in rows], [frame.questions[j] for j in columns]
+    table = rating_table(*names, frame.values[rows, columns])
+    return table.with_items(frame.questions)
+
+
+def _starts(table: RatingTable) -> Int[np.ndarray, " n1"]:
+    """Where every user's ratings start in the table, and where the last one's end."""
+    return np.concatenate([[0], np.cumsum(table.user_counts())])
+
+
+def _users(table: RatingTable, users: Iterable[str] | None) -> Sequence[int]:
+    if users is None:
+        return np.flatnonzero(table.user_counts()).tolist()
+    return positions(table.users, users, "users").tolist()
+
+
+def _drawn(table: RatingTable, count: int, fewest: int, seed: int) -> Sequence[int]:
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1, got {count}")
+    enough = np.flatnonzero(table.user_counts() >= max(fewest, 1))
+    if len(enough) < count:
+        raise ValueError(
+            f"`count`: {count} users wanted, but {len(enough)} have {fewest} ratings or more that "
+            "may be shown"
+        )
+    return np.sort(np.random.default_rng(seed).permutation(enough)[:count]).tolist()

@@ -1,0 +1,84 @@
+"""Texts of personas that a model writes: asked through the store like any answer, so resumable."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ...schema import Persona, Question
+from ..asking.collect import OnProgress, Report, collect
+from ..prompts.templates import Template, find_template
+from ..requests import Decoding, Engine
+from ..store.responses import ResponseStore, reading
+from .attributes import WrittenPersonas, written_personas
+
+WRITE = Question("persona")
+"""What stands for the question where none is asked: templates that write personas show none."""
+
+WRITING_TEMPLATES = {
+    "demographic": "persona-demographic",
+    "backstory": "persona-backstory",
+    "grounded": "persona-grounded",
+    "rewritten": "persona-summary",
+}
+"""The template that writes the personas of each kind."""
+
+
+def write_texts(
+    engine: Engine,
+    template: Template | str,
+    personas: Sequence[Persona],
+    store: ResponseStore | str | os.PathLike[str],
+    decoding: Decoding | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    limit: int | None = None,
+    allow_missing: float = 0.0,
+) -> tuple[WrittenPersonas | None, Report]:
+    """Have a model write the text of every persona, and give them these texts.
+
+    **Arguments:** `template`: one that is answered with text, or its name. `decoding`: by default
+    the template's. The others as in [`collect`][syndigits_jax.respond.asking.collect.collect]: called
+    again, it asks only for the texts that the store has not. `allow_missing`: the share of texts
+    that may be missing; their personas are left out, and named as missing.
+
+    Returns the personas, or `None` as long as more requests than that were not answered, and the
+    report.
+
+    **Raises:** `ValueError` if the template asks a question, the decoding draws several texts a
+    persona, or no persona got one; what `collect` raises.
+    """
+    template = find_template(template) if isinstance(template, str) else template
+    if template.answer_with != "text" or template.asks:
+        raise ValueError(
+            f"`template`: {template.name!r} asks a question; one that writes personas has "
+            'answer_with = "text" and no slot of a question'
+        )
+    decoding = template.settings() if decoding is None else decoding
+    if decoding.draws != 1 or decoding.readout != "text":
+        raise ValueError("`decoding` must read one text a persona: readout 'text', `draws` 1")
+    personas = tuple(personas)
+    report = collect(
+        engine, template, personas, [WRITE], decoding, store, on_progress=on_progress, limit=limit
+    )
+    if report.missing and report.missing / report.planned > allow_missing:
+        return None, report
+    texts, refused = _texts(store, report.run)
+    return written_personas(personas, texts, refused), report
+
+
+def _texts(store: Any, run: int) -> tuple[dict[str, str], list[str]]:
+    """What was written for the personas of the latest call, and who was refused."""
+    query = "SELECT persona, question, text, status FROM responses WHERE run = ?"
+    with reading(store) as opened:
+        if not opened.read_only:
+            opened.flush()
+        grid = opened.grid(run)
+        rows = list(opened.rows(query, (run,)))
+    texts, refused = {}, []
+    for persona, question, text, status in rows:
+        if persona in grid.personas and question in grid.questions:
+            name = grid.personas[persona].identifier
+            texts[name] = text
+            if status == "refused":
+                refused.append(name)
+    return texts, refused

@@ -1,0 +1,1 @@
+"""How a question is put to a persona: templates and their rendering."""

@@ -1,0 +1,1 @@
+"""What an answer says: from text or probabilities to a value and a status."""

@@ -1,0 +1,1 @@
+"""How results are kept: files, records, checkpoints, names and progress."""

@@ -1,0 +1,154 @@
+"""Resumption: units of work whose results are kept under a hash of all that determines them."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import jax
+import numpy as np
+
+import syndigits_jax
+from syndigits_jax.results.files import remove_partial, replacing
+
+# Rooms whose code decides what a number is; the others only show or store it.
+_NUMERIC = ("solvers", "inference", "calibration", "distribution", "fidelity", "studies")
+# What a table of calibrated answers, and one of weighted ensembles, is made of: an edit elsewhere
+# leaves their finished units alone. Settings and data are part of every key, however they came.
+INDIVIDUAL = ("solvers", "inference", "calibration", "studies/scoring.py", "studies/tables.py")
+ENSEMBLES = ("solvers", "inference", "distribution", "studies/ensembles.py")
+
+
+def describe(value: Any) -> Any:
+    """A JSON-ready description of `value` that is equal for equal content.
+
+    Takes dataclasses (calibrators, settings) by class name and fields, arrays by shape, dtype and
+    content, mappings, sequences and plain values. **Raises:** `TypeError` for anything else, so
+    that nothing is ever left out of a key unnoticed.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.ascontiguousarray(value)
+        if array.size <= 16:
+            return [str(array.dtype), list(array.shape), array.reshape(-1).tolist()]
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        return [str(array.dtype), list(array.shape), digest]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(name): describe(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    raise TypeError(f"value: cannot describe a {type(value).__name__}")
+
+
+@functools.cache  # what was imported, whatever happens to the files afterwards
+def code_version(rooms: tuple[str, ...] = _NUMERIC, root: Path | None = None) -> str:
+    """A hash of the source of these rooms or modules: a changed solver never meets an old result.
+
+    What lies directly in the package `root`, this one by default, is always part of it.
+    """
+    root = Path(syndigits_jax.__file__).parent if root is None else root
+    digest = hashlib.sha256(syndigits_jax.__version__.encode())
+    named = (root / room for room in rooms)
+    inside = (path.rglob("*.py") if path.is_dir() else [path] for path in named)
+    for source in sorted([*root.glob("*.py"), *itertools.chain.from_iterable(inside)]):
+        digest.update(str(source.relative_to(root)).encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def unit_key(rooms: tuple[str, ...] = _NUMERIC, /, **determines: Any) -> str:
+    """The name of a unit: a hash of everything given, the code of `rooms`, JAX, its precision."""
+    content = {
+        **describe(determines),
+        "code": code_version(rooms),
+        "jax": jax.__version__,
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "platform": jax.default_backend(),
+    }
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class CheckpointError(RuntimeError):
+    """Finished units are not there any more; the message says how many and what to do."""
+
+
+class Checkpoints:
+    """A folder of finished units, one `.npz` file each.
+
+    Every file appears whole or not at all; one that cannot be read back is computed again. Units
+    that were there once must stay while this is used: a folder that is removed, moved or replaced
+    meanwhile is not made anew with the rest of them.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(os.path.abspath(folder))
+        self._was_there = self.folder.is_dir()
+        self._kept: set[str] = set()
+
+    def path(self, key: str) -> Path:
+        """Where the unit `key` is, or would be, kept."""
+        return self.folder / f"{key}.npz"
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays of a finished unit, or None if it is not there."""
+        try:
+            with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (FileNotFoundError, ValueError, EOFError, BadZipFile):
+            return None
+        self._kept.add(key)
+        return arrays
+
+    def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a finished unit.
+
+        **Raises:** [`CheckpointError`][] if units that were kept before are gone: this one is not
+        kept then; `OSError` naming the file if it cannot be written.
+        """
+        self._check(f"unit {key} is not kept; ")
+        with replacing(self.path(key)) as temporary:
+            np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        self._was_there = True
+        self._kept.add(key)
+        self._check("")
+
+    def get(
+        self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
+    ) -> tuple[dict[str, np.ndarray], bool]:
+        """(arrays of unit `key`, whether they were already there), computing them if need be.
+
+        **Raises:** [`CheckpointError`][], before anything is computed or after it, if units that
+        were kept before are gone.
+        """
+        self._check("")
+        stored = self.load(key)
+        if stored is not None:
+            return stored, True
+        if self.folder.is_dir():
+            remove_partial(self.folder)
+        arrays = {name: np.asarray(value) for name, value in compute().items()}
+        self.save(key, arrays)
+        return arrays, False
+
+    def _check(self, lost: str) -> None:
+        gone = sum(not self.path(key).exists() for key in self._kept)
+        if gone or (self._was_there and not self.folder.is_dir()):
+            raise CheckpointError(
+                f"{self.folder}: {gone} of the {len(self._kept)} finished units of this run are "
+                "not there any more: the folder was removed, moved or replaced meanwhile; "
+                f"{lost}put it back if it was moved, and run the same command again: it computes "
+                "what is missing"
+            )

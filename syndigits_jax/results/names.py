@@ -1,0 +1,87 @@
+"""Names that people type: methods, constructions, settings, with help when they are mistyped."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from syndigits_jax.studies.syn_digits.paper_values import METHODS
+
+SETTINGS = ("reference", "default")
+
+# The paper's abbreviations, beside class names in any spelling (`elastic-net`, `ElasticNet`).
+_SHORT = {
+    "en": "ElasticNet",
+    "nn": "NeuralNet",
+    "sc": "SyntheticControl",
+    "si": "SyntheticIntervention",
+    "hsv": "HardImpute",
+    "ssv": "SoftImpute",
+    "als": "AlternatingLeastSquares",
+    "sp": "SyntheticPrior",
+}
+
+
+def kebab(name: str) -> str:
+    """`ElasticNet` as it is typed on a command line: `elastic-net`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def method_name(typed: str, known: Sequence[str] = METHODS) -> str:
+    """The class name of a method typed as a class name, in kebab case or as in the paper.
+
+    **Raises:** `ValueError` for an unknown method, with the nearest names.
+    """
+    plain = re.sub(r"[^a-z]", "", typed.lower())
+    spellings = {kebab(name).replace("-", ""): name for name in known}
+    spellings |= {short: name for short, name in _SHORT.items() if name in known}
+    if plain in spellings:
+        return spellings[plain]
+    raise _unknown("method", typed, [kebab(name) for name in known])
+
+
+def method_names(typed: Iterable[str] | None, known: Sequence[str] = METHODS) -> tuple[str, ...]:
+    """Class names in the order of `known`, each once; all of them if none is typed."""
+    chosen = {method_name(name, known) for name in typed or ()}
+    return tuple(name for name in known if name in chosen) if chosen else tuple(known)
+
+
+def construction_names(
+    typed: Iterable[str] | None, available: Sequence[str], known: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Those of the constructions `available` that are typed (any case); all if none is typed.
+
+    **Raises:** `ValueError` for one that is not available, with the nearest names, or that it is
+    `known` and only absent.
+    """
+    by_lower = {name.lower(): name for name in available}
+    chosen = set()
+    for name in typed or ():
+        if name.lower() not in by_lower:
+            if name.lower() in map(str.lower, known):
+                have = ", ".join(f"'{other}'" for other in available)
+                raise ValueError(
+                    f"construction '{name}' is a known one, but not in this folder, which has "
+                    f"{have}"
+                )
+            raise _unknown("construction", name, available)
+        chosen.add(by_lower[name.lower()])
+    return tuple(name for name in available if name in chosen) if chosen else tuple(available)
+
+
+def setting_names(typed: str) -> tuple[str, ...]:
+    """`reference`, `default`, or both. **Raises:** `ValueError` for anything else."""
+    if typed == "both":
+        return SETTINGS
+    if typed in SETTINGS:
+        return (typed,)
+    raise _unknown("setting", typed, [*SETTINGS, "both"])
+
+
+def _unknown(what: str, typed: str, known: Sequence[str]) -> ValueError:
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(typed.lower(), lowered, n=2, cutoff=0.6)
+    if near:
+        hint = "did you mean " + " or ".join(f"'{lowered[name]}'" for name in near) + "?"
+    else:
+        hint = "known: " + ", ".join(f"'{name}'" for name in known)
+    return ValueError(f"unknown {what} '{typed}'; {hint}")

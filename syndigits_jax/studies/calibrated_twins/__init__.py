@@ -1,0 +1,1 @@
+"""Does calibration close the fidelity gap? Digital twins placed as personas."""

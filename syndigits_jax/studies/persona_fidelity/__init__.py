@@ -1,0 +1,1 @@
+"""The Persona Fidelity Gap's studies on public ratings."""

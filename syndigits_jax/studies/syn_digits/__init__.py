@@ -1,0 +1,1 @@
+"""The SYN-DIGITS paper's tables and figures."""

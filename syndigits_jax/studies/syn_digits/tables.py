@@ -1,0 +1,166 @@
+"""The paper's tables run on the public data, resumably, with every control beside every method."""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syndigits_jax.calibration import Settings
+from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
+from syndigits_jax.panel import Panel
+from syndigits_jax.results.checkpoints import INDIVIDUAL, Checkpoints, unit_key
+from syndigits_jax.results.records import Record, write_results
+from syndigits_jax.studies.syn_digits import figure5
+from syndigits_jax.studies.syn_digits.protocol import Direction, Unit, load, plan
+from syndigits_jax.studies.syn_digits.scoring import target_scores, unit_records
+
+RESULTS = "results.json"
+_QUESTIONS, _USERS = 64, 512  # targets per part
+UNITS = "units"  # folder of finished units inside the output folder
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a table is: unit `unit` of `units` (from 0), `done` of its `total` targets.
+
+    `resumed` says that the unit was found finished; `counted`: what is counted, for display.
+    """
+
+    unit: int
+    units: int
+    label: str
+    done: int
+    total: int
+    resumed: bool = False
+    counted: str = "targets"
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """A unit and its per-target scores by `method/metric`."""
+
+    unit: Unit
+    arrays: dict[str, np.ndarray]
+    resumed: bool
+
+
+def run_table(
+    table: str,
+    data_dir: str | os.PathLike[str],
+    *,
+    constructions: Iterable[str] | None = None,
+    methods: Iterable[str] | None = None,
+    setting: str = "reference",
+    out: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[list[Record], list[UnitResult]]:
+    """Evaluate a table and return its records, and the per-target scores behind them.
+
+    **Arguments:** `table`, `constructions`, `methods`, `setting` as in `plan`; `out`: a folder for
+    `results.json` and for finished units, which a second call finds and does not compute again
+    (none is written if None); `on_progress`: called after every batch of held-out targets.
+
+    **Raises:** as `plan` and the readers do; `ValueError` if `out` holds a foreign
+    `results.json`.
+    """
+    units = plan(table, data_dir, constructions=constructions, methods=methods, setting=setting)
+    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    results, panel, loaded = [], None, None
+    for index, unit in enumerate(units):
+        source = (unit.dataset, unit.construction)
+        if panel is None or source != loaded:
+            panel, loaded = load(data_dir, *source), source
+        place = (index, len(units))
+        calibrators = unit.calibrators()
+        results.append(
+            evaluate(unit, panel, calibrators, unit.settings(), store, on_progress, place)
+        )
+    records = [record for result in results for record in _records(result)]
+    if out is not None:
+        write_results(Path(out) / RESULTS, records)
+    return records, results
+
+
+def evaluate(
+    unit: Unit,
+    panel: Panel,
+    methods: Mapping[str, Any],
+    settings: Settings,
+    store: Checkpoints | None = None,
+    on_progress: OnProgress | None = None,
+    place: tuple[int, int] = (0, 1),
+) -> UnitResult:
+    """Per-target scores of one unit, from `store` if they are there, else computed and kept.
+
+    Large units are kept in parts of some hundred targets, so that an interrupt costs little.
+    """
+    total = panel.m if unit.direction == "question" else panel.n
+
+    def report(done: int, resumed: bool = False) -> None:
+        if on_progress is not None:
+            on_progress(Progress(*place, unit.label, done, total, resumed))
+
+    def compute(targets: np.ndarray, before: int) -> dict[str, np.ndarray]:
+        leave_one_out: Any = leave_one_question_out
+        if unit.direction == "user":
+            leave_one_out = leave_one_user_out
+        holdout = leave_one_out(
+            methods,
+            panel,
+            settings=settings,
+            targets=targets,
+            on_progress=lambda done, _: report(before + done),
+        )
+        return target_scores(holdout)
+
+    report(0)
+    if store is None:
+        return UnitResult(unit, compute(np.arange(total), 0), False)
+    content = {"panel": panel, "methods": methods, "settings": settings}
+    found, resumed, before = [], True, 0
+    for targets in parts(unit.direction, panel, settings):
+        key = unit_key(INDIVIDUAL, direction=unit.direction, targets=targets, **content)
+        arrays, was_there = store.get(key, functools.partial(compute, targets, before))
+        found.append((targets, arrays))
+        resumed, before = resumed and was_there, before + len(targets)
+        report(before, resumed)
+    return UnitResult(unit, _joined(found), resumed)
+
+
+def parts(direction: Direction, panel: Panel, settings: Settings) -> list[np.ndarray]:
+    """The positions of a unit's targets, in the parts in which they are computed and kept.
+
+    Users who are held out together (`settings.new_user_blocks`) stay together: they share an
+    imputation.
+    """
+    if direction == "question":
+        return [np.arange(i, min(i + _QUESTIONS, panel.m)) for i in range(0, panel.m, _QUESTIONS)]
+    blocks = min(settings.new_user_blocks or panel.n, panel.n)
+    count = min(-(-panel.n // _USERS), blocks)
+    users = np.arange(panel.n)
+    return [users[np.isin(users % blocks, group)] for group in np.array_split(range(blocks), count)]
+
+
+def _joined(found: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """One set of arrays in the order of the targets; seconds add up."""
+    order = np.argsort(np.concatenate([targets for targets, _ in found]))
+    joined = {}
+    for name in found[0][1]:
+        pieces = [arrays[name] for _, arrays in found]
+        scalar = pieces[0].ndim == 0
+        joined[name] = np.sum(pieces) if scalar else np.concatenate(pieces)[order]
+    return joined
+
+
+def _records(result: UnitResult) -> list[Record]:
+    records = unit_records(result.unit, result.arrays)
+    if result.unit.table == "figure5":
+        records += figure5.records(result.unit, result.arrays)
+    return records

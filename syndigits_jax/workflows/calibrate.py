@@ -1,0 +1,309 @@
+"""Calibration of a user's own tables: which targets, which method, and the tables written back."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from syndigits_jax import calibration
+from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
+from syndigits_jax.datasets import load_panel
+from syndigits_jax.datasets.columns import as_parquet_frame, as_text_frame, shortest
+from syndigits_jax.datasets.delimited import SEPARATORS
+from syndigits_jax.evaluation import choose_penalty
+from syndigits_jax.panel import Panel
+from syndigits_jax.results.files import replacing
+from syndigits_jax.results.names import kebab, method_name
+from syndigits_jax.solvers.solution import Status
+from syndigits_jax.studies.syn_digits.protocol import Direction
+from syndigits_jax.tables.near_misses import hint, only_in
+
+HYPERPARAMETERS = (
+    "penalty",
+    "alpha",
+    "l1_ratio",
+    "rank",
+    "hidden",
+    "weight_decay",
+    "epochs",
+    "seed",
+)
+AUTO = "auto"
+TWINS_ALIKE = "twins all alike"
+# Candidates of an automatic penalty, as multiples of the method's own.
+_FACTORS = np.logspace(-2, 2, 9)
+
+
+@dataclass(frozen=True)
+class CalibratedFiles:
+    """Predictions and what is known about each.
+
+    - `predictions`: data frame, respondents x new questions (or new respondents x questions).
+    - `report`: data frame with one row per target: human answers seen, training MSE (twins,
+      scaled units), status, whether the transfer rule would use the calibrated values. Where all
+      twins answer alike, the status says so and there is no training MSE. The imputation of
+      the donors has a status of its own.
+    - `method`: the calibrator used; `direction`: what was predicted.
+    - `dropped`: of the respondents and questions that only one table has, how many were dropped
+      ([`Panel`][]`.dropped`); also in `report.attrs`.
+    """
+
+    predictions: Any
+    report: Any
+    method: Any
+    direction: Direction
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
+    """A calibrator from a name in any spelling, with the hyperparameters that are given.
+
+    A penalty may be `"auto"`, to be chosen later: the method is built with its default. The others
+    keep the class's defaults. **Raises:** `ValueError` for an unknown method, a hyperparameter that
+    it does not have, or a value that it refuses.
+    """
+    cls = getattr(calibration, method_name(name))
+    known = [field.name for field in dataclasses.fields(cls) if field.name in HYPERPARAMETERS]
+    for given in hyperparameters or {}:
+        if given not in known:
+            takes = ", ".join(option(field) for field in known)
+            raise ValueError(f"{kebab(cls.__name__)} has no {option(given)}; it takes {takes}")
+    fixed = {name: value for name, value in (hyperparameters or {}).items() if value != AUTO}
+    for name in ("hidden", "epochs"):
+        numbers = np.atleast_1d(fixed.get(name, 1))
+        if np.any(numbers < 1):
+            raise ValueError(f"{option(name)} must be at least 1, got {numbers.min()}")
+    return cls(**fixed)
+
+
+def method_title(method: Any) -> str:
+    """A calibrator and its hyperparameters as they are typed: `ridge --penalty 100`."""
+    parts = [kebab(type(method).__name__)]
+    for field in dataclasses.fields(method):
+        if field.name in HYPERPARAMETERS:
+            value = getattr(method, field.name)
+            parts += [
+                f"{option(field.name)} {float(item):g}" for item in np.atleast_1d(np.asarray(value))
+            ]
+    return " ".join(parts)
+
+
+def option(hyperparameter: str) -> str:
+    """A hyperparameter as it is typed on a command line."""
+    return "--" + hyperparameter.replace("_", "-")
+
+
+def choose_targets(
+    panel: Panel, direction: Direction, named: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """Identifiers to predict: those `named`, or else all without any human answer.
+
+    **Raises:** `ValueError` if there are none, one is unknown, or fewer than two donors remain.
+    """
+    everyone = panel.questions if direction == "question" else panel.users
+    targets = tuple(dict.fromkeys(named or ()))
+    unknown = [name for name in targets if name not in everyone]
+    if unknown:
+        raise ValueError(
+            f"target: the tables have no {direction} '{unknown[0]}'"
+            + hint(unknown[:1], only_in(everyone, targets))
+        )
+    if not targets:
+        targets = panel.new_questions if direction == "question" else panel.new_users
+    if not targets:
+        raise ValueError(
+            f"twin: it has no new {direction}: humans answered in every "
+            f"{'column' if direction == 'question' else 'row'} that it has; name what to predict "
+            "with --target"
+        )
+    if len(everyone) - len(targets) < 2:
+        raise ValueError(f"human: at least two other {direction}s with human answers are needed")
+    return targets
+
+
+def calibrate_panel(
+    panel: Panel,
+    method: Any,
+    direction: Direction,
+    targets: Iterable[str] | None = None,
+    *,
+    threshold: float | None = None,
+    choose: str | None = None,
+    settings: Settings | None = None,
+) -> CalibratedFiles:
+    """Predict the targets of a panel from its other questions (or users).
+
+    Human answers to a target that exist are used (few-shot). Other questions (or users) without
+    any human answer take no part. `choose`: the penalty of the method that is to be chosen, by how
+    well the twins' own answers to the targets are predicted (`choose_penalty`; questions only).
+    Where the training MSE exceeds `threshold`, the prediction is the twins' own answer.
+
+    **Raises:** `ValueError` as `choose_targets` and the calibration do.
+    """
+    from syndigits_jax.tables.frames import import_pandas
+
+    pd = import_pandas()
+    names = choose_targets(panel, direction, targets)
+    unseen = panel.new_questions if direction == "question" else panel.new_users
+    idle = [name for name in unseen if name not in names]
+    panel = panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle)
+    everyone = panel.questions if direction == "question" else panel.users
+    chosen = np.array([everyone.index(name) for name in names])
+    donors = np.delete(np.arange(len(everyone)), chosen)
+    order = np.concatenate([donors, chosen])
+
+    run: Any
+    human, twin = panel.human, panel.twin
+    if direction == "question":
+        run = calibrate_question
+        donor_part, target_part, twin_part = human[:, donors], human[:, chosen], twin[:, order]
+    else:
+        run = calibrate_user
+        donor_part, target_part, twin_part = human[donors], human[chosen], twin[order]
+    if choose is not None:
+        if direction != "question":
+            raise ValueError(f"{option(choose)} {AUTO} is for new questions, not new users")
+        candidates = {choose: float(getattr(method, choose)) * _FACTORS}
+        method = choose_penalty(method, donor_part, twin_part, candidates, settings=settings).best
+    seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
+    observed = target_part if seen.any() else None
+    result = run(
+        method,
+        donor_part,
+        twin_part,
+        observed=observed,
+        threshold=threshold,
+        settings=settings,
+    )
+
+    prediction = shortest(result.prediction)
+    own = twin[:, chosen] if direction == "question" else twin[chosen]
+    kept = ~np.asarray(result.transferred)  # the twins' own answers, to the last digit
+    kept = kept[None, :] if direction == "question" else kept[:, None]
+    prediction = np.where(kept & ~np.isnan(own), own, prediction)
+    if direction == "question":
+        predictions = pd.DataFrame(prediction, index=list(panel.users), columns=list(names))
+    else:
+        predictions = pd.DataFrame(prediction, index=list(names), columns=list(panel.questions))
+    report = pd.DataFrame(
+        {
+            "human_answers": seen,
+            "training_mse": np.asarray(result.training_mse),
+            "status": [*map(_status, np.asarray(result.status), np.asarray(result.twins_alike))],
+            "steps": np.asarray(result.steps),
+            "optimality": np.asarray(result.optimality),
+            "imputation": [*map(_status, np.asarray(result.imputation_status))],
+            "twins_alike": np.asarray(result.twins_alike),
+            "transferred": np.asarray(result.transferred),
+        },
+        index=list(names),
+    )
+    report.index.name = direction
+    report.attrs["dropped"] = dict(panel.dropped)
+    return CalibratedFiles(predictions, report, method, direction, panel.dropped)
+
+
+def calibrate_files(
+    human: str | os.PathLike[str],
+    twin: str | os.PathLike[str],
+    method: str,
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    new_users: bool = False,
+    targets: Iterable[str] | None = None,
+    id_column: str | None = None,
+    join: Literal["error", "inner"] = "error",
+    threshold: float | None = None,
+    settings: Settings | None = None,
+    missing: str | Iterable[Any] = (),
+) -> CalibratedFiles:
+    """Read two tables, match them by identifier, and predict what humans have not answered.
+
+    **Arguments:** `missing` and `join` as in [`Panel.from_frames`][]: of what only one table has,
+    the twins' new questions are kept, with `new_users` their new respondents instead; the result's
+    `dropped` counts what `"inner"` drops.
+
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
+    and `calibrate_panel` do.
+    """
+    direction: Direction = "user" if new_users else "question"
+    automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
+    calibrator = build_method(method, hyperparameters)
+    panel = load_panel(
+        human,
+        twin,
+        id_column=id_column,
+        join=join,
+        new_questions=not new_users,
+        new_users=new_users,
+        missing=missing,
+    )
+    result = calibrate_panel(
+        panel,
+        calibrator,
+        direction,
+        targets,
+        threshold=threshold,
+        choose=automatic[0] if automatic else None,
+        settings=settings,
+    )
+    result.predictions.index.name = id_column or _first_column(human)
+    return result
+
+
+def write_table(path: str | os.PathLike[str], frame: Any) -> None:
+    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, whole or not at all.
+
+    What [`read_table`][syndigits_jax.datasets.read_table] finds in it is what the frame holds:
+    numbers have as many digits as tell them from all others of their precision, whole ones have no
+    decimal point, identifiers stay as they are.
+
+    **Raises:** `ValueError` for another suffix.
+    """
+    check_table_path(path)
+    suffix = Path(path).suffix.lower()
+    if suffix in SEPARATORS:
+        text = as_text_frame(frame)
+        labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
+        # Python quotes no carriage return, and readers drop a byte-order mark that is not quoted.
+        quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
+        quoted = quoted or any("\r" in cell for column in text for cell in text[column])
+        with replacing(path) as temporary:
+            text.to_csv(
+                temporary,
+                sep=SEPARATORS[suffix],
+                quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL,
+                lineterminator="\n",
+            )
+    else:
+        with replacing(path) as temporary:
+            as_parquet_frame(frame).to_parquet(temporary)
+
+
+def check_table_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that no table can be written to, before any work is done.
+
+    **Raises:** `ValueError` for an unknown suffix or a folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*SEPARATORS, ".parquet"):
+        raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+
+
+def _status(code: Any, twins_alike: Any = False) -> str:
+    status = Status(int(code))
+    return TWINS_ALIKE if twins_alike and status != Status.NONFINITE else status.name.lower()
+
+
+def _first_column(path: str | os.PathLike[str]) -> str:
+    """What the identifiers of a table are called in its own header."""
+    from syndigits_jax.datasets import read_table
+
+    return read_table(path, numeric=False).index.name or "user"

@@ -1,0 +1,233 @@
+"""Answer distributions of a user's own questions, predicted from twins; and the tables written."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from syndigits_jax.datasets import DistributionData, load_distributions
+from syndigits_jax.distribution import Answers, Ensemble, Spec, fit_blend, fit_ensembles
+from syndigits_jax.distribution.cross_validation import cross_fit
+from syndigits_jax.distribution.evaluation import (
+    divergence_by_question,
+    mean_distribution,
+    uniform_ensemble,
+)
+from syndigits_jax.distribution.intervals import intervals_around
+from syndigits_jax.distribution.objective import Targets, make_targets
+from syndigits_jax.tables.frames import import_pandas
+from syndigits_jax.tables.responses import some
+
+HELD_OUT, UNIFORM, MEAN = "held_out", "uniform_twins", "mean_distribution"
+# Of the choice between penalties, and of the errors that are reported and make intervals.
+_CHOICE_FOLDS, _ERROR_FOLDS = 5, 10
+
+
+@dataclass(frozen=True)
+class CalibratedDistributions:
+    """Predicted distributions and what is known about them.
+
+    - `predictions`: data frame, new questions x options, then `<option>_lower`, `<option>_upper`.
+    - `report`: data frame with a row per question that people answered: how many did, and the
+      divergence from their answers of the fit to all questions (`training`), of the fit without
+      this question (`held_out`), and of the controls.
+    - `assumed`: the options of new questions that were not stated but inferred, by question: see
+      `load_distributions`.
+    - `ensemble`: the fit to all questions; `spec`: what it minimises; `share_of_mean`: what part
+      of a prediction is the mean distribution of the other questions; `carriers`: the twins that
+      weigh most, heaviest first, with their weights.
+    """
+
+    predictions: Any
+    report: Any
+    ensemble: Ensemble
+    spec: Spec
+    share_of_mean: float
+    carriers: tuple[tuple[str, float], ...]
+    assumed: Mapping[str, tuple[str, ...]]
+
+
+def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndarray, " K"]:
+    """Which options stay, (K,), when those of these names (or values) are dropped.
+
+    **Raises:** `ValueError` for a name that is no option, or if fewer than two stay, or if a
+    question keeps no option, or all answers to it were dropped ones.
+    """
+    keep = np.ones(len(data.options), bool)
+    for name in dropped:
+        same = np.array([name.strip() == option for option in data.options])
+        if not same.any():
+            same = data.values == _number(name)
+        if not same.any():
+            raise ValueError(
+                f"drop: no option '{name}'; the targets have {', '.join(data.options)}"
+            )
+        keep &= ~same
+    if keep.sum() < 2:
+        raise ValueError("drop: at least two options must stay")
+    none = [q for q, kept in zip(data.questions, data.kept) if not (kept & keep).any()]
+    if none:
+        raise ValueError(f"drop: no option is left in {len(none)} questions ({some(none)})")
+    left = np.nansum(np.where(keep, data.counts, 0), axis=1)
+    lost = [q for q, total, asked in zip(data.questions, left, data.asked) if asked and total == 0]
+    if lost:
+        raise ValueError(
+            f"drop: nobody chose another option in {len(lost)} questions ({some(lost)})"
+        )
+    return keep
+
+
+def calibrate_distributions(
+    data: DistributionData,
+    divergence: str = "tv",
+    *,
+    variant: str = "both",
+    drop: Iterable[str] = (),
+    blend: bool = True,
+    weight_by_count: bool = False,
+    alpha: float | None = None,
+) -> CalibratedDistributions:
+    """Predict the answer distributions of the questions that nobody was asked.
+
+    **Arguments:** `divergence`, `variant` as in `fit_ensemble`; `drop`: options, such as refusals,
+    that take no part; `blend`: choose an entropy penalty, and the share of the mean distribution,
+    by cross-validation over the questions that people answered; `weight_by_count`: let a question
+    count as its number of human answers in the fit, rather than all alike; `alpha`: the share of
+    intervals that may miss the true shares, no intervals if None.
+
+    **Raises:** `ValueError` for an unknown name; if there is no question to predict, or fewer than
+    two with counts; if it is not known which options a new question has (`data.unknown`); for an
+    `alpha` outside (0, 1).
+    """
+    if alpha is not None and not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    asked = np.flatnonzero(data.asked)
+    new = np.flatnonzero(~data.asked)
+    if not len(new):
+        raise ValueError("twins: it has no question without targets, so there is none to predict")
+    if len(asked) < 2:
+        raise ValueError("targets: at least two questions with counts are needed")
+    if data.unknown:
+        raise ValueError(
+            f"new_options: the questions of targets differ in their options, and those of "
+            f"{len(data.unknown)} new questions are not known ({some(data.unknown)}); name them, "
+            f"such as --options {_example(data)}"
+        )
+    options = drop_options(data, drop)
+    seen, unseen = data.take(asked), data.take(new)
+    keep, new_keep = seen.kept & options, unseen.kept & options
+    k = len(data.options)
+    answers = Answers.from_choices(seen.choices, k)
+    new_answers = Answers.from_choices(unseen.choices, k)
+    weight = np.nansum(np.where(keep, seen.counts, 0), axis=1) if weight_by_count else None
+    truth = make_targets(seen.counts, options=keep, values=data.values, weight=weight)
+    given: Any = {"options": keep, "values": data.values}
+    if blend:
+        folds = min(_CHOICE_FOLDS, len(asked))
+        chosen = fit_blend(
+            seen.counts, answers, divergence, variant=variant, folds=folds, weight=weight, **given
+        )
+        ensemble, spec, share = chosen.ensemble, chosen.spec, chosen.share
+        q = chosen.predict(new_answers, options=new_keep)
+    else:
+        spec, share = Spec(divergence, variant, weight=weight), 0.0
+        ensemble = fit_ensembles(seen.counts, answers, [spec], **given)[0]
+        q = ensemble.predict(new_answers, options=new_keep)
+    folds = min(_ERROR_FOLDS, len(asked))
+    [crossed], means = cross_fit(seen.counts, answers, [spec], folds=folds, **given)
+    mixed = (1 - share) * crossed + share * means
+    fitted = (1 - share) * ensemble.predict(answers, options=keep)
+    fitted = fitted + share * mean_distribution(truth, keep)
+    interval = None
+    if alpha is not None:
+        interval = intervals_around(q, mixed, truth, alpha=alpha, options=new_keep)
+    predicted = {
+        "training": fitted,
+        HELD_OUT: mixed,
+        UNIFORM: uniform_ensemble(answers, keep),
+        MEAN: means,
+    }
+    return CalibratedDistributions(
+        predictions=_predictions(unseen, np.asarray(q), interval, options),
+        report=_report(seen, truth, divergence, predicted, keep),
+        ensemble=ensemble,
+        spec=spec,
+        share_of_mean=share,
+        carriers=tuple((data.twins[i], float(w)) for i, w in zip(*ensemble.carriers(5)) if w > 0),
+        assumed={
+            name: tuple(data.options[k] for k in np.flatnonzero(new_keep[j]))
+            for j, name in enumerate(unseen.questions)
+            if name in unseen.assumed
+        },
+    )
+
+
+def _example(data: DistributionData) -> str:
+    """The options that twins chose of the first question whose options are not known."""
+    name = data.unknown[0]
+    chosen = data.choices[:, data.questions.index(name)]
+    used = np.unique(chosen[~np.isnan(chosen)]).astype(int)
+    return f"{name}={','.join(data.options[k] for k in used)}"
+
+
+def calibrate_distribution_files(
+    targets: str | os.PathLike[str],
+    twins: str | os.PathLike[str],
+    divergence: str,
+    *,
+    new_options: Mapping[str, Sequence[str]] | None = None,
+    missing: str | Iterable[Any] = (),
+    **options: Any,
+) -> CalibratedDistributions:
+    """Read two tables, match them by question, and predict what people were not asked.
+
+    **Arguments:** `new_options`, `missing` as in `load_distributions`, the others as in
+    `calibrate_distributions`.
+
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
+    `calibrate_distributions` do.
+    """
+    data = load_distributions(targets, twins, new_options=new_options, missing=missing)
+    return calibrate_distributions(data, divergence, **options)
+
+
+def _predictions(data: DistributionData, q: np.ndarray, interval, options) -> Any:
+    pd = import_pandas()
+    columns = {}
+    for suffix, cells in (
+        ("", q),
+        *(
+            (f"_{end}", np.asarray(getattr(interval, end)))
+            for end in ("lower", "upper")
+            if interval
+        ),
+    ):
+        for j in np.flatnonzero(options):
+            columns[f"{data.options[j]}{suffix}"] = cells[:, j]
+    return pd.DataFrame(columns, index=pd.Index(data.questions, name="question"))
+
+
+def _report(
+    data: DistributionData,
+    truth: Targets,
+    divergence: str,
+    predicted: dict[str, Any],
+    keep: Bool[np.ndarray, "m K"],
+) -> Any:
+    pd = import_pandas()
+    columns: dict[str, Any] = {"human_answers": np.nansum(np.where(keep, data.counts, 0), axis=1)}
+    for name, q in predicted.items():
+        q = jnp.asarray(q, truth.p.dtype)
+        columns[name] = np.asarray(divergence_by_question(divergence, truth, q))
+    return pd.DataFrame(columns, index=pd.Index(data.questions, name="question"))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

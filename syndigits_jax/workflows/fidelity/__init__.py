@@ -1,0 +1,1 @@
+"""From ratings and personas to the distances between two populations."""

@@ -1,0 +1,95 @@
+"""Held-out pairwise accuracy of an encoder, beside rankers that know nothing of anybody's taste."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from syndigits_jax.datasets.ratings import RatingTable
+from syndigits_jax.fidelity.panel import Estimate
+from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, pair_scores
+from syndigits_jax.preferences.pairs import Pairs, PairTable, held_out_pair_table, sample_pairs
+from syndigits_jax.preferences.rankers import mean_rating_scores, popularity_scores
+from syndigits_jax.preferences.training import TrainedEncoder
+
+_BLOCK = 1 << 18
+
+Ranker = Callable[[Int[np.ndarray, " k"], Int[np.ndarray, " k"]], np.ndarray]
+"""Scores of (user, item) pairs, given by their positions."""
+
+
+def held_out_accuracies(
+    key: PRNGKey,
+    trained: TrainedEncoder,
+    gram: ScoreGram,
+    earlier: RatingTable,
+    train: RatingTable,
+    test: RatingTable,
+    *,
+    gap: float = 1.0,
+    cap: int | None = 100,
+    others: Mapping[str, Ranker] | None = None,
+) -> dict[str, Estimate]:
+    """Shares of held-out pairs ordered rightly by the encoder, item popularity and mean ratings.
+
+    Pairs are those of an item in `test` with any earlier item of the same user; users without a
+    training pair are left out, of others at most `cap` pairs count. Ties count one half. Intervals
+    are normal, with users as the units. Empty if there is no such pair.
+
+    **Arguments:** `gram`: score forms of the whole catalogue; `earlier`: all ratings before those
+    in `test`; `train`: those that popularity and means are counted from; `others`: more rankers.
+    """
+    mine = np.asarray(trained.trained)
+    test = test.where(mine[test.user])
+    if not len(test):
+        return {}
+    rankers = {
+        "encoder": encoder_ranker(gram, trained.w),
+        "popularity": item_ranker(popularity_scores(train)),
+        "mean_rating": item_ranker(mean_rating_scores(train)),
+    }
+    table = held_out_pair_table(earlier, test, gap)
+    return pair_accuracies(key, table, rankers | dict(others or {}), cap=cap)
+
+
+def pair_accuracies(
+    key: PRNGKey, table: PairTable, rankers: Mapping[str, Ranker], *, cap: int | None = 100
+) -> dict[str, Estimate]:
+    """Shares of pairs that each ranker orders rightly, as in `held_out_accuracies`."""
+    if table.total == 0:
+        return {}
+    pairs = sample_pairs(table, key, cap)
+    return {
+        name: _by_user(ranker(pairs.user, pairs.better), ranker(pairs.user, pairs.worse), pairs)
+        for name, ranker in rankers.items()
+    }
+
+
+def item_ranker(values: Float[np.ndarray, " m"]) -> Ranker:
+    """The same scores of the items for everyone."""
+    return lambda user, item: values[item]
+
+
+def encoder_ranker(gram: ScoreGram, w: Float[Array, "n p"]) -> Ranker:
+    """Scores of an encoder (equation 2) for users with these mixtures."""
+
+    def scores(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        parts = []
+        for first in range(0, len(user), _BLOCK):
+            part = slice(first, first + _BLOCK)
+            parts.append(pair_scores(gram, w, jnp.asarray(user[part]), jnp.asarray(item[part])))
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    return scores
+
+
+def _by_user(better: np.ndarray, worse: np.ndarray, pairs: Pairs) -> Estimate:
+    """A ratio of sums over users, and 1.96 of its linearised standard errors."""
+    right = (better > worse) + 0.5 * (better == worse)
+    count = np.bincount(pairs.user).astype(float)
+    mean = float(right.mean())
+    residual = np.bincount(pairs.user, right) - mean * count
+    users = max(int((count > 0).sum()), 1)
+    error = np.sqrt(np.sum(residual**2) * users / max(users - 1, 1)) / count.sum()
+    return Estimate(mean, *(float(np.clip(mean + z * error, 0, 1)) for z in (-1.96, 1.96)))

@@ -1,0 +1,240 @@
+"""A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from syndigits_jax.datasets.rating_files import _joined, _read, _sentence
+from syndigits_jax.datasets.ratings import RatingTable, rating_table
+from syndigits_jax.solvers.boundary import is_missing
+from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.near_misses import hint, only_in
+from syndigits_jax.tables.responses import identifiers, some
+
+_Path = str | os.PathLike[str]
+
+# What the columns of public rating files are called.
+_USER = ("user", "userid", "user_id")
+_PERSONA = ("persona", "personaid", "persona_id", *_USER)
+_ITEM = ("item", "itemid", "item_id", "movieid", "parent_asin", "asin")
+_RATING = ("rating", "score", "stars")
+_TIME = ("time", "timestamp", "date")
+_SEED = ("seed", "seed_user")
+_CONDITION = ("condition", "construction")
+
+
+@dataclass(frozen=True, eq=False)
+class FidelityData:
+    """What `measure_fidelity` takes: ratings and persona ratings of one catalogue of m items.
+
+    - `ratings`, `personas`: both tables list all items, in the order of the items file.
+    - `texts`: (m,) what the items file says about each item.
+    - `seeds`: for every persona the real user it was made from, "" where none; or None.
+    - `conditions`: for every persona the way it was made; or None.
+    - `dated`: whether the ratings came with times; if not, their order in the file is their time.
+    """
+
+    ratings: RatingTable
+    personas: RatingTable
+    texts: tuple[str, ...]
+    seeds: tuple[str, ...] | None
+    conditions: tuple[str, ...] | None
+    dated: bool
+
+
+def read_fidelity_files(
+    ratings: _Path, items: _Path, personas: _Path, *, missing: str | Iterable[Any] = ()
+) -> FidelityData:
+    """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
+
+    - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
+      that grows with time, such as seconds). Names of MovieLens and Amazon files serve as well.
+    - `items`: a row per item: the identifier in the first column, texts in the others.
+    - `personas`: a row per rating, columns `persona`, `item`, `rating`; where personas were
+      made from real users, `seed`: the user; and, where they were made in several ways,
+      `condition`: the way.
+    - `missing`: what stands for a missing rating, as in
+      [`read_table`][syndigits_jax.datasets.read_table]; its row is left out.
+
+    **Raises:** `FileNotFoundError`, and `ValueError` naming the file for a column that is absent, a
+    rating that is no number, a repeated rating or identifier, items that the items file does not
+    list, seeds that are not among the users.
+    """
+    codes = MissingCodes.of(missing)
+    real, texts, dated = read_rated_items(ratings, items, missing=codes)
+    path = Path(personas)
+    frame = without_missing(_read(path), codes)
+    codes.warn_unmet("either table of ratings")
+    people, _ = _table(frame, path, _PERSONA, real.items)
+    seeds = _seeds(frame, path, people, real)
+    return FidelityData(real, people, texts, seeds, _conditions(frame, path, people), dated)
+
+
+def read_rated_items(
+    ratings: _Path, items: _Path, *, missing: str | Iterable[Any] | MissingCodes = ()
+) -> tuple[RatingTable, tuple[str, ...], bool]:
+    """The real ratings of all items of the items file, the items' texts, whether they are dated.
+
+    Files, columns, `missing` and errors as in [`read_fidelity_files`][].
+    """
+    codes = MissingCodes.of(missing)
+    items, ratings = Path(items), Path(ratings)
+    names, texts = _items(_read(items), items)
+    table, dated = _table(without_missing(_read(ratings), codes), ratings, _USER, names)
+    if codes is not missing:  # else there is more to read
+        codes.warn_unmet(str(ratings))
+    return table, texts, dated
+
+
+def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
+    """Text vectors of the items, one row per row of the items file, from `.npy` or `.npz`.
+
+    An `.npz` holds one array, or one called `embeddings`. **Raises:** `FileNotFoundError`;
+    `ValueError` naming the file for another format, number of rows, or values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise ValueError(f"{path}: expected embeddings as .npy or .npz")
+    try:
+        with path.open("rb") as file:
+            stored: Any = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.ndarray):
+                name = "embeddings" if "embeddings" in stored.files else stored.files[0]
+                if len(stored.files) > 1 and name != "embeddings":
+                    raise ValueError(f"it holds {stored.files}, none called 'embeddings'")
+                stored = stored[name]
+        vectors = np.asarray(stored, np.float32)
+    except (ValueError, OSError, IndexError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as embeddings ({error})") from error
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
+        raise ValueError(
+            f"{path}: expected {count} rows, one per item in the order of the items file, got an "
+            f"array of shape {vectors.shape}"
+        )
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{path}: the vector in row {int(np.flatnonzero(bad)[0])} is not finite")
+    return vectors
+
+
+def without_missing(frame: Any, codes: MissingCodes) -> Any:
+    """The rows of a table of ratings whose rating is no code for a missing one."""
+    ratings = _column(frame, _RATING)
+    if ratings is None or not codes:
+        return frame
+    return frame[[not codes.hit(rating) for rating in ratings.tolist()]]
+
+
+def _items(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    try:
+        names = identifiers(frame.iloc[:, 0].tolist(), "items")
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if len(names) < 2:
+        raise ValueError(f"{path}: at least two items are needed to prefer one, got {len(names)}")
+    columns = []
+    for position, name in enumerate(frame.columns[1:]):
+        cells = [_joined(cell).replace("|", ", ") for cell in frame.iloc[:, position + 1].tolist()]
+        label = "" if position == 0 else f"{str(name).capitalize()}: "
+        columns.append([cell and label + cell for cell in cells])
+    texts = tuple(_sentence(*parts) for parts in zip(*columns, strict=True)) if columns else ()
+    return names, texts or ("",) * len(names)
+
+
+def _column(frame: Any, names: Sequence[str]) -> Any:
+    """The column that goes by the first of these names that there is, or None."""
+    known = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
+    for name in names:
+        if name in known:
+            return frame[known[name]]
+    return None
+
+
+def _table(
+    frame: Any, path: Path, rater: Sequence[str], items: tuple[str, ...]
+) -> tuple[RatingTable, bool]:
+    columns = {}
+    for names in (rater, _ITEM, _RATING):
+        columns[names[0]] = _column(frame, names)
+        if columns[names[0]] is None:
+            raise ValueError(f"{path}: no column {names[0]!r}; there are {list(frame.columns)}")
+    user, item, rating = columns.values()
+    time = _column(frame, _TIME)
+    try:
+        when = np.arange(len(frame)) if time is None else time
+        table = rating_table(user, item, rating, when)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    absent = sorted(set(table.items) - set(items))
+    if absent:
+        raise ValueError(
+            f"{path}: {len(absent)} of its {len(table.items)} items are not in the items file "
+            f"({some(absent)})" + hint(absent, only_in(items, table.items))
+        )
+    return table.with_items(items), time is not None
+
+
+def _seeds(
+    frame: Any, path: Path, personas: RatingTable, real: RatingTable
+) -> tuple[str, ...] | None:
+    known = set(real.users)
+
+    def user(cell: Any) -> str:
+        seed = "" if is_missing(cell) else _identifier(cell)
+        # A column of whole numbers with gaps is written as 12.0.
+        return seed if seed in known or not seed.endswith(".0") else seed.removesuffix(".0")
+
+    seeds = _of_personas(frame, path, personas, _SEED, user)
+    unknown = sorted({seed for seed in seeds or () if seed} - known)
+    if unknown:
+        raise ValueError(
+            f"{path}: {len(unknown)} seeds are not among the users ({some(unknown)})"
+            + hint(unknown, only_in(real.users, seeds or ()))
+        )
+    return seeds
+
+
+def _conditions(frame: Any, path: Path, personas: RatingTable) -> tuple[str, ...] | None:
+    def name(cell: Any) -> str:
+        return "" if is_missing(cell) else str(cell).strip()
+
+    conditions = _of_personas(frame, path, personas, _CONDITION, name)
+    if conditions and any(conditions) and not all(conditions):
+        nobody = personas.users[conditions.index("")]
+        raise ValueError(f"{path}: persona {nobody!r} has no condition, others have")
+    return conditions
+
+
+def _of_personas(
+    frame: Any,
+    path: Path,
+    personas: RatingTable,
+    names: Sequence[str],
+    read: Callable[[Any], str],
+) -> tuple[str, ...] | None:
+    """What a column says of each persona, the same in all rows; None without that column."""
+    column = _column(frame, names)
+    if column is None:
+        return None
+    found: dict[str, str] = {}
+    persona = _column(frame, _PERSONA)
+    position = {value: i for i, value in enumerate(dict.fromkeys(persona.tolist()))}
+    for value, cell in zip(persona.tolist(), column.tolist(), strict=True):
+        name, said = personas.users[position[value]], read(cell)
+        if found.setdefault(name, said) != said:
+            raise ValueError(
+                f"{path}: persona {name!r} has two {names[0]}s, {found[name]!r} and {said!r}"
+            )
+    return tuple(found[name] for name in personas.users)
+
+
+def _identifier(value: Any) -> str:
+    text = str(value).strip()
+    return identifiers([value], "seed")[0] if text else ""

@@ -1,0 +1,253 @@
+"""How faithful is a population of personas? Measured on a user's own ratings and persona ratings.
+
+Kumar, Dev and Garg, "The Persona Fidelity Gap", with what its protocol leaves uncontrolled: real
+users are placed both as the encoder trained them and by the personas' own procedure (SSR, from
+ratings that the encoder was not trained on), and every number has an interval.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from os import PathLike
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from syndigits_jax.datasets.ratings import RatingTable
+from syndigits_jax.preferences import Placement, TrainedEncoder, place_users
+from syndigits_jax.preferences.encoder import PRNGKey
+from syndigits_jax.preferences.pairs import held_out_pair_table
+from syndigits_jax.studies.syn_digits.tables import OnProgress
+from syndigits_jax.tables.responses import positions
+from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
+from syndigits_jax.workflows.fidelity.parts import CONTROLS as CONTROLS
+from syndigits_jax.workflows.fidelity.parts import FidelitySettings as FidelitySettings
+from syndigits_jax.workflows.fidelity.parts import (
+    checked_items,
+    complement,
+    placement_records,
+    purpose_key,
+    stage_reporter,
+    train_on_ratings,
+    trained_gram,
+)
+from syndigits_jax.workflows.fidelity.populations import (
+    PairedColumns,
+    Users,
+    compare_pairs,
+    compare_populations,
+)
+from syndigits_jax.workflows.fidelity.records import (
+    PERSONAS,
+    FidelityRecord,
+    panel_records,
+    personas_of,
+)
+
+PROCEDURES = ("ssr", "newton")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FidelityReport:
+    """What `measure_fidelity` found.
+
+    - `records`: all numbers. `counts`: of ratings, users, personas and who of them was left out.
+    - `trained`: the encoder and the users it was trained with.
+    - `personas`: their placement by procedure; those flagged `constant` are in no population.
+    - `populations`: embeddings (n, d) by reference, then by population; personas are named
+      `personas (ssr)` or `personas: demographic (ssr)`, real users `real`.
+    - `paired`: by (population, procedure, reference), distances of each persona to its seed and to
+      another's.
+    - `notes`: what could not be done, and why.
+    """
+
+    records: tuple[FidelityRecord, ...]
+    counts: dict[str, int]
+    trained: TrainedEncoder
+    personas: dict[str, Placement]
+    populations: dict[str, dict[str, Float[np.ndarray, "n d"]]]
+    paired: dict[tuple[str, str, str], PairedColumns]
+    notes: tuple[str, ...]
+
+
+def measure_fidelity(
+    ratings: RatingTable,
+    item_embeddings: Float[Array | np.ndarray, "m e"],
+    personas: RatingTable,
+    *,
+    key: PRNGKey,
+    seeds: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
+    settings: FidelitySettings | None = None,
+    out: str | PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> FidelityReport:
+    """Train the encoder on real users, place personas, and compare the populations.
+
+    Personas are placed by SSR and by Newton from all their ratings; real users are those with a
+    training pair, as the encoder trained them (reference `trained`), and those with a pair of
+    control ratings, placed as personas are (references `ssr` and `newton`, each for the personas
+    placed alike). Users and personas without a pair of ratings that differ by the gap are counted;
+    such users, who stay at their random start, are a population of their own.
+
+    **Arguments:**
+
+    - `ratings`, `personas`: of one catalogue: both list the same m items in the same order.
+    - `item_embeddings`: (m, e) text vectors of these items.
+    - `seeds`: for every persona its real user, "" where none; then paired metrics are made.
+    - `conditions`: for every persona the way it was made; each is then a population of its own.
+    - `out`: a folder where training is kept after every epoch, to be resumed.
+    - `on_progress`: called with `studies.tables.Progress`.
+
+    **Raises:** `ValueError` if the tables differ in items or have fewer than two, embeddings do not
+    match, no user has a pair, too few users or personas are left to compare, or a seed is unknown.
+    """
+    settings = FidelitySettings() if settings is None else settings
+    x = _checked(ratings, item_embeddings, personas)
+    seed_rows = _seed_rows(ratings, personas, seeds)
+    members = _members(personas, conditions)
+    say = stage_reporter(on_progress)
+    gap = settings.training.gap
+    train, validation, test = ratings.split(settings.train, settings.validation)
+    notes: list[str] = []
+    if not len(validation) or held_out_pair_table(train, validation, gap).total == 0:
+        validation = None
+        notes.append("no validation pairs: the encoder of the last epoch was taken")
+
+    trained = train_on_ratings(key, x, train, validation, settings, out, say)
+    gram = trained_gram(trained, x)
+    records: list[FidelityRecord] = []
+    earlier = ratings.where(complement(ratings, test))
+    accuracies = held_out_accuracies(
+        purpose_key(key, "test"), trained, gram, earlier, train, test,
+        gap=gap, cap=settings.training.validation_cap,
+    )  # fmt: skip
+    if not accuracies:
+        notes.append("no held-out pairs: pairwise accuracy is unknown")
+    for ranker, value in accuracies.items():
+        row = {"metric": "pairwise_accuracy", **value._asdict()}
+        records += panel_records(ranker, "trained", "", [row])
+
+    say("placing personas", 0, 4)
+    placed = {}
+    for done, procedure in enumerate(PROCEDURES):
+        # Newton's method chooses its own starts.
+        start = purpose_key(key, "personas") if procedure == "ssr" else None
+        placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
+        for population, rows in members.items():
+            some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], placed[procedure])
+            records += placement_records(population, procedure, some)
+        say("placing personas", done + 1, 4)
+    control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
+    real = {}
+    for done, procedure in enumerate(PROCEDURES):
+        start = purpose_key(key, "control") if procedure == "ssr" else None
+        real[procedure] = place_users(gram, control, method=procedure, gap=gap, key=start)
+        records += placement_records("real", procedure, real[procedure])
+        say("placing personas", done + 3, 4)
+
+    there = ~np.asarray(placed["ssr"].constant)
+    users = {
+        "trained": Users(trained.w, trained.embedding(), np.asarray(trained.trained)),
+        **{name: Users(p.w, p.embedding, ~np.asarray(p.constant)) for name, p in real.items()},
+    }
+    counts = {
+        "ratings": len(ratings),
+        "persona_ratings": len(personas),
+        "items": len(ratings.items),
+        "users": len(ratings.users),
+        "users_without_pairs": int((~users["trained"].there).sum()),
+        "users_with_control_pairs": int(users["ssr"].there.sum()),
+        "personas": len(personas.users),
+        "constant_personas": int((~there).sum()),
+        "paired_personas": 0 if seed_rows is None else int((there & (seed_rows >= 0)).sum()),
+        "epochs": len(trained.loss),
+    }
+    least = settings.panel.k + 1
+    for population, rows in list(members.items()):
+        found = int(there[rows].sum())
+        if found >= least:
+            continue
+        text = f"{found} of {len(rows)} have two ratings {gap:g} or more apart; at least {least} "
+        text += "are needed"
+        if len(members) == 1:
+            raise ValueError(f"{population}: {text}")
+        del members[population]
+        notes.append(f"no comparison with {population}: {text}")
+    for name, group in list(users.items()):
+        found = int(group.there.sum())
+        if found >= 2 * least:
+            continue
+        text = f"{found} users have a pair of {'training' if name == 'trained' else 'control'} "
+        text += f"ratings, at least {2 * least} are needed"
+        if name == "trained":
+            raise ValueError(f"ratings: {text}")
+        del users[name]
+        notes.append(f"no comparison with users placed by {name}: {text} (control: all uses more)")
+
+    people = {
+        (population, name): Users(p.w, p.embedding, there & np.isin(np.arange(len(there)), rows))
+        for population, rows in members.items()
+        for name, p in placed.items()
+    }
+    found, populations = compare_populations(
+        purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, notes,
+        temperature=gram.temperature, on_part=say,
+    )  # fmt: skip
+    records += found
+    paired: dict[tuple[str, str, str], PairedColumns] = {}
+    if seed_rows is not None:
+        found, paired = compare_pairs(
+            purpose_key(key, "pairs"),
+            gram,
+            personas,
+            seed_rows,
+            users,
+            people,
+            settings.panel,
+            notes,
+        )
+        records += found
+    return FidelityReport(
+        tuple(records), counts, trained, placed, populations, paired, tuple(notes)
+    )
+
+
+def _checked(
+    ratings: RatingTable, item_embeddings: Array | np.ndarray, personas: RatingTable
+) -> Float[Array, "m e"]:
+    if ratings.items != personas.items:
+        raise ValueError(
+            "`personas` must list the items of `ratings` in the same order: give both the whole "
+            "catalogue (`with_items`)"
+        )
+    return checked_items(ratings, item_embeddings)
+
+
+def _members(
+    personas: RatingTable, conditions: Sequence[str] | None
+) -> dict[str, Int[np.ndarray, " l"]]:
+    """The rows of each population of personas."""
+    everyone = np.arange(len(personas.users))
+    if conditions is None or not any(conditions):
+        return {PERSONAS: everyone}
+    if len(conditions) != len(everyone):
+        raise ValueError(f"`conditions`: {len(conditions)} for {len(everyone)} personas")
+    if not all(conditions):
+        nobody = personas.users[list(map(bool, conditions)).index(False)]
+        raise ValueError(f"`conditions`: persona {nobody!r} has none, others have")
+    names = np.array(conditions)
+    return {personas_of(name): np.flatnonzero(names == name) for name in dict.fromkeys(conditions)}
+
+
+def _seed_rows(
+    ratings: RatingTable, personas: RatingTable, seeds: Sequence[str] | None
+) -> np.ndarray | None:
+    """The user each persona was made from, -1 where there is none."""
+    if seeds is None or not any(seeds):
+        return None
+    if len(seeds) != len(personas.users):
+        raise ValueError(f"`seeds`: {len(seeds)} for {len(personas.users)} personas")
+    names = list(dict.fromkeys(seed for seed in seeds if seed))
+    row = dict(zip(names, positions(ratings.users, names, "seeds"), strict=True))
+    return np.array([row.get(seed, -1) for seed in seeds])

@@ -1,0 +1,324 @@
+"""Personas, baselines and real users compared as populations, and personas with their seeds."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from syndigits_jax.datasets.ratings import RatingTable
+from syndigits_jax.fidelity import (
+    dirichlet_interpolation,
+    fidelity_panel,
+    fidelity_reference,
+    fit_gaussian_mixture,
+    held_in_coverage,
+    moment_matched_noise,
+    paired_distance,
+    paired_panel,
+    prototype_perturbation,
+    random_mixture,
+    reference_panel,
+)
+from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
+from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
+
+REAL = "real"
+NO_PAIR = "real (no training pair)"
+_FIT_USERS = 5000  # that a Gaussian mixture is fitted to
+_PROBES = 1000  # items whose scores are compared, those that most personas rated
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelSettings:
+    """Metrics, resamples and baselines.
+
+    - `size`: real users, and personas, per resample: at most this, or half of the users.
+    - `resamples`, `replicates`, `k`, `projections`, `permutations`: as in `fidelity_reference`.
+    - `components`: of the Gaussian mixtures; at most one per ten users.
+    - `anchors`, `concentration`: of Dirichlet interpolation; `sigma`: of prototype perturbation.
+    - `held_in_limit`: users above which held-in coverage, of a cost that grows with the square of
+      their number, is left out.
+    - `triplets`: of rank accuracy; `paired_replicates`: of the paired metrics' bootstrap.
+    """
+
+    size: int = 500
+    resamples: int = 5
+    replicates: int = 200
+    k: int = 5
+    projections: int = 500
+    permutations: int = 500
+    components: int = 16
+    anchors: int = 3
+    concentration: float = 1.0
+    sigma: float = 0.01
+    held_in_limit: int = 50_000
+    triplets: int = 10_000
+    paired_replicates: int = 1000
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(
+                    f"`{field.name}` must be positive, got {getattr(self, field.name)}"
+                )
+
+
+class Users(NamedTuple):
+    """Raters placed: logits (n, p), embeddings (n, d), and who of them counts (n,)."""
+
+    w: Float[Array, "n p"]
+    embedding: Float[Array, "n d"]
+    there: Bool[np.ndarray, " n"]
+
+    def population(self) -> Float[Array, "l d"]:
+        return self.embedding[np.flatnonzero(self.there)]
+
+
+class PairedColumns(NamedTuple):
+    """Distance of each persona to its seed, to another persona's seed, and its length over both.
+
+    Shapes (l,), in the units of the embedding; `norm_ratio` is that to its own seed.
+    """
+
+    own: Float[np.ndarray, " l"]
+    shuffled: Float[np.ndarray, " l"]
+    norm_ratio: Float[np.ndarray, " l"]
+
+
+class Compared(NamedTuple):
+    """A population to compare with real users: its name, how it was placed, embeddings (l, d)."""
+
+    population: str
+    procedure: str
+    points: Float[Array, "l d"]
+
+    def label(self, reference: str) -> str:
+        """The name, with the procedure where the name alone does not tell it."""
+        apart = is_personas(self.population) or self.procedure != reference
+        return f"{self.population} ({self.procedure})" if apart else self.population
+
+
+def compare_populations(
+    key: PRNGKey,
+    users: Mapping[str, Users],
+    personas: Mapping[tuple[str, str], Users],
+    prototypes: Float[Array, "p d"],
+    settings: PanelSettings,
+    notes: list[str],
+    *,
+    temperature: float = 1.0,
+    on_part: Callable[[str, int, int], None],
+) -> tuple[list[FidelityRecord], dict[str, dict[str, Float[np.ndarray, "l d"]]]]:
+    """Panels of all populations against each placement of real users, and their embeddings.
+
+    Users as trained are compared with all personas, with users by another procedure (what the
+    procedure alone makes of them) and with users without a training pair; users placed by a
+    procedure with the personas placed by it.
+
+    **Arguments:** `users`: by procedure, at least 2 (k + 1) of them in each; `personas`: by
+    population and procedure; `temperature`: of the encoder; `notes`: gets what is left out;
+    `on_part`: told what is compared, how many are done and how many there are.
+    """
+    records: list[FidelityRecord] = []
+    populations: dict[str, dict[str, np.ndarray]] = {}
+    people = [Compared(*name, p.population()) for name, p in personas.items()]
+    tasks = {}
+    for reference, group in users.items():
+        mine = [p for p in people if reference in ("trained", p.procedure)]
+        if not mine:
+            continue
+        real = group.population()
+        size = min(settings.size, len(real) // 2)
+        count = min(size, *(len(p.points) for p in mine))
+        if reference == "trained":
+            controls = [
+                Compared(REAL, n, u.population()) for n, u in users.items() if n != "trained"
+            ]
+            controls.append(
+                Compared(NO_PAIR, "trained", group.embedding[np.flatnonzero(~group.there)])
+            )
+            for control in controls:
+                if len(control.points) >= count:
+                    mine.append(control)
+                elif len(control.points):
+                    notes.append(
+                        f"{control.label(reference)} is not compared with real users "
+                        f"({reference}): {len(control.points)} users, {count} are needed"
+                    )
+        if len(real) > settings.held_in_limit:
+            notes.append(
+                f"no held-in coverage ({reference}): {len(real)} users are more than "
+                f"{settings.held_in_limit}"
+            )
+        tasks[reference] = (real, mine, size, count)
+    done, total = 0, sum(5 + len(mine) for _, mine, _, _ in tasks.values()) + 1
+    for number, (reference, (real, others, size, count)) in enumerate(tasks.items()):
+
+        def tell(text: str, more: int, done: int = done) -> None:
+            on_part(text, done + more, total)
+
+        found, populations[reference] = compare_with_real(
+            jax.random.fold_in(key, number), reference, real, others, prototypes, settings,
+            size=size, count=count, temperature=temperature, on_part=tell,
+        )  # fmt: skip
+        records += found
+        done += 5 + len(others)
+    on_part("panels", total, total)
+    return records, populations
+
+
+def compare_with_real(
+    key: PRNGKey,
+    reference: str,
+    real: Float[Array, "n d"],
+    others: Sequence[Compared],
+    prototypes: Float[Array, "p d"],
+    settings: PanelSettings,
+    *,
+    size: int,
+    count: int,
+    temperature: float = 1.0,
+    on_part: Callable[[str, int], None],
+) -> tuple[list[FidelityRecord], dict[str, Float[np.ndarray, "l d"]]]:
+    """Panels of floor, ceilings, `others` and baselines, and the embeddings of all, real first.
+
+    **Arguments:** `reference`: how `real` users were placed; `others`: at least `count` points
+    each; `size`, `count`, `temperature`: as in `fidelity_reference`; `on_part`: told what is
+    compared next and how many of the 5 + len(others) parts are done.
+    """
+    ref_key, base_key, panel_key = jax.random.split(key, 3)
+    on_part(f"panels, floor and ceilings ({reference})", 0)
+    made = fidelity_reference(
+        ref_key, real, prototypes=prototypes, size=size, count=count,
+        resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
+        projections=settings.projections, permutations=settings.permutations,
+        temperature=temperature,
+    )  # fmt: skip
+    records: list[FidelityRecord] = []
+    for name in made.populations:
+        records += panel_records(name, reference, reference, reference_panel(made, name).rows())
+    samplers = baselines(base_key, real, prototypes, count, settings)
+    everyone = [*others, *(Compared(name, reference, y) for name, y in samplers.items())]
+    for position, each in enumerate(everyone):
+        label = each.label(reference)
+        on_part(f"panels, {label} against real users ({reference})", 1 + position)
+        panel = fidelity_panel(jax.random.fold_in(panel_key, position), made, each.points)
+        rows = panel.rows()
+        if is_personas(each.population) and len(real) <= settings.held_in_limit:
+            rows += _held_in(real, each.points, settings.k)
+        records += panel_records(each.population, each.procedure, reference, rows)
+    # Ceilings are drawn anew in every resample; these are draws to look at.
+    noise_key, mixture_key = jax.random.split(ref_key)
+    return records, {
+        REAL: np.asarray(real),
+        **{each.label(reference): np.asarray(each.points) for each in everyone},
+        "noise": np.asarray(moment_matched_noise(noise_key, real, count)),
+        "random_mixture": np.asarray(
+            random_mixture(mixture_key, prototypes, count, temperature=temperature)
+        ),
+    }
+
+
+def baselines(
+    key: PRNGKey,
+    real: Float[Array, "n d"],
+    prototypes: Float[Array, "p d"],
+    count: int,
+    settings: PanelSettings,
+) -> dict[str, Float[Array, "count d"]]:
+    """The samplers of section 4 that are not floor or ceiling, `count` draws of each, by name."""
+    keys = jax.random.split(key, 7)
+    fitted = real
+    if len(real) > _FIT_USERS:
+        fitted = real[jax.random.choice(keys[0], len(real), (_FIT_USERS,), replace=False)]
+    components = max(1, min(settings.components, len(fitted) // 10))
+    found = {
+        "dirichlet": dirichlet_interpolation(
+            keys[1], real, count, anchors=min(settings.anchors, len(real)),
+            concentration=settings.concentration,
+        ),
+        "prototype_perturbation": prototype_perturbation(
+            keys[2], prototypes, count, sigma=settings.sigma, concentration=settings.concentration
+        ),
+    }  # fmt: skip
+    for position, covariance in enumerate(("diagonal", "full")):
+        fit = jax.jit(
+            functools.partial(fit_gaussian_mixture, components=components, covariance=covariance)
+        )
+        mixture = fit(keys[3 + position], fitted).value
+        found[f"gaussian_mixture_{covariance}"] = mixture.sample(keys[5 + position], count)
+    return found
+
+
+def _held_in(real: Float[Array, "n d"], y: Float[Array, "l d"], k: int) -> list[dict]:
+    """Coverage with radii within all users, and what as many fresh real users would reach."""
+    found = held_in_coverage(real, y, k)
+    nothing = {"low": np.nan, "high": np.nan}
+    return [
+        {"metric": "held_in_coverage", "mean": float(found.coverage), **nothing},
+        {"metric": "held_in_coverage_of_real_users", "mean": float(found.real), **nothing},
+    ]
+
+
+def compare_pairs(
+    key: PRNGKey,
+    gram: ScoreGram,
+    ratings: RatingTable,
+    seed_rows: Int[np.ndarray, " l"],
+    users: Mapping[str, Users],
+    personas: Mapping[tuple[str, str], Users],
+    settings: PanelSettings,
+    notes: list[str],
+) -> tuple[list[FidelityRecord], dict[tuple[str, str, str], PairedColumns]]:
+    """Paired metrics of personas and their seeds, as trained and placed by the same procedure.
+
+    Scores are compared at the items that most personas rated. **Arguments:** `ratings`: of the
+    personas; `seed_rows`: (l,) their users, -1 where there is none; `personas`: by population and
+    procedure, with the rows of `ratings`; `notes`: gets what is left out.
+    """
+    counts = ratings.item_counts()
+    probes = np.sort(np.argsort(-counts, kind="stable")[:_PROBES])
+    probes = probes[counts[probes] > 0]
+    answers = ratings.matrix(probes)
+    at_probes = gram.take(jnp.asarray(probes))
+    score = eqx.filter_jit(gram_scores)
+    records: list[FidelityRecord] = []
+    columns: dict[tuple[str, str, str], PairedColumns] = {}
+    for number, (reference_name, group) in enumerate(users.items()):
+        for (population, procedure), people in personas.items():
+            if reference_name not in ("trained", procedure):
+                continue
+            if not (people.there & (seed_rows >= 0)).any():
+                continue  # made from nobody
+            with_seed = people.there & (seed_rows >= 0)
+            with_seed &= group.there[np.maximum(seed_rows, 0)]
+            rows = np.flatnonzero(with_seed)
+            if len(rows) < 2:
+                notes.append(
+                    f"no paired metrics of {population} placed by {procedure} and users placed by "
+                    f"{reference_name}: {len(rows)} personas have a seed with a pair of ratings"
+                )
+                continue
+            of_seed = seed_rows[rows]
+            mine, theirs = people.embedding[rows], group.embedding[of_seed]
+            values = jnp.asarray(answers[rows], mine.dtype)
+            panel = paired_panel(
+                jax.random.fold_in(key, number), theirs, mine,
+                seed_scores=score(at_probes, group.w[of_seed]),
+                persona_scores=score(at_probes, people.w[rows]),
+                ratings=values, triplets=settings.triplets, replicates=settings.paired_replicates,
+            )  # fmt: skip
+            records += panel_records(population, procedure, reference_name, panel.rows())
+            norms = [np.linalg.norm(np.asarray(z), axis=1) for z in (mine, theirs)]
+            columns[population, procedure, reference_name] = PairedColumns(
+                np.asarray(paired_distance(theirs, mine)),
+                np.asarray(paired_distance(jnp.roll(theirs, 1, axis=0), mine)),
+                norms[0] / norms[1],
+            )
+    return records, columns

@@ -1,0 +1,1 @@
+"""From personas and questions to a report, from one configuration file."""

@@ -1,0 +1,144 @@
+"""What a pipeline found, in plain words and tables (Markdown)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from syndigits_jax.respond.store.export import ResponseTable
+from syndigits_jax.respond.store.tallies import Tally
+from syndigits_jax.results.names import kebab
+from syndigits_jax.workflows.evaluate import MEANT, TwinQuality
+from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
+
+_METRICS = {  # as the columns of the paper's Table 3, and what our own add
+    "frechet": "FPD",
+    "mmd2": "MMD²",
+    "coverage": "coverage",
+    "sliced_wasserstein": "sliced W.",
+    "cosine_mean": "mean cosine",
+    "fgi_coverage": "FGI coverage",
+}
+
+
+def responses_section(tally: Tally, table: ResponseTable | None) -> list[str]:
+    """What was asked and how it was answered; `table` is `None` where no question has options."""
+    said = ", ".join(f"{count} {name}" for name, count in tally.responses.items())
+    lines = [
+        "## Responses",
+        "",
+        f"{tally.personas} personas, {tally.questions} questions; {tally.run}.",
+        "",
+        f"- {sum(tally.responses.values())} responses: {said}.",
+    ]
+    if math.isfinite(tally.outside):
+        lines.append(f"- Probability of anything but an answer: {tally.outside:.3f} on average.")
+    if tally.prompt_tokens:
+        share = tally.cached_tokens / tally.prompt_tokens
+        lines.append(f"- {tally.prompt_tokens} prompt tokens, {share:.0%} of them from a cache.")
+    said = [] if table is None else variety(table)
+    return [*lines, *(f"- {text}" for text in said), ""]
+
+
+def variety(table: ResponseTable) -> list[str]:
+    """How much the answers depend on who is asked, and on the place of an option, in a sentence
+    each; of questions with several options that two personas or more answered."""
+    tensor = table.tensor
+    probability, mask = np.asarray(tensor.probabilities, float), np.asarray(tensor.mask)
+    there, values = np.asarray(tensor.option_mask), np.asarray(tensor.values, float)
+    count = mask.sum(axis=0)
+    asked = (there.sum(axis=1) > 1) & (count > 1)
+    if not asked.any():
+        return []
+    values, there, count = values[asked], there[asked], count[asked]
+    probability, mask = probability[:, asked], mask[:, asked]
+    known = np.where(there, values, np.nan)
+    answers = (probability * values[None]).sum(axis=2)
+    answers = answers / (np.nanmax(known, axis=1) - np.nanmin(known, axis=1))[None, :]
+    spread = np.nanstd(np.where(mask, answers, np.nan), axis=0)
+    lines = [
+        "Answers to one question differ between personas by a standard deviation of "
+        f"{np.median(spread):.3f} of its range (median over questions)."
+    ]
+    # Not every question has a fifth option: each place is judged by the questions that have it.
+    given = probability.sum(axis=(0, 1))
+    place = int(given.argmax())
+    has = there[:, place]
+    even = (count / there.sum(axis=1))[has].sum() / count[has].sum()
+    of = "" if has.all() else f" to the {has.sum()} of {len(has)} questions that have it"
+    lines.append(
+        f"By its place in the list, the {_ordinal(place + 1)} option of a question gets most: "
+        f"{given[place] / count[has].sum():.0%} of the answers{of}, where answers spread evenly "
+        f"would give it {even:.0%}."
+    )
+    return lines
+
+
+def calibration_section(quality: TwinQuality) -> list[str]:
+    """The hold-out's verdict and its table."""
+    lines = ["## Calibration", "", *(f"- {text}" for text in quality.verdict), ""]
+    lines += ["| every question held out in turn | correlation | MSE |", "|---|--:|--:|"]
+    for row in quality.rows:
+        name = str(row["method"])
+        lines.append(
+            f"| {MEANT.get(name, kebab(name))} | {_number(row['correlation'])} ± "
+            f"{_number(row['se'])} | {_number(row['mse'])} |"
+        )
+    people, questions = quality.holdout.panel.n, quality.holdout.panel.m
+    note = (
+        f"{people} people, {questions} questions. In the table, means over questions ± standard "
+        "error over questions; the intervals above also allow for which people answered."
+    )
+    short = {
+        MEANT.get(name := str(row["method"]), kebab(name)): questions - int(row["count"])
+        for row in quality.rows
+    }
+    if any(short.values()):
+        counts = ", ".join(f"{name} {count}" for name, count in short.items() if count)
+        note += f" Left out for want of answers in common, questions: {counts}."
+    return [*lines, "", note, ""]
+
+
+def fidelity_section(
+    records: Sequence[FidelityRecord], notes: Sequence[str], reference: str = "ssr"
+) -> list[str]:
+    """Personas beside real users placed alike, shaped like the paper's Table 3."""
+    rows: dict[tuple[str, str], dict[str, FidelityRecord]] = {}
+    for r in records:
+        if r.reference == reference and r.metric in _METRICS:
+            rows.setdefault((r.population, r.procedure), {})[r.metric] = r
+    lines = ["## Fidelity", ""]
+    if not rows:
+        lines.append(f"No real users could be placed by {reference}.")
+    else:
+        lines.append(
+            f"| beside real users placed by {reference} | " + " | ".join(_METRICS.values()) + " |"
+        )
+        lines.append("|---|" + "--:|" * len(_METRICS))
+    # Real users first, then personas, then what is there to compare.
+    order = {"real": 0}
+    for (population, procedure), row in sorted(
+        rows.items(), key=lambda item: order.get(item[0][0], 1 if is_personas(item[0][0]) else 2)
+    ):
+        name = population.replace("_", " ")
+        if procedure != reference:
+            name += f", placed by {procedure}"
+        cells = " | ".join(_scientific(row.get(metric)) for metric in _METRICS)
+        lines.append(f"| {name} | {cells} |")
+    lines += ["", *(f"- {note}" for note in notes), ""]
+    return lines
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _number(value: Any) -> str:
+    return "–" if not math.isfinite(float(value)) else f"{float(value):.3f}"
+
+
+def _scientific(record: FidelityRecord | None) -> str:
+    if record is None or not math.isfinite(record.mean):
+        return "–"
+    return f"{record.mean:.2e}" if abs(record.mean) < 0.01 and record.mean else f"{record.mean:.3f}"
