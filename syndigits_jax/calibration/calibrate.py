@@ -14,14 +14,14 @@ from ..solvers.solution import Status
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from .imputation import Answers, answers, impute_both
 from .inputs import (
-    _check_labels,
-    _check_method,
-    _check_missing,
-    _check_sizes,
-    _matrices,
-    _threshold,
-    _user_weight,
+    answer_matrices,
+    check_labels,
+    check_method,
+    check_missing,
+    check_sizes,
     largest_answer,
+    person_weight,
+    threshold_per_target,
 )
 from .known_answers import learn_from_answers
 from .problem import question_regression, question_stack, user_regression, user_stack
@@ -163,11 +163,11 @@ def calibrate_question(
     as NaN with status `NONFINITE`, as is everything where squares overflow.
     """
     settings = resolve(settings)
-    _check_method(method)
-    _check_labels(human, twin, 0)
-    human, twin, observed = _matrices(human=human, twin=twin, observed=observed)
+    check_method(method)
+    check_labels(human, twin, 0)
+    human, twin, observed = answer_matrices(human=human, twin=twin, observed=observed)
     n, m = human.shape
-    _check_sizes(human.shape, "human")
+    check_sizes(human.shape, "human")
     if twin.shape[0] != n:
         raise ValueError(
             f"twin has {twin.shape[0]} rows and human {n}: both must hold the same users"
@@ -180,9 +180,9 @@ def calibrate_question(
     q = twin.shape[1] - m
     if observed is not None and observed.shape != (n, q):
         raise ValueError(f"`observed` must have shape {(n, q)}, got {observed.shape}")
-    weight = _user_weight(sample_weight, n, human.dtype)
-    threshold = _threshold(threshold, q, human.dtype)
-    _check_missing(human, twin[:, m:], 0, weight)
+    weight = person_weight(sample_weight, n, human.dtype)
+    threshold = threshold_per_target(threshold, q, human.dtype)
+    check_missing(human, twin[:, m:], 0, weight)
     data = _differentiable(method, (human, twin, observed, weight))
     result = _questions(method, *data, settings)
     return _decide(result, twin[:, m:], threshold, 0)
@@ -288,11 +288,11 @@ def calibrate_user(
     twin gave none, and a question that no human answered, whose level nobody knows.
     """
     settings = resolve(settings)
-    _check_method(method)
-    _check_labels(human, twin, 1)
-    human, twin, observed = _matrices(human=human, twin=twin, observed=observed)
+    check_method(method)
+    check_labels(human, twin, 1)
+    human, twin, observed = answer_matrices(human=human, twin=twin, observed=observed)
     n, m = human.shape
-    _check_sizes(human.shape, "human")
+    check_sizes(human.shape, "human")
     if twin.shape[1] != m:
         raise ValueError(
             f"twin has {twin.shape[1]} columns and human {m}: both must hold the same questions"
@@ -305,9 +305,9 @@ def calibrate_user(
     q = twin.shape[0] - n
     if observed is not None and observed.shape != (q, m):
         raise ValueError(f"`observed` must have shape {(q, m)}, got {observed.shape}")
-    weight = _user_weight(sample_weight, n, human.dtype)
-    threshold = _threshold(threshold, q, human.dtype)
-    _check_missing(human, twin[n:], 1)
+    weight = person_weight(sample_weight, n, human.dtype)
+    threshold = threshold_per_target(threshold, q, human.dtype)
+    check_missing(human, twin[n:], 1)
     data = _differentiable(method, (human, twin, observed, weight))
     result = _users(method, *data, settings)
     return _decide(result, twin[n:], threshold, 1)

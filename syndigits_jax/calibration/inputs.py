@@ -10,14 +10,14 @@ from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 
 
-def _check_method(method: Calibrator) -> None:
+def check_method(method: Calibrator) -> None:
     if not isinstance(method, FitAndTransfer | MatrixCompletion):
         raise ValueError(
             f"method must be a calibrator such as ElasticNet(0.1, 0.5), got {method!r}"
         )
 
 
-def _check_labels(human, twin, axis: int) -> None:
+def check_labels(human, twin, axis: int) -> None:
     """Refuse data frames whose labels disagree: arrays are matched by position."""
     if not all(hasattr(x, "columns") and hasattr(x, "index") for x in (human, twin)):
         return
@@ -33,7 +33,7 @@ def _check_labels(human, twin, axis: int) -> None:
             )
 
 
-def _matrix(x: Numbers, name: str) -> Array:
+def answer_matrix(x: Numbers, name: str) -> Array:
     """A floating (n, m) array of at least single precision, checked where its values are known."""
     array = as_float(name, x)
     if array.ndim != 2:
@@ -42,13 +42,13 @@ def _matrix(x: Numbers, name: str) -> Array:
     if values is not None and np.any(np.isinf(values)):
         raise ValueError(f"`{name}` contains infinities; code missing answers as NaN")
     if values is not None:
-        _check_squares(values, name, array.dtype)
+        check_squares(values, name, array.dtype)
     return array
 
 
-def _matrices(**named: Numbers) -> tuple[Any, ...]:
-    """[`_matrix`][] of each argument, all in the widest of their types; `None` stays `None`."""
-    return as_floats(**{k: None if x is None else _matrix(x, k) for k, x in named.items()})
+def answer_matrices(**named: Numbers) -> tuple[Any, ...]:
+    """[`answer_matrix`][] of each argument, all in the widest of their types; `None` stays `None`."""
+    return as_floats(**{k: None if x is None else answer_matrix(x, k) for k, x in named.items()})
 
 
 def largest_answer(cells: int, dtype) -> float:
@@ -56,7 +56,7 @@ def largest_answer(cells: int, dtype) -> float:
     return float(np.sqrt(float(jnp.finfo(dtype).max) / max(cells, 1))) / 16
 
 
-def _check_squares(values: np.ndarray, name: str, dtype) -> None:
+def check_squares(values: np.ndarray, name: str, dtype) -> None:
     limit = largest_answer(values.size, dtype)
     largest = np.max(np.abs(values), initial=0, where=~np.isnan(values))
     if largest > limit:
@@ -66,7 +66,7 @@ def _check_squares(values: np.ndarray, name: str, dtype) -> None:
         )
 
 
-def _check_sizes(shape: tuple[int, ...], what: str) -> None:
+def check_sizes(shape: tuple[int, ...], what: str) -> None:
     if min(shape) < 2:
         raise ValueError(
             f"{what} has shape {shape}; calibration needs at least two users and two questions "
@@ -74,7 +74,7 @@ def _check_sizes(shape: tuple[int, ...], what: str) -> None:
         )
 
 
-def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None = None) -> None:
+def check_missing(human: Array, targets: Array, axis: int, weight: Array | None = None) -> None:
     """Refuse donors without any human answer and targets without any twin answer that counts."""
     human_values, target_values = concrete(human), concrete(targets)
     if human_values is None or target_values is None:
@@ -101,7 +101,7 @@ def _check_missing(human: Array, targets: Array, axis: int, weight: Array | None
         )
 
 
-def _user_weight(sample_weight: Numbers, n: int, dtype) -> Array | None:
+def person_weight(sample_weight: Numbers, n: int, dtype) -> Array | None:
     if sample_weight is None:
         return None
     weight = as_float("sample_weight", sample_weight).astype(dtype)
@@ -115,7 +115,7 @@ def _user_weight(sample_weight: Numbers, n: int, dtype) -> Array | None:
     return weight
 
 
-def _threshold(threshold: Numbers, q: int, dtype) -> Array | None:
+def threshold_per_target(threshold: Numbers, q: int, dtype) -> Array | None:
     if threshold is None:
         return None
     limit = as_float("threshold", threshold).astype(dtype)

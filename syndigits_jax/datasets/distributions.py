@@ -15,7 +15,7 @@ from ..tables.cells import MissingCodes
 from ..tables.frames import FrameTable
 from ..tables.near_misses import hint, only_in
 from ..tables.responses import some
-from .syn_digits import _required, data_root
+from .syn_digits import data_root, required_file
 from .tables import read_table
 
 _MOVIELENS = Path("MovieLens-20M", "distribution_calibration")
@@ -85,8 +85,8 @@ def load_movielens_distributions(data_dir: str | PathLike[str]) -> DistributionD
     `ValueError` if the tables do not match; `ImportError` without pandas.
     """
     folder = data_root(data_dir, _MOVIELENS) / _MOVIELENS
-    films = read_table(_required(folder / "top_movies_df.csv"), numeric=False)
-    twins = read_table(_required(folder / "persona_ratings.csv"), numeric=False)
+    films = read_table(required_file(folder / "top_movies_df.csv"), numeric=False)
+    twins = read_table(required_file(folder / "persona_ratings.csv"), numeric=False)
     values = np.arange(1, 11) / 2
     try:
         counts = films[[f"{v:.1f}" for v in values]].to_numpy(float)
@@ -118,8 +118,8 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as the other readers.
     """
     folder = data_root(data_dir, _OPINIONQA) / _OPINIONQA
-    path = _required(folder / "Qs_likert_scale_5_choices.json")
-    twins = read_table(_required(folder / "persona_answers.csv"), numeric=False)
+    path = required_file(folder / "Qs_likert_scale_5_choices.json")
+    twins = read_table(required_file(folder / "persona_answers.csv"), numeric=False)
     try:
         catalogue = json.loads(path.read_text(encoding="utf-8"))
         rows = {

@@ -15,7 +15,7 @@ from ..preferences.encoder import (
     score_gram,
 )
 from .ratings import RatingTable, rating_table
-from .simulator import _entropy
+from .simulator import entropy_of_key
 
 # One program each, instead of dozens of small ones.
 _score_gram, _gram_scores = jax.jit(score_gram), jax.jit(gram_scores)
@@ -79,7 +79,7 @@ def simulate_preferences(
         raise ValueError(f"`scale` must be positive and `spread` not negative, got {scale, spread}")
     if levels is not None and not 2 <= levels <= ratings:
         raise ValueError(f"`levels` must be from 2 to `ratings`, got {levels}")
-    rng = np.random.default_rng(_entropy(seed))
+    rng = np.random.default_rng(entropy_of_key(seed))
     vectors = rng.normal(0.4, 1, (m, width))
     weights = rng.normal(size=(prototypes, width, dim)) / np.sqrt(width)
     w = spread * rng.normal(size=(n, prototypes))
@@ -135,7 +135,7 @@ def simulate_personas(
         )
     if levels is not None and not 2 <= levels <= m:
         raise ValueError(f"`levels` must be from 2 to the {m} items, got {levels}")
-    rng = np.random.default_rng(_entropy(seed))
+    rng = np.random.default_rng(entropy_of_key(seed))
     item = np.argsort(rng.random((len(users), m)), axis=1)
     gumbel = noise * rng.gumbel(size=item.shape)
     centre = truth.w.mean(axis=0)

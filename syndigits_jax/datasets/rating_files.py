@@ -23,7 +23,7 @@ _FIELDS += ("description",)
 _TAGS = 10  # most frequent tags that describe a film
 
 
-def _read(path: Path, columns: Iterable[str] = ()) -> Any:
+def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
     """A table as text, whatever its format. **Raises:** `FileNotFoundError`, `ValueError`."""
     pd = import_pandas()
     if not path.is_file():
@@ -69,7 +69,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
         return [{name: row[name] for name in _FIELDS if name in row} for row in lines]
 
 
-def _sentence(*parts: str) -> str:
+def as_sentence(*parts: str) -> str:
     """What there is of `parts`, as one text."""
     return ". ".join(part for part in parts if part)
 
@@ -88,8 +88,8 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
     file that lacks a column.
     """
     folder = Path(folder)
-    ratings = _read(folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
-    movies = _read(folder / "movies.csv", ("movieId", "title", "genres"))
+    ratings = read_columns(folder / "ratings.csv", ("userId", "movieId", "rating", "timestamp"))
+    movies = read_columns(folder / "movies.csv", ("movieId", "title", "genres"))
     tag_of = top_tags(folder / "tags.csv") if tags else {}
     columns = (ratings[name] for name in ("userId", "movieId", "rating", "timestamp"))
     table = _named(folder / "ratings.csv", *columns)
@@ -112,7 +112,7 @@ def top_tags(path: Path) -> dict[str, list[str]]:
 
     **Raises:** `FileNotFoundError`, and `ValueError` naming a file that lacks a column.
     """
-    given = _read(path, ("movieId", "tag"))
+    given = read_columns(path, ("movieId", "tag"))
     counts: dict[str, dict[str, int]] = {}
     for film, tag in zip(given["movieId"], given["tag"].str.strip().str.lower(), strict=True):
         of_film = counts.setdefault(film, {})
@@ -144,13 +144,13 @@ def load_amazon_2018(
     pd = import_pandas()
     ratings = pd.concat(
         [
-            _read(folder / f"{name}{ending}", ("user_id", "asin", "rating", "timestamp"))
+            read_columns(folder / f"{name}{ending}", ("user_id", "asin", "rating", "timestamp"))
             for name in categories
         ]
     )
     items = pd.concat(
         [
-            _read(folder / f"{name}_items.csv", ("asin", "title", "brand", "description"))
+            read_columns(folder / f"{name}_items.csv", ("asin", "title", "brand", "description"))
             for name in categories
         ]
     ).drop_duplicates("asin")
@@ -158,7 +158,7 @@ def load_amazon_2018(
     where = folder / (f"{categories[0]}{ending}" if len(categories) == 1 else f"*{ending}")
     table = _named(where, *columns, duplicates="last")
     texts = {
-        asin: _sentence(
+        asin: as_sentence(
             title.strip(), brand.strip() and f"Brand: {brand.strip()}", description.strip()
         )
         for asin, title, brand, description in zip(
@@ -186,7 +186,7 @@ def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> 
     pd = import_pandas()
     frames, titles = [], {}
     for path in _paths(ratings):
-        frame = _read(path, ("user_id", "parent_asin", "rating"))
+        frame = read_columns(path, ("user_id", "parent_asin", "rating"))
         time = "timestamp_ms" if "timestamp_ms" in frame.columns else "timestamp"
         if time not in frame.columns:
             raise ValueError(f"{path}: no column 'timestamp' or 'timestamp_ms'")
@@ -198,10 +198,10 @@ def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> 
             )
         )
     for path in _paths(items) if items is not None else ():
-        frame = _read(path, ("parent_asin", "title"))
+        frame = read_columns(path, ("parent_asin", "title"))
         for row in frame.to_dict("records"):
-            titles[row["parent_asin"]] = _sentence(
-                *(_joined(row.get(name)) for name in ("title", "store", "features", "description"))
+            titles[row["parent_asin"]] = as_sentence(
+                *(joined(row.get(name)) for name in ("title", "store", "features", "description"))
             )
     both = pd.concat(frames)
     where = ", ".join(str(path) for path in _paths(ratings))
@@ -223,7 +223,7 @@ def _paths(value: PathOrPaths) -> list[Path]:
     return [Path(value)] if isinstance(value, str | PathLike) else [Path(path) for path in value]
 
 
-def _joined(value: Any) -> str:
+def joined(value: Any) -> str:
     """A field of the metadata as text: a string, a list of strings, or nothing."""
     if isinstance(value, str):
         return value.strip()

@@ -105,7 +105,7 @@ def simulate_panel(
         question_mean = 0.0 if scale is None else (scale.low + scale.high) / 2
 
     # Every draw happens in this order whatever the settings.
-    rng = np.random.default_rng(_entropy(seed))
+    rng = np.random.default_rng(entropy_of_key(seed))
     user_draws = rng.standard_normal((2, n, rank))
     directions = rng.standard_normal((m, min(2 * rank, m)))
     rotation = rng.standard_normal((rank, rank))
@@ -189,7 +189,7 @@ def _check(
     return np.broadcast_to(given, (rank,)).copy()
 
 
-def _entropy(seed: int | Array) -> int | list[int]:
+def entropy_of_key(seed: int | Array) -> int | list[int]:
     if isinstance(seed, jax.Array):
         typed = jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
         return np.ravel(np.asarray(jax.random.key_data(seed) if typed else seed)).tolist()

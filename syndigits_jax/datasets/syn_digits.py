@@ -142,7 +142,7 @@ def load_twin_2k_500(
     root = data_root(data_dir, _TWIN_2K_500)
     folder = root / _TWIN_2K_500 / construction.folder
     panel = load_panel(
-        _required(folder / "real.csv"), _required(folder / "LLM.csv"), name="twin-2k-500"
+        required_file(folder / "real.csv"), required_file(folder / "LLM.csv"), name="twin-2k-500"
     )
     if questions is None:
         found = _catalogue(Path(data_dir), root)
@@ -167,10 +167,10 @@ def load_movielens(data_dir: str | PathLike[str], *, in_context: bool = True) ->
     folder = data_root(data_dir, _MOVIELENS) / _MOVIELENS
     controls = {}
     if in_context:
-        controls["InContext"] = _required(folder / "LLM_in_context_other_ratings_full.csv")
+        controls["InContext"] = required_file(folder / "LLM_in_context_other_ratings_full.csv")
     return load_panel(
-        _required(folder / "real.csv"),
-        _required(folder / "LLM.csv"),
+        required_file(folder / "real.csv"),
+        required_file(folder / "LLM.csv"),
         name="movielens",
         scale=Scale(0.5, 5.0, 0.5),
         controls=controls,
@@ -228,7 +228,7 @@ def _catalogue(data_dir: Path, root: Path) -> Path | None:
     return None
 
 
-def _required(path: Path) -> Path:
+def required_file(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}; {_advice()}")
     return path

@@ -13,9 +13,9 @@ from ..solvers.solution import status_code
 from .design import Design, spread
 from .objective import Targets, smoothed, touching, unit_of, value
 
-_FIRST_WIDTH = 0.03
-_NARROWER = 1 / 3
-_LAST_WIDTH = 1e-6
+FIRST_WIDTH = 0.03
+NARROWER = 1 / 3
+LAST_WIDTH = 1e-6
 
 
 class Penalties(eqx.Module):
@@ -93,7 +93,7 @@ def certified_fit(
     options = targets.options.astype(u.dtype)
     # Cells that no weight reaches add a constant, at times a thousand times what can be improved.
     reached = design.mix(u) > 0
-    whole, targets = targets, _without(name, targets, reached)
+    whole, targets = targets, without_entropy(name, targets, reached)
 
     def distributions(w):
         share = 1 - penalties.floor * jnp.sum(options, axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def certified_fit(
 
     def going(state: _State) -> Array:
         gap = state.objective - state.bound + error
-        return (gap > wanted(state)) & (state.stages < max_stages) & (state.width > _LAST_WIDTH)
+        return (gap > wanted(state)) & (state.stages < max_stages) & (state.width > LAST_WIDTH)
 
     def stage(state: _State) -> _State:
         gap = state.objective - state.bound
@@ -159,13 +159,13 @@ def certified_fit(
             spread(design, jnp.where(better, w, state.weights)),
             jnp.where(better, new, state.objective),
             jnp.maximum(state.bound, lower_bound(w, state.width)),
-            state.width * _NARROWER,
+            state.width * NARROWER,
             state.steps + solution.steps,
             state.stages + 1,
         )
 
     zero = jnp.zeros((), jnp.int32)
-    width = jnp.full((), _FIRST_WIDTH, u.dtype)
+    width = jnp.full((), FIRST_WIDTH, u.dtype)
     state = _State(u, start, lower_bound(u, width), width, zero, zero)
     state = jax.lax.while_loop(going, stage, state)
     gap = jnp.maximum(state.objective - state.bound, 0) + error
@@ -195,7 +195,7 @@ def rounding_of(name: str, targets: Targets, start: Float[Array, ""]) -> Float[A
     return jnp.finfo(start.dtype).eps * (32 * jnp.abs(start) + 4 * unit_of(name, targets))
 
 
-def _without(name: str, targets: Targets, reached: Bool[Array, "m K"]) -> Targets:
+def without_entropy(name: str, targets: Targets, reached: Bool[Array, "m K"]) -> Targets:
     """The targets of a divergence that is a sum over cells, less the cells out of reach."""
     if name not in ("chi2", "kl", "hellinger"):
         return targets

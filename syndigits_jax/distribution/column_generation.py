@@ -16,7 +16,7 @@ from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
-from .certified import _FIRST_WIDTH, _LAST_WIDTH, _NARROWER, ERROR_SHARE, _without, rounding_of
+from .certified import ERROR_SHARE, FIRST_WIDTH, LAST_WIDTH, NARROWER, rounding_of, without_entropy
 from .design import (
     BlockedDesign,
     DenseDesign,
@@ -26,7 +26,7 @@ from .design import (
     spread,
     support_in,
 )
-from .ensemble import Ensemble, Spec, _checked
+from .ensemble import Ensemble, Spec, checked_spec
 from .objective import SMOOTH, Targets, shares_of, smoothed, touching, value
 
 _INNER_STEPS = 2000
@@ -96,14 +96,14 @@ def fit_large(
         raise ValueError("`spec`: fit_large has no entropy: with it every twin has weight")
     if columns < 2:
         raise ValueError(f"`columns` must be at least 2, got {columns}")
-    keep, whole = _checked(targets, answers, options, values, floor)
+    keep, whole = checked_spec(targets, answers, options, values, floor)
     weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
     whole = Targets(whole.p, weight, whole.options, whole.values)
     problem, mixed = _start(spec, whole, answers, floor, mesh)
     design = problem.design
     n, rows, dtype = answers.n, rows_of(design), whole.p.dtype
     weights = _uniform(problem)
-    width = jnp.full((), _FIRST_WIDTH, dtype)
+    width = jnp.full((), FIRST_WIDTH, dtype)
     prices = _price(spec.divergence, problem, weights, mixed, width)
     start = best = float(prices.objective)
     bound, result, steps = float(prices.bound), (weights, mixed), 0
@@ -120,7 +120,7 @@ def fit_large(
         # What smoothing costs beside what the twins left out do.
         lost = float(prices.objective - prices.bound - prices.gap)
         if spec.divergence not in SMOOTH and lost > float(prices.gap):
-            width = jnp.maximum(width * _NARROWER, _LAST_WIDTH)
+            width = jnp.maximum(width * NARROWER, LAST_WIDTH)
         while len(carriers) > 0.7 * columns:
             columns *= 2
         chosen = _cheapest(np.array(prices.scores[:n]), carriers, min(columns, n))
@@ -161,7 +161,7 @@ def _start(
     support = support_in(spec.variant, answers.n, answers.n_options, design)
     dtype = whole.p.dtype
     mixed = _mix(design, uniform_weights(support, dtype))
-    reached = _without(spec.divergence, whole, mixed > 0)
+    reached = without_entropy(spec.divergence, whole, mixed > 0)
     ridge, floor_ = (jnp.asarray(x, dtype) for x in (spec.ridge, floor))
     return _Problem(whole, reached, design, support, ridge, floor_), mixed
 

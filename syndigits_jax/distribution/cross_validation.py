@@ -47,11 +47,11 @@ def cross_fit(
     **Raises:** `ValueError` as [`fit_ensemble`][], and for another number of folds than 2 to m.
     """
     keep = options_among(options, answers, targets)
-    predictions, means, _ = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
+    predictions, means, _ = fit_folds(targets, answers, specs, folds, seed, keep, values, floor)
     return predictions, means
 
 
-def _cross_fit(targets, answers: Answers, specs, folds, seed, keep, values, floor):
+def fit_folds(targets, answers: Answers, specs, folds, seed, keep, values, floor):
     """Predictions and means as [`cross_fit`][] returns them, and every spec's fit to all folds."""
     fold = question_folds(answers.m, folds, seed)
     many = []
@@ -132,7 +132,7 @@ def fit_blend(
         raise ValueError(f"`shares` must lie between 0 and 1, got {tuple(shares)}")
     keep = options_among(options, answers, targets)
     specs = tuple(Spec(divergence, variant, r, e, weight) for e in entropies for r in ridges)
-    predictions, means, fits = _cross_fit(targets, answers, specs, folds, seed, keep, values, floor)
+    predictions, means, fits = fit_folds(targets, answers, specs, folds, seed, keep, values, floor)
     truth = make_targets(targets, options=keep, weight=weight, values=values)
 
     def error(twins: np.ndarray, share: float) -> float:

@@ -197,7 +197,7 @@ def fit_ensembles(
     """
     if not specs:
         raise ValueError("`specs` is empty")
-    keep, whole = _checked(targets, answers, options, values, floor)
+    keep, whole = checked_spec(targets, answers, options, values, floor)
     design = make_design(answers, whole.options, mesh)
     n, k, rows = answers.n, answers.n_options, rows_of(design)
     start = None if base is None else _base(base, n + k)
@@ -262,7 +262,7 @@ def _not_traced(*given) -> None:
         )
 
 
-def _checked(targets, answers: Answers, options, values, floor) -> tuple[np.ndarray, Targets]:
+def checked_spec(targets, answers: Answers, options, values, floor) -> tuple[np.ndarray, Targets]:
     """The options to keep, and the targets of equally weighted questions."""
     _not_traced(targets, answers, options, values, floor)
     keep = options_among(options, answers, targets)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ..inference.conformal import Interval, conformal_quantile
 from ..solvers.boundary import Numbers, as_float
 from .answers import Answers
-from .cross_validation import Blend, _cross_fit
+from .cross_validation import Blend, fit_folds
 from .ensemble import Spec, options_among
 from .objective import Targets, make_targets
 from .options import kept_options
@@ -49,7 +49,7 @@ def share_intervals(
     keep = options_among(options, answers, targets)
     blend = spec if isinstance(spec, Blend) else None
     chosen = spec if isinstance(spec, Spec) else spec.spec
-    [crossed], means, [fit] = _cross_fit(
+    [crossed], means, [fit] = fit_folds(
         targets, answers, [chosen], folds, seed, keep, values, floor
     )
     here = fit.options_of(new_answers, new_options)

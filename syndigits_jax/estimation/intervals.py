@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..calibration.calibrate import calibrate_question
 from ..calibration.calibrators import Calibrator
-from ..calibration.inputs import _check_labels, _check_method, _check_sizes, _matrices
+from ..calibration.inputs import answer_matrices, check_labels, check_method, check_sizes
 from ..calibration.settings import Settings
 from ..inference.conformal import (
     Interval,
@@ -65,10 +65,10 @@ def question_intervals(
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
     if kind not in ("split", "jackknife+"):
         raise ValueError(f"kind must be 'split' or 'jackknife+', got {kind!r}")
-    _check_method(method)
-    _check_labels(human, twin, 0)
-    people, twins = _matrices(human=human, twin=twin)
-    _check_sizes(people.shape, "human")
+    check_method(method)
+    check_labels(human, twin, 0)
+    people, twins = answer_matrices(human=human, twin=twin)
+    check_sizes(people.shape, "human")
 
     # Columns are chosen in NumPy, without a dispatch for each.
     human_values, twin_values = np.asarray(people), np.asarray(twins)

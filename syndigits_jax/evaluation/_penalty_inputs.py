@@ -11,15 +11,15 @@ from jaxtyping import Array, Bool
 
 from ..calibration.calibrators import Calibrator
 from ..calibration.inputs import (
-    _check_method,
-    _check_missing,
-    _check_sizes,
-    _matrices,
-    _user_weight,
+    answer_matrices,
+    check_method,
+    check_missing,
+    check_sizes,
+    person_weight,
 )
 from ..solvers.boundary import as_float
 from ._penalty_errors import has_closed_form
-from .holdout import _targets
+from .holdout import target_positions
 
 DEFAULT_FOLDS = 10
 
@@ -49,7 +49,7 @@ def scalar_field(method: Calibrator, name: str) -> Array:
 
 def candidates_from(method: Method, penalties) -> tuple[Method, dict[str, Array]]:
     """The product of the given values as one stacked method, and the value of each field (k,)."""
-    _check_method(method)
+    check_method(method)
     if not isinstance(penalties, Mapping):
         penalties = {default_field(method): penalties}
     if not penalties:
@@ -74,15 +74,15 @@ def stacked(method: Method, values: Mapping[str, Array]) -> Method:
 
 def panel_inputs(human, twin, sample_weight) -> tuple[Array, Array, Array | None]:
     """Checked `human` (n, m), `twin` (n, m + q) with q >= 0, and user weights, of one dtype."""
-    human, twin = _matrices(human=human, twin=twin)
-    _check_sizes(human.shape, "human")
+    human, twin = answer_matrices(human=human, twin=twin)
+    check_sizes(human.shape, "human")
     if twin.shape[0] != human.shape[0] or twin.shape[1] < human.shape[1]:
         raise ValueError(
             f"twin has shape {twin.shape} and human {human.shape}: twin must hold the same users, "
             "and the human questions before any new one"
         )
-    weight = _user_weight(sample_weight, human.shape[0], human.dtype)
-    _check_missing(human, twin[:, human.shape[1] :], 0, weight)
+    weight = person_weight(sample_weight, human.shape[0], human.dtype)
+    check_missing(human, twin[:, human.shape[1] :], 0, weight)
     return human, twin, weight
 
 
@@ -93,7 +93,7 @@ def new_columns(human: Array, twin: Array, targets) -> np.ndarray:
         raise ValueError(
             "twin holds no new question, on which twins could judge; use judge='questions'"
         )
-    return m + _targets(targets, q, "new question")
+    return m + target_positions(targets, q, "new question")
 
 
 def fold_masks(method, folds: int | None, key, n: int) -> Bool[Array, "f n"] | None:

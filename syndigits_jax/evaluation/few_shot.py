@@ -23,7 +23,15 @@ from ..solvers.boundary import Numbers, as_float
 from . import folds
 from ._few_shot_cells import control_scores, draw_cells, method_scores, regressions, stacks
 from .controls import controls
-from .holdout import Methods, _batch_size, _by_kind, _methods, _padded, _targets, _workers
+from .holdout import (
+    Methods,
+    default_batch_size,
+    methods_by_kind,
+    named_methods,
+    padded_targets,
+    target_positions,
+    threads,
+)
 from .holdout_run import Progress, Run
 from .metrics import METRICS, summarize
 
@@ -120,7 +128,7 @@ def few_shot_curve(
 
     **Raises:** `ValueError` for unusable methods, ks, targets or metrics.
     """
-    named = _methods(methods)
+    named = named_methods(methods)
     for name in CONTROLS:
         if name in named:
             raise ValueError(f"methods: {name!r} is the name of a control; choose another")
@@ -139,7 +147,7 @@ def few_shot_curve(
     by_humans = humans if direction == "user" else settings
     arrays, given, kept = panel.arrays(), jnp.asarray(counts), tuple(metrics)
     vectorised = jax.default_backend() != "cpu"
-    size = min(_batch_size(batch_size, vectorised), len(positions))
+    size = min(default_batch_size(batch_size, vectorised), len(positions))
     flat = controls(panel, positions, direction)
     scores = {
         metric: {
@@ -149,10 +157,10 @@ def few_shot_curve(
         for metric in kept
     }
     run = Run(named, len(positions), 0, on_progress)
-    by_regression, by_completion = _by_kind(named)
+    by_regression, by_completion = methods_by_kind(named)
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
-        rows = _padded(slots, size)
+        rows = padded_targets(slots, size)
         index = jnp.asarray(positions[rows])
         cells = draw_cells(arrays, index, given, key, repeats, direction, vectorised)
 
@@ -180,7 +188,7 @@ def few_shot_curve(
         run.advance(len(slots))
 
     slots = np.arange(len(positions))
-    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], _workers(workers))
+    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], threads(workers))
     return FewShotCurve(direction, counts, positions, scores, tuple(named))
 
 
@@ -237,7 +245,7 @@ def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:
 def _usable_targets(panel: Panel, direction: str, targets, most: int) -> Int[np.ndarray, " t"]:
     """The targets with `most` answers to reveal and two or more to judge."""
     available = panel.human_mask.sum(axis=0 if direction == "question" else 1)
-    positions = _targets(targets, len(available), direction)
+    positions = target_positions(targets, len(available), direction)
     enough = available[positions] >= most + 2
     if targets is not None and not enough.all():
         first = positions[~enough][0]

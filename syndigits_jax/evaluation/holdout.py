@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from ..calibration.calibrators import Calibrator, FitAndTransfer, MatrixCompletion
-from ..calibration.inputs import _check_squares, _user_weight
+from ..calibration.inputs import check_squares, person_weight
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers
@@ -52,16 +52,16 @@ def leave_one_question_out(
     without human answers are legal: the former predict a constant (training error NaN, correlation
     0), the latter score NaN.
     """
-    named, positions = _methods(methods), _targets(targets, panel.m, "question")
+    named, positions = named_methods(methods), target_positions(targets, panel.m, "question")
     settings = resolve(settings)
     arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
-    size = min(_batch_size(batch_size, vectorised), len(positions))
-    regressions, stacks = _by_kind(named)
+    size = min(default_batch_size(batch_size, vectorised), len(positions))
+    regressions, stacks = methods_by_kind(named)
     run = Run(named, len(positions), panel.n, on_progress)
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
-        index = jnp.asarray(_padded(positions[slots], size))
+        index = jnp.asarray(padded_targets(positions[slots], size))
 
         def store(name: str, outcome) -> None:
             run.store(name, slots, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
@@ -80,7 +80,7 @@ def leave_one_question_out(
         run.advance(len(slots))
 
     slots = np.arange(len(positions))
-    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], _workers(workers))
+    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], threads(workers))
     truth = panel.human[:, positions].T
     return run.result("question", panel, positions, truth, controls(panel, positions, "question"))
 
@@ -102,18 +102,18 @@ def leave_one_user_out(
     where a mean is taken over people. Users are held out in `settings.new_user_blocks` groups: a
     group's imputations and completions never see its members' human answers.
     """
-    named, positions = _methods(methods), _targets(targets, panel.n, "user")
+    named, positions = named_methods(methods), target_positions(targets, panel.n, "user")
     settings = resolve(settings)
     arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     blocks = min(settings.new_user_blocks or panel.n, panel.n)
     block_size = -(-panel.n // blocks)
-    size = min(_batch_size(batch_size, vectorised), block_size)
-    regressions, stacks = _by_kind(named)
+    size = min(default_batch_size(batch_size, vectorised), block_size)
+    regressions, stacks = methods_by_kind(named)
     run = Run(named, len(positions), panel.m, on_progress)
 
     def complete(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
-        padded = jnp.asarray(_padded(members, block_size))
+        padded = jnp.asarray(padded_targets(members, block_size))
         real = jnp.asarray(np.arange(block_size) < len(members))
         stack = run.prepare(folds.user_stack, arrays, padded, real, weight, settings)
         wanted = np.searchsorted(members, positions[slots])
@@ -129,7 +129,7 @@ def leave_one_user_out(
         human, twin, code = run.prepare(folds.impute_without, arrays, held_out, weight, settings)
         codes = jnp.broadcast_to(code, (size,))
         for part in (slots[i : i + size] for i in range(0, len(slots), size)):
-            index = jnp.asarray(_padded(positions[part], size))
+            index = jnp.asarray(padded_targets(positions[part], size))
             problems = run.prepare(
                 folds.user_regressions, arrays, human, twin, index, weight, settings, vectorised
             )
@@ -151,12 +151,12 @@ def leave_one_user_out(
             run.advance(len(slots))
 
     groups = positions % blocks
-    run.execute(block, [np.flatnonzero(groups == g) for g in np.unique(groups)], _workers(workers))
+    run.execute(block, [np.flatnonzero(groups == g) for g in np.unique(groups)], threads(workers))
     truth = panel.human[positions]
     return run.result("user", panel, positions, truth, controls(panel, positions, "user"))
 
 
-def _by_kind(
+def methods_by_kind(
     methods: dict[str, Calibrator],
 ) -> tuple[dict[str, Calibrator], dict[str, Calibrator]]:
     regressions: dict[str, Calibrator] = {
@@ -168,7 +168,7 @@ def _by_kind(
     return regressions, stacks
 
 
-def _methods(methods: Methods) -> dict[str, Calibrator]:
+def named_methods(methods: Methods) -> dict[str, Calibrator]:
     if isinstance(methods, Calibrator):
         methods = [methods]
     if isinstance(methods, Mapping):
@@ -189,7 +189,7 @@ def _methods(methods: Methods) -> dict[str, Calibrator]:
     return named
 
 
-def _targets(
+def target_positions(
     targets: Iterable[int] | Int[np.ndarray, " t"] | None, count: int, kind: str
 ) -> Int[np.ndarray, " t"]:
     if targets is None:
@@ -206,15 +206,15 @@ def _targets(
 
 def _arrays(panel: Panel) -> PanelArrays:
     for name in ("human", "twin"):
-        _check_squares(getattr(panel, name), name, jnp.result_type(float))
+        check_squares(getattr(panel, name), name, jnp.result_type(float))
     return panel.arrays()
 
 
 def _weight(sample_weight: Numbers, panel: Panel) -> Array | None:
-    return _user_weight(sample_weight, panel.n, panel.arrays().human.dtype)
+    return person_weight(sample_weight, panel.n, panel.arrays().human.dtype)
 
 
-def _batch_size(batch_size: int | None, vectorised: bool) -> int:
+def default_batch_size(batch_size: int | None, vectorised: bool) -> int:
     if batch_size is None:
         return 64 if vectorised else 4
     if batch_size < 1:
@@ -222,7 +222,7 @@ def _batch_size(batch_size: int | None, vectorised: bool) -> int:
     return batch_size
 
 
-def _workers(workers: int | None) -> int:
+def threads(workers: int | None) -> int:
     if workers is None:
         return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     if workers < 1:
@@ -230,6 +230,6 @@ def _workers(workers: int | None) -> int:
     return workers
 
 
-def _padded(index: Int[np.ndarray, " k"], size: int) -> Int[np.ndarray, " size"]:
+def padded_targets(index: Int[np.ndarray, " k"], size: int) -> Int[np.ndarray, " size"]:
     """`index`, its last entry repeated up to `size`: every batch has one shape."""
     return np.concatenate([index, np.repeat(index[-1:], size - len(index))])

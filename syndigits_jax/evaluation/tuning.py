@@ -37,7 +37,7 @@ from ._penalty_inputs import (
     scalar_field,
     stacked,
 )
-from .holdout import _targets
+from .holdout import target_positions
 
 # A penalty's gradient is as accurate as the support of the fit.
 TOL_FOR_GRADIENTS = 1e-6
@@ -126,7 +126,7 @@ def choose_penalty(
     else:
         if folds is not None or key is not None:
             raise ValueError("folds and key are for judge='twins'; questions are left out singly")
-        columns = _targets(targets, human.shape[1], "question")
+        columns = target_positions(targets, human.shape[1], "question")
         run = functools.partial(_on_questions, metric=metric)
     with _one_blas_thread():
         errors = run(candidates, human, twin, columns, weight, settings, vectorised)

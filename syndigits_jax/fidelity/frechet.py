@@ -18,13 +18,13 @@ def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
 
 
 @sequential_vmap
-def _closest_rotation(x: Float[Array, "r r"]) -> Float[Array, "r r"]:
+def closest_rotation(x: Float[Array, "r r"]) -> Float[Array, "r r"]:
     """The orthogonal matrix U with the largest ⟨U, x⟩."""
     left, _, right = jnp.linalg.svd(x)
     return left @ right
 
 
-def _root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
+def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     """R with RᵀR the covariance of `x` (ddof = 1), r = min(n, d); differentiable at any rank.
 
     The rotation is held fixed: turning R does not change RᵀR.
@@ -56,9 +56,9 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
     given, frame = (x, y), Frame.of(x, y)
     x, y = frame.cloud(x).about, frame.cloud(y).about
     shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
-    x_root, y_root = _root(x), _root(y)
+    x_root, y_root = psd_root(x), psd_root(y)
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
-    rotation = jax.lax.stop_gradient(_closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
+    rotation = jax.lax.stop_gradient(closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
     value = jnp.dot(shift, shift) + jnp.sum((x_root - rotation @ y_root) ** 2)
     return finite_or_nan(value * frame.unit * frame.unit, *given)

@@ -29,7 +29,7 @@ from .distances import (
     positive,
     squared_distances,
 )
-from .frechet import _closest_rotation, _root
+from .frechet import closest_rotation, psd_root
 from .mmd import bandwidth, gaussian_kernel, kernel_row_means
 
 _DENSE = 1 << 24  # cost matrices up to this size are stored; beyond, Sinkhorn recomputes them
@@ -145,10 +145,10 @@ def fit_affine_map(x: Numbers, y: Numbers, *, rtol: float = 1e-4) -> AffineMap:
     x, y = populations(x, y, 2)
     frame = Frame.of(x, y)
     x, y = frame.cloud(x).about, frame.cloud(y).about
-    target, source = _root(x), _root(y)
+    target, source = psd_root(x), psd_root(y)
     rank = max(len(target), len(source))
     target, source = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (target, source))
-    rotation = _closest_rotation(target @ source.T)
+    rotation = closest_rotation(target @ source.T)
     # With Σx = TᵀT and Σy = SᵀS: S⁺ Uᵀ T is symmetric, and takes one covariance to the other.
     matrix = jnp.linalg.pinv(source, rtol=rtol) @ rotation.T @ target
     source_mean, target_mean = (frame.unit * (frame.centre + jnp.mean(z, axis=0)) for z in (y, x))

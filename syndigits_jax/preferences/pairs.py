@@ -121,7 +121,7 @@ def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs
     take = counts if cap is None else np.minimum(counts, cap)
     if int(take.sum()) >= 2**31:
         raise ValueError(f"`cap`: {int(take.sum())} pairs at once; give a smaller cap")
-    rng = np.random.default_rng(np.ravel(_key_data(key)).tolist())
+    rng = np.random.default_rng(np.ravel(key_data(key)).tolist())
     turn = np.floor(rng.random(len(counts)) * counts).astype(np.int64)
     user = np.repeat(np.arange(len(counts), dtype=np.int32), take)
     place = np.arange(len(user)) - (np.cumsum(take) - take)[user]
@@ -133,7 +133,7 @@ def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs
     return Pairs(user, better, worse)
 
 
-def _key_data(key: PRNGKey) -> np.ndarray:
+def key_data(key: PRNGKey) -> np.ndarray:
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key)
 

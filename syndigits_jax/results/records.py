@@ -152,7 +152,7 @@ def write_results(
         raise ValueError("records: two of them have the same table, data, method and metric")
     # A key keeps its place when it is recomputed; new keys follow.
     everything = [_fields(record) for record in {**kept, **fresh}.values()]
-    document = {**described, "records": _finite(everything)}
+    document = {**described, "records": finite_or_none(everything)}
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return len(everything)
 
@@ -176,14 +176,14 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Rec
         raise ValueError(f"{path} is not a results file written by this package") from error
 
 
-def _finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """`value` with every NaN and infinity replaced by None (JSON has neither)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_finite(item) for item in value]
+        return [finite_or_none(item) for item in value]
     return value
 
 

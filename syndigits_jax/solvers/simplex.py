@@ -37,7 +37,7 @@ def _threshold(
     return jnp.maximum(theta, last)
 
 
-def _project(
+def project_warm(
     v: Float[Array, " p"], support: Bool[Array, " p"], guess: Float[Array, ""]
 ) -> tuple[Float[Array, " p"], Float[Array, ""]]:
     """The projection of `v`, and its threshold below the largest entry; not differentiable.
@@ -123,7 +123,7 @@ def frank_wolfe_gap(
     return jnp.sum(jnp.where(mask, w * (gradient - smallest), 0), axis=-1)
 
 
-def _conjugate_gradient(
+def conjugate_gradient(
     matvec: Callable, b: Float[Array, " p"], rtol: float, max_steps: int
 ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
     """Solve `matvec(v) = b` for a positive semidefinite operator, until |r| ≤ rtol |b|."""
@@ -144,7 +144,7 @@ def _conjugate_gradient(
     return state[0], state[4]
 
 
-def _face_projection(v: Float[Array, " p"], face: Bool[Array, " p"]) -> Float[Array, " p"]:
+def face_projection(v: Float[Array, " p"], face: Bool[Array, " p"]) -> Float[Array, " p"]:
     """The orthogonal projection onto directions that stay on the face: zero sum, zero off it."""
     count = jnp.sum(face.astype(v.dtype))
     mean = jnp.sum(jnp.where(face, v, 0)) / jnp.where(count > 0, count, 1)
@@ -166,11 +166,11 @@ def face_solve(
     eps = float(jnp.finfo(b.dtype).eps)
 
     def restricted(v):
-        inside = _face_projection(v, face)
-        return _face_projection(hessian(inside), face) + (v - inside)
+        inside = face_projection(v, face)
+        return face_projection(hessian(inside), face) + (v - inside)
 
     def solve(matvec, rhs):
-        return _conjugate_gradient(matvec, rhs, 4 * eps, 4 * b.shape[0] + 100)[0]
+        return conjugate_gradient(matvec, rhs, 4 * eps, 4 * b.shape[0] + 100)[0]
 
-    rhs = _face_projection(b, face)
+    rhs = face_projection(b, face)
     return jax.lax.custom_linear_solve(restricted, rhs, solve, symmetric=True)

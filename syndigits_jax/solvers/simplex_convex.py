@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .boundary import Numbers, as_float, as_mask
 from .checks import number
 from .precision import full_precision
-from .simplex import _project, broadcast_support, face_solve, frank_wolfe_gap, uniform_weights
+from .simplex import broadcast_support, face_solve, frank_wolfe_gap, project_warm, uniform_weights
 from .solution import Solution, Status, status_code
 from .units import power_of_two
 
@@ -60,7 +60,7 @@ def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
     a = state.momentum
     y = (1 - a) * state.w + a * state.z
     gradient = jax.grad(fun)(y)
-    z, theta = _project(state.z - gradient / (a * state.lipschitz), support, state.theta)
+    z, theta = project_warm(state.z - gradient / (a * state.lipschitz), support, state.theta)
     w = (1 - a) * state.w + a * z
     value, new_gradient = jax.value_and_grad(fun)(w)
     move = jnp.where(support, w - y, 0)
@@ -98,7 +98,7 @@ def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
 
 def _accelerate(fun: Objective, support, init, tol, scale, max_steps):
     """Weights, steps and relative gap of the accelerated method."""
-    w, theta = _project(init, support, -jnp.ones_like(tol))
+    w, theta = project_warm(init, support, -jnp.ones_like(tol))
     gradient = jnp.where(support, jax.grad(fun)(w), 0)
     centred = jnp.where(support, gradient - jnp.dot(uniform_weights(support, w.dtype), gradient), 0)
     lipschitz = jnp.sqrt(jnp.dot(centred, centred))  # a first step of length 1
@@ -115,7 +115,7 @@ def _accelerate(fun: Objective, support, init, tol, scale, max_steps):
     # One plain projected step sets weights that are only almost zero to zero.
     value, gradient = jax.value_and_grad(fun)(state.best)
     floor = _gap_floor(value, gradient, state.best, support) / scale
-    last, _ = _project(state.best - gradient / state.lipschitz, support, state.theta)
+    last, _ = project_warm(state.best - gradient / state.lipschitz, support, state.theta)
     value, gradient = jax.value_and_grad(fun)(last)
     last_floor = _gap_floor(value, gradient, last, support) / scale
     last_gap = frank_wolfe_gap(gradient, last, support=support) / scale

@@ -14,11 +14,11 @@ from .checks import check_penalty, check_scalar, number, regression_arrays
 from .linear_model import GramStatistics
 from .precision import full_precision
 from .simplex import (
-    _conjugate_gradient,
-    _face_projection,
-    _project,
     broadcast_support,
+    conjugate_gradient,
+    face_projection,
     face_solve,
+    project_warm,
     uniform_weights,
 )
 from .solution import Solution, status_code
@@ -51,7 +51,7 @@ def _accelerated_step(form, support, bound, state: _State) -> _State:
     beta = (state.momentum - 1) / momentum
     v = state.w + beta * (state.w - state.last)
     v_image = state.image + beta * (state.image - state.last_image)
-    w, theta = _project(v - v_image / state.lipschitz, support, state.theta)
+    w, theta = project_warm(v - v_image / state.lipschitz, support, state.theta)
     image = form(w)
     move = w - v
     square = jnp.dot(move, move)
@@ -79,9 +79,9 @@ def _face_step(form, support, state: _State) -> tuple[_State, Int[Array, ""]]:
     """
     w = state.w
     face = support & (w > 0)
-    rhs = -_face_projection(state.image, face)
-    step, products = _conjugate_gradient(
-        lambda v: _face_projection(form(v), face), rhs, _FACE_RTOL, _FACE_STEPS
+    rhs = -face_projection(state.image, face)
+    step, products = conjugate_gradient(
+        lambda v: face_projection(form(v), face), rhs, _FACE_RTOL, _FACE_STEPS
     )
     room = jnp.where(step < 0, -w / jnp.where(step < 0, step, 1), jnp.inf)
     nearest = jnp.min(room)
@@ -102,7 +102,7 @@ def _minimise(form, support, init, tol, max_steps):
     """The minimiser of a form over the simplex, matrix products used, and its relative gap."""
     scale = gap_scale(form, support)
     bound = jnp.sum(form.diagonal())
-    w, theta = _project(init, support, -jnp.ones_like(tol))
+    w, theta = project_warm(init, support, -jnp.ones_like(tol))
     # A start on the simplex stays what it is, zeros included.
     eps = float(jnp.finfo(w.dtype).eps)
     inside = jnp.all(jnp.where(support, init >= 0, init == 0))

@@ -8,7 +8,7 @@ from typing import Any
 from syndigits_jax.datasets.films import read_items
 from syndigits_jax.datasets.personas import read_personas
 from syndigits_jax.datasets.questions import read_questions
-from syndigits_jax.datasets.rating_files import _read
+from syndigits_jax.datasets.rating_files import read_columns
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.datasets.text_tables import read_rows, unique
@@ -29,7 +29,12 @@ from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.tables.responses import positions
-from syndigits_jax.workflows.fidelity.files import _USER, _items, _table, without_missing
+from syndigits_jax.workflows.fidelity.files import (
+    USER_COLUMNS,
+    read_item_table,
+    read_rating_table,
+    without_missing,
+)
 
 _Path = str | PathLike[str]
 
@@ -271,8 +276,8 @@ def _rated(ratings: _Path, items: _Path, missing: str) -> RatingTable:
     ratings, items = Path(ratings), Path(items)
     items = items / "movies.csv" if items.is_dir() else items
     ratings = ratings / "ratings.csv" if ratings.is_dir() else ratings
-    names, _ = _items(_read(items), items)
+    names, _ = read_item_table(read_columns(items), items)
     codes = MissingCodes.of(missing)
-    frame = without_missing(_read(ratings), codes)
+    frame = without_missing(read_columns(ratings), codes)
     codes.warn_unmet(str(ratings))
-    return _table(frame, ratings, _USER, names)[0]
+    return read_rating_table(frame, ratings, USER_COLUMNS, names)[0]

@@ -16,7 +16,7 @@ from syndigits_jax.calibration import (
     calibrate_question,
     calibrate_user,
 )
-from syndigits_jax.calibration.inputs import _check_labels
+from syndigits_jax.calibration.inputs import check_labels
 from syndigits_jax.evaluation import (
     choose_penalty,
     few_shot_curve,
@@ -93,12 +93,12 @@ def test_frames_with_other_labels_are_refused():
     frame = pandas.DataFrame(human, columns=questions[:-1])
     twins = pandas.DataFrame(twin, columns=questions)
     # The tests' type checker lets no frame through to `calibrate_question` itself.
-    _check_labels(frame, twins, 0)
+    check_labels(frame, twins, 0)
     with pytest.raises(ValueError, match="columns are labelled otherwise"):
-        _check_labels(frame, twins[questions[::-1]], 0)
+        check_labels(frame, twins[questions[::-1]], 0)
     with pytest.raises(ValueError, match="index are labelled otherwise"):
-        _check_labels(frame.set_index(frame.index + 1), twins, 0)
-    _check_labels(frame[:10], twins[questions[:-1]], 1)
+        check_labels(frame.set_index(frame.index + 1), twins, 0)
+    check_labels(frame[:10], twins[questions[:-1]], 1)
 
 
 def test_choosing_penalties_allows_what_calibrating_allows():

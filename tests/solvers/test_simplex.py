@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from syndigits_jax.solvers.simplex import _project, frank_wolfe_gap, project_simplex
+from syndigits_jax.solvers.simplex import frank_wolfe_gap, project_simplex, project_warm
 
 project = jax.jit(lambda v, support=None: project_simplex(v, support=support))
 
@@ -105,6 +105,6 @@ def test_a_step_of_any_length_ends_on_the_simplex(dtype, scale):
     support = np.arange(6) != 2
     for row in jnp.asarray(v, dtype):
         for guess in (-1.0, -0.2, 0.0, 3.0):
-            w, _ = _project(row, jnp.asarray(support), jnp.asarray(guess, dtype))
+            w, _ = project_warm(row, jnp.asarray(support), jnp.asarray(guess, dtype))
             np.testing.assert_allclose(jnp.sum(w), 1, rtol=1e-6)
             assert float(w.min()) >= 0 and float(w[2]) == 0

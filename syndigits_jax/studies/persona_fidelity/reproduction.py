@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_limits
 from syndigits_jax.datasets import load_amazon_2018, load_movielens_ratings
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences.encoder import PRNGKey
-from syndigits_jax.preferences.pairs import _key_data
+from syndigits_jax.preferences.pairs import key_data
 from syndigits_jax.results.checkpoints import Checkpoints, unit_key
 from syndigits_jax.results.files import write_text
-from syndigits_jax.results.records import _finite, run_description
+from syndigits_jax.results.records import finite_or_none, run_description
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
 from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
 from syndigits_jax.studies.syn_digits.tables import UNITS, OnProgress, Progress
@@ -118,7 +118,7 @@ def run_fidelity(
             ratings = unit.read()
             vectors = embed(ratings.texts)
             name = unit_key(
-                study=unit.study, settings=settings, key=_key_data(key), items=vectors,
+                study=unit.study, settings=settings, key=key_data(key), items=vectors,
                 ratings=[ratings.user, ratings.item, ratings.rating, ratings.time],
             )  # fmt: skip
             compute = functools.partial(
@@ -126,7 +126,7 @@ def run_fidelity(
             )
         else:
             name = unit_key(
-                study=unit.study, settings=twin_settings, key=_key_data(key), files=_digest(data)
+                study=unit.study, settings=twin_settings, key=key_data(key), files=_digest(data)
             )
             compute = functools.partial(
                 _twins, data, embed=embed, key=key, settings=twin_settings, out=out,
@@ -159,7 +159,7 @@ def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyRe
         ],
         "records": [_fields(r, record) for r in results for record in r.records],
     }
-    text = json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite_or_none(document), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 

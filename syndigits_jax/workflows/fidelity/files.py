@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from syndigits_jax.datasets.rating_files import _joined, _read, _sentence
+from syndigits_jax.datasets.rating_files import as_sentence, joined, read_columns
 from syndigits_jax.datasets.ratings import RatingTable, rating_table
 from syndigits_jax.solvers.boundary import is_missing
 from syndigits_jax.tables.cells import MissingCodes
@@ -19,8 +19,8 @@ from syndigits_jax.tables.responses import identifiers, some
 _Path = str | os.PathLike[str]
 
 # What the columns of public rating files are called.
-_USER = ("user", "userid", "user_id")
-_PERSONA = ("persona", "personaid", "persona_id", *_USER)
+USER_COLUMNS = ("user", "userid", "user_id")
+_PERSONA = ("persona", "personaid", "persona_id", *USER_COLUMNS)
 _ITEM = ("item", "itemid", "item_id", "movieid", "parent_asin", "asin")
 _RATING = ("rating", "score", "stars")
 _TIME = ("time", "timestamp", "date")
@@ -68,9 +68,9 @@ def read_fidelity_files(
     codes = MissingCodes.of(missing)
     real, texts, dated = read_rated_items(ratings, items, missing=codes)
     path = Path(personas)
-    frame = without_missing(_read(path), codes)
+    frame = without_missing(read_columns(path), codes)
     codes.warn_unmet("either table of ratings")
-    people, _ = _table(frame, path, _PERSONA, real.items)
+    people, _ = read_rating_table(frame, path, _PERSONA, real.items)
     seeds = _seeds(frame, path, people, real)
     return FidelityData(real, people, texts, seeds, _conditions(frame, path, people), dated)
 
@@ -84,8 +84,10 @@ def read_rated_items(
     """
     codes = MissingCodes.of(missing)
     items, ratings = Path(items), Path(ratings)
-    names, texts = _items(_read(items), items)
-    table, dated = _table(without_missing(_read(ratings), codes), ratings, _USER, names)
+    names, texts = read_item_table(read_columns(items), items)
+    table, dated = read_rating_table(
+        without_missing(read_columns(ratings), codes), ratings, USER_COLUMNS, names
+    )
     if codes is not missing:  # else there is more to read
         codes.warn_unmet(str(ratings))
     return table, texts, dated
@@ -132,7 +134,7 @@ def without_missing(frame: Any, codes: MissingCodes) -> Any:
     return frame[[not codes.hit(rating) for rating in ratings.tolist()]]
 
 
-def _items(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_item_table(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         names = identifiers(frame.iloc[:, 0].tolist(), "items")
     except (ValueError, IndexError) as error:
@@ -141,10 +143,10 @@ def _items(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise ValueError(f"{path}: at least two items are needed to prefer one, got {len(names)}")
     columns = []
     for position, name in enumerate(frame.columns[1:]):
-        cells = [_joined(cell).replace("|", ", ") for cell in frame.iloc[:, position + 1].tolist()]
+        cells = [joined(cell).replace("|", ", ") for cell in frame.iloc[:, position + 1].tolist()]
         label = "" if position == 0 else f"{str(name).capitalize()}: "
         columns.append([cell and label + cell for cell in cells])
-    texts = tuple(_sentence(*parts) for parts in zip(*columns, strict=True)) if columns else ()
+    texts = tuple(as_sentence(*parts) for parts in zip(*columns, strict=True)) if columns else ()
     return names, texts or ("",) * len(names)
 
 
@@ -157,7 +159,7 @@ def _column(frame: Any, names: Sequence[str]) -> Any:
     return None
 
 
-def _table(
+def read_rating_table(
     frame: Any, path: Path, rater: Sequence[str], items: tuple[str, ...]
 ) -> tuple[RatingTable, bool]:
     columns = {}

@@ -25,7 +25,7 @@ from syndigits_jax.preferences import (
     train_encoder,
 )
 from syndigits_jax.preferences.encoder import PRNGKey
-from syndigits_jax.preferences.pairs import _key_data
+from syndigits_jax.preferences.pairs import key_data
 from syndigits_jax.results.checkpoints import unit_key
 from syndigits_jax.studies.syn_digits.tables import UNITS, OnProgress, Progress
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
@@ -111,7 +111,7 @@ def train_on_ratings(
         columns = [[t.user, t.item, t.rating] for t in (train, validation) if t is not None]
         name = unit_key(
             settings=dataclasses.replace(settings, panel=PanelSettings()),
-            key=_key_data(key), items=x, ratings=columns,
+            key=key_data(key), items=x, ratings=columns,
         )  # fmt: skip
         file = Path(out) / UNITS / f"encoder-{name}.npz"
 

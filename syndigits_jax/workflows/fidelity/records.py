@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syndigits_jax.results.files import write_text
-from syndigits_jax.results.records import _finite, run_description
+from syndigits_jax.results.records import finite_or_none, run_description
 
 PERSONAS = "personas"
 
@@ -71,7 +71,7 @@ def write_fidelity_results(
         "settings": dataclasses.asdict(settings),
         "counts": dict(counts),
         "notes": list(notes),
-        "records": _finite([dataclasses.asdict(record) for record in records]),
+        "records": finite_or_none([dataclasses.asdict(record) for record in records]),
     }
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from syndigits_jax.respond.store.tallies import Tally
 from syndigits_jax.results.files import write_text
-from syndigits_jax.results.records import _finite, run_description
+from syndigits_jax.results.records import finite_or_none, run_description
 from syndigits_jax.workflows.evaluate import TwinQuality
 from syndigits_jax.workflows.fidelity.records import check_results_path
 
@@ -57,5 +57,5 @@ def write_pipeline_results(
             },
             "predicted": dict(predicted or {}),
         }
-    text = json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite_or_none(document), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
