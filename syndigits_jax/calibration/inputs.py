@@ -47,7 +47,7 @@ def answer_matrix(x: Numbers, name: str) -> Array:
 
 
 def answer_matrices(**named: Numbers) -> tuple[Any, ...]:
-    """[`answer_matrix`][] of each argument, all in the widest of their types; `None` stays `None`."""
+    """[`answer_matrix`][] of each, all in the widest of their types; `None` stays `None`."""
     return as_floats(**{k: None if x is None else answer_matrix(x, k) for k, x in named.items()})
 
 

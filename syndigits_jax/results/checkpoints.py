@@ -1,9 +1,7 @@
 """Resumption: units of work whose results are kept under a hash of all that determines them."""
 
 import dataclasses
-import functools
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -14,15 +12,23 @@ from zipfile import BadZipFile
 import jax
 import numpy as np
 
-import syndigits_jax
 from syndigits_jax.results.files import remove_partial, replacing
+from syndigits_jax.results.source import code_version
 
-# Rooms whose code decides what a number is; the others only show or store it.
-_NUMERIC = ("solvers", "inference", "calibration", "distribution", "fidelity", "studies")
 # What a table of calibrated answers, and one of weighted ensembles, is made of: an edit elsewhere
 # leaves their finished units alone. Settings and data are part of every key, however they came.
-INDIVIDUAL = ("solvers", "inference", "calibration", "studies/scoring.py", "studies/tables.py")
-ENSEMBLES = ("solvers", "inference", "distribution", "studies/ensembles.py")
+INDIVIDUAL = (
+    "evaluation.holdout",
+    "studies/syn_digits/scoring.py",
+    "studies/syn_digits/tables.py",
+)
+ENSEMBLES = (
+    "distribution.cross_validation",
+    "distribution.reference",
+    "studies/syn_digits/ensembles.py",
+)
+UNITS = "units"
+"""The folder of finished units inside an output folder."""
 
 
 def describe(value: Any) -> Any:
@@ -52,27 +58,14 @@ def describe(value: Any) -> Any:
     raise TypeError(f"value: cannot describe a {type(value).__name__}")
 
 
-@functools.cache  # what was imported, whatever happens to the files afterwards
-def code_version(rooms: tuple[str, ...] = _NUMERIC, root: Path | None = None) -> str:
-    """A hash of the source of these rooms or modules: a changed solver never meets an old result.
+def unit_key(modules: tuple[str, ...], /, **determines: Any) -> str:
+    """The name of a unit: a hash of everything given, the code of `modules`, JAX, its precision.
 
-    What lies directly in the package `root`, this one by default, is always part of it.
+    `modules`: as in [`code_version`][syndigits_jax.results.source.code_version].
     """
-    root = Path(syndigits_jax.__file__).parent if root is None else root
-    digest = hashlib.sha256(syndigits_jax.__version__.encode())
-    named = (root / room for room in rooms)
-    inside = (path.rglob("*.py") if path.is_dir() else [path] for path in named)
-    for source in sorted([*root.glob("*.py"), *itertools.chain.from_iterable(inside)]):
-        digest.update(str(source.relative_to(root)).encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def unit_key(rooms: tuple[str, ...] = _NUMERIC, /, **determines: Any) -> str:
-    """The name of a unit: a hash of everything given, the code of `rooms`, JAX, its precision."""
     content = {
         **describe(determines),
-        "code": code_version(rooms),
+        "code": code_version(modules),
         "jax": jax.__version__,
         "x64": bool(jax.config.read("jax_enable_x64")),
         "platform": jax.default_backend(),

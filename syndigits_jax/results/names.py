@@ -3,8 +3,24 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from syndigits_jax.studies.syn_digits.paper_values import METHODS
+METHODS = (
+    "Ridge",
+    "Lasso",
+    "ElasticNet",
+    "NeuralNet",
+    "SyntheticControl",
+    "SyntheticIntervention",
+    "HardImpute",
+    "SoftImpute",
+    "AlternatingLeastSquares",
+    "SyntheticPrior",
+)
+"""The class names of the calibrators, in the order of the paper's tables."""
+
+Direction = Literal["question", "user"]
+"""What is new: a question of known people, or a person."""
 
 SETTINGS = ("reference", "default")
 

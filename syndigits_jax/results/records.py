@@ -18,6 +18,9 @@ import syndigits_jax
 from syndigits_jax import __version__
 from syndigits_jax.results.files import write_text
 
+RESULTS = "results.json"
+"""The file of records inside an output folder."""
+
 _KEY = ("table", "dataset", "construction", "direction", "method", "setting", "metric")
 _ENSEMBLE = ("objective", "variant", "gap")
 _PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "pandas", "matplotlib")

@@ -18,9 +18,8 @@ from syndigits_jax.datasets.delimited import SEPARATORS
 from syndigits_jax.evaluation import choose_penalty
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.files import replacing
-from syndigits_jax.results.names import kebab, method_name
+from syndigits_jax.results.names import Direction, kebab, method_name
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.studies.syn_digits.protocol import Direction
 from syndigits_jax.tables.near_misses import hint, only_in
 
 HYPERPARAMETERS = (

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from syndigits_jax.cli.app import app
 from syndigits_jax.cli.commands import reproduce_fidelity as command
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
+from syndigits_jax.results.progress import Progress
 from syndigits_jax.studies.calibrated_twins import study as preference_twins
 from syndigits_jax.studies.calibrated_twins.study import PreferenceTwinsReport
 from syndigits_jax.studies.persona_fidelity import reproduction as runner_module
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesReport
-from syndigits_jax.studies.syn_digits.tables import Progress
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 

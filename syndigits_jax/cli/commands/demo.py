@@ -18,13 +18,12 @@ from syndigits_jax.cli.render.figures import (
     save_figure,
 )
 from syndigits_jax.datasets import sample_panel
-from syndigits_jax.results.records import Record
+from syndigits_jax.results.records import RESULTS, Record
 from syndigits_jax.studies.demo.calibration import run_demo, run_distribution_demo
 from syndigits_jax.studies.demo.fidelity import KNOWN, FidelityDemo, run_fidelity_demo
 from syndigits_jax.studies.demo.fidelity import RESULTS as FIDELITY_RESULTS
 from syndigits_jax.studies.syn_digits.comparison import blocks, printed_blocks
 from syndigits_jax.studies.syn_digits.figure5 import figure5
-from syndigits_jax.studies.syn_digits.tables import RESULTS
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 _CURVES = ("Ridge", "ElasticNet")

@@ -20,8 +20,8 @@ from syndigits_jax.cli.render.fidelity_tables import (
 )
 from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
+from syndigits_jax.results.records import RESULTS
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.studies.syn_digits.tables import RESULTS
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import write_table
 from syndigits_jax.workflows.fidelity.files import (

@@ -37,8 +37,8 @@ from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.respond.store.tallies import tally
 from syndigits_jax.results.files import write_text
 from syndigits_jax.results.names import kebab
+from syndigits_jax.results.records import RESULTS
 from syndigits_jax.schema import Persona, Question
-from syndigits_jax.studies.syn_digits.tables import RESULTS
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import calibrate_panel, write_table
 from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins

@@ -6,10 +6,11 @@ from pathlib import Path
 from syndigits_jax.cli.commands.reproduce_ensembles import run as run_distributions
 from syndigits_jax.cli.render.console import output, print_block, showing_progress
 from syndigits_jax.cli.render.figures import save_result_figures
+from syndigits_jax.results.records import RESULTS
 from syndigits_jax.studies.syn_digits.comparison import largest_difference, printed_blocks
 from syndigits_jax.studies.syn_digits.ensembles import DISTRIBUTION_TABLES
 from syndigits_jax.studies.syn_digits.protocol import TABLES
-from syndigits_jax.studies.syn_digits.tables import RESULTS, run_table
+from syndigits_jax.studies.syn_digits.tables import run_table
 
 
 def run(

@@ -11,9 +11,9 @@ from rich.table import Table
 from syndigits_jax.cli.render.console import output, showing_progress
 from syndigits_jax.cli.render.figures import save_ensemble_figures
 from syndigits_jax.distribution import DIVERGENCES
-from syndigits_jax.results.records import Record
+from syndigits_jax.results.progress import Progress
+from syndigits_jax.results.records import RESULTS, Record
 from syndigits_jax.studies.syn_digits.ensembles import run_ensembles
-from syndigits_jax.studies.syn_digits.tables import RESULTS, Progress
 
 Row = dict[str, Record]
 """The records of one fit or control, by metric."""

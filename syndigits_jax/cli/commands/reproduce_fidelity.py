@@ -20,13 +20,14 @@ from syndigits_jax.cli.render.fidelity_tables import (
 from syndigits_jax.cli.render.figures import save_figure
 from syndigits_jax.plots import plot_histograms
 from syndigits_jax.preferences.text import MINILM, TextEncoder, embed_texts, sentence_encoder
+from syndigits_jax.results.checkpoints import UNITS
+from syndigits_jax.results.records import RESULTS
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings
 from syndigits_jax.studies.persona_fidelity.reproduction import (
     StudyResult,
     paper_values,
     run_fidelity,
 )
-from syndigits_jax.studies.syn_digits.tables import RESULTS, UNITS
 
 _TITLES = {"baselines": "the paper's samplers", "twins": "twins, before and after calibration"}
 _DRAWN = {

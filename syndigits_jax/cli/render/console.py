@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.studies.syn_digits.comparison import Block, Row
-from syndigits_jax.studies.syn_digits.tables import OnProgress, Progress
 
 # Narrow terminals wrap tables into noise; a pipe has no width at all.
 _PLAIN_WIDTH = 120

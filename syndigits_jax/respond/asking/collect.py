@@ -121,9 +121,9 @@ def collect(
       only: one whose requests fail (too long a text, say) is asked the rest of them last, so that
       it keeps nobody from being asked; they are among `failed` or, not asked, `missing`.
 
-    **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does, or for a
-    bad `limit`; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine did, after what
-    came before is committed.
+    **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does, or
+    for a bad `limit`; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine did, after
+    what came before is committed.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` must be at least 1, got {limit}")

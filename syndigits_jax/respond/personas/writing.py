@@ -37,9 +37,9 @@ def write_texts(
     """Have a model write the text of every persona, and give them these texts.
 
     **Arguments:** `template`: one that is answered with text, or its name. `decoding`: by default
-    the template's. The others as in [`collect`][syndigits_jax.respond.asking.collect.collect]: called
-    again, it asks only for the texts that the store has not. `allow_missing`: the share of texts
-    that may be missing; their personas are left out, and named as missing.
+    the template's. The others as in [`collect`][syndigits_jax.respond.asking.collect.collect]:
+    called again, it asks only for the texts that the store has not. `allow_missing`: the share of
+    texts that may be missing; their personas are left out, and named as missing.
 
     Returns the personas, or `None` as long as more requests than that were not answered, and the
     report.

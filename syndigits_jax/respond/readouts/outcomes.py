@@ -44,9 +44,9 @@ def read_outcome(
       is refused only where nearly all mass is the refusal's.
     - `"choice"`, `"sample"`: that of the answer string that came, up to surrounding space. Another
       text is unparsed, never guessed at: it means that the engine did not constrain.
-    - `"text"`: as [`parse`][syndigits_jax.respond.readouts.parsing.parse] finds. Where the text was cut
-      off (finish reason "length") right behind the number that is its answer, "$1" may have become
-      "$10": it is unparsed, unless it is an answer as a whole that begins no other one.
+    - `"text"`: as [`parse`][syndigits_jax.respond.readouts.parsing.parse] finds. Where the text was
+      cut off (finish reason "length") right behind the number that is its answer, "$1" may have
+      become "$10": it is unparsed, unless it is an answer as a whole that begins no other one.
 
     **Arguments:** `prompt`: what was rendered, for its `answers` and `values`.
 

@@ -89,7 +89,9 @@ def calibrated(
         return leave_one_question_out(chosen, panel, on_progress=on_progress).predictions
 
     content = [panel.human, panel.twin, panel.low, panel.high, panel.step]
-    key = unit_key(study="preference twins", methods=chosen, panel=content)
+    key = unit_key(
+        ("studies.calibrated_twins.data",), study="preference twins", methods=chosen, panel=content
+    )
     predictions, _ = store.get(key, compute)
     targets = np.arange(panel.m)
     return HoldOut("question", panel, targets, panel.human.T, dict(predictions))

@@ -18,7 +18,8 @@ from syndigits_jax.datasets import RatingTable, load_movielens
 from syndigits_jax.panel import Panel
 from syndigits_jax.preferences import embed_texts
 from syndigits_jax.preferences.encoder import PRNGKey
-from syndigits_jax.results.checkpoints import Checkpoints
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints
+from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.studies.calibrated_twins.data import (
     calibrated,
     item_level,
@@ -33,7 +34,6 @@ from syndigits_jax.studies.calibrated_twins.parts import (
     PreferenceTwinsSettings as PreferenceTwinsSettings,
 )
 from syndigits_jax.studies.calibrated_twins.parts import World
-from syndigits_jax.studies.syn_digits.tables import UNITS, OnProgress
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.parts import checked_items, purpose_key, stage_reporter
 from syndigits_jax.workflows.fidelity.populations import PairedColumns

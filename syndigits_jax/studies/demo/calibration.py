@@ -37,11 +37,12 @@ from syndigits_jax.distribution.evaluation import (
 )
 from syndigits_jax.distribution.objective import make_targets
 from syndigits_jax.inference.resampling import standard_error
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
-from syndigits_jax.results.records import Record, write_results
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
+from syndigits_jax.results.progress import OnProgress
+from syndigits_jax.results.records import RESULTS, Record, write_results
 from syndigits_jax.studies.syn_digits.protocol import Unit
 from syndigits_jax.studies.syn_digits.scoring import unit_records
-from syndigits_jax.studies.syn_digits.tables import RESULTS, UNITS, OnProgress, UnitResult, evaluate
+from syndigits_jax.studies.syn_digits.tables import UnitResult, evaluate
 
 _OBJECTIVE = "cdf_l1"
 _METRICS = ("tv", "kl", "cdf_l1")
@@ -112,7 +113,9 @@ def run_distribution_demo(out: str | os.PathLike[str] | None = None) -> Distribu
         arrays = compute()
     else:
         data = [past.counts, past.choices, new.counts, new.choices]
-        key = unit_key(demo=data, fits=[_OBJECTIVE, _ENTROPIES, _METRICS])
+        key = unit_key(
+            ("studies.demo.calibration",), demo=data, fits=[_OBJECTIVE, _ENTROPIES, _METRICS]
+        )
         arrays, _ = Checkpoints(Path(out) / UNITS).get(key, compute)
     records = [_record(name, arrays) for name in arrays if not name.endswith(_NOT_SCORES)]
     if out is not None:

@@ -30,8 +30,7 @@ from syndigits_jax.fidelity import (
 )
 from syndigits_jax.preferences import place_newton, user_embedding
 from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
-from syndigits_jax.studies.syn_digits.tables import UNITS
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.workflows.fidelity.records import (
     FidelityRecord,
     check_results_path,
@@ -105,7 +104,12 @@ def run_fidelity_demo(
         arrays = _measured(settings)
     else:
         check_results_path(Path(out) / RESULTS)
-        key = unit_key(demo="fidelity", settings=settings, data=_simulated(settings))
+        key = unit_key(
+            ("studies.demo.fidelity",),
+            demo="fidelity",
+            settings=settings,
+            data=_simulated(settings),
+        )
         arrays, _ = Checkpoints(Path(out) / UNITS).get(key, lambda: _measured(settings))
     records, populations = [], {}
     for name, array in arrays.items():

@@ -32,7 +32,7 @@ from syndigits_jax.preferences import (
     user_embedding,
 )
 from syndigits_jax.preferences.encoder import PRNGKey
-from syndigits_jax.studies.syn_digits.tables import OnProgress
+from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.workflows.fidelity.accuracy import (
     encoder_ranker,
     held_out_accuracies,

@@ -17,12 +17,12 @@ from syndigits_jax.datasets import load_amazon_2018, load_movielens_ratings
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.preferences.pairs import key_data
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.files import write_text
+from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import finite_or_none, run_description
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
 from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
-from syndigits_jax.studies.syn_digits.tables import UNITS, OnProgress, Progress
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, check_results_path
 
@@ -118,6 +118,7 @@ def run_fidelity(
             ratings = unit.read()
             vectors = embed(ratings.texts)
             name = unit_key(
+                ("studies.persona_fidelity.reproduction",),
                 study=unit.study, settings=settings, key=key_data(key), items=vectors,
                 ratings=[ratings.user, ratings.item, ratings.rating, ratings.time],
             )  # fmt: skip
@@ -126,7 +127,11 @@ def run_fidelity(
             )
         else:
             name = unit_key(
-                study=unit.study, settings=twin_settings, key=key_data(key), files=_digest(data)
+                ("studies.persona_fidelity.reproduction",),
+                study=unit.study,
+                settings=twin_settings,
+                key=key_data(key),
+                files=_digest(data),
             )
             compute = functools.partial(
                 _twins, data, embed=embed, key=key, settings=twin_settings, out=out,

@@ -8,24 +8,12 @@ uncalibrated twin, `InContext` the twin prompted with the user's other answers.
 from typing import NamedTuple
 
 from syndigits_jax.datasets import DEFAULT_CONSTRUCTION
+from syndigits_jax.results.names import METHODS
 
 MOVIELENS = "movielens"
 TWIN_2K_500 = "twin-2k-500"
 OPINIONQA = "opinionqa"
 ZERO_SHOT = "zero-shot"  # MovieLens has one construction and no folder name for it
-
-METHODS = (
-    "Ridge",
-    "Lasso",
-    "ElasticNet",
-    "NeuralNet",
-    "SyntheticControl",
-    "SyntheticIntervention",
-    "HardImpute",
-    "SoftImpute",
-    "AlternatingLeastSquares",
-    "SyntheticPrior",
-)
 
 
 class PaperValue(NamedTuple):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from syndigits_jax.calibration import Settings, preset
 from syndigits_jax.datasets import (
@@ -14,10 +14,9 @@ from syndigits_jax.datasets import (
     present_constructions,
 )
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.names import construction_names, method_names, setting_names
+from syndigits_jax.results.names import Direction, construction_names, method_names, setting_names
 from syndigits_jax.studies.syn_digits.paper_values import MOVIELENS, TWIN_2K_500, ZERO_SHOT
 
-Direction = Literal["question", "user"]
 TABLES = ("table2", "table4", "table5", "figure5")
 
 # Figure 5 shows these two; any other fit-and-transfer method has a training error too.

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,34 +12,14 @@ import numpy as np
 from syndigits_jax.calibration import Settings
 from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.checkpoints import INDIVIDUAL, Checkpoints, unit_key
-from syndigits_jax.results.records import Record, write_results
+from syndigits_jax.results.checkpoints import INDIVIDUAL, UNITS, Checkpoints, unit_key
+from syndigits_jax.results.progress import OnProgress, Progress
+from syndigits_jax.results.records import RESULTS, Record, write_results
 from syndigits_jax.studies.syn_digits import figure5
 from syndigits_jax.studies.syn_digits.protocol import Direction, Unit, load, plan
 from syndigits_jax.studies.syn_digits.scoring import target_scores, unit_records
 
-RESULTS = "results.json"
 _QUESTIONS, _USERS = 64, 512  # targets per part
-UNITS = "units"  # folder of finished units inside the output folder
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a table is: unit `unit` of `units` (from 0), `done` of its `total` targets.
-
-    `resumed` says that the unit was found finished; `counted`: what is counted, for display.
-    """
-
-    unit: int
-    units: int
-    label: str
-    done: int
-    total: int
-    resumed: bool = False
-    counted: str = "targets"
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)

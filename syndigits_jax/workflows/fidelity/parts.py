@@ -26,8 +26,8 @@ from syndigits_jax.preferences import (
 )
 from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.preferences.pairs import key_data
-from syndigits_jax.results.checkpoints import unit_key
-from syndigits_jax.studies.syn_digits.tables import UNITS, OnProgress, Progress
+from syndigits_jax.results.checkpoints import UNITS, unit_key
+from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
@@ -110,6 +110,7 @@ def train_on_ratings(
     if out is not None:
         columns = [[t.user, t.item, t.rating] for t in (train, validation) if t is not None]
         name = unit_key(
+            ("workflows.fidelity.parts",),
             settings=dataclasses.replace(settings, panel=PanelSettings()),
             key=key_data(key), items=x, ratings=columns,
         )  # fmt: skip
