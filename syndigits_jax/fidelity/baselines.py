@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from ..inference.resampling import PRNGKey
 from ..preferences.encoder import check_temperature, init_mixture, user_embedding
 from ..solvers.boundary import Numbers
+from ..solvers.distances import population, positive, spread
 from ..solvers.precision import full_precision
-from .distances import population, positive, spread
 
 
 def real_bootstrap(

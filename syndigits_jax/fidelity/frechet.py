@@ -6,8 +6,8 @@ from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
+from ..solvers.distances import Frame, finite_or_nan, populations
 from ..solvers.precision import full_precision
-from .distances import Frame, finite_or_nan, populations
 
 
 # Batched factorisations share a thread pool with whatever runs beside them on the CPU, and can wait

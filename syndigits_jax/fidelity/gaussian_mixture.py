@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.distances import Frame, population, positive, square_norms
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code
-from .distances import Frame, population, positive, square_norms
 
 _KMEANS_STEPS = 20
 

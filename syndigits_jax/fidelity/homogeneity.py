@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
+from ..solvers.distances import population, populations
+from ..solvers.exact import lengths, unit_rows
 from ..solvers.precision import full_precision
-from .distances import population, populations
-from .exact import lengths, unit_rows
 
 
 class Homogeneity(eqx.Module):

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_floats
-from .distances import positive
-from .exact import power_of_two
+from ..solvers.distances import positive
+from ..solvers.exact import power_of_two
 
 
 def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Float[Array, "*batch"]:

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import PermutationResult, PRNGKey, permutation_p_value
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.precision import full_precision
-from .distances import (
+from ..solvers.distances import (
     BLOCK,
     Cloud,
     Frame,
@@ -26,6 +25,7 @@ from .distances import (
     positive,
     squared_distances,
 )
+from ..solvers.precision import full_precision
 
 _TYPICAL = 0.6065306597126334  # the kernel at the median distance, e^(-1/2)
 

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import PRNGKey, bootstrap
 from ..solvers.boundary import Numbers, as_floats
-from .distances import BLOCK, populations, positive
-from .exact import lengths, power_of_two, unit_rows
+from ..solvers.distances import BLOCK, populations, positive
+from ..solvers.exact import lengths, power_of_two, unit_rows
 from .homogeneity import cosine_homogeneity
 from .panel import Estimate
 from .prdc import coverage, expected_coverage

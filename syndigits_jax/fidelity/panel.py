@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers
-from .distances import populations
+from ..solvers.distances import populations
 from .index import fidelity_gap_index, stable_gap
 from .reference import (
     METRICS,

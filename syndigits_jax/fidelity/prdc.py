@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float
-from .distances import (
+from ..solvers.distances import (
     BLOCK,
     Frame,
     block_rows,
@@ -23,7 +23,7 @@ from .distances import (
     populations,
     positive,
 )
-from .exact import resolve
+from ..solvers.exact import resolve
 
 
 class PRDC(eqx.Module):

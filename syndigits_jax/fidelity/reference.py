@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Int
 from ..inference.resampling import PRNGKey
 from ..preferences.encoder import check_temperature
 from ..solvers.boundary import Numbers
+from ..solvers.distances import BLOCK, population, populations, positive, spread
 from ..solvers.precision import full_precision
 from .baselines import random_mixture
-from .distances import BLOCK, population, populations, positive, spread
 from .frechet import frechet_distance
 from .homogeneity import cosine_homogeneity, norm_ratio
 from .mmd import median_distance, mmd2_unbiased, mmd_permutation_test

@@ -13,11 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.linear_model import GramStatistics
-from ..solvers.precision import full_precision
-from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
-from ..solvers.solution import Solution
-from .distances import (
+from ..solvers.distances import (
     BLOCK,
     Cloud,
     Frame,
@@ -29,6 +25,10 @@ from .distances import (
     positive,
     squared_distances,
 )
+from ..solvers.linear_model import GramStatistics
+from ..solvers.precision import full_precision
+from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
+from ..solvers.solution import Solution
 from .frechet import closest_rotation, psd_root
 from .mmd import bandwidth, gaussian_kernel, kernel_row_means
 

@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
 from ..solvers.precision import full_precision
-from .distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
 
 _LARGEST_NETWORK = 4096
 

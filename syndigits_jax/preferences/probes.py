@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..fidelity.distances import Frame, nearest, square_norms
-from ..fidelity.exact import lengths
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.distances import Frame, nearest, square_norms
+from ..solvers.exact import lengths
 from .encoder import PRNGKey
 
 _ITERATIONS = 100

@@ -7,12 +7,12 @@ import pytest
 from prdc import compute_prdc
 from scipy.spatial.distance import cdist, pdist
 
-from syndigits_jax.fidelity.distances import nearest
 from syndigits_jax.fidelity.mmd import median_distance, mmd2_unbiased, mmd_permutation_test
 from syndigits_jax.fidelity.panel import fidelity_panel, reference_panel
 from syndigits_jax.fidelity.prdc import coverage, neighbour_radius, prdc
 from syndigits_jax.fidelity.reference import fidelity_reference
 from syndigits_jax.fidelity.repair import reweight_transport
+from syndigits_jax.solvers.distances import nearest
 
 NAMES = ("precision", "recall", "density", "coverage")
 jitted = jax.jit(prdc, static_argnames=("k", "block"))

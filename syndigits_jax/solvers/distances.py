@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.precision import full_precision
+from .boundary import Numbers, as_float, as_floats, concrete
 from .exact import lengths, power_of_two, resolve
+from .precision import full_precision
 
 BLOCK = 1 << 22
 """Distances held at a time, by default: 16 MiB of float32, which suits caches and accelerators."""

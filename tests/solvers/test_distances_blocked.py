@@ -7,7 +7,7 @@ import pytest
 from populations import cloud
 from scipy.spatial.distance import cdist
 
-from syndigits_jax.fidelity.distances import (
+from syndigits_jax.solvers.distances import (
     Frame,
     block_rows,
     bounds,
