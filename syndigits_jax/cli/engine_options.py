@@ -1,8 +1,7 @@
 """Engines from what is typed: the options that `respond` and `personas` share."""
 
-import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -40,52 +39,27 @@ MoreOption = Annotated[
     ),
 ]
 NO_OPTIONS: list[str] = []  # not None: old versions of typer know no optional list
-ENGINES = ("vllm", "openai")
 
 
 def build_engine(
     engine: str | None,
     model: str | None,
-    urls: Sequence[str] = (),
+    url: Sequence[str] = (),
     *,
     concurrency: int | None = None,
     timeout: float | None = None,
     options: Sequence[str] = (),
 ) -> Any:
-    """The engine that the options stand for; it starts when it is first needed.
+    """The engine that the options stand for, further ones as NAME=VALUE.
 
     **Raises:** `ValueError` naming the option; `ImportError` that says what to install.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"--engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    if not model:
-        raise ValueError("--model is missing: a folder or a name")
-    given = _settings(options)
-    if timeout is not None:
-        given["timeout"] = timeout
-    if engine == "openai":
-        if not urls:
-            raise ValueError("--engine openai needs a --url, such as http://localhost:8000/v1")
-        if concurrency is not None:
-            given["concurrency"] = concurrency
-        from syndigits_jax.respond.engines.openai import OpenAIEngine
+    from syndigits_jax.respond.engines import build
 
-        unknown = sorted(given.keys() - _keywords(OpenAIEngine))
-        if unknown:
-            raise ValueError(
-                f"--engine-option {unknown[0]}: a server has no such setting here; there are "
-                f"{', '.join(sorted(_keywords(OpenAIEngine)))}"
-            )
-        return OpenAIEngine(list(urls), model, **given)
-    for name, value in (("--url", urls), ("--concurrency", concurrency)):
-        if value:
-            raise ValueError(f"{name} is for --engine openai; vLLM runs on this machine")
-    from syndigits_jax.respond.engines.vllm import VLLMEngine
-
-    # What is no setting of ours is one of vLLM's, which knows them.
-    own = {name: given.pop(name) for name in list(given) if name in _keywords(VLLMEngine)}
-    more = own.pop("engine_arguments", {}) | given
-    return VLLMEngine(model, **own, engine_arguments=more)
+    return build.build_engine(
+        engine, model, url,
+        concurrency=concurrency, timeout=timeout, options=_settings(options),
+    )  # fmt: skip
 
 
 def _settings(options: Sequence[str]) -> dict[str, Any]:
@@ -94,16 +68,11 @@ def _settings(options: Sequence[str]) -> dict[str, Any]:
         name, equals, text = option.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not name.isidentifier():
-            raise ValueError(f"--engine-option {option!r}: expected NAME=VALUE")
+            raise ValueError(f"`engine_option` {option!r}: expected NAME=VALUE")
         if name in settings:
-            raise ValueError(f"--engine-option {name}: given twice")
+            raise ValueError(f"`engine_option` {name}: given twice")
         try:
             settings[name] = json.loads(text)
         except ValueError:  # a word, as in dtype=bfloat16
             settings[name] = text
     return settings
-
-
-def _keywords(engine: Any) -> set[str]:
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(engine).parameters
-    return {name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}

@@ -1,6 +1,8 @@
 """How commands end: 0, or one line and 2 for bad input, or 130 after Ctrl-C."""
 
 import contextlib
+import importlib
+import re
 import signal
 import sys
 import warnings
@@ -91,11 +93,35 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}"
     line = " ".join(text.split())
+    line = _as_typed(line)
     if isinstance(error, MemoryError) and not line:
         line = "out of memory"
     if len(line) > _LONGEST:  # XLA appends whole programs
         line = line[:_LONGEST] + " ..."
     return line or type(error).__name__
+
+
+def _as_typed(line: str) -> str:
+    """Arguments in backticks as the options they are of the command that runs: `top` as --top."""
+    context = _context()
+    if context is None:
+        return line
+    options = {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.opts and parameter.opts[0].startswith("-")
+    }
+    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), line)
+
+
+def _context() -> Any:
+    # Newer versions of typer keep a copy of click of their own.
+    for module in ("typer._click.globals", "click.globals"):
+        with contextlib.suppress(ImportError):
+            context = importlib.import_module(module).get_current_context(silent=True)
+            if context is not None:
+                return context
+    return None
 
 
 def _say(line: str) -> None:

@@ -93,6 +93,13 @@ def setting_names(typed: str) -> tuple[str, ...]:
     raise _unknown("setting", typed, [*SETTINGS, "both"])
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """What was meant by a mistyped name, or else what there is, for an error message."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
+
+
 def _unknown(what: str, typed: str, known: Sequence[str]) -> ValueError:
     lowered = {name.lower(): name for name in known}
     near = difflib.get_close_matches(typed.lower(), lowered, n=2, cutoff=0.6)

@@ -1,6 +1,8 @@
 """How far a long computation is, told to a callback."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 
@@ -21,3 +23,11 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+OnStep = Callable[[str], AbstractContextManager[None]]
+"""Entered with a text while something of unknown length runs."""
+
+
+def no_step(text: str) -> AbstractContextManager[None]:
+    """An [`OnStep`][] that shows nothing."""
+    return contextlib.nullcontext()

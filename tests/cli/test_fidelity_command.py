@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import fidelity as command
+from syndigits_jax.cli.commands import fidelity as shell
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.workflows.fidelity import measure as study
+from syndigits_jax.workflows.fidelity import run as command
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
@@ -161,9 +162,9 @@ def test_the_numbers_are_printed_and_written(measured):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--epochs", 0], ["`epochs` must be positive"]),
+        (["--epochs", 0], ["--epochs must be positive"]),
         (["--gap", -1], ["gap"]),
-        (["--control", "none"], ["`control` must be one of", "held_out"]),
+        (["--control", "none"], ["--control must be one of", "held_out"]),
     ],
 )
 def test_bad_options_are_refused(own, arguments, words):
@@ -208,7 +209,7 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, meas
         return encode
 
     monkeypatch.setattr(command, "measure_fidelity", measure)
-    monkeypatch.setattr(command, "save_fidelity_figures", lambda report, out: [])
+    monkeypatch.setattr(shell, "save_fidelity_figures", lambda report, out: [])
     monkeypatch.setattr(command, "sentence_encoder", encoder)
     titles = [f"film {i}" for i in range(M)]
     pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)

@@ -115,7 +115,7 @@ def test_histories(files):
     assert personas(*given, *arguments).exit_code == 0
     (only,) = read_personas(out)
     assert only.identifier == "y" and len(only.answers) == 4 and "f1" in only.answers
-    assert refused_in_one_line(personas(*given, "--people", 3), "`people`", "r.csv has 2")
+    assert refused_in_one_line(personas(*given, "--people", 3), "--people", "r.csv has 2")
 
 
 def test_prompts_without_a_model(files):

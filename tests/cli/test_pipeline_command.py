@@ -1,7 +1,6 @@
 """`syndigits pipeline`: from a file to a report, with an engine that is none."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import pipeline as command
+from syndigits_jax.cli.commands import pipeline as shell
 from syndigits_jax.datasets import read_personas, write_questions
+from syndigits_jax.preferences.training import TrainedEncoder
 from syndigits_jax.respond.requests import Completion, EngineIdentity, Failure
 from syndigits_jax.schema import Option, Question
+from syndigits_jax.workflows.fidelity.measure import FidelityReport
+from syndigits_jax.workflows.pipeline import run as command
 
 runner = CliRunner()
+UNUSED = object.__new__(TrainedEncoder)  # of which a pipeline reports nothing
 N = 14
 ASKED = [f"a{j}" for j in range(6)]
 TOLD = [f"b{j}" for j in range(3)]
@@ -308,9 +311,10 @@ def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, m
 
     def measured(ratings, items, personas, out, **options):
         calls.append((pd.read_csv(personas), out, options))
-        return SimpleNamespace(records=[], notes=["a note"], populations={"ssr": None})
+        return FidelityReport((), {}, UNUSED, {}, {"ssr": {}}, {}, ("a note",))
 
     monkeypatch.setattr(command, "run_fidelity", measured)
+    monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     engine.silent = {1}
     result = pipeline(films)
     assert result.exit_code == 0, (result.output, result.exception)
@@ -340,10 +344,11 @@ def test_texts_that_fail_come_first_and_again(films, engine, monkeypatch):
 
 
 def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, monkeypatch):
+    monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     monkeypatch.setattr(
         command,
         "run_fidelity",
-        lambda *a, **b: SimpleNamespace(records=[], notes=[], populations={}),
+        lambda *a, **b: FidelityReport((), {}, UNUSED, {}, {}, {}, ()),
     )
     engine.fails = {1}
     edit(films, "[fidelity]", "allow_missing = 0.3\n[fidelity]")  # 1 of 3 is more

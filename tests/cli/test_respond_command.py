@@ -124,7 +124,7 @@ def test_the_templates_defaults_hold_until_overridden(files, engine):
     assert {r.max_tokens for r in engine.requests} == {defaults.max_tokens}
     engine.requests.clear()
     options = ["--readout", "sample", "--temperature", "0.5", "--top-p", "0.9", "--draws", "2",
-               "--orders", "2", "--seed", "3", "--only", "Q2", "--limit", "5"]  # fmt: skip
+               "--orders", "2", "--seed", "3", "--ask", "Q2", "--limit", "5"]  # fmt: skip
     sampled = respond(files, "--out", out, *options)
     assert sampled.exit_code == 0, sampled.output
     assert "7 are missing" in sampled.stdout
@@ -197,12 +197,12 @@ def test_items_are_rated(files, engine):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--out", "r.db", "--template", "surveys"], ["`template`", "'survey'"]),
-        (["--out", "r.db", "--readout", "logits"], ["`readout`", "logits"]),
-        (["--out", "r.db", "--only", "Q9"], ["--only", "'Q9'"]),
-        (["--out", "r.db", "--limit", "0"], ["`limit`"]),
+        (["--out", "r.db", "--template", "surveys"], ["--template", "'survey'"]),
+        (["--out", "r.db", "--readout", "logits"], ["--readout", "logits"]),
+        (["--out", "r.db", "--ask", "Q9"], ["--ask", "'Q9'"]),
+        (["--out", "r.db", "--limit", "0"], ["--limit"]),
         (["--out", "r.db", "--personas", "none.csv"], ["none.csv"]),
-        (["--out", "r.db", "--readout", "sample", "--temperature", "0"], ["`temperature`"]),
+        (["--out", "r.db", "--readout", "sample", "--temperature", "0"], ["--temperature"]),
         (["--out", "p.csv"], ["p.csv", "not a response store"]),
         ([], ["--out is missing"]),
     ],
@@ -218,12 +218,12 @@ def test_bad_options_are_one_line(files, engine, monkeypatch, options, words):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((None, "m"), {}, "--engine must be one of vllm, openai, got None"),
+        ((None, "m"), {}, "`engine` must be one of vllm, openai, got None"),
         (("gguf", "m"), {}, "got 'gguf'"),
-        (("vllm", None), {}, "--model is missing"),
-        (("openai", "m"), {}, "needs a --url"),
-        (("vllm", "m", ["http://x/v1"]), {}, "--url is for --engine openai"),
-        (("vllm", "m"), {"concurrency": 3}, "--concurrency is for"),
+        (("vllm", None), {}, "`model` is missing"),
+        (("openai", "m"), {}, "`url` is missing"),
+        (("vllm", "m", ["http://x/v1"]), {}, "`url` is for the engine openai"),
+        (("vllm", "m"), {"concurrency": 3}, "`concurrency` is for"),
         (("openai", "m", ["http://x/v1"]), {"options": ["nonsense=1"]}, "no such setting"),
         (("openai", "m", ["http://x/v1"]), {"options": ["retries"]}, "expected NAME=VALUE"),
         (("openai", "m", ["http://x/v1"]), {"options": ["retries=1", "retries=2"]}, "twice"),
@@ -301,7 +301,7 @@ def test_panel_refuses(store, files, engine):
     failed_in_a_line(panel(store, "--out", files / "t.txt"), "t.txt", "unknown table format")
     failed_in_a_line(panel(store, "--tensor", files / "t.npy"), ".npz")
     failed_in_a_line(panel(store, "--human", files / "p.csv"), "--human", "--out")
-    failed_in_a_line(panel(store, "--out", files / "t.csv", "--run", "7"), "`run`", "1: survey")
+    failed_in_a_line(panel(store, "--out", files / "t.csv", "--run", "7"), "--run", "1: survey")
     assert respond(files, "--out", store, "--readout", "choice").exit_code == 0
     failed_in_a_line(panel(store, "--out", files / "t.csv"), "2 runs, choose one")
     assert panel(store, "--out", files / "t.csv", "--run", "choice").exit_code == 0

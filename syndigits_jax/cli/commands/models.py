@@ -52,7 +52,7 @@ def respond(
         typer.Option(help="Orders in which options are shown, over which answers are averaged."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of draws and orders.")] = None,
-    only: Annotated[
+    ask: Annotated[
         list[str], typer.Option(help="Ask this question, not all of the file; repeatable.")
     ] = NO_OPTIONS,
     block: Annotated[
@@ -106,7 +106,7 @@ def respond(
                 options=engine_option,
             ),
             model=model,
-            only=only,
+            ask=ask,
             block=block,
             answers=answers,
             decoding=decoding,

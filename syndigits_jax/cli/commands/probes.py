@@ -4,13 +4,12 @@ from pathlib import Path
 
 import jax
 
-from syndigits_jax.cli.commands.fidelity import item_vectors
-from syndigits_jax.cli.commands.tables_options import as_options
-from syndigits_jax.cli.render.console import output
+from syndigits_jax.cli.render.console import output, showing_step
 from syndigits_jax.datasets.films import film_questions
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.preferences import select_probes
 from syndigits_jax.workflows.fidelity.files import read_rated_items
+from syndigits_jax.workflows.fidelity.run import item_vectors
 
 
 def run(
@@ -22,7 +21,6 @@ def run(
     answers: str,
     embeddings: Path | None,
     seed: int,
-    missing: str = "",
 ) -> None:
     """Choose probe items and write them as questions."""
     if out.suffix.lower() != ".json":
@@ -30,9 +28,8 @@ def run(
     if size < 1:
         raise ValueError(f"size: must be at least 1, got {size}")
     questions = {q.identifier: q for q in film_questions(items, answers=answers)}
-    with as_options():
-        table, texts, _ = read_rated_items(ratings, items, missing=missing)
-    vectors = item_vectors(texts, embeddings, out.parent)
+    table, texts, _ = read_rated_items(ratings, items)
+    vectors = item_vectors(texts, embeddings, out.parent, showing_step)
     counts = table.item_counts()
     chosen = select_probes(jax.random.key(seed), vectors, counts, size=size)
     wanted = [questions[table.items[j]] for j in chosen]

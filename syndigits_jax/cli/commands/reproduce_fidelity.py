@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from syndigits_jax.cli.commands.fidelity import quick_settings
 from syndigits_jax.cli.render.console import output, showing_progress
 from syndigits_jax.cli.render.fidelity_figures import reference_figures
 from syndigits_jax.cli.render.fidelity_tables import (
@@ -28,6 +27,7 @@ from syndigits_jax.studies.persona_fidelity.reproduction import (
     paper_values,
     run_fidelity,
 )
+from syndigits_jax.workflows.fidelity.run import quick_settings
 
 _TITLES = {"baselines": "the paper's samplers", "twins": "twins, before and after calibration"}
 _DRAWN = {

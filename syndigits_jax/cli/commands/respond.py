@@ -15,8 +15,7 @@ from syndigits_jax.respond.asking.plan import make_plan
 from syndigits_jax.respond.prompts.render import blocks_of
 from syndigits_jax.respond.prompts.templates import find_template, list_templates
 from syndigits_jax.respond.store.responses import ResponseStore
-from syndigits_jax.schema import Question
-from syndigits_jax.tables.responses import some
+from syndigits_jax.workflows.questions import read_asked, select_questions
 
 MISSING = 1
 """The exit code where some requests failed."""
@@ -30,7 +29,7 @@ def run(
     *,
     engine: Callable[[], Any],
     model: str | None,
-    only: Sequence[str],
+    ask: Sequence[str],
     block: Sequence[str],
     answers: str | None,
     decoding: dict[str, Any],
@@ -45,7 +44,7 @@ def run(
     chosen = find_template(template)
     settings = chosen.settings(**decoding)
     catalogue = read_asked(questions, answers)
-    asked = select_questions(catalogue, only, block)
+    asked = select_questions(catalogue, ask, block)
     people = read_personas(personas)
     blocks = blocks_of(catalogue)
     plan = make_plan(chosen, people, asked, settings, blocks)
@@ -82,35 +81,6 @@ def finish(console: Console, report: Report, out: Path) -> None:
         )
     if report.failed:
         raise typer.Exit(MISSING)
-
-
-def read_asked(path: Path, answers: str | None) -> tuple[Question, ...]:
-    """The questions of a file, or with `answers` one per item of a table."""
-    if answers is None:
-        from syndigits_jax.datasets.questions import read_questions
-
-        return read_questions(path)
-    from syndigits_jax.datasets.films import film_questions
-
-    return film_questions(path, answers=answers)
-
-
-def select_questions(
-    questions: Sequence[Question], only: Sequence[str], block: Sequence[str] = ()
-) -> tuple[Question, ...]:
-    """Those named or in a block named, in the order of the file; all where nothing is named.
-
-    **Raises:** `ValueError` for a question or block that is not there.
-    """
-    absent = sorted(set(only) - {question.identifier for question in questions})
-    if absent:
-        raise ValueError(f"--only: not among the questions: {some(absent)}")
-    absent = sorted(set(block) - {question.block for question in questions if question.block})
-    if absent:
-        raise ValueError(f"--block: no question is of block {some(absent)}")
-    if not only and not block:
-        return tuple(questions)
-    return tuple(q for q in questions if q.identifier in only or q.block in block)
 
 
 def print_dry_run(

@@ -48,12 +48,11 @@ from syndigits_jax import calibration
 from syndigits_jax.respond.personas.writing import WRITING_TEMPLATES
 from syndigits_jax.respond.prompts.templates import Template, find_template
 from syndigits_jax.respond.requests import Decoding
-from syndigits_jax.results.names import method_name
+from syndigits_jax.results.names import method_name, near
 from syndigits_jax.workflows.calibrate import AUTO, HYPERPARAMETERS, build_method
 from syndigits_jax.workflows.personas import KINDS
 from syndigits_jax.workflows.pipeline.config_values import (
     check_keys,
-    near,
     read_toml,
     required,
     table,

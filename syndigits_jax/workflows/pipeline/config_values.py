@@ -1,6 +1,5 @@
 """Values of a TOML configuration: read, checked, and named where they are wrong."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -8,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
+
+from syndigits_jax.results.names import near
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -25,13 +26,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a TOML file in UTF-8 ({error})") from None
     return _expanded(content)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """What was meant, or else what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
 
 
 def check_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from syndigits_jax.cli.commands.fidelity import fidelity_settings
-from syndigits_jax.cli.commands.respond import read_asked
 from syndigits_jax.datasets.personas import read_personas
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.datasets.tables import read_table
@@ -20,6 +18,7 @@ from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes, refuse_unusable
 from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.workflows.fidelity.files import read_embeddings, read_rated_items
+from syndigits_jax.workflows.fidelity.run import fidelity_settings
 from syndigits_jax.workflows.personas import KINDS
 from syndigits_jax.workflows.pipeline.config import (
     FILE,
@@ -29,30 +28,17 @@ from syndigits_jax.workflows.pipeline.config import (
     Pipeline,
     QuestionSource,
 )
-from syndigits_jax.workflows.pipeline.config_values import near
+from syndigits_jax.workflows.questions import read_asked, select_questions
 
 
 def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple[Question, ...]:
-    by_name = {question.identifier: question for question in catalogue}
-    for name in source.ask:
-        if name not in by_name:
-            raise ValueError(
-                f"[questions]: `ask`: {name!r} is not in {source.file}; {_some(name, by_name)}"
-            )
-    blocks = dict.fromkeys(question.block for question in catalogue if question.block)
-    for name in source.blocks:
-        if name not in blocks:
-            raise ValueError(
-                f"[questions]: `blocks`: {source.file} has no block {name!r}; {_some(name, blocks)}"
-            )
-    if source.ask:
-        return tuple(by_name[name] for name in source.ask)
-    return tuple(q for q in catalogue if not source.blocks or q.block in source.blocks)
-
-
-def _some(name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    said = near(name, known)
-    return said if len(said) < 200 else f"there are {len(known)} others"
+    """The questions that a pipeline asks. **Raises:** `ValueError` for one that is not there."""
+    try:
+        if source.ask:
+            return select_questions(catalogue, source.ask)
+        return select_questions(catalogue, (), source.blocks)
+    except ValueError as error:
+        raise ValueError(f"[questions]: {error} ({source.file})") from None
 
 
 def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tuple[Persona, ...]:

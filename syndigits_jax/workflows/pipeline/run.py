@@ -1,0 +1,386 @@
+"""Personas, their answers, and what these are worth, in one go."""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from syndigits_jax.datasets.personas import write_personas
+from syndigits_jax.datasets.questions import write_questions
+from syndigits_jax.datasets.tables import read_table
+from syndigits_jax.frames import import_pandas
+from syndigits_jax.respond.asking.collect import OnProgress as OnCollected
+from syndigits_jax.respond.asking.collect import Report, collect
+from syndigits_jax.respond.asking.dry_run import DryRun, dry_run, find_tokens
+from syndigits_jax.respond.asking.plan import make_plan
+from syndigits_jax.respond.engines.build import build_engine
+from syndigits_jax.respond.personas.writing import WRITE, write_texts
+from syndigits_jax.respond.prompts.render import blocks_of
+from syndigits_jax.respond.requests import Engine
+from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor, to_panel
+from syndigits_jax.respond.store.responses import ResponseStore
+from syndigits_jax.respond.store.tallies import tally
+from syndigits_jax.results.files import write_text
+from syndigits_jax.results.names import kebab
+from syndigits_jax.results.progress import OnProgress, OnStep, no_step
+from syndigits_jax.results.records import RESULTS
+from syndigits_jax.schema import Persona, Question
+from syndigits_jax.workflows.calibrate import calibrate_panel, write_table
+from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins
+from syndigits_jax.workflows.fidelity.measure import FidelityReport
+from syndigits_jax.workflows.fidelity.records import check_results_path
+from syndigits_jax.workflows.fidelity.run import fidelity_settings, run_fidelity
+from syndigits_jax.workflows.pipeline.checks import (
+    build_personas,
+    check_asking,
+    check_calibration,
+    check_fidelity,
+    select_asked,
+)
+from syndigits_jax.workflows.pipeline.config import (
+    Calibrate,
+    EngineSource,
+    Fidelity,
+    PersonaSource,
+    Pipeline,
+)
+from syndigits_jax.workflows.pipeline.records import write_pipeline_results
+from syndigits_jax.workflows.pipeline.report import (
+    calibration_section,
+    fidelity_section,
+    responses_section,
+)
+from syndigits_jax.workflows.questions import read_asked
+
+REPORT = "report.md"
+STORE = "responses.sqlite"
+_ENGINE = ("url", "concurrency", "timeout")  # options by name; the others are passed on
+
+
+class IncompleteError(RuntimeError):
+    """Too many requests have no response; the same pipeline asks only for these again."""
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What is called while a pipeline works; by default nothing.
+
+    - `collecting`: entered while a model is asked; yields the callback of
+      [`collect`][syndigits_jax.respond.asking.collect.collect].
+    - `collected`: called with what came of that.
+    - `step`: entered with a text while something of unknown length runs.
+    - `measuring`: entered while fidelity is measured; yields its callback.
+    """
+
+    collecting: Callable[[], AbstractContextManager[OnCollected | None]] = nullcontext
+    collected: Callable[[Report], None] = lambda report: None
+    step: OnStep = no_step
+    measuring: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What a pipeline found.
+
+    - `report`: the text that is in `report.md`.
+    - `quality`: the hold-out, where there is a part `[calibrate]`.
+    - `fidelity`: the measurement, where there is a part `[fidelity]`; its files are in
+      `fidelity_folder`.
+    """
+
+    out: Path
+    report: str
+    quality: TwinQuality | None
+    fidelity: FidelityReport | None
+
+    @property
+    def fidelity_folder(self) -> Path:
+        """Where the tables and figures of the measurement are."""
+        return self.out / "fidelity"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline whose files were read and checked, before anything is asked or written."""
+
+    pipeline: Pipeline
+    questions: tuple[Question, ...]
+    blocks: dict[str, str]
+    personas: tuple[tuple[Persona, ...], ...]
+
+
+def prepare(pipeline: Pipeline) -> Prepared:
+    """Read and check everything that the pipeline says; nothing is asked or written.
+
+    **Raises:** `ValueError` naming the part and the file; `FileNotFoundError`.
+    """
+    check_results_path(pipeline.out / RESULTS)
+    catalogue = read_asked(pipeline.questions.file, pipeline.questions.answers or None)
+    questions = select_asked(catalogue, pipeline.questions)
+    blocks = blocks_of(catalogue)
+    built = tuple(build_personas(source, questions) for source in pipeline.personas)
+    check_asking(pipeline, built, questions, blocks)
+    if pipeline.calibrate is not None:  # what comes last fails first
+        check_calibration(pipeline.calibrate, built[0], questions)
+    if pipeline.fidelity is not None:
+        check_fidelity(pipeline.fidelity, questions)
+    return Prepared(pipeline, questions, blocks, built)
+
+
+@dataclass(frozen=True)
+class PlannedAsking:
+    """What one population will be asked; `to_write`: first for its texts."""
+
+    title: str
+    personas: int
+    questions: int
+    found: DryRun
+    to_write: bool
+
+
+def plan_pipeline(prepared: Prepared) -> list[PlannedAsking]:
+    """What would be asked; texts that a model will write are not there yet."""
+    pipeline, planned = prepared.pipeline, []
+    tokens = find_tokens(pipeline.engine.model)
+    for source, personas in zip(pipeline.personas, prepared.personas, strict=True):
+        if source.writing is None:
+            plan = make_plan(
+                pipeline.template, personas, prepared.questions, pipeline.decoding, prepared.blocks
+            )
+        else:
+            plan = make_plan(source.writing[0], personas, [WRITE], source.writing[1])
+        count, writing = len(prepared.questions), source.writing is not None
+        found = dry_run(plan, tokens)
+        planned.append(PlannedAsking(source.title, len(personas), count, found, writing))
+    return planned
+
+
+def run_pipeline(
+    prepared: Prepared, *, watching: Watching | None = None, engine: Engine | None = None
+) -> PipelineResult:
+    """Do all that a pipeline has not done yet.
+
+    **Arguments:** `engine`: what is asked; by default the one that the pipeline names. It is closed
+    at the end.
+
+    **Raises:** [`IncompleteError`][] where more of the requests than the pipeline allows have no
+    response: those that came are kept. What the engine raises.
+    """
+    pipeline, watching = prepared.pipeline, watching or Watching()
+    out, questions = pipeline.out, prepared.questions
+    notes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        engine = _engine(pipeline.engine) if engine is None else engine
+        stack.callback(engine.close)
+        store = stack.enter_context(ResponseStore(out / STORE))
+        write_questions(out / "questions.json", questions)
+        people = _told_apart(
+            [
+                _written(source, personas, engine, store, pipeline.allow_missing, notes, watching)
+                for source, personas in zip(pipeline.personas, prepared.personas, strict=True)
+            ],
+            pipeline.personas,
+        )
+        write_personas(out / "personas.json", people)
+        with watching.collecting() as show:
+            report = collect(
+                engine, pipeline.template, people, questions, pipeline.decoding, store,
+                blocks=prepared.blocks, on_progress=show,
+            )  # fmt: skip
+        watching.collected(report)
+        _stop_unless_enough(report, pipeline.allow_missing, out)
+        if report.missing:
+            notes.append(f"{_missing(report, 'answers')}. What follows is without them.")
+    return _report(pipeline, report.run, questions, notes, watching)
+
+
+def _report(
+    pipeline: Pipeline,
+    number: int,
+    questions: Sequence[Question],
+    notes: list[str],
+    watching: Watching,
+) -> PipelineResult:
+    """Tables of the answers, what they are worth, and the report of both."""
+    out = pipeline.out
+    quality, predicted, worth, fidelity = None, {}, [], None
+    with ResponseStore(out / STORE, read_only=True) as store:
+        answers = read_frame(store, number)
+        write_table(out / "answers.csv", answers)
+        table = None
+        if any(question.options for question in questions):
+            table = read_tensor(store, number)
+            table.save(out / "answers.npz")
+        counted = tally(store, number)
+        if pipeline.calibrate is not None:
+            quality, predicted, more = _calibrated(
+                pipeline.calibrate, store, number, answers, questions, out, watching
+            )
+            notes += more
+            worth += calibration_section(quality)
+        if pipeline.fidelity is not None:
+            ratings = read_ratings(store, number)
+            write_table(out / "ratings.csv", ratings.set_index("persona"))
+    if pipeline.fidelity is not None:
+        fidelity = _fidelity(pipeline.fidelity, out, watching)
+        reference = "ssr" if "ssr" in fidelity.populations else "trained"
+        worth += fidelity_section(fidelity.records, fidelity.notes, reference)
+    lines = [f"# {out.resolve().name}", "", *responses_section(counted, table), *worth]
+    if notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in notes)]
+    write_pipeline_results(
+        out / RESULTS, counted, quality=quality, predicted=predicted, notes=notes
+    )
+    text = "\n".join(lines).rstrip() + "\n"
+    write_text(out / REPORT, text)
+    return PipelineResult(out, text, quality, fidelity)
+
+
+def _calibrated(
+    settings: Calibrate,
+    store: ResponseStore,
+    run: int,
+    asked: Any,
+    questions: Sequence[Question],
+    out: Path,
+    watching: Watching,
+) -> tuple[TwinQuality, dict[str, str], list[str]]:
+    """The hold-out, its tables, the method by question predicted, and what there is to note.
+
+    `asked`: the data frame of the run's answers."""
+    human = read_table(settings.human, settings.id_column)
+    notes = []
+    silent = set(asked.columns[asked.isna().all()])
+    nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
+    for names, why in ((silent, "no twin gave an answer"), (nominal - silent, "answers are codes")):
+        if names:
+            said = ", ".join(name for name in asked.columns if name in names)
+            notes.append(f"Left out of the calibration because {why}: {said}.")
+    kept = [name for name in asked.columns if name not in silent | nominal]
+    # People without a twin and questions not asked are no part of this.
+    human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
+    panel = to_panel(store, human, run, join="inner", new_questions=True, name=out.name)
+    panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
+    with watching.step("holding out one question after the other ..."):
+        quality = judge_twins(panel, settings.methods)
+    index = import_pandas().Index(list(quality.holdout.panel.users), name=asked.index.name)
+    for name in quality.holdout.methods:
+        frame = import_pandas().DataFrame(
+            quality.holdout.predictions[name].T, index, list(quality.holdout.target_ids)
+        )
+        write_table(out / f"held-out-{kebab(name)}.csv", frame)
+    if not panel.new_questions:
+        return quality, {}, notes
+    best = kebab(quality.best)
+    found = calibrate_panel(panel, settings.methods[quality.best], "question")
+    found.predictions.index.name = asked.index.name
+    write_table(out / "predictions.csv", found.predictions)
+    notes.append(
+        f"Predicted by {best}, whose correlation is highest (predictions.csv), are the questions "
+        f"that no human answered: {', '.join(panel.new_questions)}."
+    )
+    return quality, dict.fromkeys(panel.new_questions, best), notes
+
+
+def _fidelity(settings: Fidelity, out: Path, watching: Watching) -> FidelityReport:
+    return run_fidelity(
+        settings.ratings, settings.items, out / "ratings.csv", out / "fidelity",
+        settings=fidelity_settings(
+            settings.epochs, settings.gap, settings.control, settings.quick
+        ),
+        embeddings=settings.embeddings, seed=settings.seed,
+        showing_progress=watching.measuring, on_step=watching.step,
+    )  # fmt: skip
+
+
+def _engine(source: EngineSource) -> Engine:
+    options = dict(source.options)
+    urls, concurrency, timeout = (options.pop(key, None) for key in _ENGINE)
+    try:
+        return build_engine(
+            source.kind, source.model, [urls] if isinstance(urls, str) else urls or (),
+            concurrency=concurrency, timeout=timeout, options=options,
+        )  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"[engine]: {error}".replace("`engine_option` ", "")) from None
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def _written(
+    source: PersonaSource,
+    personas: tuple[Persona, ...],
+    engine: Engine,
+    store: ResponseStore,
+    allowed: float,
+    notes: list[str],
+    watching: Watching,
+) -> tuple[Persona, ...]:
+    """The personas with the texts that a model writes, where it is to; notes who got none.
+
+    `allowed`: the share of texts that may be missing."""
+    if source.writing is None:
+        return personas
+    with watching.collecting() as show:
+        written, report = write_texts(
+            engine, source.writing[0], personas, store, source.writing[1],
+            on_progress=show, allow_missing=allowed,
+        )  # fmt: skip
+    watching.collected(report)
+    if written is None:
+        _stop_unless_enough(report, allowed, store.path.parent)
+        raise AssertionError("no texts, though enough came")
+    if written.missing:
+        notes.append(f"{source.title}: {_missing(report, 'texts')}. Their personas are left out.")
+    for names, did in ((written.empty, "wrote nothing"), (written.refused, "refused")):
+        if names:
+            notes.append(
+                f"{source.title}: the model {did} for {len(names)} of {len(personas)} personas, "
+                "which are left out."
+            )
+    return written.personas
+
+
+def _told_apart(
+    groups: Sequence[tuple[Persona, ...]], sources: Sequence[PersonaSource]
+) -> tuple[Persona, ...]:
+    """All personas, each with its condition where there are several."""
+    if len(groups) == 1:
+        return groups[0]
+    everyone = [persona.identifier for group in groups for persona in group]
+    repeated = len(set(everyone)) < len(everyone)
+    return tuple(
+        replace(
+            persona,
+            identifier=f"{source.name}-{persona.identifier}" if repeated else persona.identifier,
+            attributes={**persona.attributes, "condition": source.name},
+        )
+        for group, source in zip(groups, sources, strict=True)
+        for persona in group
+    )
+
+
+def _stop_unless_enough(report: Report, allowed: float, out: Path) -> None:
+    share = report.missing / report.planned if report.missing else 0.0
+    if share > allowed:
+        enough = math.ceil(1000 * share) / 1000
+        raise IncompleteError(
+            f"{report.missing} responses are missing; those that came are in {out}, and the same "
+            f"command asks only for these; `allow_missing` in [respond] is {allowed:g}"
+            + (f", and with {enough:g} it would go on without them" if enough < 1 else "")
+        )
+
+
+def _missing(report: Report, what: str) -> str:
+    """How many are missing, and why."""
+    counts = {
+        **report.reasons,
+        "other reasons": report.failed - sum(report.reasons.values()),
+        "not asked, as nothing but failures came": report.missing - report.failed,
+    }
+    why = "; ".join(f"{reason} ({count} times)" for reason, count in counts.items() if count)
+    return f"{report.missing} of {report.planned} {what} are missing: {why}"

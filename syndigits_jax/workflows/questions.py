@@ -1,0 +1,45 @@
+"""The questions that are asked: read from a file, and chosen by name or by block."""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+
+from syndigits_jax.datasets.films import film_questions
+from syndigits_jax.datasets.questions import read_questions
+from syndigits_jax.results.names import near
+from syndigits_jax.schema import Question
+
+
+def read_asked(path: str | PathLike[str], answers: str | None = None) -> tuple[Question, ...]:
+    """The questions of a file, or with `answers` ("stars" or "purchase") one per item of a table.
+
+    **Raises:** `FileNotFoundError`, `ValueError` naming the file.
+    """
+    return read_questions(path) if answers is None else film_questions(path, answers=answers)
+
+
+def select_questions(
+    questions: Sequence[Question], ask: Sequence[str] = (), blocks: Sequence[str] = ()
+) -> tuple[Question, ...]:
+    """Those in `ask` (identifiers, in that order), then those of `blocks`; all if both are empty.
+
+    **Raises:** `ValueError` naming a question or block that is not there, and the nearest there is.
+    """
+    by_name = {question.identifier: question for question in questions}
+    there = dict.fromkeys(question.block for question in questions if question.block)
+    for name in ask:
+        if name not in by_name:
+            raise ValueError(f"`ask`: there is no question {name!r}; {_near(name, by_name)}")
+    for name in blocks:
+        if name not in there:
+            raise ValueError(f"`block`: there is no block {name!r}; {_near(name, there)}")
+    if not ask and not blocks:
+        return tuple(questions)
+    chosen = dict.fromkeys(ask)
+    chosen |= dict.fromkeys(q.identifier for q in questions if q.block and q.block in blocks)
+    return tuple(by_name[name] for name in chosen)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    said = near(name, known) if known else "there is none"
+    return said if len(said) < 200 else f"there are {len(known)} others"
