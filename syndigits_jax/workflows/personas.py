@@ -40,15 +40,15 @@ _Path = str | PathLike[str]
 
 
 def survey(
-    answers: _Path,
+    human: _Path,
     questions: _Path,
     *,
     ask: Sequence[str] = (),
-    ask_block: Sequence[str] = (),
+    block: Sequence[str] = (),
     ask_questions: _Path | None = None,
     form: str = "text",
     leave_out: str = "block",
-    most: int | None = None,
+    shown: int | None = None,
     characters: int | None = None,
     people: int | None = None,
     id_column: str | None = None,
@@ -56,26 +56,26 @@ def survey(
 ) -> tuple[Persona, ...]:
     """Respondents' answers to a survey, without what will be asked.
 
-    **Arguments:** `answers`: a table of human answers; `questions`: the catalogue of its columns.
-    What will be asked: questions by identifier (`ask`), whole blocks (`ask_block`), or those of a
+    **Arguments:** `human`: a table of human answers; `questions`: the catalogue of its columns.
+    What will be asked: questions by identifier (`ask`), whole blocks (`block`), or those of a
     file (`ask_questions`), as far as the catalogue has them. `people`: only the
-    first so many respondents. `missing`: what stands for a missing answer, as in
-    [`read_table`][syndigits_jax.datasets.read_table]. The others as in
+    first so many respondents. `shown`: at most so many answers are told. `missing`: what stands
+    for a missing answer, as in [`read_table`][syndigits_jax.datasets.read_table]. The others as in
     [`survey_personas`][syndigits_jax.respond.survey_personas].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     catalogue = read_questions(questions)
-    asked = _asked(catalogue, ask, ask_block, ask_questions)
-    frame = read_table(answers, id_column, missing=missing, numeric=False)
-    frame = _first(frame, people, answers)
+    asked = _asked(catalogue, ask, block, ask_questions)
+    frame = read_table(human, id_column, missing=missing, numeric=False)
+    frame = _first(frame, people, human)
     try:
         return survey_personas(
-            frame, catalogue, asked=asked, form=form, leave_out=leave_out, most=most,
+            frame, catalogue, asked=asked, form=form, leave_out=leave_out, shown=shown,
             characters=characters,
         )  # fmt: skip
     except ValueError as error:
-        raise ValueError(f"{answers}: {error}") from None
+        raise ValueError(f"{human}: {error}") from None
 
 
 def demographics(
@@ -156,31 +156,31 @@ def history(
     )  # fmt: skip
 
 
-def demographic(
-    count: int = 100, *, marginals: _Path | None = None, seed: int = 0
+def sampled(
+    people: int = 100, *, marginals: _Path | None = None, seed: int = 0
 ) -> tuple[Persona, ...]:
     """People drawn from marginals (a TOML file, or ours), whose text a model is to write.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     shares = DEFAULT_MARGINALS if marginals is None else read_marginals(marginals)
-    return demographic_prompts(count, shares, seed=seed)
+    return demographic_prompts(people, shares, seed=seed)
 
 
-def backstory(count: int = 100) -> tuple[Persona, ...]:
+def backstory(people: int = 100) -> tuple[Persona, ...]:
     """People of whom nothing is given, whose text a model is to write.
 
     **Raises:** `ValueError` naming the argument.
     """
-    return backstory_prompts(count)
+    return backstory_prompts(people)
 
 
 def grounded(
     ratings: _Path,
     items: _Path,
-    count: int = 100,
+    people: int = 100,
     *,
-    top: int = 20,
+    shown: int = 20,
     ask_questions: _Path | None = None,
     fewest: int = 10,
     category_label: str = "films",
@@ -198,7 +198,7 @@ def grounded(
     table = _rated(ratings, items, missing)
     asked = () if ask_questions is None else read_questions(ask_questions)
     return grounded_prompts(
-        table, read_items(items), count, top=top, fewest=fewest, category_label=category_label,
+        table, read_items(items), people, shown=shown, fewest=fewest, category_label=category_label,
         exclude=[question.identifier for question in asked], seed=seed,
     )  # fmt: skip
 
@@ -216,14 +216,14 @@ KINDS: dict[str, Callable[..., tuple[Persona, ...]]] = {
     "demographics": demographics,
     "summary": summary,
     "history": history,
-    "demographic": demographic,
+    "sampled": sampled,
     "backstory": backstory,
     "grounded": grounded,
     "rewritten": rewritten,
 }
 """What builds personas of each kind, by the names of the commands."""
 
-WRITTEN_KINDS = ("demographic", "backstory", "grounded", "rewritten")
+WRITTEN_KINDS = ("sampled", "backstory", "grounded", "rewritten")
 """Kinds whose texts a model is to write."""
 
 
@@ -239,7 +239,7 @@ def _asked(
         members = [q.identifier for q in catalogue if q.block == block]
         if not members or not block:
             there = sorted({q.block for q in catalogue if q.block})
-            raise ValueError(f"`ask_block`: no block {block!r}; there are {', '.join(there)}")
+            raise ValueError(f"`block`: no block {block!r}; there are {', '.join(there)}")
         asked |= dict.fromkeys(members)
     if path is not None:
         found = [q.identifier for q in read_questions(path) if q.identifier in known]

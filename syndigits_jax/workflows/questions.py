@@ -9,18 +9,18 @@ from syndigits_jax.results.names import near
 from syndigits_jax.schema import Question
 
 
-def read_asked(path: str | PathLike[str], answers: str | None = None) -> tuple[Question, ...]:
-    """The questions of a file, or with `answers` ("stars" or "purchase") one per item of a table.
+def read_asked(path: str | PathLike[str], scale: str | None = None) -> tuple[Question, ...]:
+    """The questions of a file, or with a `scale` ("stars" or "purchase") one per item of a table.
 
     **Raises:** `FileNotFoundError`, `ValueError` naming the file.
     """
-    return read_questions(path) if answers is None else film_questions(path, answers=answers)
+    return read_questions(path) if scale is None else film_questions(path, answers=scale)
 
 
 def select_questions(
-    questions: Sequence[Question], ask: Sequence[str] = (), blocks: Sequence[str] = ()
+    questions: Sequence[Question], ask: Sequence[str] = (), block: Sequence[str] = ()
 ) -> tuple[Question, ...]:
-    """Those in `ask` (identifiers, in that order), then those of `blocks`; all if both are empty.
+    """Those in `ask` (identifiers, in that order), then those of the blocks `block`; or all.
 
     **Raises:** `ValueError` naming a question or block that is not there, and the nearest there is.
     """
@@ -29,13 +29,13 @@ def select_questions(
     for name in ask:
         if name not in by_name:
             raise ValueError(f"`ask`: there is no question {name!r}; {_near(name, by_name)}")
-    for name in blocks:
+    for name in block:
         if name not in there:
             raise ValueError(f"`block`: there is no block {name!r}; {_near(name, there)}")
-    if not ask and not blocks:
+    if not ask and not block:
         return tuple(questions)
     chosen = dict.fromkeys(ask)
-    chosen |= dict.fromkeys(q.identifier for q in questions if q.block and q.block in blocks)
+    chosen |= dict.fromkeys(q.identifier for q in questions if q.block and q.block in block)
     return tuple(by_name[name] for name in chosen)
 
 

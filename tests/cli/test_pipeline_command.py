@@ -26,10 +26,10 @@ CONFIG = """
 out = "out"
 [questions]
 file = "q.json"
-blocks = ["A"]
+block = ["A"]
 [[personas]]
 kind = "survey"
-answers = "human.csv"
+human = "human.csv"
 questions = "q.json"
 [engine]
 kind = "vllm"

@@ -110,14 +110,14 @@ def test_a_grounded_block_has_the_highest_ratings_the_most_recent_first():
     stars = [5, 3, 5, 4.5, 5, 1]
     times = [10, 99, 30, 20, 20, 1]
     table = rating_table(["u"] * 6, names, stars, times)
-    (persona,) = grounded_prompts(table, ITEMS, users=["u"], top=5, exclude=["i5", "never rated"])
+    (persona,) = grounded_prompts(table, ITEMS, users=["u"], shown=5, exclude=["i5", "never rated"])
     lines = persona.attributes["top_items_block"].strip().splitlines()
     assert [line.split(" | ")[0] for line in lines] == ["- 5", "- 5", "- 4.5", "- 3", "- 1"]
     assert [line.split(" | ")[2] for line in lines] == [f"Film {j}" for j in (2, 0, 4, 1, 6)]
     assert lines[0] == "- 5 | Drama | Film 2 | t2"
     assert persona.attributes["rating_hist"] == "1: 1, 3: 1, 4.5: 1, 5: 2"
     assert persona.attributes["n_reviews"] == "5" and persona.attributes["seed"] == "u"
-    (three,) = grounded_prompts(table, ITEMS, users=["u"], top=3)
+    (three,) = grounded_prompts(table, ITEMS, users=["u"], shown=3)
     assert three.attributes["n_reviews"] == "6"
     assert three.attributes["top_items_block"].count("\n- ") == 3
     text = render(find_template("persona-grounded"), three).messages[-1].content
@@ -155,7 +155,7 @@ def test_users_are_drawn_among_those_with_enough_ratings():
         with pytest.raises(ValueError, match="`count`"):
             grounded_prompts(table, ITEMS, **arguments)
     with pytest.raises(ValueError, match="`top`"):
-        grounded_prompts(table, ITEMS, 1, top=0)
+        grounded_prompts(table, ITEMS, 1, shown=0)
 
 
 @pytest.mark.data

@@ -99,12 +99,12 @@ ANSWERS = st.lists(
     rows=ANSWERS,
     asked=st.sets(st.sampled_from([q.identifier for q in SURVEY]), min_size=1, max_size=2),
     form=st.sampled_from(["text", "json"]),
-    most=st.none() | st.integers(1, 6),
+    shown=st.none() | st.integers(1, 6),
     characters=st.none() | st.integers(60, 300),
 )
-def test_limits_hold_and_no_persona_tells_what_is_asked(rows, asked, form, most, characters):
+def test_limits_hold_and_no_persona_tells_what_is_asked(rows, asked, form, shown, characters):
     arguments = {"asked": asked, "form": form}
-    limits = {"most": most, "characters": characters}
+    limits = {"shown": shown, "characters": characters}
     try:
         people = survey_personas(survey(rows), SURVEY, **arguments, **limits)
     except ValueError as error:
@@ -120,15 +120,15 @@ def test_limits_hold_and_no_persona_tells_what_is_asked(rows, asked, form, most,
         assert characters is None or len(persona.text) <= characters
         if form == "text":
             told, everything = pairs_of(persona.text), pairs_of(whole.text)
-            assert most is None or len(told) <= most
+            assert shown is None or len(told) <= shown
             assert [pair for pair in everything if pair in told] == told
-            if characters is None and most is not None:
-                assert len(told) == min(most, len(everything))
+            if characters is None and shown is not None:
+                assert len(told) == min(shown, len(everything))
 
 
 def test_a_few_answers_are_spread_over_blocks():
     table = survey([[1, 2, 3, 4, 1, 1]])
-    (persona,) = survey_personas(table, SURVEY, most=4)
+    (persona,) = survey_personas(table, SURVEY, shown=4)
     firsts = ["Do you vote?", "How warm is {it}?", "Do  you VOTE?", "Alone?"]
     assert [question for question, _ in pairs_of(persona.text)] == firsts
 
@@ -139,7 +139,7 @@ def test_a_few_answers_are_spread_over_blocks():
         ({"asked": ["zz"]}, "`asked`.*'zz'"),
         ({"form": "yaml"}, "`form`"),
         ({"leave_out": "none"}, "`leave_out`"),
-        ({"most": 0}, "`most`"),
+        ({"shown": 0}, "`shown`"),
         ({"characters": 0}, "`characters`"),
         ({"respondents": ["r9"]}, "`respondents`.*'r9'"),
         ({"questions": SURVEY[:2]}, "`answers`: 4 columns.*'b1'"),

@@ -1,102 +1,126 @@
-"""`syndigits calibrate`."""
+"""`syndigits calibrate`: predictions for new questions or new people."""
 
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich import box
-from rich.table import Table
+import typer
 
-from syndigits_jax.cli.commands.tables_options import as_options, dropped_text
-from syndigits_jax.cli.render.console import output, showing_step
-from syndigits_jax.workflows.calibrate import (
-    AUTO,
-    calibrate_files,
-    check_table_path,
-    method_title,
-    write_table,
+from syndigits_jax.cli.choices import Join, Method
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import (
+    NO_OPTIONS,
+    Human,
+    IdColumn,
+    Missing,
+    OutTable,
+    Report,
+    Twin,
+    check_outputs,
 )
 
-_SHOWN = 12  # targets printed; all of them are in --report
+NO_NUMBERS: list[int] = []
 
 
-def run(
-    human: Path,
-    twin: Path,
-    out: Path,
-    *,
-    method: str,
-    hyperparameters: Mapping[str, Any],
-    new_users: bool,
-    targets: Sequence[str] | None,
-    id_column: str | None,
-    join: str,
-    threshold: float | None,
-    report: Path | None,
-    missing: str = "",
-) -> None:
-    """Calibrate two tables and write the predictions, and the report if one is wanted."""
-    if join not in ("error", "inner"):
-        raise ValueError(f"join: must be 'error' or 'inner', got '{join}'")
-    for path in (out, report):
-        if path is not None:
-            check_table_path(path)
-            if any(path.resolve() == given.resolve() for given in (human, twin)):
-                raise ValueError(f"out: {path} is an input and would be overwritten")
-    if report is not None and report.resolve() == out.resolve():
-        raise ValueError(f"report: {report} is the table of predictions too; name another file")
-    with as_options(), showing_step(f"calibrating {twin} with {method} ..."):
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, resume="nothing was written; run the same command again")(calibrate)
+
+
+def calibrate(
+    human: Human,
+    twin: Twin,
+    out: OutTable,
+    method: Annotated[Method, typer.Option(help="Calibrator.")] = Method.ELASTIC_NET,
+    new_users: Annotated[
+        bool, typer.Option("--new-users", help="Predict respondents without human answers.")
+    ] = False,
+    target: Annotated[
+        list[str],
+        typer.Option(
+            help="Question (or respondent) to predict, even if humans answered some; repeatable. "
+            "By default those without any human answer."
+        ),
+    ] = NO_OPTIONS,
+    id_column: IdColumn = None,
+    missing: Missing = "",
+    join: Annotated[
+        Join,
+        typer.Option(
+            help="inner: drop respondents and questions that only one table has, except new "
+            "questions of the twins, or with --new-users their new respondents."
+        ),
+    ] = Join.ERROR,
+    report: Report = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Keep the twins' answers where the training MSE exceeds this."),
+    ] = None,
+    penalty: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Squared penalty λ; auto tries 0.01 to 100 times the default by how well the "
+            "twins' own answers are predicted.",
+        ),
+    ] = None,
+    alpha: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER|auto", help="Lasso or elastic-net penalty, or auto."),
+    ] = None,
+    l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of low-rank methods.")] = None,
+    hidden: Annotated[
+        list[int], typer.Option(help="Units of a hidden layer; repeatable.")
+    ] = NO_NUMBERS,
+    weight_decay: Annotated[float | None, typer.Option(help="Penalty of the network.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of the network.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of methods with a random start.")] = None,
+) -> dict[str, Any]:
+    """Calibrate your own twins: predict human answers to new questions, or of new people.
+
+    Both tables have one row per respondent and one column per question, and are matched by these
+    identifiers. New questions are the columns that only the twins' table has (or that no human
+    answered); with --new-users, new rows likewise.
+    """
+    given = {
+        "penalty": _number_or_auto("penalty", penalty),
+        "alpha": _number_or_auto("alpha", alpha),
+        "l1_ratio": l1_ratio,
+        "rank": rank,
+        "hidden": tuple(hidden) if hidden else None,
+        "weight_decay": weight_decay,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    check_outputs({"out": out, "report": report}, (human, twin))
+    from syndigits_jax.cli.render.calibration import print_calibrated
+    from syndigits_jax.cli.render.console import showing_step
+    from syndigits_jax.workflows.calibrate import calibrate_files, write_table
+
+    with showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(
-            human,
-            twin,
-            method,
-            hyperparameters=hyperparameters,
-            new_users=new_users,
-            targets=targets,
-            id_column=id_column,
-            threshold=threshold,
-            join=join,  # pyright: ignore[reportArgumentType]
+            human, twin, str(method),
+            hyperparameters={name: value for name, value in given.items() if value is not None},
+            new_users=new_users, targets=target, id_column=id_column, threshold=threshold,
+            join=str(join),  # pyright: ignore[reportArgumentType]
             missing=missing,
-        )
+        )  # fmt: skip
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
-    console = output()
-    if join == "inner":
-        console.print(dropped_text(result.dropped), soft_wrap=True)
-    console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"new {result.direction}")
-    for name in ("human answers", "training MSE", "status", "used"):
-        table.add_column(name, justify="right")
-    for name, row in result.report.head(_SHOWN).iterrows():
-        error = "-" if math.isnan(row.training_mse) else f"{row.training_mse:.3f}"
-        table.add_row(str(name), *map(str, (row.human_answers, error, row.status, _used(row))))
-    console.print(table)
-    unfinished = sorted(set(result.report["imputation"]) - {"converged"})
-    if unfinished:
-        console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
-    rest = len(result.report) - _SHOWN
-    if rest > 0:
-        console.print(f"... and {rest} more")
-    rows, columns = result.predictions.shape
-    console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+    print_calibrated(result, out, joined=join is Join.INNER)
+    rows = result.report.reset_index().to_dict("records")
+    return {
+        "written": [path for path in (out, report) if path is not None],
+        "targets": rows,
+        "dropped": dict(result.dropped),
+    }
 
 
-def _used(row: Any) -> str:
-    if not row.transferred:
-        return "twins as they are"
-    if row.twins_alike:
-        return "human answers" if row.human_answers else "nothing to learn from"
-    return "calibrated"
-
-
-def number_or_auto(option: str, text: str | None) -> float | str | None:
+def _number_or_auto(option: str, text: str | None) -> float | str | None:
     """A penalty as it was typed. **Raises:** `ValueError` for what is neither."""
-    if text is None or text == AUTO:
+    if text is None or text == "auto":
         return text
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--{option}: must be a number or {AUTO}, got '{text}'") from None
+        raise ValueError(f"`{option}` must be a number or auto, got {text!r}") from None

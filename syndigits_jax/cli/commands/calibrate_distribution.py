@@ -1,71 +1,104 @@
-"""`syndigits calibrate-distribution`."""
+"""`syndigits calibrate-distribution`: how people answer a new question, as shares."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from syndigits_jax.cli.commands.tables_options import as_options
-from syndigits_jax.cli.render.console import output, showing_step
-from syndigits_jax.solvers.solution import Status
-from syndigits_jax.workflows.calibrate import check_table_path, write_table
-from syndigits_jax.workflows.distributions import (
-    HELD_OUT,
-    MEAN,
-    UNIFORM,
-    CalibratedDistributions,
-    calibrate_distribution_files,
+from syndigits_jax.cli.choices import Divergence, Variant
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import (
+    NO_OPTIONS,
+    Missing,
+    OutTable,
+    Report,
+    Twin,
+    check_outputs,
 )
 
-_SHOWN = 12  # questions printed; all of them are in --out
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    resume = "nothing was written; run the same command again"
+    command(app, "calibrate-distribution", resume=resume)(calibrate_distribution)
 
 
-def run(
-    targets: Path,
-    twins: Path,
-    out: Path,
-    *,
-    divergence: str,
-    variant: str,
-    drop: Sequence[str],
-    options: Sequence[str],
-    blend: bool,
-    weight_by_count: bool,
-    alpha: float | None,
-    report: Path | None,
-    missing: str = "",
-) -> None:
-    """Calibrate two tables and write the predictions, and the report if one is wanted."""
-    for path in (out, report):
-        if path is not None:
-            check_table_path(path)
-            if any(path.resolve() == given.resolve() for given in (targets, twins)):
-                raise ValueError(f"out: {path} is an input and would be overwritten")
-    if report is not None and report.resolve() == out.resolve():
-        raise ValueError(f"report: {report} is the table of predictions too; name another file")
-    with as_options(), showing_step(f"weighing the twins of {twins} by {divergence} ..."):
+def calibrate_distribution(
+    human: Annotated[
+        Path,
+        typer.Option(
+            metavar="TABLE", help="Counts of people: a row per question, a column per option."
+        ),
+    ],
+    twin: Twin,
+    out: OutTable,
+    divergence: Annotated[
+        Divergence, typer.Option(help="What the weights minimise.")
+    ] = Divergence.TV,
+    variant: Annotated[
+        Variant, typer.Option(help="Weigh personas, dummies (twins of constant answer) or both.")
+    ] = Variant.BOTH,
+    drop: Annotated[
+        list[str], typer.Option(help="Option to leave out, such as refusals; repeatable.")
+    ] = NO_OPTIONS,
+    options: Annotated[
+        list[str],
+        typer.Option(
+            help="Options of a new question that has not all, as Q9=1,2; repeatable.",
+            metavar="QUESTION=VALUES",
+        ),
+    ] = NO_OPTIONS,
+    blend: Annotated[
+        bool,
+        typer.Option(
+            help="Mix with the mean distribution as far as cross-validation finds useful."
+        ),
+    ] = True,
+    weight_by_count: Annotated[
+        bool,
+        typer.Option(
+            "--weight-by-count",
+            help="Questions count as much as people answered them, not all alike.",
+        ),
+    ] = False,
+    intervals: Annotated[
+        float | None,
+        typer.Option(help="Add intervals that cover this share of the truth, such as 0.9."),
+    ] = None,
+    missing: Missing = "",
+    report: Report = None,
+) -> dict[str, Any]:
+    """Predict how people answer a new question from how they answered others, and from twins.
+
+    Questions are matched by their identifiers. Those that only the twins' table has, or that have
+    no counts, are predicted.
+    """
+    if intervals is not None and not 0 < intervals < 1:
+        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+    check_outputs({"out": out, "report": report}, (human, twin))
+    chosen = _by_question(options)
+    from syndigits_jax.cli.render.console import showing_step
+    from syndigits_jax.cli.render.distributions import print_distributions
+    from syndigits_jax.workflows.calibrate import write_table
+    from syndigits_jax.workflows.distributions import calibrate_distribution_files
+
+    with showing_step(f"weighing the twins of {twin} by {divergence} ..."):
         result = calibrate_distribution_files(
-            targets, twins, divergence, variant=variant, drop=drop, blend=blend, alpha=alpha,
-            new_options=_by_question(options), weight_by_count=weight_by_count,
-            missing=missing,
+            human, twin, str(divergence),
+            variant=str(variant), drop=drop, blend=blend,
+            alpha=None if intervals is None else 1 - intervals,
+            new_options=chosen, weight_by_count=weight_by_count, missing=missing,
         )  # fmt: skip
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
-    console = output()
-    frame = result.predictions
-    _print_fit(console, result)
-    _print_predictions(console, result, with_intervals=alpha is not None)
-    if alpha is not None and (note := _empty_intervals(frame, len(result.report), alpha)):
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
-    if result.assumed:
-        console.print(f"note: {_assumptions(result.assumed)}", markup=False, soft_wrap=True)
-    rows, columns = frame.shape
-    console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+    print_distributions(result, out, intervals)
+    return {
+        "written": [path for path in (out, report) if path is not None],
+        "questions": [str(name) for name in result.predictions.index],
+        "errors": result.report.mean().to_dict(),
+    }
 
 
 def _by_question(given: Sequence[str]) -> dict[str, list[str]]:
@@ -74,84 +107,8 @@ def _by_question(given: Sequence[str]) -> dict[str, list[str]]:
     for text in given:
         name, sign, values = text.rpartition("=")
         if not (name and sign and values):
-            raise ValueError(f"options: expected QUESTION=VALUE,VALUE such as Q9=1,2, got {text!r}")
+            raise ValueError(
+                f"`options`: expected QUESTION=VALUE,VALUE such as Q9=1,2, got {text!r}"
+            )
         found[name] = [value.strip() for value in values.split(",")]
     return found
-
-
-def _print_fit(console: Console, result: CalibratedDistributions) -> None:
-    fit, spec, means = result.ensemble, result.spec, result.report.mean()
-    penalty = f", entropy penalty {spec.entropy:g}" if spec.entropy else ""
-    title = f"{spec.divergence}, {spec.variant}{penalty}; mean over {len(result.report)} questions"
-    console.print(f"\n{title}", style="bold", markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("fitted", justify="right")
-    table.add_column("held out", justify="right")
-    name = "weighted twins"
-    if result.share_of_mean:
-        name += f" and {100 * result.share_of_mean:.0f}% mean distribution"
-    table.add_row(name, f"{means['training']:.4f}", f"{means[HELD_OUT]:.4f}")
-    table.add_row("all twins alike", "", f"{means[UNIFORM]:.4f}")
-    table.add_row("mean distribution", "", f"{means[MEAN]:.4f}")
-    console.print(table)
-    console.print(
-        f"certified gap {float(fit.gap):.0e} ({Status(int(fit.status)).name.lower()}), effective "
-        f"sample size {float(fit.effective_sample_size):.1f}"
-    )
-    if result.carriers:
-        heaviest = ", ".join(f"{name} {100 * weight:.1f}%" for name, weight in result.carriers)
-        console.print(f"heaviest twins: {heaviest}", markup=False, soft_wrap=True)
-
-
-def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
-    """Why intervals run from 0 to 1, where they do: too few questions have the option."""
-    options = [
-        option
-        for option in frame.columns[: frame.shape[1] // 3]
-        if ((frame[f"{option}_lower"] == 0) & (frame[f"{option}_upper"] == 1)).any()
-    ]
-    # The quantile is the ceil((m + 1)(1 - alpha))-th largest error of m questions, if m has it.
-    needed = math.ceil(1 / alpha - 1 - 1e-9)
-    if not options:
-        return None
-    which = "all of them run"
-    if questions >= needed:
-        which = f"those of {', '.join(options)}, which fewer questions have, run"
-    return (
-        f"intervals with alpha {alpha:g} need {needed} questions with counts, there are "
-        f"{questions}: {which} from 0 to 1"
-    )
-
-
-def _assumptions(assumed: Mapping[str, Sequence[str]]) -> str:
-    """Which options were inferred; the first few questions."""
-    listed = [f"{name}={','.join(options)}" for name, options in assumed.items()]
-    more = f" and {len(listed) - _SHOWN} more questions" if len(listed) > _SHOWN else ""
-    return (
-        "the questions of targets differ in their options. Those of new questions were inferred "
-        f"from what twins chose: {' '.join(listed[:_SHOWN])}{more}. State them with --options"
-    )
-
-
-def _print_predictions(
-    console: Console, result: CalibratedDistributions, with_intervals: bool
-) -> None:
-    frame = result.predictions
-    options = list(frame.columns[: frame.shape[1] // (3 if with_intervals else 1)])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("new question")
-    for option in options:
-        table.add_column(option, justify="right")
-    for name, row in frame.head(_SHOWN).iterrows():
-        cells = []
-        for option in options:
-            text = f"{row[option]:.3f}"
-            if with_intervals:
-                text += f"\n{row[f'{option}_lower']:.2f}..{row[f'{option}_upper']:.2f}"
-            cells.append(text)
-        table.add_row(str(name), *cells)
-    console.print(table)
-    rest = len(frame) - _SHOWN
-    if rest > 0:
-        console.print(f"... and {rest} more")

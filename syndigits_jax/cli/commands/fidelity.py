@@ -1,70 +1,59 @@
 """`syndigits fidelity`."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
-from syndigits_jax.cli.render.console import output, showing_progress, showing_step
-from syndigits_jax.cli.render.fidelity_figures import save_fidelity_figures
-from syndigits_jax.cli.render.fidelity_tables import (
-    accuracy_table,
-    paired_table,
-    placed,
-    population_table,
-)
-from syndigits_jax.results.records import RESULTS
-from syndigits_jax.workflows.fidelity.measure import FidelityReport
-from syndigits_jax.workflows.fidelity.run import PERSONAS, fidelity_settings, run_fidelity
+from syndigits_jax.cli.choices import Control
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import Embeddings, Items, OutFolder, Ratings, Seed
 
 
-def run(
-    ratings: Path,
-    items: Path,
-    personas: Path,
-    out: Path,
-    *,
-    embeddings: Path | None,
-    epochs: int | None,
-    seed: int,
-    gap: float,
-    control: str,
-    quick: bool,
-) -> None:
-    """Measure the fidelity of a user's personas; print and write what was found."""
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, resume="finished epochs are kept; run the same command again to resume")(fidelity)
+
+
+def fidelity(
+    ratings: Ratings,
+    items: Items,
+    personas: Annotated[
+        Path,
+        typer.Option(
+            metavar="TABLE",
+            help="Persona ratings: columns persona, item, rating; seed, if personas were made from "
+            "real users; condition, if they were made in several ways.",
+        ),
+    ],
+    out: OutFolder,
+    embeddings: Embeddings = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of the encoder.")] = None,
+    gap: Annotated[
+        float, typer.Option(help="Difference of two ratings that counts as a preference.")
+    ] = 1.0,
+    control: Annotated[
+        Control,
+        typer.Option(help="Ratings that place real users as personas are placed."),
+    ] = Control.HELD_OUT,
+    seed: Seed = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
+    ] = False,
+) -> dict[str, Any]:
+    """Measure how far your personas are from real users in what they prefer.
+
+    An encoder of preferences is trained on the real ratings; personas are placed in its space and
+    compared with real users, with baselines and, where they have seeds, with those.
+    """
+    from syndigits_jax.cli.render.console import showing_progress, showing_step
+    from syndigits_jax.cli.render.fidelity import show_fidelity
+    from syndigits_jax.workflows.fidelity.run import fidelity_settings, run_fidelity
+
     report = run_fidelity(
         ratings, items, personas, out,
-        settings=fidelity_settings(epochs, gap, control, quick),
+        settings=fidelity_settings(epochs, gap, str(control), quick),
         embeddings=embeddings, seed=seed,
         showing_progress=showing_progress, on_step=showing_step,
     )  # fmt: skip
-    show_fidelity(report, out)
-
-
-def show_fidelity(report: FidelityReport, out: Path) -> None:
-    """Print what was measured, and draw its figures into `out`."""
-    written = [out / RESULTS, out / PERSONAS, *save_fidelity_figures(report, out)]
-    _print(output(), report)
-    output().print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
-
-
-def _print(console: Console, report: FidelityReport) -> None:
-    counts = report.counts
-    console.print(
-        f"\n{counts['users']} users ({counts['users_without_pairs']} without a training pair, left "
-        f"out), {counts['personas']} personas ({counts['constant_personas']} without a pair of "
-        f"ratings, left out), {counts['items']} items",
-        soft_wrap=True,
-        markup=False,
-    )
-    if any(r.metric == "pairwise_accuracy" for r in report.records):
-        console.print(accuracy_table(report.records))
-    for reference in report.populations:
-        title = f"against real users, {placed(reference)} (0: as real users, 1: as noise)"
-        console.print(f"\n{title}", style="bold", soft_wrap=True, markup=False)
-        console.print(population_table(report.records, reference))
-    if report.paired:
-        title = "personas and their seeds; in brackets with the seeds shuffled"
-        console.print(f"\n{title}", style="bold", soft_wrap=True, markup=False)
-        console.print(paired_table(report.records, list(report.paired)))
-    for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    return {"written": show_fidelity(report, out), "counts": report.counts, "notes": report.notes}

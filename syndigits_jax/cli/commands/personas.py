@@ -1,149 +1,173 @@
-"""The options of `syndigits personas`."""
+"""`syndigits personas KIND`: build personas, have their texts written, write them to a file."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.commands.tables_options import MissingOption
-from syndigits_jax.cli.engine_options import (
+from syndigits_jax.cli.choices import Form, LeaveOut
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import (
     NO_OPTIONS,
+    Ask,
+    Block,
     ConcurrencyOption,
     EngineOption,
+    Human,
+    IdColumn,
+    Items,
     ModelOption,
     MoreOption,
+    People,
+    Questions,
+    Ratings,
+    RetryForOption,
+    Seed,
     TimeoutOption,
     UrlOption,
     build_engine,
 )
-from syndigits_jax.cli.errors import ending_well
 
 _RESUME = "nothing was written; run the same command again"
 _RESUME_WRITING = "texts are kept; run the same command again to have the rest written"
-_FULL = "the whole survey is told: leave out what you will ask with --ask or --ask-block"
+_FULL = "the whole survey is told: leave out what you will ask with --ask or --block"
 
-personas_app = typer.Typer(
+personas = typer.Typer(
     help="Build personas from surveys, demographics, summaries, rating histories, or marginals.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
 
 Out = Annotated[
-    Path, typer.Option(help="Personas to write: .json, .jsonl, .csv, .tsv or .parquet.")
+    Path,
+    typer.Option(metavar="FILE", help="Personas to write: .json, .jsonl, .csv, .tsv or .parquet."),
 ]
-People = Annotated[int | None, typer.Option(help="Only the first so many people.")]
-IdColumn = Annotated[
-    str | None, typer.Option(help="Column of the people's identifiers; the first by default.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of what is drawn, and of the model's texts.")]
+Table = Annotated[Path, typer.Option(metavar="TABLE", help="A row per person.")]
 AskQuestions = Annotated[
-    Path | None, typer.Option(help="Questions that you will ask; they are left out.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Questions that you will ask; they are left out."),
 ]
-Count = Annotated[int, typer.Option("--n", help="How many personas.")]
-RatingsFile = Annotated[
-    Path, typer.Option(help="Ratings: columns user, item, rating and, if known, time.")
-]
-ItemsFile = Annotated[
-    Path, typer.Option(help="Items: identifiers first, then title, genre, tags, ...")
-]
-TemplateOption = Annotated[
-    str | None, typer.Option(help="Prompt that writes the texts; by default the paper's.")
-]
-StoreOption = Annotated[
-    Path | None, typer.Option(help="Store of the texts; by default OUT.responses.")
-]
-TemperatureOption = Annotated[float | None, typer.Option(help="Of the texts.")]
-TopPOption = Annotated[float | None, typer.Option("--top-p", help="Nucleus of the texts.")]
-MaxTokensOption = Annotated[int | None, typer.Option(help="Longest text.")]
+Count = Annotated[int, typer.Option("--people", help="How many personas.")]
+_TEXTS: dict[str, tuple[Any, Any]] = {
+    "engine": (EngineOption, None),
+    "model": (ModelOption, None),
+    "url": (UrlOption, NO_OPTIONS),
+    "template": (
+        Annotated[
+            str | None, typer.Option(help="Prompt that writes the texts; by default the paper's.")
+        ],
+        None,
+    ),
+    "store": (
+        Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Store of the texts; by default OUT.responses."),
+        ],
+        None,
+    ),
+    "temperature": (Annotated[float | None, typer.Option(help="Of the texts.")], None),
+    "top_p": (Annotated[float | None, typer.Option(help="Nucleus of the texts.")], None),
+    "max_tokens": (Annotated[int | None, typer.Option(help="Longest text.")], None),
+    "seed": (Seed, 0),
+    "concurrency": (ConcurrencyOption, None),
+    "timeout": (TimeoutOption, None),
+    "retry_for": (RetryForOption, None),
+    "engine_option": (MoreOption, NO_OPTIONS),
+}
+"""Options of the commands whose personas' texts a model writes."""
 
 
-@personas_app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(personas, name="personas")
+
+
+@command(personas, resume=_RESUME)
 def survey(
-    answers: Annotated[Path, typer.Option(help="Table of human answers, a row per person.")],
-    questions: Annotated[Path, typer.Option(help="What its columns ask: .json or a table.")],
+    human: Human,
+    questions: Questions,
     out: Out,
-    ask: Annotated[
-        list[str],
-        typer.Option(help="Question that you will ask; left out with its block. Repeatable."),
-    ] = NO_OPTIONS,
-    ask_block: Annotated[
-        list[str], typer.Option(help="Block that you will ask; left out. Repeatable.")
-    ] = NO_OPTIONS,
+    ask: Ask = NO_OPTIONS,
+    block: Block = NO_OPTIONS,
     ask_questions: AskQuestions = None,
-    form: Annotated[str, typer.Option(help="text or json.")] = "text",
+    form: Annotated[Form, typer.Option(help="As text or JSON.")] = Form.TEXT,
     leave_out: Annotated[
-        str, typer.Option(help="block, or question: tell others of the same block.")
-    ] = "block",
-    most: Annotated[int | None, typer.Option(help="Tell at most so many answers.")] = None,
+        LeaveOut,
+        typer.Option(help="With a question that is asked: its block, or the question alone."),
+    ] = LeaveOut.BLOCK,
+    shown: Annotated[
+        int | None, typer.Option(help="At most so many answers of a person are told.")
+    ] = None,
     characters: Annotated[
         int | None,
         typer.Option(help="Longest text; some 5,000 for a model of 2,048 tokens."),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
-    missing: MissingOption = "",
-) -> None:
+) -> dict[str, Any]:
     """People's answers to a survey, as text or JSON, without what you will ask them."""
     options = {
-        "answers": answers, "questions": questions, "ask": ask, "ask_block": ask_block,
-        "ask_questions": ask_questions, "form": form, "leave_out": leave_out, "most": most,
-        "characters": characters, "people": people, "id_column": id_column, "missing": missing,
+        "human": human, "questions": questions, "ask": ask, "block": block,
+        "ask_questions": ask_questions, "form": str(form), "leave_out": str(leave_out),
+        "shown": shown, "characters": characters, "people": people, "id_column": id_column,
     }  # fmt: skip
-    whole = not (ask or ask_block or ask_questions)
-    _build("survey", out, options, _FULL if whole else "")
+    return _build("survey", out, options, "" if ask or block or ask_questions else _FULL)
 
 
-@personas_app.command()
+@command(personas, resume=_RESUME)
 def demographics(
-    table: Annotated[Path, typer.Option(help="Table of demographics, a row per person.")],
+    table: Table,
     out: Out,
     column: Annotated[
         list[str],
         typer.Option(help="Variable to tell; repeatable. By default the usual fourteen."),
     ] = NO_OPTIONS,
     questions: Annotated[
-        Path | None, typer.Option(help="What its codes mean, where cells are codes.")
+        Path | None,
+        typer.Option(metavar="FILE", help="What its codes mean, where cells are codes."),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
-) -> None:
+) -> dict[str, Any]:
     """People's demographics, a line per variable."""
     options = {
         "table": table, "column": column, "questions": questions, "people": people,
         "id_column": id_column,
     }  # fmt: skip
-    _build("demographics", out, options)
+    return _build("demographics", out, options)
 
 
-@personas_app.command()
+@command(personas, resume=_RESUME)
 def summary(
-    table: Annotated[Path, typer.Option(help="Table of summaries, a row per person.")],
+    table: Table,
     out: Out,
     column: Annotated[str, typer.Option(help="Its column of summaries.")] = "summary",
     surveys: Annotated[
         Path | None,
-        typer.Option(help="Personas of the same people (survey --form json) to put before."),
+        typer.Option(
+            metavar="FILE",
+            help="Personas of the same people (survey --form json) to put before.",
+        ),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
-) -> None:
+) -> dict[str, Any]:
     """Summaries of people, alone or behind their surveys."""
     options = {
         "table": table, "column": column, "surveys": surveys, "people": people,
         "id_column": id_column,
     }  # fmt: skip
-    _build("summary", out, options)
+    return _build("summary", out, options)
 
 
-@personas_app.command()
+@command(personas, resume=_RESUME)
 def history(
-    ratings: RatingsFile,
-    items: ItemsFile,
+    ratings: Ratings,
+    items: Items,
     out: Out,
-    ask: Annotated[
-        list[str], typer.Option(help="Item that you will ask about; not shown. Repeatable.")
-    ] = NO_OPTIONS,
+    ask: Ask = NO_OPTIONS,
     ask_questions: AskQuestions = None,
     shown: Annotated[int, typer.Option(help="Ratings of each user that are shown.")] = 250,
     in_context: Annotated[
@@ -156,145 +180,129 @@ def history(
     user: Annotated[list[str], typer.Option(help="Whose; repeatable.")] = NO_OPTIONS,
     people: People = None,
     seed: Seed = 0,
-    missing: MissingOption = "",
-) -> None:
+) -> dict[str, Any]:
     """Users' rating histories, for zero-shot or in-context prediction."""
     options = {
         "ratings": ratings, "items": items, "ask": ask, "ask_questions": ask_questions,
         "shown": shown, "in_context": in_context, "as_text": as_text, "user": user,
-        "people": people, "seed": seed, "missing": missing,
+        "people": people, "seed": seed,
     }  # fmt: skip
-    _build("history", out, options)
+    return _build("history", out, options)
 
 
-@personas_app.command()
-def demographic(
-    out: Out,
-    n: Count = 100,
+def _written(options_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Register a kind whose texts a model writes; the function returns the kind's options."""
+
+    @functools.wraps(options_of)
+    def run(out: Path, **given: Any) -> dict[str, Any]:
+        texts = {name: given.pop(name) for name in _TEXTS}
+        own = {"seed": texts["seed"]} if "seed" in signature.parameters else {}
+        return _write(options_of.__name__, out, options_of(**given, **own), texts)
+
+    signature = inspect.signature(options_of)
+    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=Out)
+    own = [one.replace(kind=out.kind) for one in signature.parameters.values()]
+    texts = [
+        inspect.Parameter(name, out.kind, default=default, annotation=hint)
+        for name, (hint, default) in _TEXTS.items()
+    ]
+    known = {one.name for one in texts}
+    run.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[out, *(one for one in own if one.name not in known), *texts]
+    )
+    hints = {name: hint for name, (hint, _) in _TEXTS.items()}
+    run.__annotations__ = {**options_of.__annotations__, **hints, "out": Out}
+    command(personas, resume=_RESUME_WRITING)(run)
+    return options_of
+
+
+@_written
+def sampled(
+    people: Count = 100,
     marginals: Annotated[
         Path | None,
-        typer.Option(help="Shares of the attributes' values (.toml); by default US adults."),
+        typer.Option(
+            metavar="FILE",
+            help="Shares of the attributes' values (.toml); by default US adults.",
+        ),
     ] = None,
     seed: Seed = 0,
-    engine: EngineOption = None,
-    model: ModelOption = None,
-    url: UrlOption = NO_OPTIONS,
-    template: TemplateOption = None,
-    store: StoreOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    max_tokens: MaxTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    timeout: TimeoutOption = None,
-    engine_option: MoreOption = NO_OPTIONS,
-) -> None:
+) -> dict[str, Any]:
     """People of drawn age, gender, location, ..., whose texts a model writes."""
-    _write("demographic", {"count": n, "marginals": marginals, "seed": seed}, seed, locals())
+    return {"people": people, "marginals": marginals, "seed": seed}
 
 
-@personas_app.command()
-def backstory(
-    out: Out,
-    n: Count = 100,
-    seed: Seed = 0,
-    engine: EngineOption = None,
-    model: ModelOption = None,
-    url: UrlOption = NO_OPTIONS,
-    template: TemplateOption = None,
-    store: StoreOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    max_tokens: MaxTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    timeout: TimeoutOption = None,
-    engine_option: MoreOption = NO_OPTIONS,
-) -> None:
+@_written
+def backstory(people: Count = 100) -> dict[str, Any]:
     """People of whom nothing is given, whose life stories a model writes."""
-    _write("backstory", {"count": n}, seed, locals())
+    return {"people": people}
 
 
-@personas_app.command()
+@_written
 def grounded(
-    ratings: RatingsFile,
-    items: ItemsFile,
-    out: Out,
-    n: Count = 100,
-    top: Annotated[int, typer.Option(help="Highest-rated items shown.")] = 20,
+    ratings: Ratings,
+    items: Items,
+    people: Count = 100,
+    shown: Annotated[int, typer.Option(help="Highest-rated items shown.")] = 20,
     ask_questions: AskQuestions = None,
     fewest: Annotated[int, typer.Option(help="Ratings that a user must have.")] = 10,
     category_label: Annotated[str, typer.Option(help="What the items are.")] = "films",
     seed: Seed = 0,
-    engine: EngineOption = None,
-    model: ModelOption = None,
-    url: UrlOption = NO_OPTIONS,
-    template: TemplateOption = None,
-    store: StoreOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    max_tokens: MaxTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    timeout: TimeoutOption = None,
-    engine_option: MoreOption = NO_OPTIONS,
-    missing: MissingOption = "",
-) -> None:
+) -> dict[str, Any]:
     """Real users, described by a model from the items they rated highest."""
-    options = {
-        "ratings": ratings, "items": items, "count": n, "top": top,
+    return {
+        "ratings": ratings, "items": items, "people": people, "shown": shown,
         "ask_questions": ask_questions, "fewest": fewest, "category_label": category_label,
-        "seed": seed, "missing": missing,
+        "seed": seed,
     }  # fmt: skip
-    _write("grounded", options, seed, locals())
 
 
-@personas_app.command()
+@_written
 def rewritten(
-    personas: Annotated[Path, typer.Option(help="Personas to write anew.")],
-    out: Out,
-    seed: Seed = 0,
-    engine: EngineOption = None,
-    model: ModelOption = None,
-    url: UrlOption = NO_OPTIONS,
-    template: TemplateOption = None,
-    store: StoreOption = None,
-    temperature: TemperatureOption = None,
-    top_p: TopPOption = None,
-    max_tokens: MaxTokensOption = None,
-    concurrency: ConcurrencyOption = None,
-    timeout: TimeoutOption = None,
-    engine_option: MoreOption = NO_OPTIONS,
-) -> None:
+    personas: Annotated[Path, typer.Option(metavar="FILE", help="Personas to write anew.")],
+) -> dict[str, Any]:
     """Personas that a model writes from others: by default summaries of them."""
-    _write("rewritten", {"personas": personas}, seed, locals())
+    return {"personas": personas}
 
 
-def _build(kind: str, out: Path, options: dict[str, Any], note: str = "") -> None:
-    with ending_well(_RESUME):
-        from syndigits_jax.cli.commands.personas_build import run
+def _build(kind: str, out: Path, options: dict[str, Any], note: str = "") -> dict[str, Any]:
+    from syndigits_jax.cli.render.console import output
+    from syndigits_jax.cli.render.personas import lengths
+    from syndigits_jax.datasets.personas import check_personas_path, write_personas
+    from syndigits_jax.workflows.personas import KINDS
 
-        run(kind, out, options, note)
+    check_personas_path(out)
+    built = KINDS[kind](**options)
+    write_personas(out, built)
+    for line in (f"{len(built)} personas{lengths(built)}; written: {out}", note):
+        if line:
+            output().print(line, soft_wrap=True, markup=False)
+    return {"written": [out], "personas": len(built)}
 
 
-def _write(kind: str, options: dict[str, Any], seed: int, given: dict[str, Any]) -> None:
-    """`given`: all options of the command, for those that commands with texts share."""
-    with ending_well(_RESUME_WRITING):
-        from syndigits_jax.cli.commands.personas_build import run_written
+def _write(kind: str, out: Path, options: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
+    wanted = any(texts[name] for name in ("engine", "model", "url", "engine_option"))
+    if not wanted:
+        from syndigits_jax.cli.render.personas import NO_TEXT
 
-        def engine() -> Any:
-            return build_engine(
-                given["engine"], given["model"], given["url"], concurrency=given["concurrency"],
-                timeout=given["timeout"], options=given["engine_option"],
-            )  # fmt: skip
+        if kind == "rewritten":
+            raise ValueError("`engine` is missing: what writes the texts")
+        for name in ("store", "template"):
+            if texts[name] is not None:
+                raise ValueError(f"`{name}` is for texts that a model writes; give `engine` too")
+        return _build(kind, out, options, NO_TEXT)
+    from syndigits_jax.cli.render.personas import write_texts_of
 
-        wanted = any(given[name] for name in ("engine", "model", "url", "engine_option"))
-        names = ("temperature", "top_p", "max_tokens")
-        if kind == "rewritten" and not wanted:
-            raise ValueError("--engine is missing: what writes the texts")
-        run_written(
-            kind,
-            given["out"],
-            options,
-            engine=engine if wanted else None,
-            template=given["template"],
-            store=given["store"],
-            decoding={name: given[name] for name in names} | {"seed": seed},
-        )
+    def engine() -> Any:
+        return build_engine(
+            texts["engine"], texts["model"], texts["url"], concurrency=texts["concurrency"],
+            timeout=texts["timeout"], retry_for=texts["retry_for"],
+            options=texts["engine_option"],
+        )  # fmt: skip
+
+    names = ("temperature", "top_p", "max_tokens", "seed")
+    return write_texts_of(
+        kind, out, options,
+        engine=engine, template=texts["template"], store=texts["store"],
+        decoding={name: texts[name] for name in names},
+    )  # fmt: skip

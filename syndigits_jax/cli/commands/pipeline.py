@@ -2,34 +2,47 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.commands.fidelity import show_fidelity
-from syndigits_jax.cli.commands.respond import MISSING, print_dry_run
-from syndigits_jax.cli.render.collecting import print_report, showing_collection
-from syndigits_jax.cli.render.console import output, showing_progress, showing_step
-from syndigits_jax.workflows.pipeline.config import read_pipeline
-from syndigits_jax.workflows.pipeline.run import (
-    REPORT,
-    IncompleteError,
-    Prepared,
-    Watching,
-    plan_pipeline,
-    prepare,
-    run_pipeline,
-)
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.exits import INCOMPLETE, Ended
+
+if TYPE_CHECKING:
+    from syndigits_jax.workflows.pipeline.run import Prepared
 
 
-def run(config: Path, *, dry: bool) -> None:
-    """Do all that a pipeline has not done yet; with `dry` only show what it would ask.
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, resume="what is done is kept; run the same command again to go on")(pipeline)
 
-    Nothing is written before everything that the file says was looked at.
+
+def pipeline(
+    config: Annotated[Path, typer.Argument(help="What to do (.toml).")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show prompts and count tokens; ask nothing.")
+    ] = False,
+) -> dict[str, Any]:
+    """Personas, their answers, and calibration or fidelity, with a report: all that a file says.
+
+    Whatever interrupts it, the same command goes on where it was.
     """
+    from syndigits_jax.cli.render.asking import print_report, showing_collection
+    from syndigits_jax.cli.render.console import output, showing_progress, showing_step
+    from syndigits_jax.cli.render.fidelity import show_fidelity
+    from syndigits_jax.workflows.pipeline.config import read_pipeline
+    from syndigits_jax.workflows.pipeline.run import (
+        REPORT,
+        IncompleteError,
+        Watching,
+        prepare,
+        run_pipeline,
+    )
+
     prepared = prepare(read_pipeline(config))
-    if dry:
-        _show(prepared)
-        return
+    if dry_run:
+        return _planned(prepared)
     console = output()
     watching = Watching(
         showing_collection, partial(print_report, console), showing_step, showing_progress
@@ -37,16 +50,20 @@ def run(config: Path, *, dry: bool) -> None:
     try:
         found = run_pipeline(prepared, watching=watching)
     except IncompleteError as error:
-        console.print(str(error), soft_wrap=True, markup=False)
-        raise typer.Exit(MISSING) from None
+        raise Ended(INCOMPLETE, str(error)) from None
     if found.fidelity is not None:
         show_fidelity(found.fidelity, found.fidelity_folder)
     console.print(found.report, soft_wrap=True, markup=False)
     console.print(f"written: {found.out / REPORT} and what it is made of", soft_wrap=True)
+    return {"out": found.out, "report": found.out / REPORT}
 
 
-def _show(prepared: Prepared) -> None:
-    console = output()
+def _planned(prepared: "Prepared") -> dict[str, Any]:
+    from syndigits_jax.cli.render.asking import print_dry_run
+    from syndigits_jax.cli.render.console import output
+    from syndigits_jax.workflows.pipeline.run import plan_pipeline
+
+    console, requests = output(), {}
     for planned in plan_pipeline(prepared):
         title = f"\n{planned.title}: {planned.personas} personas"
         console.print(title, style="bold", markup=False)
@@ -56,3 +73,5 @@ def _show(prepared: Prepared) -> None:
                 f"when their texts are written, each is asked {planned.questions} questions",
                 soft_wrap=True,
             )
+        requests[planned.title] = planned.found.requests
+    return {"requests": requests}

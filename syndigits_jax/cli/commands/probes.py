@@ -1,43 +1,43 @@
 """`syndigits probes`."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
-import jax
+import typer
 
-from syndigits_jax.cli.render.console import output, showing_step
-from syndigits_jax.datasets.films import film_questions
-from syndigits_jax.datasets.questions import write_questions
-from syndigits_jax.preferences import select_probes
-from syndigits_jax.workflows.fidelity.files import read_rated_items
-from syndigits_jax.workflows.fidelity.run import item_vectors
+from syndigits_jax.cli.choices import RatingScale
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import Embeddings, Items, Ratings, Seed
 
 
-def run(
-    ratings: Path,
-    items: Path,
-    out: Path,
-    *,
-    size: int,
-    answers: str,
-    embeddings: Path | None,
-    seed: int,
-) -> None:
-    """Choose probe items and write them as questions."""
-    if out.suffix.lower() != ".json":
-        raise ValueError(f"out: {out}: questions are written as .json")
-    if size < 1:
-        raise ValueError(f"size: must be at least 1, got {size}")
-    questions = {q.identifier: q for q in film_questions(items, answers=answers)}
-    table, texts, _ = read_rated_items(ratings, items)
-    vectors = item_vectors(texts, embeddings, out.parent, showing_step)
-    counts = table.item_counts()
-    chosen = select_probes(jax.random.key(seed), vectors, counts, size=size)
-    wanted = [questions[table.items[j]] for j in chosen]
-    write_questions(out, wanted)
-    rated = counts[chosen]
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, resume="nothing was written; run the same command again")(probes)
+
+
+def probes(
+    ratings: Ratings,
+    items: Items,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Questions to write (.json).")],
+    count: Annotated[int, typer.Option(help="How many items.")] = 100,
+    scale: Annotated[
+        RatingScale, typer.Option(help="Answers: purchase from 1 to 5, or 0.5 to 5 stars.")
+    ] = RatingScale.PURCHASE,
+    embeddings: Embeddings = None,
+    seed: Seed = 0,
+) -> dict[str, Any]:
+    """Choose the items that personas are asked to rate: popular and rare ones, of every kind."""
+    from syndigits_jax.cli.render.console import output, showing_step
+    from syndigits_jax.workflows.fidelity.probes import choose_probes
+
+    chosen, rated = choose_probes(
+        ratings, items, out,
+        count=count, scale=str(scale), embeddings=embeddings, seed=seed, on_step=showing_step,
+    )  # fmt: skip
     output().print(
-        f"{len(wanted)} of {int((counts > 0).sum())} rated items, with {rated.min()} to "
-        f"{rated.max()} ratings each; written: {out}",
+        f"{chosen.size} of {int((rated > 0).sum())} rated items, with {rated[chosen].min()} to "
+        f"{rated[chosen].max()} ratings each; written: {out}",
         soft_wrap=True,
         markup=False,
     )
+    return {"written": [out], "items": chosen.size}

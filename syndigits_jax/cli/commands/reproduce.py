@@ -1,62 +1,150 @@
-"""`syndigits reproduce`."""
+"""`syndigits reproduce TABLE`: the published tables and studies, and our numbers beside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from syndigits_jax.cli.commands.reproduce_ensembles import run as run_distributions
-from syndigits_jax.cli.render.console import output, print_block, showing_progress
-from syndigits_jax.cli.render.figures import save_result_figures
-from syndigits_jax.results.records import RESULTS
-from syndigits_jax.studies.syn_digits.comparison import largest_difference, printed_blocks
-from syndigits_jax.studies.syn_digits.ensembles import DISTRIBUTION_TABLES
-from syndigits_jax.studies.syn_digits.protocol import TABLES
-from syndigits_jax.studies.syn_digits.tables import run_table
+import typer
+
+from syndigits_jax.cli.choices import Method, Setting, Study
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import NO_OPTIONS, OutFolder, Seed
+
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="FOLDER", help="Folder of the published SYN-DIGITS data."),
+]
+StudyData = Annotated[
+    Path,
+    typer.Option(
+        "--data", metavar="FOLDER", help="Folder that holds amazon-2018, movielens and syn-digits."
+    ),
+]
+SettingOption = Annotated[
+    Setting, typer.Option("--setting", help="As published, corrected, or both.")
+]
+Constructions = Annotated[
+    list[str],
+    typer.Option("--construction", help="Twin-2K-500 construction, by folder; repeatable."),
+]
+Methods = Annotated[list[Method], typer.Option("--method", help="Calibrator; repeatable.")]
+NO_METHODS: list[Method] = []
+NO_STUDIES: list[Study] = []
+_RESUME = "finished parts are kept; run the same command again to resume"
+
+reproduce = typer.Typer(no_args_is_help=True, help="Published tables, our numbers beside them.")
 
 
-def run(
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(reproduce, name="reproduce")
+
+
+@command(reproduce, resume=_RESUME)
+def table2(
+    data: Data,
+    out: OutFolder,
+    method: Methods = NO_METHODS,
+    setting: SettingOption = Setting.REFERENCE,
+) -> dict[str, Any]:
+    """New questions, MovieLens: correlation by method."""
+    return _table("table2", data, out, (), method, setting)
+
+
+@command(reproduce, resume=_RESUME)
+def table4(
+    data: Data,
+    out: OutFolder,
+    construction: Constructions = NO_OPTIONS,
+    method: Methods = NO_METHODS,
+    setting: SettingOption = Setting.REFERENCE,
+) -> dict[str, Any]:
+    """New questions, the constructions of Twin-2K-500: correlation by method."""
+    return _table("table4", data, out, construction, method, setting)
+
+
+@command(reproduce, resume=_RESUME)
+def table5(
+    data: Data,
+    out: OutFolder,
+    construction: Constructions = NO_OPTIONS,
+    method: Methods = NO_METHODS,
+    setting: SettingOption = Setting.REFERENCE,
+) -> dict[str, Any]:
+    """New people, MovieLens and Twin-2K-500: correlation by method."""
+    return _table("table5", data, out, construction, method, setting)
+
+
+@command(reproduce, resume=_RESUME)
+def figure5(
+    data: Data,
+    out: OutFolder,
+    construction: Constructions = NO_OPTIONS,
+    method: Methods = NO_METHODS,
+    setting: SettingOption = Setting.REFERENCE,
+) -> dict[str, Any]:
+    """Adaptive transfer: correlation by threshold of the training error."""
+    return _table("figure5", data, out, construction, method, setting)
+
+
+@command(reproduce, resume=_RESUME)
+def table6(
+    data: Data, out: OutFolder, setting: SettingOption = Setting.REFERENCE
+) -> dict[str, Any]:
+    """Answer distributions of new questions, MovieLens and OpinionQA: every divergence."""
+    return _ensembles("table6", data, out, setting)
+
+
+@command(reproduce, "tables9-10", resume=_RESUME)
+def tables9_10(
+    data: Data, out: OutFolder, setting: SettingOption = Setting.REFERENCE
+) -> dict[str, Any]:
+    """Answer distributions by each objective and block of weights."""
+    return _ensembles("tables9-10", data, out, setting)
+
+
+@command(reproduce, resume=_RESUME)
+def fidelity(
+    data: StudyData,
+    out: OutFolder,
+    dataset: Annotated[
+        list[str], typer.Option(help="Data set, such as ml-latest-small; repeatable.")
+    ] = NO_OPTIONS,
+    study: Annotated[list[Study], typer.Option(help="Which study; repeatable.")] = NO_STUDIES,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where encoded item texts are kept, shared by runs."),
+    ] = None,
+    seed: Seed = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
+    ] = False,
+) -> dict[str, Any]:
+    """The Persona Fidelity Gap on public ratings, and twins before and after calibration."""
+    from syndigits_jax.cli.render.fidelity_studies import show_studies
+
+    written = show_studies(
+        data, out, datasets=dataset, studies=list(map(str, study)), embeddings=embeddings,
+        seed=seed, quick=quick,
+    )  # fmt: skip
+    return {"written": written}
+
+
+def _table(
     table: str,
     data: Path,
     out: Path,
-    constructions: Sequence[str] | None,
-    methods: Sequence[str] | None,
-    setting: str,
-) -> None:
-    """Evaluate, print, draw; returns once every file is in `out`."""
-    if table in DISTRIBUTION_TABLES:
-        for option, given in (("--construction", constructions), ("--method", methods)):
-            if given:
-                raise ValueError(f"{table} takes no {option}: it holds every fit of both data sets")
-        run_distributions(table, data, out, setting)
-        return
-    if table not in TABLES:
-        known = ", ".join((*TABLES, *DISTRIBUTION_TABLES, "fidelity"))
-        raise ValueError(f"unknown table '{table}'; known: {known}")
-    with showing_progress() as on_progress:
-        records, results = run_table(
-            table,
-            data,
-            constructions=constructions,
-            methods=methods,
-            setting=setting,
-            out=out,
-            on_progress=on_progress,
-        )
-    console = output()
-    for block in printed_blocks(records):
-        print_block(console, block)
-    if table == "figure5":
-        for record in records:
-            if record.metric == "adaptive_pearson_best":
-                paper = "" if record.paper_mean is None else f" (paper {record.paper_mean:.3f})"
-                console.print(
-                    f"{record.method}, {record.setting}: best adaptive correlation "
-                    f"{record.mean:.3f}{paper}"
-                )
-    furthest = largest_difference(records)
-    if furthest is not None and furthest.mean is not None and furthest.paper_mean is not None:
-        console.print(
-            f"largest difference from the paper: {furthest.mean - furthest.paper_mean:+.4f} "
-            f"({furthest.method}, {furthest.construction})"
-        )
-    written = [out / RESULTS, *save_result_figures(out, records, results)]
-    console.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
+    constructions: Sequence[str],
+    methods: Sequence[Method],
+    setting: Setting,
+) -> dict[str, Any]:
+    from syndigits_jax.cli.render.tables import show_table
+
+    names = list(map(str, methods))
+    return {"written": show_table(table, data, out, constructions, names, str(setting))}
+
+
+def _ensembles(table: str, data: Path, out: Path, setting: Setting) -> dict[str, Any]:
+    from syndigits_jax.cli.render.ensembles import show_ensembles
+
+    return {"written": show_ensembles(table, data, out, str(setting))}

@@ -1,119 +1,153 @@
-"""`syndigits respond` and `syndigits templates`."""
+"""`syndigits respond`: ask a language model, and keep every answer."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from syndigits_jax.cli.render.collecting import print_report, short, showing_collection
-from syndigits_jax.cli.render.console import output
-from syndigits_jax.respond.asking.collect import Report, collect
-from syndigits_jax.respond.asking.dry_run import DryRun, dry_run, find_tokens
-from syndigits_jax.respond.asking.plan import make_plan
-from syndigits_jax.respond.prompts.render import blocks_of
-from syndigits_jax.respond.prompts.templates import find_template, list_templates
-from syndigits_jax.respond.store.responses import ResponseStore
-from syndigits_jax.workflows.questions import read_asked, select_questions
+from syndigits_jax.cli.choices import RatingScale, Readout
+from syndigits_jax.cli.command import command
+from syndigits_jax.cli.exits import INCOMPLETE, Ended
+from syndigits_jax.cli.options import (
+    NO_OPTIONS,
+    Ask,
+    Block,
+    ConcurrencyOption,
+    EngineOption,
+    ModelOption,
+    MoreOption,
+    Questions,
+    RetryForOption,
+    TimeoutOption,
+    UrlOption,
+    build_engine,
+)
 
-MISSING = 1
-"""The exit code where some requests failed."""
+if TYPE_CHECKING:
+    from syndigits_jax.respond.asking.collect import Report
 
 
-def run(
-    personas: Path,
-    questions: Path,
-    template: str,
-    out: Path | None,
-    *,
-    engine: Callable[[], Any],
-    model: str | None,
-    ask: Sequence[str],
-    block: Sequence[str],
-    answers: str | None,
-    decoding: dict[str, Any],
-    limit: int | None,
-    dry: bool,
-    input_price: float | None,
-    output_price: float | None,
-) -> None:
-    """Ask, or with `dry` show what would be asked."""
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, resume="answers are kept; run the same command again to ask the rest")(respond)
+
+
+def respond(
+    personas: Annotated[
+        Path, typer.Option(metavar="FILE", help="Personas: .json, .jsonl or a table.")
+    ],
+    questions: Questions,
+    template: Annotated[
+        str, typer.Option(help="Prompt: a name (see syndigits templates) or a .toml file.")
+    ],
+    store: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Store of responses, made or added to.")
+    ] = None,
+    engine: EngineOption = None,
+    model: ModelOption = None,
+    url: UrlOption = NO_OPTIONS,
+    readout: Annotated[
+        Readout | None,
+        typer.Option(
+            help="Probabilities of all answers, the most probable one, a text that is parsed, or "
+            "an answer drawn; by default the template's."
+        ),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of text and samples.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus of text and samples.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest text.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Answers per question.")] = None,
+    orders: Annotated[
+        int | None,
+        typer.Option(help="Orders in which options are shown, over which answers are averaged."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of draws and orders.")] = None,
+    ask: Ask = NO_OPTIONS,
+    block: Block = NO_OPTIONS,
+    scale: Annotated[
+        RatingScale | None,
+        typer.Option(
+            help="Have the items of a table rated: 0.5 to 5 stars, or purchase from 1 to 5."
+        ),
+    ] = None,
+    concurrency: ConcurrencyOption = None,
+    timeout: TimeoutOption = None,
+    retry_for: RetryForOption = None,
+    engine_option: MoreOption = NO_OPTIONS,
+    limit: Annotated[int | None, typer.Option(help="Ask no more than so many requests.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show prompts, count tokens and cost; ask nothing.")
+    ] = False,
+    input_price: Annotated[
+        float | None, typer.Option(help="Price of a million prompt tokens, for --dry-run.")
+    ] = None,
+    output_price: Annotated[
+        float | None, typer.Option(help="Price of a million completion tokens, for --dry-run.")
+    ] = None,
+) -> dict[str, Any]:
+    """Ask a language model the questions as each of the personas; keep every answer.
+
+    By default all questions of the file are asked. Whatever interrupts it, the same command asks
+    only what is still missing.
+    """
+    from syndigits_jax.cli.render.asking import print_dry_run, print_report, showing_collection
+    from syndigits_jax.cli.render.console import output
     from syndigits_jax.datasets.personas import read_personas
+    from syndigits_jax.respond.asking.collect import collect
+    from syndigits_jax.respond.asking.dry_run import dry_run as count
+    from syndigits_jax.respond.asking.dry_run import find_tokens
+    from syndigits_jax.respond.asking.plan import make_plan
+    from syndigits_jax.respond.prompts.render import blocks_of
+    from syndigits_jax.respond.prompts.templates import find_template
+    from syndigits_jax.respond.store.responses import ResponseStore
+    from syndigits_jax.workflows.questions import read_asked, select_questions
 
     chosen = find_template(template)
-    settings = chosen.settings(**decoding)
-    catalogue = read_asked(questions, answers)
+    settings = chosen.settings(
+        readout=None if readout is None else str(readout), temperature=temperature, top_p=top_p,
+        max_tokens=max_tokens, draws=draws, orders=orders, seed=seed,
+    )  # fmt: skip
+    catalogue = read_asked(questions, None if scale is None else str(scale))
     asked = select_questions(catalogue, ask, block)
     people = read_personas(personas)
     blocks = blocks_of(catalogue)
-    plan = make_plan(chosen, people, asked, settings, blocks)
-    if dry:
-        print_dry_run(output(), dry_run(plan, find_tokens(model)), input_price, output_price)
-        return
-    if out is None:
-        raise ValueError("--out is missing: the store of responses")
+    if dry_run:
+        plan = make_plan(chosen, people, asked, settings, blocks)
+        found = count(plan, find_tokens(model))
+        print_dry_run(output(), found, input_price, output_price)
+        return {"requests": found.requests, "prompt_tokens": found.prompt_tokens}
+    if store is None:
+        raise ValueError("`store` is missing: the file of the responses")
+    make_plan(chosen, people, asked, settings, blocks)  # what cannot be asked is found here
     # A bad option is found before the store is made, a busy store before the engine starts.
-    answering = engine()
+    answering = build_engine(
+        engine, model, url,
+        concurrency=concurrency, timeout=timeout, retry_for=retry_for, options=engine_option,
+    )  # fmt: skip
     if hasattr(answering, "check"):
         answering.check()
     try:
-        with ResponseStore(out) as store, showing_collection() as show:
+        with ResponseStore(store) as opened, showing_collection() as show:
             report = collect(
-                answering, chosen, people, asked, settings, store,
+                answering, chosen, people, asked, settings, opened,
                 blocks=blocks, on_progress=show, limit=limit,
             )  # fmt: skip
     finally:
         answering.close()
-    finish(output(), report, out)
+    print_report(output(), report)
+    return finish(report, store)
 
 
-def finish(console: Console, report: Report, out: Path) -> None:
-    """Print a report; exit with 1 where requests failed."""
-    print_report(console, report)
+def finish(report: "Report", store: Path) -> dict[str, Any]:
+    """Say what the store holds. **Raises:** `Ended` where requests failed or nothing came."""
+    from syndigits_jax.cli.render.console import output
+
     held = report.planned - report.missing
-    console.print(f"{held} of {report.planned} responses are in {out}", soft_wrap=True)
+    output().print(f"{held} of {report.planned} responses are in {store}", soft_wrap=True)
     if report.missing:
         why = "too many failures in a row; " if report.gave_up else ""
-        console.print(
-            f"{why}{report.missing} are missing: the same command asks only these",
-            soft_wrap=True,
-        )
-    if report.failed:
-        raise typer.Exit(MISSING)
-
-
-def print_dry_run(
-    console: Console, found: DryRun, input_price: float | None, output_price: float | None
-) -> None:
-    """A few prompts in full, and the counts."""
-    for number, messages in enumerate(found.examples, start=1):
-        console.print(f"--- prompt {number} ---", markup=False)
-        for message in messages:
-            console.print(f"[{message.role}]\n{message.content}", soft_wrap=True, markup=False)
-    console.print("---", markup=False)
-    of = "" if found.counted == found.requests else f", from {found.counted} of them"
-    lines = [
-        f"{found.requests} requests",
-        f"{short(found.prompt_tokens)} prompt tokens ({found.how}{of}), {found.shared:.0%} of them "
-        "as in the prompt before, which a prefix cache need not compute again",
-        f"about {short(found.completion_tokens)} completion tokens (full length; answers whose "
-        "probabilities are read count as one token each)",
-    ]
-    if input_price is not None or output_price is not None:
-        cost = found.cost(input_price or 0.0, output_price or 0.0)
-        lines.append(f"cost: about {cost:.2f}, nothing off for what is cached")
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
-
-
-def templates() -> None:
-    """Print the built-in templates."""
-    console = output()
-    for template in list_templates():
-        slots = ", ".join(template.slots)
-        settings = ", ".join(f"{name} {value}" for name, value in template.decoding.items())
-        console.print(f"{template.name} {template.version} ({template.hash[:8]})", style="bold")
-        source = " ".join(template.source.split())
-        for line in (source, f"slots: {slots}", f"defaults: {settings or 'none'}"):
-            console.print(f"  {line}", soft_wrap=True, markup=False)
+        line = f"{why}{report.missing} are missing: the same command asks only these"
+        if report.failed or not held:
+            raise Ended(INCOMPLETE, line)
+        output().print(line, soft_wrap=True)
+    return {"store": store, "planned": report.planned, "missing": report.missing}

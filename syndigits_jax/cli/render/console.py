@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from syndigits_jax.cli.command import showing
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.studies.syn_digits.comparison import Block, Row
 
@@ -19,15 +20,22 @@ SECONDS_BETWEEN_LINES = 15
 
 
 def output(width: int = _PLAIN_WIDTH) -> Console:
-    """The console for results; `width` is that of a pipe."""
+    """The console for results, mute where they are not shown; `width` is that of a pipe."""
+    if not showing().results:
+        return Console(quiet=True)
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=width)
+
+
+def progress_output() -> Console:
+    """The console for progress, on the error stream; mute where progress is not shown."""
+    return Console(stderr=True, highlight=False, quiet=not showing().progress)
 
 
 @contextlib.contextmanager
 def showing_progress() -> Iterator[OnProgress]:
     """Yield a callback that shows a table's progress: a bar per unit, or lines into a pipe."""
-    console = Console(stderr=True, highlight=False)
+    console = progress_output()
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -59,7 +67,7 @@ def showing_progress() -> Iterator[OnProgress]:
 @contextlib.contextmanager
 def showing_step(text: str) -> Iterator[None]:
     """A spinner beside `text` while something of unknown length runs, or one line into a pipe."""
-    console = Console(stderr=True, highlight=False)
+    console = progress_output()
     if not console.is_terminal:
         console.print(text, soft_wrap=True, markup=False)
         yield

@@ -14,6 +14,7 @@ def build_engine(
     *,
     concurrency: int | None = None,
     timeout: float | None = None,
+    retry_for: float | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
     """The engine that the settings stand for; it starts when it is first needed.
@@ -25,6 +26,8 @@ def build_engine(
     - `url`: of one or several servers; for "openai" only.
     - `concurrency`: most requests that a server has at a time; for "openai" only.
     - `timeout`: seconds after which a request, or vLLM's batch, is given up.
+    - `retry_for`: seconds for which a server that is busy or gone is asked again; for "openai"
+      only.
     - `options`: further settings of the engine by name; what
       [`VLLMEngine`][syndigits_jax.respond.VLLMEngine] does not know is passed on to vLLM.
 
@@ -42,6 +45,8 @@ def build_engine(
             raise ValueError("`url` is missing: the server, such as http://localhost:8000/v1")
         if concurrency is not None:
             given["concurrency"] = concurrency
+        if retry_for is not None:
+            given["retry_for"] = retry_for
         from .openai import OpenAIEngine
 
         unknown = sorted(given.keys() - _keywords(OpenAIEngine))
@@ -51,7 +56,7 @@ def build_engine(
                 f"{', '.join(sorted(_keywords(OpenAIEngine)))}"
             )
         return OpenAIEngine(list(url), model, **given)
-    for name, value in (("url", url), ("concurrency", concurrency)):
+    for name, value in (("url", url), ("concurrency", concurrency), ("retry_for", retry_for)):
         if value:
             raise ValueError(f"`{name}` is for the engine openai; vLLM runs on this machine")
     from .vllm import VLLMEngine

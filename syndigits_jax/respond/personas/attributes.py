@@ -99,18 +99,18 @@ def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int
 
 
 def sample_attributes(
-    count: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
+    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
 ) -> tuple[dict[str, str], ...]:
-    """Attributes of `count` people, each drawn from its own marginal, independently of the others.
+    """Attributes of so many `people`, each drawn from its marginal, independently of the others.
 
     So a person may be 18 to 24 and retired: marginals say nothing of that. The same arguments give
     the same people, and more of them begin with the same ones.
 
-    **Raises:** `ValueError` as [`check_marginals`][] does, or if `count` is below 1.
+    **Raises:** `ValueError` as [`check_marginals`][] does, or if `people` is below 1.
     """
-    _check_count(count)
+    _check_people(people)
     check_marginals(marginals)
-    uniform = np.random.default_rng(seed).random((count, len(marginals)))
+    uniform = np.random.default_rng(seed).random((people, len(marginals)))
     columns = {}
     for column, (name, shares) in enumerate(marginals.items()):
         ends = np.cumsum(np.asarray(list(shares.values()), dtype=np.float64))
@@ -119,11 +119,11 @@ def sample_attributes(
         drawn = np.minimum(np.searchsorted(ends, uniform[:, column], side="right"), positive[-1])
         values = [str(value) for value in shares]
         columns[name] = [values[k] for k in drawn]
-    return tuple({name: columns[name][i] for name in columns} for i in range(count))
+    return tuple({name: columns[name][i] for name in columns} for i in range(people))
 
 
 def demographic_prompts(
-    count: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
+    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
 ) -> tuple[Persona, ...]:
     """Personas without a text whose attributes fill the template `persona-demographic`.
 
@@ -131,24 +131,24 @@ def demographic_prompts(
 
     **Raises:** `ValueError` as [`sample_attributes`][] does.
     """
-    people = sample_attributes(count, marginals, seed=seed)
+    drawn = sample_attributes(people, marginals, seed=seed)
     return tuple(
         Persona(name, attributes={**attributes, "condition": "demographic"})
-        for name, attributes in zip(_names("demographic", count), people, strict=True)
+        for name, attributes in zip(_names("demographic", people), drawn, strict=True)
     )
 
 
-def backstory_prompts(count: int) -> tuple[Persona, ...]:
+def backstory_prompts(people: int) -> tuple[Persona, ...]:
     """Personas without text or attributes, for the template `persona-backstory`.
 
     The free-form backstory condition of The Persona Fidelity Gap: "no attribute slots and no item
     history" (section 4); the texts differ by the seeds of their requests alone.
 
-    **Raises:** `ValueError` if `count` is below 1.
+    **Raises:** `ValueError` if `people` is below 1.
     """
-    _check_count(count)
+    _check_people(people)
     return tuple(
-        Persona(name, attributes={"condition": "backstory"}) for name in _names("backstory", count)
+        Persona(name, attributes={"condition": "backstory"}) for name in _names("backstory", people)
     )
 
 
@@ -200,9 +200,9 @@ def written_personas(
     return WrittenPersonas(tuple(done), tuple(empty), tuple(declined), tuple(missing))
 
 
-def _check_count(count: int) -> None:
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}")
+def _check_people(people: int) -> None:
+    if people < 1:
+        raise ValueError(f"`people` must be at least 1, got {people}")
 
 
 def _names(condition: str, count: int) -> list[str]:

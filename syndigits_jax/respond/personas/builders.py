@@ -42,7 +42,7 @@ def survey_personas(
     asked: Iterable[str] = (),
     form: str = "text",
     leave_out: str = "block",
-    most: int | None = None,
+    shown: int | None = None,
     characters: int | None = None,
     respondents: Iterable[str] | None = None,
 ) -> tuple[Persona, ...]:
@@ -61,7 +61,7 @@ def survey_personas(
     - `form`: `"text"`, a question and its answer a line each, or `"json"`, objects by block.
     - `leave_out`: `"block"`, as above, or `"question"`: only the questions asked (and those of the
       same wording), so that others of their block are told.
-    - `most`: tell at most so many answers. `characters`: tell no more than fit. What is told is
+    - `shown`: tell at most so many answers. `characters`: tell no more than fit. What is told is
       spread over the blocks: the first answer of each, then the second, and so on; of long ones
       those are passed over that no longer fit. A model of 2,048 tokens takes some 5,000 characters.
     - `respondents`: whose, in this order; all by default.
@@ -73,7 +73,7 @@ def survey_personas(
     for name, value, known in (("form", form, FORMS), ("leave_out", leave_out, LEAVE_OUT)):
         if value not in known:
             raise ValueError(f"`{name}` must be one of {known}, got {value!r}")
-    for name, limit in (("most", most), ("characters", characters)):
+    for name, limit in (("shown", shown), ("characters", characters)):
         if limit is not None and limit < 1:
             raise ValueError(f"`{name}` must be at least 1, got {limit}")
     table = FrameTable.read(answers, "answers", None)
@@ -95,7 +95,7 @@ def survey_personas(
             for question, j in told
             if not math.isnan(value := table.values[i, j]) and value != question.refusal
         ]
-        entries = _limited(entries, form, most, characters)
+        entries = _limited(entries, form, shown, characters)
         if entries:
             personas.append(Persona(table.users[i], _written(entries, form)))
         else:
@@ -232,10 +232,10 @@ def _said(question: Question, value: float, who: str) -> str:
 
 
 def _limited(
-    entries: list[tuple[Question, str]], form: str, most: int | None, characters: int | None
+    entries: list[tuple[Question, str]], form: str, shown: int | None, characters: int | None
 ) -> list[tuple[Question, str]]:
     """As many entries as are allowed, spread over blocks, in the order they came in."""
-    if most is None and characters is None:
+    if shown is None and characters is None:
         return entries
     seen: dict[str, int] = {}
     ranks = []
@@ -245,7 +245,7 @@ def _limited(
         seen[block] += 1
     kept: list[int] = []
     for _, position in sorted(ranks):
-        if most is not None and len(kept) == most:
+        if shown is not None and len(kept) == shown:
             break
         trial = sorted([*kept, position])
         if characters is None or len(_written([entries[p] for p in trial], form)) <= characters:

@@ -95,10 +95,10 @@ def history_personas(
 def grounded_prompts(
     ratings: Any,
     items: Items,
-    count: int | None = None,
+    people: int | None = None,
     *,
     users: Iterable[str] | None = None,
-    top: int = 20,
+    shown: int = 20,
     exclude: Iterable[str] = (),
     fewest: int = 10,
     category_label: str = "films",
@@ -108,13 +108,13 @@ def grounded_prompts(
     """Personas without a text whose attributes fill the template `persona-grounded`.
 
     The behaviourally grounded condition of The Persona Fidelity Gap (section 4, appendix D): a
-    real user's `top` highest-rated items (of equal ratings the most recent first) with rating,
+    real user's `shown` highest-rated items (of equal ratings the most recent first) with rating,
     category, truncated title and truncated review snippet, and how the user's ratings are spread.
 
     **Arguments:**
 
     - `ratings`, `items`: as in [`history_personas`][].
-    - `count`: how many users, drawn at random by `seed` among those with `fewest` ratings; or
+    - `people`: how many users, drawn at random by `seed` among those with `fewest` ratings; or
       `users`: which. One of the two.
     - `exclude`: items that are not shown and count nowhere, such as those asked later.
     - `category_label`: what the items are, in the prompt's words.
@@ -122,18 +122,18 @@ def grounded_prompts(
       description stand for it.
 
     The attribute `seed` of each persona is its user. **Raises:** `ValueError` naming the argument,
-    also if there are fewer than `count` users with `fewest` ratings.
+    also if there are fewer than `people` users with `fewest` ratings.
     """
-    if top < 1:
-        raise ValueError(f"`top` must be at least 1, got {top}")
-    if (count is None) == (users is None):
-        raise ValueError("`count`: give either how many users, or which (`users`)")
+    if shown < 1:
+        raise ValueError(f"`shown` must be at least 1, got {shown}")
+    if (people is None) == (users is None):
+        raise ValueError("`people`: give either how many users, or which (`users`)")
     table = _rating_table(ratings)
     held = np.zeros(len(table.items), dtype=bool)
     # Probe items may be some that nobody rated.
     held[positions(table.items, set(exclude) & set(table.items), "exclude")] = True
     table = table.where(~held[table.item])
-    chosen = _users(table, users) if count is None else _drawn(table, count, fewest, seed)
+    chosen = _users(table, users) if people is None else _drawn(table, people, fewest, seed)
     starts = _starts(table)
     personas = []
     for user in chosen:
@@ -143,7 +143,7 @@ def grounded_prompts(
             raise ValueError(f"`users`: {name!r} has no ratings but of items to `exclude`")
         rating, time = table.rating[mine], table.time[mine]
         # The last key counts most; of one moment, the later row first.
-        order = np.lexsort((-mine, -np.where(np.isnan(time), -np.inf, time), -rating))[:top]
+        order = np.lexsort((-mine, -np.where(np.isnan(time), -np.inf, time), -rating))[:shown]
         block = [
             _top_line(items, name, table.items[j], value, reviews or {})
             for j, value in zip(table.item[mine][order], rating[order].tolist())
@@ -243,13 +243,13 @@ def _users(table: RatingTable, users: Iterable[str] | None) -> Sequence[int]:
     return positions(table.users, users, "users").tolist()
 
 
-def _drawn(table: RatingTable, count: int, fewest: int, seed: int) -> Sequence[int]:
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}")
+def _drawn(table: RatingTable, people: int, fewest: int, seed: int) -> Sequence[int]:
+    if people < 1:
+        raise ValueError(f"`people` must be at least 1, got {people}")
     enough = np.flatnonzero(table.user_counts() >= max(fewest, 1))
-    if len(enough) < count:
+    if len(enough) < people:
         raise ValueError(
-            f"`count`: {count} users wanted, but {len(enough)} have {fewest} ratings or more that "
-            "may be shown"
+            f"`people`: {people} users wanted, but {len(enough)} have {fewest} ratings or more "
+            "that may be shown"
         )
-    return np.sort(np.random.default_rng(seed).permutation(enough)[:count]).tolist()
+    return np.sort(np.random.default_rng(seed).permutation(enough)[:people]).tolist()

@@ -15,7 +15,7 @@ WRITE = Question("persona")
 """What stands for the question where none is asked: templates that write personas show none."""
 
 WRITING_TEMPLATES = {
-    "demographic": "persona-demographic",
+    "sampled": "persona-demographic",
     "backstory": "persona-backstory",
     "grounded": "persona-grounded",
     "rewritten": "persona-summary",

@@ -36,7 +36,7 @@ def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple
     try:
         if source.ask:
             return select_questions(catalogue, source.ask)
-        return select_questions(catalogue, (), source.blocks)
+        return select_questions(catalogue, (), source.block)
     except ValueError as error:
         raise ValueError(f"[questions]: {error} ({source.file})") from None
 

@@ -3,12 +3,12 @@
     out = "out/survey"                 # folder of all that is made
 
     [questions]
-    file = "questions.json"            # or a table of films or products, with `answers`
-    blocks = ["Pricing"]               # or ask = ["Q1", "Q2"]; by default all
+    file = "questions.json"            # or a table of films or products, with `scale`
+    block = ["Pricing"]                # or ask = ["Q1", "Q2"]; by default all
 
     [[personas]]                       # once, or once per condition
     kind = "survey"                    # a command of `syndigits personas`, or "file"
-    answers = "human.csv"              # and that command's options
+    human = "human.csv"                # and that command's options
 
     [engine]
     kind = "vllm"                      # or "openai"
@@ -69,13 +69,13 @@ _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens":
 
 @dataclass(frozen=True)
 class QuestionSource:
-    """`file`: questions, or items to be rated with `answers` ("stars" or "purchase"). Of these all,
-    or those in `ask` (identifiers), or those of `blocks`."""
+    """`file`: questions, or items to be rated on a `scale` ("stars" or "purchase"). Of these all,
+    or those in `ask` (identifiers), or those of the blocks `block`."""
 
     file: Path
     ask: tuple[str, ...] = ()
-    blocks: tuple[str, ...] = ()
-    answers: str = ""
+    block: tuple[str, ...] = ()
+    scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def _pipeline(content: dict[str, Any], folder: Path) -> Pipeline:
             raise ValueError(f"no `{key}`" if key == "out" else f"no part [{key}]")
     out = required(content, "out", "")
     questions = _part(QuestionSource, content["questions"], "[questions]: ", folder)
-    if questions.ask and questions.blocks:
-        raise ValueError("[questions]: `ask` and `blocks` exclude each other")
+    if questions.ask and questions.block:
+        raise ValueError("[questions]: `ask` and `block` exclude each other")
     template, decoding, allow_missing = _respond(table(content["respond"], "[respond]: "), folder)
     parts = {}
     if "calibrate" in content:

@@ -118,7 +118,7 @@ def prepare(pipeline: Pipeline) -> Prepared:
     **Raises:** `ValueError` naming the part and the file; `FileNotFoundError`.
     """
     check_results_path(pipeline.out / RESULTS)
-    catalogue = read_asked(pipeline.questions.file, pipeline.questions.answers or None)
+    catalogue = read_asked(pipeline.questions.file, pipeline.questions.scale or None)
     questions = select_asked(catalogue, pipeline.questions)
     blocks = blocks_of(catalogue)
     built = tuple(build_personas(source, questions) for source in pipeline.personas)

@@ -1,4 +1,4 @@
-"""`syndigits reproduce fidelity`."""
+"""The studies of fidelity on public data, and their figures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ _MOST_DRAWN = 6
 _WIDTH = 150  # of a pipe: ranges of the paper stand in every column
 
 
-def run(
+def show_studies(
     data: Path,
     out: Path,
     *,
@@ -49,8 +49,8 @@ def run(
     embeddings: Path | None,
     seed: int,
     quick: bool,
-) -> None:
-    """Run the studies, print and draw; returns once every file is in `out`."""
+) -> list[Path]:
+    """Run the studies, print and draw; returns what was written."""
     settings, twin_settings = BaselinesSettings(), None
     if quick:
         settings = quick_settings(settings)
@@ -67,6 +67,7 @@ def run(
         _print(console, result)
         written += _figures(result, out)
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
+    return written
 
 
 def _quick_twins() -> Any:

@@ -1,20 +1,38 @@
-"""How commands end: 0, or one line and 2 for bad input, or 130 after Ctrl-C."""
+"""How commands end: the exit codes, and one line on the error stream for everything but success."""
 
 import contextlib
+import errno
 import importlib
+import logging
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import typer
 import typer.core
 
+INCOMPLETE = 1
+"""It ended, but something that was asked for is missing."""
 BAD_INPUT = 2
+"""The options or files given cannot be used; nothing was done."""
+FAILED = 3
+"""It failed while it ran: a full disk, a dead engine, a solver without a result."""
 INTERRUPTED = 130
 _LONGEST = 600
+# What the user can mend by naming another file; other errors of files befall a run.
+_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM,
+          errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL)  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+class Ended(Exception):
+    """A command that ends with another code than 0, and what to say of it."""
+
+    def __init__(self, code: int, line: str = ""):
+        super().__init__(line)
+        self.code, self.line = code, line
 
 
 class OneLineErrors(typer.core.TyperGroup):
@@ -32,7 +50,7 @@ class OneLineErrors(typer.core.TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":
                 print(message())
                 raise SystemExit(0) from None
-            _say(f"error: {message()} (see --help)")
+            say(f"error: {message()} (see --help)")
             raise SystemExit(BAD_INPUT) from None
         if not standalone_mode:
             return code
@@ -41,61 +59,45 @@ class OneLineErrors(typer.core.TyperGroup):
 
 @contextlib.contextmanager
 def ending_well(resume: str) -> Iterator[None]:
-    """Turn bad input into one line and exit code 2, and interrupts into `resume` and 130.
+    """Turn every way to end but success into an [`Ended`][] with its code and one line.
 
-    A termination signal counts as an interrupt, so that half-written files are removed then too.
-    Warnings about tables become notes.
+    `resume`: what to tell after an interrupt. A termination signal counts as one, so that
+    half-written files are removed then too.
     """
     previous = _on_terminate(_interrupt)
     try:
-        with _noting():
-            yield
+        yield
+    except (typer.Exit, typer.Abort, Ended):
+        raise
     except KeyboardInterrupt:
-        _say(f"stopped; {resume}")
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        _say(f"error: {_one_line(error)}")
-        raise typer.Exit(BAD_INPUT) from None
-    except RuntimeError as error:
-        # Solvers that did not converge, and XLA, out of memory for one; not our own mistakes, nor
-        # typer's ways to exit.
-        ours = (NotImplementedError, RecursionError, typer.Exit, typer.Abort)
-        if isinstance(error, ours):
-            raise
-        _say(f"error: {_one_line(error)}")
-        raise typer.Exit(BAD_INPUT) from None
+        raise Ended(INTERRUPTED, f"stopped; {resume}") from None
+    except Exception as error:
+        _log.debug("the error's traceback:", exc_info=error)
+        raise Ended(_code(error), f"error: {_one_line(error)}") from None
     finally:
         _on_terminate(previous)
 
 
-@contextlib.contextmanager
-def _noting() -> Iterator[None]:
-    from syndigits_jax.cli.commands.tables_options import typed
-    from syndigits_jax.cli.render.console import output
-    from syndigits_jax.tables.cells import TableWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", TableWarning)
-        show = warnings.showwarning
-
-        def note(message: Any, category: Any, *where: Any, **more: Any) -> None:
-            if issubclass(category, TableWarning):
-                output().print(f"note: {typed(str(message))}", soft_wrap=True, markup=False)
-            else:
-                show(message, category, *where, **more)
-
-        warnings.showwarning = note
-        yield
+def say(line: str) -> None:
+    """One line on the error stream."""
+    print(line, file=sys.stderr)
 
 
-def _one_line(error: BaseException) -> str:
+def _code(error: Exception) -> int:
+    if isinstance(error, OSError):
+        return BAD_INPUT if error.errno in _PATHS else FAILED
+    return BAD_INPUT if isinstance(error, ValueError | ImportError) else FAILED
+
+
+def _one_line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}"
-    line = " ".join(text.split())
-    line = _as_typed(line)
+    line = _as_typed(" ".join(text.split()))
     if isinstance(error, MemoryError) and not line:
         line = "out of memory"
+    if not isinstance(error, OSError | ValueError | ImportError | RuntimeError | MemoryError):
+        line = f"{type(error).__name__}: {line} (a defect; --verbose shows where)"
     if len(line) > _LONGEST:  # XLA appends whole programs
         line = line[:_LONGEST] + " ..."
     return line or type(error).__name__
@@ -122,10 +124,6 @@ def _context() -> Any:
             if context is not None:
                 return context
     return None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`syndigits reproduce` for the tables of weighted ensembles."""
+"""The SYN-DIGITS paper's tables of weighted ensembles."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ Row = dict[str, Record]
 """The records of one fit or control, by metric."""
 
 
-def run(table: str, data: Path, out: Path, setting: str) -> None:
-    """Fit, evaluate and print; returns once the results are in `out`."""
+def show_ensembles(table: str, data: Path, out: Path, setting: str) -> list[Path]:
+    """Fit, evaluate and print; returns what was written."""
     units: list[tuple] = []
 
     def keep(*unit) -> None:
@@ -53,8 +53,9 @@ def run(table: str, data: Path, out: Path, setting: str) -> None:
             f"largest difference from the paper: {100 * difference:+.2f}% ({record.dataset}, "
             f"{record.variant}, {record.metric})"
         )
-    written = ", ".join(str(path) for path in [out / RESULTS, *figures])
-    console.print(f"written: {written}", soft_wrap=True)
+    written = [out / RESULTS, *figures]
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)
+    return written
 
 
 def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> None:

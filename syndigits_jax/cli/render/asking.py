@@ -1,4 +1,4 @@
-"""Progress of a collection, and what it came to, as they are printed."""
+"""What is asked, how far that is, and what it came to, as they are printed."""
 
 import contextlib
 import math
@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from syndigits_jax.cli.render.console import SECONDS_BETWEEN_LINES
+from syndigits_jax.cli.render.console import SECONDS_BETWEEN_LINES, progress_output
 from syndigits_jax.respond.asking.collect import OnProgress, Progress, Report
+from syndigits_jax.respond.asking.dry_run import DryRun
+from syndigits_jax.respond.prompts.templates import list_templates
 
 
 @contextlib.contextmanager
 def showing_collection() -> Iterator[OnProgress]:
     """Yield a callback that shows rate, time left and tokens: a bar, or lines into a pipe."""
-    console = Console(stderr=True, highlight=False)
+    console = progress_output()
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -114,3 +116,38 @@ def _lines(console: Console):
         )
 
     return show
+
+
+def print_dry_run(
+    console: Console, found: DryRun, input_price: float | None, output_price: float | None
+) -> None:
+    """A few prompts in full, and the counts."""
+    for number, messages in enumerate(found.examples, start=1):
+        console.print(f"--- prompt {number} ---", markup=False)
+        for message in messages:
+            console.print(f"[{message.role}]\n{message.content}", soft_wrap=True, markup=False)
+    console.print("---", markup=False)
+    of = "" if found.counted == found.requests else f", from {found.counted} of them"
+    lines = [
+        f"{found.requests} requests",
+        f"{short(found.prompt_tokens)} prompt tokens ({found.how}{of}), {found.shared:.0%} of them "
+        "as in the prompt before, which a prefix cache need not compute again",
+        f"about {short(found.completion_tokens)} completion tokens (full length; answers whose "
+        "probabilities are read count as one token each)",
+    ]
+    if input_price is not None or output_price is not None:
+        cost = found.cost(input_price or 0.0, output_price or 0.0)
+        lines.append(f"cost: about {cost:.2f}, nothing off for what is cached")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def print_templates(console: Console) -> None:
+    """The built-in templates."""
+    for template in list_templates():
+        slots = ", ".join(template.slots)
+        settings = ", ".join(f"{name} {value}" for name, value in template.decoding.items())
+        console.print(f"{template.name} {template.version} ({template.hash[:8]})", style="bold")
+        source = " ".join(template.source.split())
+        for line in (source, f"slots: {slots}", f"defaults: {settings or 'none'}"):
+            console.print(f"  {line}", soft_wrap=True, markup=False)

@@ -1,0 +1,130 @@
+"""What every command has: --quiet, --verbose, --json, an exit code, one line for an error."""
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from syndigits_jax.cli.exits import BAD_INPUT, FAILED, INCOMPLETE, INTERRUPTED, Ended, say
+from syndigits_jax.cli.exits import ending_well as _ending_well
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show more of what happens, and tracebacks.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of tables, for scripts.")
+]
+_SHARED = {"quiet": Quiet, "verbose": Verbose, "json": Json}
+_WORDS = {
+    0: "done", INCOMPLETE: "incomplete", BAD_INPUT: "bad input", FAILED: "failed",
+    INTERRUPTED: "interrupted",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a command shows: `results` on standard output, `progress` on the error stream."""
+
+    results: bool = True
+    progress: bool = True
+
+
+_showing: ContextVar[Showing | None] = ContextVar("showing", default=None)
+
+
+def showing() -> Showing:
+    """What the command that runs is to show."""
+    return _showing.get() or Showing()
+
+
+def command(
+    app: typer.Typer, name: str | None = None, *, resume: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as a command of `app`, with the options that all commands have.
+
+    The function returns what `--json` prints, a mapping of plain values, or nothing. It ends with
+    another exit code than 0 by raising [`Ended`][syndigits_jax.cli.exits.Ended]; every other
+    exception becomes one, as `ending_well` says.
+
+    **Arguments:** `resume`: what to tell after an interrupt.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(*args: Any, quiet: bool, verbose: bool, json: bool, **options: Any) -> None:
+            with _shown(Showing(not (quiet or json), not quiet), verbose, quiet):
+                code, content = 0, {}
+                try:
+                    with _ending_well(resume):
+                        content = function(*args, **options) or {}
+                except Ended as end:
+                    code = end.code
+                    content = {"error": end.line.removeprefix("error: ")} if end.line else {}
+                    if end.line:
+                        say(end.line)
+                if json:
+                    _print_json({"status": _WORDS.get(code, str(code)), **content})
+                if code:
+                    raise typer.Exit(code)
+
+        signature = inspect.signature(function)
+        shared = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hint)
+            for key, hint in _SHARED.items()
+        ]
+        run.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            parameters=[*signature.parameters.values(), *shared]
+        )
+        run.__annotations__ = {**function.__annotations__, **_SHARED}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+@contextlib.contextmanager
+def _shown(wanted: Showing, verbose: bool, quiet: bool) -> Iterator[None]:
+    """Logging goes to the error stream while a command runs; tables only where wanted."""
+    logger = logging.getLogger("syndigits_jax")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    token = _showing.set(wanted)
+    try:
+        yield
+    finally:
+        _showing.reset(token)
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+def _print_json(content: Mapping[str, Any]) -> None:
+    print(json.dumps(_plain(content), ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON knows it: paths as text, numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, str):  # a NumPy number
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

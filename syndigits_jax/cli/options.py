@@ -1,0 +1,174 @@
+"""Options that several commands share, under one name each (see CONTRIBUTING.md)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from syndigits_jax.cli.choices import EngineKind
+
+NO_OPTIONS: list[str] = []  # not None: old versions of typer know no optional list
+
+# Tables and folders
+Human = Annotated[
+    Path,
+    typer.Option("--human", metavar="TABLE", help="People's answers (.csv, .tsv, .parquet)."),
+]
+Twin = Annotated[Path, typer.Option("--twin", metavar="TABLE", help="The twins' answers.")]
+Questions = Annotated[
+    Path, typer.Option("--questions", metavar="FILE", help="Questions: .json or a table.")
+]
+Ratings = Annotated[
+    Path,
+    typer.Option(
+        "--ratings",
+        metavar="TABLE",
+        help="Ratings: columns user, item, rating and, if known, time.",
+    ),
+]
+Items = Annotated[
+    Path,
+    typer.Option(
+        "--items", metavar="TABLE", help="Items: identifiers first, then texts: title, genre, ..."
+    ),
+]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(
+        "--embeddings",
+        metavar="FILE",
+        help="Text vectors of the items (.npy, .npz), a row per row of the items.",
+    ),
+]
+OutTable = Annotated[
+    Path, typer.Option("--out", metavar="TABLE", help="Table to write (.csv, .tsv, .parquet).")
+]
+OutFolder = Annotated[
+    Path,
+    typer.Option("--out", metavar="FOLDER", help="Folder for results, figures, finished work."),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="TABLE", help="Table of diagnostics to write."),
+]
+Missing = Annotated[
+    str,
+    typer.Option(
+        "--missing",
+        help="What stands for a missing answer beside empty cells: texts and numbers, separated "
+        'by commas, such as "refused,n/a,-99".',
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option("--id-column", help="Column of people's identifiers; the first by default."),
+]
+
+# What is asked, and of how many
+Ask = Annotated[list[str], typer.Option("--ask", help="Question that is asked; repeatable.")]
+Block = Annotated[
+    list[str], typer.Option("--block", help="Block of questions that is asked; repeatable.")
+]
+People = Annotated[int | None, typer.Option("--people", help="How many people.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+
+# Engines
+EngineOption = Annotated[
+    EngineKind | None,
+    typer.Option(
+        "--engine",
+        help="vllm (on this machine), or openai: any server that speaks OpenAI's protocol.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Folder or name of the model; for a server, its name there."),
+]
+UrlOption = Annotated[
+    list[str],
+    typer.Option(
+        "--url", help="Server, such as http://host:8000/v1; repeat it to spread over several."
+    ),
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--concurrency", help="Most requests that a server has at a time.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", help="Seconds after which a request, or vLLM's batch, is given up."),
+]
+RetryForOption = Annotated[
+    float | None,
+    typer.Option(
+        "--retry-for",
+        help="Seconds for which a server that is busy or gone is asked again; by default a few "
+        "tries.",
+    ),
+]
+MoreOption = Annotated[
+    list[str],
+    typer.Option(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        help="Any other setting of the engine, such as tensor_parallel_size=4; repeatable.",
+    ),
+]
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
+    """Tables to write, by option: each of a known format, and none over an input or another.
+
+    **Raises:** `ValueError` naming the option.
+    """
+    from syndigits_jax.workflows.calibrate import check_table_path
+
+    seen = {path.resolve(): "an input" for path in inputs}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        check_table_path(path)
+        other = seen.setdefault(path.resolve(), f"that of `{name}`")
+        if other == "an input":
+            raise ValueError(f"`{name}`: {path} is an input and would be overwritten")
+        if other != f"that of `{name}`":
+            raise ValueError(f"`{name}`: {path} is {other} too; name another file")
+
+
+def build_engine(
+    engine: EngineKind | None,
+    model: str | None,
+    url: Sequence[str] = (),
+    *,
+    concurrency: int | None = None,
+    timeout: float | None = None,
+    retry_for: float | None = None,
+    options: Sequence[str] = (),
+) -> Any:
+    """The engine that the options stand for, further ones as NAME=VALUE.
+
+    **Raises:** `ValueError` naming the option; `ImportError` that says what to install.
+    """
+    from syndigits_jax.respond.engines import build
+
+    return build.build_engine(
+        None if engine is None else str(engine), model, url,
+        concurrency=concurrency, timeout=timeout, retry_for=retry_for, options=_settings(options),
+    )  # fmt: skip
+
+
+def _settings(options: Sequence[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"`engine_option` {option!r}: expected NAME=VALUE")
+        if name in settings:
+            raise ValueError(f"`engine_option` {name}: given twice")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:  # a word, as in dtype=bfloat16
+            settings[name] = text
+    return settings

@@ -1,0 +1,34 @@
+"""What `syndigits calibrate` predicted, as a table."""
+
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from syndigits_jax.cli.render.console import output
+from syndigits_jax.cli.render.missing import dropped_text
+from syndigits_jax.workflows.calibrate import CalibratedFiles, method_title
+
+_SHOWN = 12  # targets printed; all of them are in --report
+
+
+def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> None:
+    """A row per target. `joined`: say what was dropped."""
+    console = output()
+    if joined:
+        console.print(dropped_text(result.dropped), soft_wrap=True)
+    console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"new {result.direction}")
+    for name in ("human answers", "training MSE", "status", "used"):
+        table.add_column(name, justify="right")
+    for name, row in result.report.head(_SHOWN).iterrows():
+        used = "calibrated" if row.transferred else "twins as they are"
+        cells = (row.human_answers, f"{row.training_mse:.3f}", row.status, used)
+        table.add_row(str(name), *map(str, cells))
+    console.print(table)
+    rest = len(result.report) - _SHOWN
+    if rest > 0:
+        console.print(f"... and {rest} more")
+    rows, columns = result.predictions.shape
+    console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)

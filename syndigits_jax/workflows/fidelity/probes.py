@@ -1,0 +1,51 @@
+"""The items that personas are asked to rate, chosen from a user's files."""
+
+from os import PathLike
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from syndigits_jax.datasets.films import film_questions
+from syndigits_jax.datasets.questions import write_questions
+from syndigits_jax.preferences import select_probes
+from syndigits_jax.results.progress import OnStep, no_step
+from syndigits_jax.workflows.fidelity.files import read_rated_items
+from syndigits_jax.workflows.fidelity.run import item_vectors
+
+_Path = str | PathLike[str]
+
+
+def choose_probes(
+    ratings: _Path,
+    items: _Path,
+    out: _Path,
+    *,
+    count: int = 100,
+    scale: str = "purchase",
+    embeddings: _Path | None = None,
+    seed: int = 0,
+    on_step: OnStep = no_step,
+) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " m"]]:
+    """Choose `count` items, popular and rare ones of every kind, and write them as questions.
+
+    **Arguments:** `ratings`, `items`: tables as for `run_fidelity`; `scale`: "purchase" or "stars";
+    `embeddings`: vectors of the items' texts, by default encoded and kept beside `out`.
+
+    **Returns:** positions of the items chosen, and how often each of all items was rated.
+
+    **Raises:** `ValueError` naming the file or argument.
+    """
+    out = Path(out)
+    if out.suffix.lower() != ".json":
+        raise ValueError(f"`out`: {out}: questions are written as .json")
+    if count < 1:
+        raise ValueError(f"`count` must be at least 1, got {count}")
+    questions = {q.identifier: q for q in film_questions(items, answers=scale)}
+    table, texts, _ = read_rated_items(ratings, items)
+    vectors = item_vectors(texts, embeddings, out.parent, on_step)
+    counts = table.item_counts()
+    chosen = np.asarray(select_probes(jax.random.key(seed), vectors, counts, size=count))
+    write_questions(out, [questions[table.items[j]] for j in chosen])
+    return chosen, counts
