@@ -93,18 +93,23 @@ def setting_names(typed: str) -> tuple[str, ...]:
     raise _unknown("setting", typed, [*SETTINGS, "both"])
 
 
+def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """At most `count` of the names known that a mistyped one may have meant, in any case."""
+    lowered = {one.lower(): one for one in known}
+    return [lowered[one] for one in difflib.get_close_matches(name.lower(), lowered, n=count)]
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """What was meant by a mistyped name, or else what there is, for an error message."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
+    close = nearest(name, known)
     return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
 
 
 def _unknown(what: str, typed: str, known: Sequence[str]) -> ValueError:
-    lowered = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(typed.lower(), lowered, n=2, cutoff=0.6)
-    if near:
-        hint = "did you mean " + " or ".join(f"'{lowered[name]}'" for name in near) + "?"
+    close = nearest(typed, known, 2)
+    if close:
+        hint = "did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
     else:
         hint = "known: " + ", ".join(f"'{name}'" for name in known)
     return ValueError(f"unknown {what} '{typed}'; {hint}")

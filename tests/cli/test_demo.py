@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from syndigits_jax.cli.commands import demo as command
-from syndigits_jax.cli.commands.demo import run_distributions, run_fidelity
+from syndigits_jax.cli.render import demo as command
+from syndigits_jax.cli.render.demo import run_distributions, run_fidelity
 from syndigits_jax.datasets import simulate_distributions
 from syndigits_jax.studies.demo import calibration as study
 from syndigits_jax.studies.demo import fidelity as demo_fidelity

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import fidelity as shell
+from syndigits_jax.cli.render import fidelity as shell
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import run as command

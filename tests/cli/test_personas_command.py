@@ -71,14 +71,14 @@ def files(tmp_path):
 
 def test_survey(files):
     out = files / "p.json"
-    given = ["survey", "--answers", files / "human.csv", "--questions", files / "q.json"]
+    given = ["survey", "--human", files / "human.csv", "--questions", files / "q.json"]
     result = personas(*given, "--ask", "b1", "--out", out)
     assert result.exit_code == 0 and "2 personas" in result.stdout
     first, second = read_personas(out)
     assert first.identifier == "01"
     assert first.text == "Question: Do you vote?\nAnswer: Yes\n\nQuestion: Do you run?\nAnswer: No"
     assert second.text == "Question: Do you vote?\nAnswer: No"
-    result = personas(*given, "--ask-block", "A", "--form", "json", "--people", 1, "--out", out)
+    result = personas(*given, "--block", "A", "--form", "json", "--people", 1, "--out", out)
     assert result.exit_code == 0
     (only,) = read_personas(out)
     assert json.loads(only.text) == {"B": [{"question": "Do you cook?", "answer": "Yes"}]}
@@ -120,15 +120,15 @@ def test_histories(files):
 
 def test_prompts_without_a_model(files):
     out = files / "p.json"
-    result = personas("demographic", "--n", 3, "--seed", 1, "--out", out)
+    result = personas("sampled", "--people", 3, "--seed", 1, "--out", out)
     assert result.exit_code == 0 and "no texts yet" in result.stdout
     people = read_personas(out)
     assert len(people) == 3 and {"age", "income"} <= set(people[0].attributes)
     (files / "m.toml").write_text("[pet]\ncat = 0.5\ndog = 0.6\n")
-    result = personas("demographic", "--marginals", files / "m.toml", "--out", out)
+    result = personas("sampled", "--marginals", files / "m.toml", "--out", out)
     assert refused_in_one_line(result, "m.toml", "'pet'", "1.1") and read_personas(out) == people
     result = personas(
-        "grounded", "--ratings", files / "r.csv", "--items", files / "i.csv", "--n", 2,
+        "grounded", "--ratings", files / "r.csv", "--items", files / "i.csv", "--people", 2,
         "--ask-questions", files / "probes.json", "--out", out,
     )  # fmt: skip
     assert result.exit_code == 0
@@ -142,7 +142,7 @@ def test_prompts_without_a_model(files):
 
 def test_texts_are_written_and_kept_until_all_are_there(files, monkeypatch):
     out = files / "p.json"
-    command = ["demographic", "--n", 6, "--engine", "openai", "--model", "m", "--out", out]
+    command = ["sampled", "--people", 6, "--engine", "openai", "--model", "m", "--out", out]
     flaky = Author({1: Failure("the server is away"), 2: "  ", 3: "As an AI, I cannot do that."})
     monkeypatch.setattr(options, "build_engine", lambda *a, **b: flaky)
     result = personas(*command)
@@ -176,7 +176,7 @@ def test_grounded_texts_lose_what_they_were_written_from(files, monkeypatch):
     author = Author()
     monkeypatch.setattr(options, "build_engine", lambda *a, **b: author)
     result = personas(
-        "grounded", "--ratings", files / "r.csv", "--items", files / "i.csv", "--n", 2,
+        "grounded", "--ratings", files / "r.csv", "--items", files / "i.csv", "--people", 2,
         "--engine", "vllm", "--model", "m", "--store", files / "s.db", "--temperature", 0.5,
         "--out", files / "p.json",
     )  # fmt: skip
@@ -202,14 +202,14 @@ def test_summaries_written_from_surveys(files, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["demographic", "--out", "p.txt"], ["p.txt", "unknown format"]),
-        (["demographic", "--out", "."], ["unknown format"]),
-        (["demographic", "--n", "0", "--out", "p.json"], ["`count`"]),
+        (["sampled", "--out", "p.txt"], ["p.txt", "unknown format"]),
+        (["sampled", "--out", "."], ["unknown format"]),
+        (["sampled", "--people", "0", "--out", "p.json"], ["--people"]),
         (["backstory", "--store", "s", "--out", "p.json"], ["--store", "--engine"]),
         (["backstory", "--model", "m", "--out", "p.json"], ["--engine must be"]),
         (["backstory", "--engine", "vllm", "--model", "m", "--template", "survey", "--out",
           "p.json"], ["survey", "text"]),
-        (["survey", "--out", "p.json"], ["--answers"]),
+        (["survey", "--out", "p.json"], ["--human"]),
         (["history", "--ratings", "none.csv", "--items", "none.csv", "--out", "p.json"],
          ["none.csv"]),
         (["nonsense"], ["nonsense"]),

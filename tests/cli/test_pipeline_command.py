@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import pipeline as shell
+from syndigits_jax.cli.render import fidelity as shell
 from syndigits_jax.datasets import read_personas, write_questions
 from syndigits_jax.preferences.training import TrainedEncoder
 from syndigits_jax.respond.requests import Completion, EngineIdentity, Failure

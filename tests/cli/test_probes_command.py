@@ -30,7 +30,7 @@ def probes(folder, *options, out="probes.json"):
 
 
 def test_shares_of_bands_and_questions_that_can_be_read(files):
-    result = probes(files, "--size", 10, "--answers", "stars")
+    result = probes(files, "--count", 10, "--scale", "stars")
     assert result.exit_code == 0, (result.output, result.exception)
     questions = read_questions(files / "probes.json")
     ranks = [M - 1 - int(q.identifier[1:]) for q in questions]
@@ -42,7 +42,7 @@ def test_shares_of_bands_and_questions_that_can_be_read(files):
     assert questions[0].item["title"] == f"Film {{x}} {questions[0].identifier}"
     counts = [int(q.identifier[1:]) for q in questions]
     assert f"10 of 29 rated items, with {min(counts)} to {max(counts)} ratings" in result.output
-    assert probes(files, "--size", 10, out="again.json").exit_code == 0
+    assert probes(files, "--count", 10, out="again.json").exit_code == 0
     again = read_questions(files / "again.json")
     assert [q.identifier for q in again] == [q.identifier for q in questions]
     assert [option.value for option in again[0].options] == [1, 2, 3, 4, 5]
@@ -51,10 +51,10 @@ def test_shares_of_bands_and_questions_that_can_be_read(files):
 @pytest.mark.parametrize(
     ("options", "out", "words"),
     [
-        (["--size", "0"], "p.json", "size: must be at least 1"),
-        (["--size", "40"], "p.json", "too few"),
+        (["--count", "0"], "p.json", "--count must be at least 1"),
+        (["--count", "40"], "p.json", "too few"),
         ([], "p.csv", ".json"),
-        (["--size", "10", "--answers", "words"], "p.json", "answers"),
+        (["--count", "10", "--scale", "words"], "p.json", "--scale"),
         (["--embeddings", "none.npy"], "p.json", "none.npy"),
         (["--ratings", "none.csv"], "p.json", "none.csv"),
     ],

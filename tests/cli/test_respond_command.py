@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import models as commands
-from syndigits_jax.cli.engine_options import build_engine
-from syndigits_jax.cli.render import collecting as printed
+from syndigits_jax.cli.commands import respond as commands
+from syndigits_jax.cli.options import build_engine
+from syndigits_jax.cli.render import asking as printed
 from syndigits_jax.respond.asking.collect import Progress
 from syndigits_jax.respond.prompts.templates import list_templates
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure
@@ -97,7 +97,7 @@ def failed_in_a_line(result, *words, code=2):
 
 def test_from_files_to_a_store_and_again_for_nothing(files, engine):
     out = files / "new" / "r.db"
-    asked = respond(files, "--out", out, "--engine", "vllm", "--model", "m",
+    asked = respond(files, "--store", out, "--engine", "vllm", "--model", "m",
                     "--readout", "probabilities", "--engine-option", "threads=2")  # fmt: skip
     assert asked.exit_code == 0, asked.output
     assert engine.built[0][:2] == ("vllm", "m") and engine.built[1]["options"] == ["threads=2"]
@@ -108,7 +108,7 @@ def test_from_files_to_a_store_and_again_for_nothing(files, engine):
     assert f"anything but an answer: {outside:.3f}" in asked.stdout
     assert engine.closed and len(engine.requests) == 6
     assert "A person called ann." in engine.requests[0].messages[-1].content
-    again = respond(files, "--out", out, "--engine", "vllm", "--model", "m",
+    again = respond(files, "--store", out, "--engine", "vllm", "--model", "m",
                     "--readout", "probabilities")  # fmt: skip
     assert again.exit_code == 0 and "0 asked" in again.stdout
     assert "6 were there already" in again.stdout and len(engine.requests) == 6
@@ -117,7 +117,7 @@ def test_from_files_to_a_store_and_again_for_nothing(files, engine):
 
 def test_the_templates_defaults_hold_until_overridden(files, engine):
     out = files / "r.db"
-    assert respond(files, "--out", out).exit_code == 0
+    assert respond(files, "--store", out).exit_code == 0
     (template,) = (t for t in list_templates() if t.name == "survey")
     defaults = template.settings()
     assert {r.readout for r in engine.requests} == {defaults.readout}
@@ -125,7 +125,7 @@ def test_the_templates_defaults_hold_until_overridden(files, engine):
     engine.requests.clear()
     options = ["--readout", "sample", "--temperature", "0.5", "--top-p", "0.9", "--draws", "2",
                "--orders", "2", "--seed", "3", "--ask", "Q2", "--limit", "5"]  # fmt: skip
-    sampled = respond(files, "--out", out, *options)
+    sampled = respond(files, "--store", out, *options)
     assert sampled.exit_code == 0, sampled.output
     assert "7 are missing" in sampled.stdout
     assert len(engine.requests) == 5
@@ -136,19 +136,19 @@ def test_the_templates_defaults_hold_until_overridden(files, engine):
 def test_failures_are_told_and_the_exit_code_says_so(files, engine):
     engine.fails = (1, 4)
     out = files / "r.db"
-    told = respond(files, "--out", out, "--readout", "choice")
+    told = respond(files, "--store", out, "--readout", "choice")
     assert told.exit_code == 1
     assert "failed 2 times: HTTP 500" in told.stdout
     assert "2 are missing: the same command asks only these" in told.stdout
     engine.fails = ()
-    assert respond(files, "--out", out, "--readout", "choice").exit_code == 0
+    assert respond(files, "--store", out, "--readout", "choice").exit_code == 0
     with ResponseStore(out, read_only=True) as store:
         assert store.count() == 6
 
 
 def test_a_dead_engine_is_one_line_and_what_came_is_kept(files, engine):
     engine.dies_at = 4
-    died = respond(files, "--out", files / "r.db")
+    died = respond(files, "--store", files / "r.db")
     failed_in_a_line(died, "the stub is gone; 4 of 6 answers are in", "asks only the rest")
     assert engine.closed
 
@@ -159,7 +159,7 @@ def test_ctrl_c_keeps_what_came(files, engine, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "stream", interrupted)
-    stopped = respond(files, "--out", files / "r.db")
+    stopped = respond(files, "--store", files / "r.db")
     assert stopped.exit_code == 130
     assert "run the same command again" in stopped.stderr and engine.closed
     with ResponseStore(files / "r.db", read_only=True) as store:
@@ -183,8 +183,8 @@ def test_items_are_rated(files, engine):
     rated = runner.invoke(
         app,
         ["respond", "--personas", str(files / "p.csv"), "--questions", str(files / "films.csv"),
-         "--answers", "purchase", "--template", "fidelity-rating", "--readout", "choice",
-         "--out", str(files / "r.db")],
+         "--scale", "purchase", "--template", "fidelity-rating", "--readout", "choice",
+         "--store", str(files / "r.db")],
     )  # fmt: skip
     assert rated.exit_code == 0, rated.output
     assert "Title: Heat {age}." in engine.requests[0].messages[-1].content
@@ -197,14 +197,14 @@ def test_items_are_rated(files, engine):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--out", "r.db", "--template", "surveys"], ["--template", "'survey'"]),
-        (["--out", "r.db", "--readout", "logits"], ["--readout", "logits"]),
-        (["--out", "r.db", "--ask", "Q9"], ["--ask", "'Q9'"]),
-        (["--out", "r.db", "--limit", "0"], ["--limit"]),
-        (["--out", "r.db", "--personas", "none.csv"], ["none.csv"]),
-        (["--out", "r.db", "--readout", "sample", "--temperature", "0"], ["--temperature"]),
-        (["--out", "p.csv"], ["p.csv", "not a response store"]),
-        ([], ["--out is missing"]),
+        (["--store", "r.db", "--template", "surveys"], ["--template", "'survey'"]),
+        (["--store", "r.db", "--readout", "logits"], ["--readout", "logits"]),
+        (["--store", "r.db", "--ask", "Q9"], ["--ask", "'Q9'"]),
+        (["--store", "r.db", "--limit", "0"], ["--limit"]),
+        (["--store", "r.db", "--personas", "none.csv"], ["none.csv"]),
+        (["--store", "r.db", "--readout", "sample", "--temperature", "0"], ["--temperature"]),
+        (["--store", "p.csv"], ["p.csv", "not a response store"]),
+        ([], ["--store is missing"]),
     ],
 )
 def test_bad_options_are_one_line(files, engine, monkeypatch, options, words):
@@ -262,7 +262,7 @@ def test_templates_are_listed():
 @pytest.fixture
 def store(files, engine):
     out = files / "r.db"
-    assert respond(files, "--out", out, "--readout", "probabilities").exit_code == 0
+    assert respond(files, "--store", out, "--readout", "probabilities").exit_code == 0
     return out
 
 
@@ -302,7 +302,7 @@ def test_panel_refuses(store, files, engine):
     failed_in_a_line(panel(store, "--tensor", files / "t.npy"), ".npz")
     failed_in_a_line(panel(store, "--human", files / "p.csv"), "--human", "--out")
     failed_in_a_line(panel(store, "--out", files / "t.csv", "--run", "7"), "--run", "1: survey")
-    assert respond(files, "--out", store, "--readout", "choice").exit_code == 0
+    assert respond(files, "--store", store, "--readout", "choice").exit_code == 0
     failed_in_a_line(panel(store, "--out", files / "t.csv"), "2 runs, choose one")
     assert panel(store, "--out", files / "t.csv", "--run", "choice").exit_code == 0
 
@@ -341,7 +341,7 @@ def test_sigint_from_outside_ends_the_command_well(files, users_environment):
         program += "from syndigits_jax.cli import main; main()"
         command = [sys.executable, "-c", program, "respond", "--personas", "p.csv",
                    "--questions", "q.json", "--template", "survey", "--engine", "openai",
-                   "--url", url, "--model", "m", "--out", "r.db"]  # fmt: skip
+                   "--url", url, "--model", "m", "--store", "r.db"]  # fmt: skip
         process = subprocess.Popen(
             command, cwd=files, env=users_environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,

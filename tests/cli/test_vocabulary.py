@@ -3,9 +3,11 @@
 import enum
 import inspect
 import json
+import re
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 import typer
@@ -120,6 +122,12 @@ COMMANDS = dict(commands())
 
 def options(one):
     return {o.opts[0].removeprefix("--"): o for o in one.params if o.opts[0].startswith("--")}
+
+
+def test_contributing_has_the_vocabulary():
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| `--([a-z0-9-]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert found == VOCABULARY
 
 
 def type_of(option):

@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import models as _models_app
-from syndigits_jax.cli.commands import pipeline as _pipeline
+from syndigits_jax.cli.commands import respond as _respond
 from syndigits_jax.datasets import write_questions
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.schema import Option, Question
+from syndigits_jax.workflows.pipeline import run as _pipeline
 
 LABELS = ["never", "rarely", "often", "always"]
 ASKED, TOLD = ["a0", "a1", "a2", "a3"], ["b0", "b1"]  # no human answered a3
@@ -162,7 +162,7 @@ class Kept:
 @pytest.fixture
 def command(small_survey, killed, offline, tiny, monkeypatch):
     """The command line in this process, with an engine that is started once."""
-    for module in (_pipeline, _models_app):
+    for module in (_pipeline, _respond):
         monkeypatch.setattr(module, "build_engine", lambda *a, **b: Kept(offline))
     monkeypatch.setenv("SYNDIGITS_VLLM_TINY", os.fspath(tiny))
     monkeypatch.chdir(small_survey)
@@ -194,7 +194,7 @@ def test_values_are_those_of_a_run_that_nothing_interrupted(small_survey, killed
 def test_respond_then_panel_then_calibrate(small_survey, killed, command):
     told = command(
         *("respond", "--personas", "killed/personas.json", "--questions", "q.json", "--block", "A"),
-        *("--template", "survey", "--readout", "choice", "--out", "choices.sqlite"),
+        *("--template", "survey", "--readout", "choice", "--store", "choices.sqlite"),
         *("--engine", "vllm", "--model", "tiny"),
     )
     cells = PEOPLE * len(ASKED)

@@ -13,6 +13,7 @@ from syndigits_jax.cli.render.console import SECONDS_BETWEEN_LINES, progress_out
 from syndigits_jax.respond.asking.collect import OnProgress, Progress, Report
 from syndigits_jax.respond.asking.dry_run import DryRun
 from syndigits_jax.respond.prompts.templates import list_templates
+from syndigits_jax.results.format import duration, short
 
 
 @contextlib.contextmanager
@@ -54,26 +55,6 @@ def said(progress: Progress) -> str:
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     return ", ".join(parts)
-
-
-def duration(seconds: float | int) -> str:
-    """`42 s`, `3 min 20 s`, `5 h 12 min`."""
-    if not math.isfinite(seconds):
-        return "unknown time"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def short(count: float | int) -> str:
-    """`950`, `12.3 k`, `4.5 M`."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= size:
-            return f"{count / size:.1f}{unit}"
-    return f"{count:.0f}"
 
 
 def print_report(console: Console, report: Report) -> None:

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from syndigits_jax.cli.command import showing
+from syndigits_jax.results.format import with_error
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.studies.syn_digits.comparison import Block, Row
 
@@ -110,9 +111,9 @@ def _comparison(block: Block) -> Table:
     for row in block.rows:
         cells = [row.method]
         if with_paper:
-            cells.append(_value(*row.paper))
+            cells.append(with_error(*row.paper))
         for setting in block.settings:
-            text = _value(*row.ours.get(setting, (None, None)))
+            text = with_error(*row.ours.get(setting, (None, None)))
             cells.append(f"[bold]{text}[/bold]" if row.method == best[setting] else text)
             if with_paper and setting == "reference":
                 difference = row.difference(setting)
@@ -128,12 +129,6 @@ def _best(rows: Sequence[Row], setting: str) -> str | None:
     means = {row.method: row.ours.get(setting, (None, None))[0] for row in rows}
     known = {name: mean for name, mean in means.items() if mean is not None}
     return max(known, key=lambda name: known[name], default=None)
-
-
-def _value(mean: float | None, se: float | None) -> str:
-    if mean is None or mean != mean:
-        return "-"
-    return f"{mean:.3f}" if se is None or se != se else f"{mean:.3f} ± {se:.3f}"
 
 
 def _lines(console: Console) -> Callable[[Progress], None]:

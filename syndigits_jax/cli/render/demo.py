@@ -18,6 +18,7 @@ from syndigits_jax.cli.render.figures import (
     save_figure,
 )
 from syndigits_jax.datasets import sample_panel
+from syndigits_jax.results.format import UNDEFINED, fixed
 from syndigits_jax.results.records import RESULTS, Record
 from syndigits_jax.studies.demo.calibration import run_demo, run_distribution_demo
 from syndigits_jax.studies.demo.fidelity import KNOWN, FidelityDemo, run_fidelity_demo
@@ -131,9 +132,9 @@ def _distances(demo: FidelityDemo) -> Table:
     for population, title in _POPULATIONS.items():
         cells = []
         for metric in titles:
-            text = _fixed(demo.number(population, metric).mean, 3)
+            text = fixed(demo.number(population, metric).mean, 3)
             if population in ("faithful", "collapsed"):
-                text += f" ({_fixed(demo.number(population, metric, KNOWN).mean, 3)})"
+                text += f" ({fixed(demo.number(population, metric, KNOWN).mean, 3)})"
             cells.append(text)
         table.add_row(title, *cells)
     return table
@@ -151,14 +152,9 @@ def _indices(demo: FidelityDemo) -> Table:
 def _with_interval(record: FidelityRecord) -> str:
     """An index that is not stable is a dash."""
     if not math.isfinite(record.mean):
-        return "-"
-    mean, low, high = (_fixed(value, 2) for value in (record.mean, record.low, record.high))
+        return UNDEFINED
+    mean, low, high = (fixed(value, 2) for value in (record.mean, record.low, record.high))
     return f"{mean} ({low}..{high})"
-
-
-def _fixed(value: float, digits: int) -> str:
-    """So many decimals, and no minus before a zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _table(*titles: str) -> Table:

@@ -11,6 +11,7 @@ from rich.table import Table
 from syndigits_jax.cli.render.console import output, showing_progress
 from syndigits_jax.cli.render.figures import save_ensemble_figures
 from syndigits_jax.distribution import DIVERGENCES
+from syndigits_jax.results.format import as_published
 from syndigits_jax.results.progress import Progress
 from syndigits_jax.results.records import RESULTS, Record
 from syndigits_jax.studies.syn_digits.ensembles import run_ensembles
@@ -80,7 +81,7 @@ def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> 
     for (objective, variant), row in rows.items():
         cells = []
         for metric in DIVERGENCES:
-            text = _number(_mean(row, metric))
+            text = as_published(_mean(row, metric))
             cells.append(f"[bold]{text}[/bold]" if _mean(row, metric) == best[metric] else text)
         training = f"{_mean(row, 'training'):.4f}" if "training" in row else ""
         objective = objective or "control"
@@ -88,7 +89,9 @@ def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> 
         table.add_row(shown, _variant(variant, row), *cells, training, _quality(row))
         paper = [row[m].paper_mean if m in row else None for m in DIVERGENCES]
         if any(number is not None for number in paper):
-            table.add_row("", "  paper", *("" if p is None else _number(p) for p in paper), "", "")
+            table.add_row(
+                "", "  paper", *("" if p is None else as_published(p) for p in paper), "", ""
+            )
         before = objective
     console.print(table)
 
@@ -131,10 +134,3 @@ def _quality(row: Row) -> str:
     if leaked is not None and leaked.mean is not None and leaked.variant != "both":
         return f"{100 * leaked.mean:.1f}%"
     return ""
-
-
-def _number(value: float) -> str:
-    """As the paper prints: 0.188, 23.54, 28558."""
-    if value >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.2f}" if value >= 10 else f"{value:.3f}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from rich import box
 from rich.table import Table
 
+from syndigits_jax.results.format import fixed
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
 
 _INDEX = {
@@ -134,7 +135,7 @@ def _add_paper(table: Table, row: Sequence[FidelityRecord | None], paper: PaperV
 
 
 def _span(low: float, high: float) -> str:
-    return _fixed(low, 2) if low == high else f"{_fixed(low, 2)}..{_fixed(high, 2)}"
+    return fixed(low, 2) if low == high else f"{fixed(low, 2)}..{fixed(high, 2)}"
 
 
 def _table(first: str, *others: str) -> Table:
@@ -146,19 +147,11 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _number(record: FidelityRecord | None, digits: int = 2) -> str:
-    """Undefined or unstable numbers are a dash."""
-    if record is None or not math.isfinite(record.mean):
-        return "-"
-    return _fixed(record.mean, digits)
+    return fixed(None if record is None else record.mean, digits)
 
 
 def _cell(record: FidelityRecord | None, digits: int = 2) -> str:
     text = _number(record, digits)
     if record is None or text == "-" or not math.isfinite(record.low):
         return text
-    return f"{text}\n{_fixed(record.low, digits)}..{_fixed(record.high, digits)}"
-
-
-def _fixed(value: float, digits: int) -> str:
-    """So many decimals, and no minus before a zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+    return f"{text}\n{fixed(record.low, digits)}..{fixed(record.high, digits)}"

@@ -1,11 +1,11 @@
 """What fills each slot of a template, for one persona and question."""
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...results.names import nearest
 from ...schema import Persona, Question, Scale
 from .templates import ITEM_SLOTS, PERSONA_SLOTS, QUESTION_SLOTS, Template
 
@@ -157,7 +157,7 @@ class Filling:
             )
         if not found or not found[0].strip():
             known = (*attributes, *item, *PERSONA_SLOTS, *QUESTION_SLOTS, *ITEM_SLOTS)
-            close = difflib.get_close_matches(slot, [name for name in known if name != slot], 1)
+            close = nearest(slot, [name for name in known if name != slot])
             hint = f"; did you mean {{{close[0]}}}?" if close else ""
             raise self._error(
                 slot,

@@ -34,7 +34,6 @@ another model with the same words. Temperature 0.7 is a decoding setting; text, 
 and summaries are texts of personas.
 """
 
-import difflib
 import functools
 import hashlib
 import json
@@ -46,6 +45,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...results.names import nearest
 from ...schema import Scale
 from ..requests import READOUTS, Decoding, Message
 from .control_tokens import find_control_token
@@ -334,7 +334,7 @@ def _normal(content: str) -> str:
 
 
 def _near(name: str, names: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
+    close = nearest(name, names)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

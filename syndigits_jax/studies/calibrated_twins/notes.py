@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from syndigits_jax.results.format import fixed
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 DRAWS = "calibrated_draws"
@@ -102,4 +103,4 @@ def _verdict(metric: str, before: FidelityRecord, after: FidelityRecord) -> str:
 def _number(record: FidelityRecord | None) -> str:
     if record is None or not math.isfinite(record.mean):
         return "undefined"
-    return f"{record.mean:.3f} [{record.low:.3f}, {record.high:.3f}]"
+    return f"{fixed(record.mean)} [{fixed(record.low)}, {fixed(record.high)}]"

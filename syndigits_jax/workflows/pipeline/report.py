@@ -8,10 +8,12 @@ import numpy as np
 
 from syndigits_jax.respond.store.export import ResponseTable
 from syndigits_jax.respond.store.tallies import Tally
+from syndigits_jax.results.format import fixed, scientific
 from syndigits_jax.results.names import kebab
 from syndigits_jax.workflows.evaluate import MEANT, TwinQuality
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
 
+_DASH = "–"
 _METRICS = {  # as the columns of the paper's Table 3, and what our own add
     "frechet": "FPD",
     "mmd2": "MMD²",
@@ -82,8 +84,8 @@ def calibration_section(quality: TwinQuality) -> list[str]:
     for row in quality.rows:
         name = str(row["method"])
         lines.append(
-            f"| {MEANT.get(name, kebab(name))} | {_number(row['correlation'])} ± "
-            f"{_number(row['se'])} | {_number(row['mse'])} |"
+            f"| {MEANT.get(name, kebab(name))} | {_fixed(row['correlation'])} ± "
+            f"{_fixed(row['se'])} | {_fixed(row['mse'])} |"
         )
     people, questions = quality.holdout.panel.n, quality.holdout.panel.m
     note = (
@@ -134,11 +136,9 @@ def _ordinal(number: int) -> str:
     return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-def _number(value: Any) -> str:
-    return "–" if not math.isfinite(float(value)) else f"{float(value):.3f}"
+def _fixed(value: Any) -> str:
+    return fixed(float(value), undefined=_DASH)
 
 
 def _scientific(record: FidelityRecord | None) -> str:
-    if record is None or not math.isfinite(record.mean):
-        return "–"
-    return f"{record.mean:.2e}" if abs(record.mean) < 0.01 and record.mean else f"{record.mean:.3f}"
+    return scientific(None if record is None else record.mean, undefined=_DASH)

@@ -1,0 +1,52 @@
+"""Numbers as they are shown to people: rounded for screens, never for files of data."""
+
+import math
+
+UNDEFINED = "-"
+
+
+def fixed(value: float | None, digits: int = 3, *, undefined: str = UNDEFINED) -> str:
+    """So many decimals, no minus before a zero; `undefined` where the value is not finite."""
+    if value is None or not math.isfinite(value):
+        return undefined
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def with_error(mean: float | None, se: float | None, digits: int = 3) -> str:
+    """`0.512 ± 0.005`; the mean alone where the standard error is not finite."""
+    text = fixed(mean, digits)
+    if text == UNDEFINED or se is None or not math.isfinite(se):
+        return text
+    return f"{text} ± {fixed(se, digits)}"
+
+
+def scientific(value: float | None, *, undefined: str = UNDEFINED) -> str:
+    """Three decimals, or two digits and a power of ten for what these would not show."""
+    if value is None or not math.isfinite(value):
+        return undefined
+    return f"{value:.2e}" if value and abs(value) < 0.01 else fixed(value)
+
+
+def as_published(value: float) -> str:
+    """As the SYN-DIGITS paper prints divergences: 0.188, 23.54, 28558."""
+    return fixed(value, 0 if value >= 1000 else 2 if value >= 10 else 3, undefined=f"{value}")
+
+
+def short(count: float | int) -> str:
+    """`950`, `12.3 k`, `4.5 M`."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"
+
+
+def duration(seconds: float | int) -> str:
+    """`42 s`, `3 min 20 s`, `5 h 12 min`."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
