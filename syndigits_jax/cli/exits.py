@@ -21,9 +21,9 @@ FAILED = 3
 """It failed while it ran: a full disk, a dead engine, a solver without a result."""
 INTERRUPTED = 130
 _LONGEST = 600
-# What the user can mend by naming another file; other errors of files befall a run.
-_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM,
-          errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL)  # fmt: skip
+# Errors of files that come from the machine; others are mended by naming another file.
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+            errno.EPIPE, errno.ESTALE)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +85,8 @@ def say(line: str) -> None:
 
 def _code(error: Exception) -> int:
     if isinstance(error, OSError):
-        return BAD_INPUT if error.errno in _PATHS else FAILED
+        machine = error.errno in _MACHINE or isinstance(error, ConnectionError | TimeoutError)
+        return FAILED if machine else BAD_INPUT
     return BAD_INPUT if isinstance(error, ValueError | ImportError) else FAILED
 
 

@@ -137,7 +137,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = (
 
 
 def build_engine(
-    engine: EngineKind | None,
+    engine: str | None,
     model: str | None,
     url: Sequence[str] = (),
     *,

@@ -147,7 +147,7 @@ def test_texts_are_written_and_kept_until_all_are_there(files, monkeypatch):
     monkeypatch.setattr(options, "build_engine", lambda *a, **b: flaky)
     result = personas(*command)
     assert result.exit_code == 1 and not out.exists() and flaky.closed
-    assert "1 of 6 texts are missing" in result.stdout
+    assert "1 of 6 texts are missing" in result.stderr
     again = Author()
     monkeypatch.setattr(options, "build_engine", lambda *a, **b: again)
     result = personas(*command)

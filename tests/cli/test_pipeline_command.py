@@ -45,7 +45,7 @@ FIDELITY = """
 out = "out"
 [questions]
 file = "i.csv"
-answers = "purchase"
+scale = "purchase"
 [[personas]]
 kind = "backstory"
 count = 3
@@ -269,12 +269,12 @@ def test_a_dry_run_needs_no_engine_and_writes_nothing(survey, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('blocks = ["A"]', 'blocks = ["AA"]', ["[questions]", "'AA'"]),
-        ('blocks = ["A"]', 'ask = ["a7"]', ["[questions]", "'a7'"]),
-        ('answers = "human.csv"', 'answers = "none.csv"', ["none.csv"]),
+        ('block = ["A"]', 'block = ["AA"]', ["[questions]", "'AA'"]),
+        ('block = ["A"]', 'ask = ["a7"]', ["[questions]", "'a7'"]),
+        ('human = "human.csv"\nquestions', 'human = "none.csv"\nquestions', ["none.csv"]),
         ("[engine]", 'ask = ["zz"]\n[engine]', ["[[personas]]", "zz"]),
-        ('\nhuman = "human.csv"', '\nhuman = "none.csv"', ["none.csv"]),
-        ('blocks = ["A"]', 'ask = ["a0", "a5"]', ["[calibrate]", "1 of the questions"]),
+        ('te]\nhuman = "human.csv"', 'te]\nhuman = "none.csv"', ["none.csv"]),
+        ('block = ["A"]', 'ask = ["a0", "a5"]', ["[calibrate]", "1 of the questions"]),
         ('"probabilities"', '"probabilities"\ndraws = 2', ["[respond]", "`draws`"]),
         ('model = "none"', 'model = "none"\nurl = "http://x"', ["[engine]", "url"]),
         ('out = "out"', 'out = "q.json"', ["q.json"]),
@@ -291,7 +291,7 @@ def test_bad_input_is_one_line_and_writes_nothing(survey, old, new, words):
 def test_people_without_a_twin_and_answers_out_of_range_are_found_first(survey, engine):
     human = pd.read_csv(survey / "human.csv")
     human.assign(id=[f"other{i}" for i in range(N)]).to_csv(survey / "h.csv", index=False)
-    edit(survey, '\nhuman = "human.csv"', '\nhuman = "h.csv"')
+    edit(survey, 'te]\nhuman = "human.csv"', 'te]\nhuman = "h.csv"')
     refused(pipeline(survey), "[calibrate]", "has 0 of the 14 personas")
     human.assign(a1=9).to_csv(survey / "h.csv", index=False)
     refused(pipeline(survey), "[calibrate]", "a1", "from 1 to 4")

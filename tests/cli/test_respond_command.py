@@ -139,7 +139,7 @@ def test_failures_are_told_and_the_exit_code_says_so(files, engine):
     told = respond(files, "--store", out, "--readout", "choice")
     assert told.exit_code == 1
     assert "failed 2 times: HTTP 500" in told.stdout
-    assert "2 are missing: the same command asks only these" in told.stdout
+    assert "2 are missing: the same command asks only these" in told.stderr
     engine.fails = ()
     assert respond(files, "--store", out, "--readout", "choice").exit_code == 0
     with ResponseStore(out, read_only=True) as store:
@@ -149,7 +149,7 @@ def test_failures_are_told_and_the_exit_code_says_so(files, engine):
 def test_a_dead_engine_is_one_line_and_what_came_is_kept(files, engine):
     engine.dies_at = 4
     died = respond(files, "--store", files / "r.db")
-    failed_in_a_line(died, "the stub is gone; 4 of 6 answers are in", "asks only the rest")
+    failed_in_a_line(died, "the stub is gone; 4 of 6 answers are in", "only the rest", code=3)
     assert engine.closed
 
 

@@ -59,7 +59,7 @@ def panel(
     """Make tables of responses; without anything to write, say what the store holds."""
     from syndigits_jax.cli.render.store import show_store, write_tables
 
-    if not any((out, tensor, ratings, records)):
+    if not any((out, tensor, ratings, records, human)):
         return show_store(store)
     return write_tables(
         store, out, run=run, human=human, join=str(join), tensor=tensor, ratings=ratings,

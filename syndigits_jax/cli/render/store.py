@@ -52,7 +52,7 @@ def write_tables(
         {"--out": out, "--records": records, "--ratings": ratings, "--tensor": tensor}, store
     )
     if human is not None and out is None:
-        raise ValueError("--human: aligns the table of --out with it; give that too")
+        raise ValueError("`human` aligns the table of `out` with it; give that too")
     console = output()
     with ResponseStore(store, read_only=True) as opened:
         chosen = choose_run(opened, run)
