@@ -48,12 +48,12 @@ file = "i.csv"
 scale = "purchase"
 [[personas]]
 kind = "backstory"
-count = 3
+people = 3
 [[personas]]
 kind = "grounded"
 ratings = "r.csv"
 items = "i.csv"
-count = 2
+people = 2
 fewest = 1
 [engine]
 kind = "vllm"

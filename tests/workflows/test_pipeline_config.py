@@ -11,11 +11,11 @@ out = "out/mine"
 
 [questions]
 file = "${WHERE}/q.json"
-blocks = ["A", "B"]
+block = ["A", "B"]
 
 [[personas]]
 kind = "survey"
-answers = "human.csv"
+human = "human.csv"
 questions = "q.json"
 people = 5
 
@@ -62,11 +62,11 @@ def test_all_parts(read):
     found, folder = read(), read.folder
     assert found.out == folder / "out/mine"
     assert found.questions.file == folder / "elsewhere/q.json"
-    assert found.questions.blocks == ("A", "B") and found.questions.ask == ()
+    assert found.questions.block == ("A", "B") and found.questions.ask == ()
     (personas,) = found.personas
     assert personas.kind == "survey" and personas.writing is None
     assert dict(personas.options) == {
-        "answers": folder / "human.csv", "questions": folder / "q.json", "people": 5,
+        "human": folder / "human.csv", "questions": folder / "q.json", "people": 5,
     }  # fmt: skip
     assert (found.engine.kind, found.engine.model) == ("vllm", "m")
     assert dict(found.engine.options) == {"dtype": "bfloat16"}
@@ -107,14 +107,14 @@ def test_a_template_beside_the_file(read):
 
 def test_personas_whose_texts_are_written(read):
     several = (
-        'kind = "demographic"\ncount = 3\ntemperature = 0.5\nseed = 4\n\n'
+        'kind = "sampled"\nname = "demographic"\npeople = 3\ntemperature = 0.5\nseed = 4\n\n'
         '[[personas]]\nkind = "backstory"\nname = "free"\n'
     )
     survey = WHOLE[WHOLE.index('kind = "survey"') : WHOLE.index("[engine]")]
     text = WHOLE[: WHOLE.index("[calibrate]")]
     found = read((survey, several), text=text).personas
     assert [one.name for one in found] == ["demographic", "free"]
-    assert dict(found[0].options) == {"count": 3, "seed": 4}
+    assert dict(found[0].options) == {"people": 3, "seed": 4}
     template, decoding = found[0].writing
     assert template.name == "persona-demographic"
     assert isinstance(decoding, Decoding) and (decoding.temperature, decoding.seed) == (0.5, 4)
@@ -128,9 +128,9 @@ def test_personas_whose_texts_are_written(read):
         ('out = "out/mine"', "out = 3", ["`out` must be text", "3"]),
         ("[engine]", "[engin]", ["unknown key `engin`", "did you mean `engine`"]),
         ("[respond]", "[fidelty]", ["unknown key `fidelty`", "`fidelity`"]),
-        ("blocks =", "block =", ["[questions]", "`block`", "`blocks`"]),
-        ('blocks = ["A", "B"]', 'blocks = "A"', ["[questions]", "`blocks`", "list of texts"]),
-        ("blocks =", 'ask = ["a"]\nblocks =', ["[questions]", "`ask` and `blocks`"]),
+        ("block =", "blocks =", ["[questions]", "`blocks`", "`block`"]),
+        ('block = ["A", "B"]', 'block = "A"', ["[questions]", "`block`", "list of texts"]),
+        ("block =", 'ask = ["a"]\nblock =', ["[questions]", "`ask` and `block`"]),
         ("file =", "ask = []\n#", ["[questions]", "no `file`"]),
         ("${WHERE}", "${NOT_SET_HERE}", ["environment variable NOT_SET_HERE"]),
         ('kind = "survey"', 'kind = "surveys"', ["[[personas]]", "'surveys'", "`survey`"]),
@@ -139,8 +139,8 @@ def test_personas_whose_texts_are_written(read):
         ("people = 5", 'people = "5"', ["[[personas]]", "`people`", "whole number"]),
         ("people = 5", "people = true", ["[[personas]]", "`people`", "whole number"]),
         ("people = 5", "temperature = 1.0", ["[[personas]]", "unknown key `temperature`"]),
-        ('answers = "human.csv"', "", ["[[personas]]", "no `answers`"]),
-        ('answers = "human.csv"', "answers = 1", ["[[personas]]", "`answers` must be a path"]),
+        ('human = "human.csv"', "", ["[[personas]]", "no `human`"]),
+        ('human = "human.csv"', "human = 1", ["[[personas]]", "`human` must be a path"]),
         ('kind = "vllm"', 'kind = "vlm"', ["[engine]", "'vlm'", "`vllm`"]),
         ('model = "m"', "", ["[engine]", "no `model`"]),
         ("draws = 3", "drawz = 3", ["[respond]", "`drawz`", "`draws`"]),
@@ -156,7 +156,7 @@ def test_personas_whose_texts_are_written(read):
         ("draws = 3", "allow_mising = 0.1", ["[respond]", "`allow_mising`", "`allow_missing`"]),
         ('"survey"\nreadout', '"surveey"\nreadout', ["[respond]", "surveey", "survey"]),
         ('"survey"\nreadout', '"persona-backstory"\nreadout', ["[respond]", "asks nothing"]),
-        ("human =", "humans =", ["[calibrate]", "`humans`", "`human`"]),
+        ("te]\nhuman =", "te]\nhumans =", ["[calibrate]", "`humans`", "`human`"]),
         ('"ridge"', '"rigde"', ["[calibrate]", "rigde", "ridge"]),
         ('"ridge"', '"elastic-net"', ["[calibrate]", "there twice"]),
         ("alpha", "alhpa", ["[calibrate]", "elastic-net", "`alhpa`", "`alpha`"]),
@@ -182,11 +182,11 @@ def test_names_of_conditions_differ(read):
     text = WHOLE[: WHOLE.index("[calibrate]")]
     with pytest.raises(ValueError, match="names repeat"):
         read(
-            ("[engine]", '[[personas]]\nkind = "survey"\nanswers="a"\nquestions="b"\n[engine]'),
+            ("[engine]", '[[personas]]\nkind = "survey"\nhuman="a"\nquestions="b"\n[engine]'),
             text=text,
         )
     with pytest.raises(ValueError, match="asks a question"):
-        survey = 'answers = "human.csv"\nquestions = "q.json"\npeople = 5'
+        survey = 'human = "human.csv"\nquestions = "q.json"\npeople = 5'
         asking = ('kind = "survey"', 'kind = "backstory"\ntemplate = "survey"')
         read(asking, (survey, ""), text=text)
 
