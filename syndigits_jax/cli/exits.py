@@ -2,16 +2,17 @@
 
 import contextlib
 import errno
-import importlib
 import logging
-import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import typer
 import typer.core
+
+from syndigits_jax.cli.wording import as_typed
 
 INCOMPLETE = 1
 """It ended, but something that was asked for is missing."""
@@ -66,7 +67,8 @@ def ending_well(resume: str) -> Iterator[None]:
     """
     previous = _on_terminate(_interrupt)
     try:
-        yield
+        with _noting():
+            yield
     except (typer.Exit, typer.Abort, Ended):
         raise
     except KeyboardInterrupt:
@@ -94,7 +96,7 @@ def _one_line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}"
-    line = _as_typed(" ".join(text.split()))
+    line = as_typed(" ".join(text.split()))
     if isinstance(error, MemoryError) and not line:
         line = "out of memory"
     if not isinstance(error, OSError | ValueError | ImportError | RuntimeError | MemoryError):
@@ -104,27 +106,21 @@ def _one_line(error: Exception) -> str:
     return line or type(error).__name__
 
 
-def _as_typed(line: str) -> str:
-    """Arguments in backticks as the options they are of the command that runs: `top` as --top."""
-    context = _context()
-    if context is None:
-        return line
-    options = {
-        parameter.name: parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.opts and parameter.opts[0].startswith("-")
-    }
-    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), line)
+@contextlib.contextmanager
+def _noting() -> Iterator[None]:
+    """Warnings about tables become notes on the error stream."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        show = warnings.showwarning
 
+        def note(message: Any, category: Any, *where: Any, **more: Any) -> None:
+            if category.__name__ == "TableWarning":
+                say(f"note: {as_typed(str(message))}")
+            else:
+                show(message, category, *where, **more)
 
-def _context() -> Any:
-    # Newer versions of typer keep a copy of click of their own.
-    for module in ("typer._click.globals", "click.globals"):
-        with contextlib.suppress(ImportError):
-            context = importlib.import_module(module).get_current_context(silent=True)
-            if context is not None:
-                return context
-    return None
+        warnings.showwarning = note
+        yield
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

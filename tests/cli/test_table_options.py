@@ -11,14 +11,14 @@ from published_layout import frames
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.commands import fidelity as fidelity_command
-from syndigits_jax.cli.commands import models as model_commands
-from syndigits_jax.cli.commands.pipeline_checks import check_calibration
-from syndigits_jax.cli.commands.tables_options import typed
+from syndigits_jax.cli.commands import respond as model_commands
+from syndigits_jax.cli.wording import as_typed
 from syndigits_jax.datasets import read_table
 from syndigits_jax.respond.requests import Completion, EngineIdentity
 from syndigits_jax.schema import Persona, Question, Scale
 from syndigits_jax.workflows.calibrate import calibrate_files
+from syndigits_jax.workflows.fidelity import run as fidelity_command
+from syndigits_jax.workflows.pipeline.checks import check_calibration
 from syndigits_jax.workflows.pipeline.config import Calibrate
 
 runner = CliRunner()
@@ -69,11 +69,11 @@ def test_codes_for_missing_answers(own):
     assert calibrate(own, out="blank.csv").exit_code == 0
     codes = dict(zip(blank, ("refused", "Refused", "dk", "-99")))
     spoil(own / "human.csv", codes)
-    error = refused(calibrate(own), "`human`", "'refused' at row", '--missing "refused,Refused,dk"')
+    error = refused(calibrate(own), "--human", "'refused' at row", '--missing "refused,Refused,dk"')
     assert "missing=" not in error
     given = calibrate(own, "--missing", "refused,dk,-99,skipped")
     assert given.exit_code == 0, given.output
-    assert "note: --missing: no cell of `human` or `twin` is 'skipped'" in given.stdout
+    assert "note: --missing: no cell of --human or --twin is 'skipped'" in given.stderr
     expected, found = (read_table(own / f"{name}.csv") for name in ("blank", "pred"))
     np.testing.assert_array_equal(found, expected)
 
@@ -116,7 +116,7 @@ def test_identifiers_that_nearly_match_are_shown(own):
     twin.index = [*(name.strip() for name in twin.index[:-1]), twin.index[-1]]
     twin.to_csv(own / "twin.csv", index_label="person")
     done = calibrate(own, "--join", "inner")
-    assert done.exit_code == 0 and "note: respondents" in done.stdout
+    assert done.exit_code == 0 and "note: respondents" in done.stderr
     refused(calibrate(own, "--target", "q3", "--join", "inner"), "no question 'q3'", "only in case")
 
 
@@ -181,7 +181,7 @@ def store(tmp_path, monkeypatch):
     (tmp_path / "q.json").write_text(json.dumps(asked))
     done = run(
         "respond", "--personas", tmp_path / "p.csv", "--questions", tmp_path / "q.json",
-        "--template", "survey", "--out", tmp_path / "r.db", "--engine", "vllm", "--model", "m",
+        "--template", "survey", "--store", tmp_path / "r.db", "--engine", "vllm", "--model", "m",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     return tmp_path / "r.db"
@@ -242,5 +242,5 @@ def test_fidelity_leaves_missing_ratings_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("missing", ["refused,n/a", 'say "no"', "it's"])
 def test_suggestions_can_be_typed(missing):
-    text = typed(f"x; missing={missing!r}")
+    text = as_typed(f"x; missing={missing!r}")
     assert shlex.split(text.removeprefix("x; ")) == ["--missing", missing]

@@ -7,7 +7,7 @@ import typer
 
 from syndigits_jax.cli.choices import Control
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import Embeddings, Items, OutFolder, Ratings, Seed
+from syndigits_jax.cli.options import Embeddings, Items, Missing, OutFolder, Ratings, Seed
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +28,7 @@ def fidelity(
     ],
     out: OutFolder,
     embeddings: Embeddings = None,
+    missing: Missing = "",
     epochs: Annotated[int | None, typer.Option(help="Most epochs of the encoder.")] = None,
     gap: Annotated[
         float, typer.Option(help="Difference of two ratings that counts as a preference.")
@@ -53,7 +54,7 @@ def fidelity(
     report = run_fidelity(
         ratings, items, personas, out,
         settings=fidelity_settings(epochs, gap, str(control), quick),
-        embeddings=embeddings, seed=seed,
+        embeddings=embeddings, missing=missing, seed=seed,
         showing_progress=showing_progress, on_step=showing_step,
     )  # fmt: skip
     return {"written": show_fidelity(report, out), "counts": report.counts, "notes": report.notes}

@@ -7,6 +7,7 @@ import typer
 
 from syndigits_jax.cli.choices import Join
 from syndigits_jax.cli.command import command
+from syndigits_jax.cli.options import Missing
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +32,13 @@ def panel(
         typer.Option(metavar="TABLE", help="People's answers, with which --out is aligned."),
     ] = None,
     join: Annotated[
-        Join, typer.Option(help="inner: drop people or questions that only --human has.")
+        Join,
+        typer.Option(
+            help="inner: drop people and questions that only --human has; what only the store has "
+            "is kept as new."
+        ),
     ] = Join.ERROR,
+    missing: Missing = "",
     tensor: Annotated[
         Path | None,
         typer.Option(
@@ -63,5 +69,5 @@ def panel(
         return show_store(store)
     return write_tables(
         store, out, run=run, human=human, join=str(join), tensor=tensor, ratings=ratings,
-        records=records, everything=everything,
+        records=records, everything=everything, missing=missing,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from syndigits_jax.cli.options import (
     Human,
     IdColumn,
     Items,
+    Missing,
     ModelOption,
     MoreOption,
     People,
@@ -106,12 +107,14 @@ def survey(
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
+    missing: Missing = "",
 ) -> dict[str, Any]:
     """People's answers to a survey, as text or JSON, without what you will ask them."""
     options = {
         "human": human, "questions": questions, "ask": ask, "block": block,
         "ask_questions": ask_questions, "form": str(form), "leave_out": str(leave_out),
         "shown": shown, "characters": characters, "people": people, "id_column": id_column,
+        "missing": missing,
     }  # fmt: skip
     return _build("survey", out, options, "" if ask or block or ask_questions else _FULL)
 
@@ -179,13 +182,14 @@ def history(
     ] = False,
     user: Annotated[list[str], typer.Option(help="Whose; repeatable.")] = NO_OPTIONS,
     people: People = None,
+    missing: Missing = "",
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """Users' rating histories, for zero-shot or in-context prediction."""
     options = {
         "ratings": ratings, "items": items, "ask": ask, "ask_questions": ask_questions,
         "shown": shown, "in_context": in_context, "as_text": as_text, "user": user,
-        "people": people, "seed": seed,
+        "people": people, "seed": seed, "missing": missing,
     }  # fmt: skip
     return _build("history", out, options)
 
@@ -247,13 +251,14 @@ def grounded(
     ask_questions: AskQuestions = None,
     fewest: Annotated[int, typer.Option(help="Ratings that a user must have.")] = 10,
     category_label: Annotated[str, typer.Option(help="What the items are.")] = "films",
+    missing: Missing = "",
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """Real users, described by a model from the items they rated highest."""
     return {
         "ratings": ratings, "items": items, "people": people, "shown": shown,
         "ask_questions": ask_questions, "fewest": fewest, "category_label": category_label,
-        "seed": seed,
+        "seed": seed, "missing": missing,
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What `syndigits calibrate-distribution` predicted, as tables."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def print_distributions(
         note := _empty_intervals(frame, len(result.report), 1 - intervals)
     ):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if result.assumed:
+        console.print(f"note: {_assumptions(result.assumed)}", markup=False, soft_wrap=True)
     rows, columns = frame.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
 
@@ -78,6 +81,16 @@ def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
     return (
         f"intervals that cover {1 - alpha:g} need {needed} questions with counts, there are "
         f"{questions}: {which} from 0 to 1"
+    )
+
+
+def _assumptions(assumed: Mapping[str, Sequence[str]]) -> str:
+    """Which options were inferred; the first few questions."""
+    listed = [f"{name}={','.join(options)}" for name, options in assumed.items()]
+    more = f" and {len(listed) - _SHOWN} more questions" if len(listed) > _SHOWN else ""
+    return (
+        "the questions with counts differ in their options. Those of new questions were inferred "
+        f"from what twins chose: {' '.join(listed[:_SHOWN])}{more}. State them with --options"
     )
 
 

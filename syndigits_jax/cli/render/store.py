@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syndigits_jax.cli.render.console import output
+from syndigits_jax.cli.render.missing import dropped_text
 from syndigits_jax.frames import import_pandas
 from syndigits_jax.respond.readouts.outcomes import STATUSES
 from syndigits_jax.respond.store.export import (
@@ -41,6 +42,7 @@ def write_tables(
     ratings: Path | None,
     records: Path | None,
     everything: bool,
+    missing: str = "",
 ) -> dict[str, Any]:
     """Write what is asked for; what was written."""
     for path in (out, ratings, records):
@@ -53,13 +55,15 @@ def write_tables(
     )
     if human is not None and out is None:
         raise ValueError("`human` aligns the table of `out` with it; give that too")
+    if missing and human is None:
+        raise ValueError("`missing` is about the table of `human`; give that too")
     console = output()
     with ResponseStore(store, read_only=True) as opened:
         chosen = choose_run(opened, run)
         # All of it is read before any of it is written.
         made: list[tuple[Path, Any]] = []
         if out is not None:
-            made.append((out, _table(console, opened, chosen.id, human, join, everything)))
+            made.append((out, _table(console, opened, chosen.id, human, join, everything, missing)))
         if ratings is not None:
             frame = read_ratings(opened, chosen.id, everything=everything)
             made.append((ratings, frame.set_index("persona")))
@@ -90,15 +94,24 @@ def _check_distinct(paths: dict[str, Path | None], store: Path) -> None:
 
 
 def _table(
-    console: Console, store: ResponseStore, run: int, human: Path | None, join: str, all_: bool
+    console: Console,
+    store: ResponseStore,
+    run: int,
+    human: Path | None,
+    join: str,
+    all_: bool,
+    missing: str,
 ) -> Any:
     if human is None:
         frame = read_frame(store, run, everything=all_)
         _say_missing(console, frame.to_numpy(), "personas")
         return frame
     panel = to_panel(
-        store, human, run, everything=all_, join=join, new_questions=True, new_users=True
-    )
+        store, human, run, everything=all_, join=join, new_questions=True, new_users=True,
+        missing=missing,
+    )  # fmt: skip
+    if join == "inner":
+        console.print(dropped_text(panel.dropped), soft_wrap=True)
     _say_missing(console, panel.twin, "respondents")
     new = len(panel.new_questions), len(panel.new_users)
     console.print(

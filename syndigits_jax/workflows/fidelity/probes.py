@@ -25,13 +25,15 @@ def choose_probes(
     count: int = 100,
     scale: str = "purchase",
     embeddings: _Path | None = None,
+    missing: str = "",
     seed: int = 0,
     on_step: OnStep = no_step,
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " m"]]:
     """Choose `count` items, popular and rare ones of every kind, and write them as questions.
 
     **Arguments:** `ratings`, `items`: tables as for `run_fidelity`; `scale`: "purchase" or "stars";
-    `embeddings`: vectors of the items' texts, by default encoded and kept beside `out`.
+    `embeddings`: vectors of the items' texts, by default encoded and kept beside `out`;
+    `missing`: what stands for a missing rating.
 
     **Returns:** positions of the items chosen, and how often each of all items was rated.
 
@@ -43,7 +45,7 @@ def choose_probes(
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     questions = {q.identifier: q for q in film_questions(items, answers=scale)}
-    table, texts, _ = read_rated_items(ratings, items)
+    table, texts, _ = read_rated_items(ratings, items, missing=missing)
     vectors = item_vectors(texts, embeddings, out.parent, on_step)
     counts = table.item_counts()
     chosen = np.asarray(select_probes(jax.random.key(seed), vectors, counts, size=count))

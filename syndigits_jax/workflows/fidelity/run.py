@@ -47,6 +47,7 @@ def run_fidelity(
     *,
     settings: FidelitySettings,
     embeddings: _Path | None = None,
+    missing: str = "",
     seed: int = 0,
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
     on_step: OnStep = no_step,
@@ -60,6 +61,8 @@ def run_fidelity(
     - `ratings`, `items`, `personas`: tables as
       [`read_fidelity_files`][syndigits_jax.workflows.fidelity.files.read_fidelity_files] takes.
     - `embeddings`: vectors of the items' texts; by default the texts are encoded, once.
+    - `missing`: what stands for a missing rating, as in
+      [`read_table`][syndigits_jax.datasets.read_table].
     - `showing_progress`: entered while the measurement runs; yields its callback.
     - `on_step`: entered while the texts are encoded.
 
@@ -67,7 +70,7 @@ def run_fidelity(
     """
     out = Path(out)
     check_results_path(out / RESULTS)
-    data = read_fidelity_files(ratings, items, personas)
+    data = read_fidelity_files(ratings, items, personas, missing=missing)
     vectors = item_vectors(data.texts, embeddings, out, on_step)
     with showing_progress() as show:
         report = measure_fidelity(
