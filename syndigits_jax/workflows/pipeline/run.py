@@ -251,8 +251,17 @@ def _calibrated(
     """The hold-out, its tables, the method by question predicted, and what there is to note.
 
     `asked`: the data frame of the run's answers."""
-    human = read_table(settings.human, settings.id_column)
+    human = read_table(settings.human, settings.id_column, missing=settings.missing, numeric=False)
     notes = []
+    apart = (
+        int((~human.index.isin(asked.index)).sum()),
+        int((~human.columns.isin(asked.columns)).sum()),
+    )
+    if any(apart):
+        notes.append(
+            f"Left out of the calibration because they are no twins' or were not asked: {apart[0]} "
+            f"people and {apart[1]} questions of {settings.human}."
+        )
     silent = set(asked.columns[asked.isna().all()])
     nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
     for names, why in ((silent, "no twin gave an answer"), (nominal - silent, "answers are codes")):
@@ -262,7 +271,10 @@ def _calibrated(
     kept = [name for name in asked.columns if name not in silent | nominal]
     # People without a twin and questions not asked are no part of this.
     human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
-    panel = to_panel(store, human, run, join="inner", new_questions=True, name=out.name)
+    panel = to_panel(
+        store, human, run, join="inner", new_questions=True, name=out.name,
+        missing=settings.missing,
+    )  # fmt: skip
     panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
     with watching.step("holding out one question after the other ..."):
         quality = judge_twins(panel, settings.methods)
@@ -291,7 +303,7 @@ def _fidelity(settings: Fidelity, out: Path, watching: Watching) -> FidelityRepo
         settings=fidelity_settings(
             settings.epochs, settings.gap, settings.control, settings.quick
         ),
-        embeddings=settings.embeddings, seed=settings.seed,
+        embeddings=settings.embeddings, missing=settings.missing, seed=settings.seed,
         showing_progress=watching.measuring, on_step=watching.step,
     )  # fmt: skip
 
