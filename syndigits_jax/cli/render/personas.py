@@ -12,8 +12,8 @@ from syndigits_jax.respond.personas.attributes import WrittenPersonas
 from syndigits_jax.respond.personas.writing import WRITING_TEMPLATES, write_texts
 from syndigits_jax.respond.prompts.templates import find_template
 from syndigits_jax.respond.store.responses import ResponseStore
-from syndigits_jax.responses import some
 from syndigits_jax.schema import Persona
+from syndigits_jax.tables.responses import some
 from syndigits_jax.workflows.personas import KINDS
 
 NO_TEXT = (

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from syndigits_jax.cli.render.console import output
 from syndigits_jax.cli.render.missing import dropped_text
-from syndigits_jax.frames import import_pandas
 from syndigits_jax.respond.readouts.outcomes import STATUSES
 from syndigits_jax.respond.store.export import (
     choose_run,
@@ -21,6 +20,7 @@ from syndigits_jax.respond.store.export import (
     to_panel,
 )
 from syndigits_jax.respond.store.responses import ResponseStore
+from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import check_table_path, write_table
 
 

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from syndigits_jax.frames import import_pandas
 from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
 from syndigits_jax.results.checkpoints import UNITS
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS
 from syndigits_jax.solvers.solution import Status
+from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import write_table
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,

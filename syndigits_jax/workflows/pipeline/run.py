@@ -11,7 +11,6 @@ from typing import Any
 from syndigits_jax.datasets.personas import write_personas
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.datasets.tables import read_table
-from syndigits_jax.frames import import_pandas
 from syndigits_jax.respond.asking.collect import OnProgress as OnCollected
 from syndigits_jax.respond.asking.collect import Report, collect
 from syndigits_jax.respond.asking.dry_run import DryRun, dry_run, find_tokens
@@ -28,6 +27,7 @@ from syndigits_jax.results.names import kebab
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS
 from syndigits_jax.schema import Persona, Question
+from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import calibrate_panel, write_table
 from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
