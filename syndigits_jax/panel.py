@@ -1,4 +1,7 @@
-"""Paired human and twin responses with identifiers (host side), and their arrays for `jit`."""
+"""Paired human and twin responses with identifiers (host side), and their arrays for `jit`.
+
+Longer than 400 lines: a panel and its arrays are one thing, and both describe every field.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence

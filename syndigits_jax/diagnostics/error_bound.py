@@ -14,6 +14,8 @@ and β* = (Σ̃ + λI)⁻¹ γ̃ its population version. With r = Y_v - Y β*, t
 with spectral norms of matrices and Euclidean norms of vectors. Here V has one row of factors per
 question (m x d), and λ is per respondent: scikit-learn's `Ridge(alpha)` has alpha = n λ. Norms
 over respondents grow as sqrt(n); divide by sqrt(n) for root-mean-square errors per answer.
+
+Longer than 400 lines: the terms of one theorem stand together, with its derivation.
 """
 
 import equinox as eqx

@@ -17,6 +17,8 @@ matrix completions predict. `on_constant` says what to do with them:
 - `"baseline"`: never transfer;
 - `"calibrated"`: always transfer;
 - `"exclude"`: leave them out of every mean.
+
+Longer than 400 lines: the published rule and its alternatives are read side by side.
 """
 
 import functools

@@ -1,4 +1,7 @@
-"""The command line: exit codes, one-line errors, files whole or not at all, resumption."""
+"""The command line: exit codes, one-line errors, files whole or not at all, resumption.
+
+Longer than 400 lines: the commands share their files and what they are held to.
+"""
 
 import json
 import re

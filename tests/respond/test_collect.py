@@ -1,4 +1,7 @@
-"""Asking what the store lacks: once each, whatever interrupts it, and what is recorded of it."""
+"""Asking what the store lacks: once each, whatever interrupts it, and what is recorded of it.
+
+Longer than 400 lines: all of it asks one stand-in engine, whose set-up it shares.
+"""
 
 import math
 import sqlite3

@@ -1,4 +1,7 @@
-"""Engines on servers that answer, refuse, fail, hang and die."""
+"""Engines on servers that answer, refuse, fail, hang and die.
+
+Longer than 400 lines: every kind of failure meets one stand-in server, whose set-up they share.
+"""
 
 import itertools
 import math

@@ -1,6 +1,8 @@
 """Answers depend neither on units nor on where zero is, up to what float32 can resolve.
 
 Every solver's problem is transformed so that the mathematics says how the answer moves.
+
+Longer than 400 lines: one table of solvers and transformations, which is read as a whole.
 """
 
 import functools

@@ -2,6 +2,8 @@
 
 Single precision squares 1e-20 to 0 and 1e20 to infinity; a solver that lets a square or an
 absolute number decide answers differently in another unit.
+
+Longer than 400 lines: one table of completions and transformations, which is read as a whole.
 """
 
 import functools

@@ -1,4 +1,8 @@
-"""The response store: every answer, in an SQLite file that survives whatever ends the program."""
+"""The response store: every answer, in an SQLite file that survives whatever ends the program.
+
+Longer than 400 lines: one class, whose methods keep one promise; its parts are in `_rows`,
+`_files` and `_connection`.
+"""
 
 import contextlib
 import json
