@@ -69,9 +69,10 @@ def prdc(
 
     Memory is bounded by `block`, the distances held at a time, beside the points themselves. The
     results are those of the `prdc` package: a point counts as inside if its distance, computed from
-    differences, is below the radius by more than the rounding (a few `eps` of the radius). Matrix products
-    only decide pairs that are not close to a surface; data with many such pairs, such as tight
-    clusters far apart, take longer. Does not depend on units, nor on a common shift or rotation.
+    differences, is below the radius by more than the rounding (a few `eps` of the radius). Matrix
+    products decide only pairs that are not close to a surface; data with many close pairs, such as
+    tight clusters far apart, take longer. Does not depend on units, nor on a common shift or
+    rotation.
 
     **Arguments:**
 
