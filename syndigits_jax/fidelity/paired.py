@@ -187,10 +187,10 @@ def paired_panel(
 
     **Arguments:**
 
+    - `key`: of the shuffled seeds, the triplets and the bootstrap.
     - `seeds`, `personas`: (n, d) embeddings, row i of one belongs to row i of the other.
     - `seed_scores`, `persona_scores`: (n, m) the encoder's scores of the same items.
     - `ratings`: (n, m) what the personas answered, NaN where missing; needs `seed_scores`.
-    - `key`: of the shuffled seeds, the triplets and the bootstrap.
     - `triplets`: of the rank accuracy.
     - `replicates`: of the bootstrap.
 

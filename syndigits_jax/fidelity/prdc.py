@@ -149,7 +149,7 @@ def _radius(x, radius, k, block) -> Float[Array, " n"]:
 
 
 def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
-    """The distance below which a point is inside, and squared distances that are surely so or not.
+    """The distance below which a point is inside, and squares surely below and above its own.
 
     A point on the surface (the k-th neighbour itself, in a population compared with its own copy)
     stays outside whatever the rounding of its distance.

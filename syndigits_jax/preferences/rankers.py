@@ -68,7 +68,7 @@ def ranking_accuracy(better: Numbers, worse: Numbers) -> float:
         if np.isnan(scores).any():
             raise ValueError(f"`{name}` has NaN; leave out pairs without a score")
     if len(better) == 0:
-        raise ValueError("`better`: there is no pair to judge by")
+        raise ValueError("`better`: there is no pair to evaluate")
     return float(np.mean((better > worse) + 0.5 * (better == worse)))
 
 

@@ -84,7 +84,7 @@ def pairwise_accuracy(gram: ScoreGram, w: Float[Array, "n p"], pairs: Pairs) -> 
     **Raises:** `ValueError` if there is no pair.
     """
     if len(pairs) == 0:
-        raise ValueError("`pairs`: there is none to judge by")
+        raise ValueError("`pairs`: there is no pair to evaluate")
     total = 0.0
     size = min(_BLOCK, len(pairs))
     for first in range(0, len(pairs), size):

@@ -55,7 +55,7 @@ def _unwritten(error: OSError, path: str | os.PathLike[str], why: str | None = N
 
 
 def _opened(folder: Path) -> int | None:
-    """A handle of a folder, valid even if it is moved; `None` where handles do not exist."""
+    """A handle of a folder, valid even if it is moved; `None` on systems without such handles."""
     if os.unlink not in os.supports_dir_fd:
         return None
     with contextlib.suppress(OSError):

@@ -23,9 +23,10 @@ LENGTHS = (1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64)
 
 
 class Outcome(NamedTuple):
-    """Coefficients, an estimate of the largest eigenvalue (`largest`), the gap, and the status.
+    """The coefficients and their accuracy.
 
-    `residual` is twice the loss.
+    `largest` estimates the largest eigenvalue, `gap` is in units of the loss, and `residual` is
+    twice the loss.
     """
 
     coef: Float[Array, " p"]

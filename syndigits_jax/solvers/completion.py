@@ -151,7 +151,7 @@ def hard_impute(
     - `sample_weight`: (n,) how often each row counts; not negative.
     - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it, rows times √wᵢ; never below
       8 eps.
-    - `max_steps`: at most so many refits, at least one.
+    - `max_steps`: most refits, at least one.
     - `oversample`: extra columns of the subspace iteration.
 
     The unit of `x` affects only the unit of the result: the computation is in units of the largest

@@ -30,7 +30,7 @@ _ACCURACY = 3e-5
 
 
 def population(values: Numbers, argument: str, rows: int = 1) -> Float[Array, "n d"]:
-    """`values` as a matrix of points with at least so many `rows`, see [`as_float`][].
+    """`values` as a matrix of at least `rows` points, see [`as_float`][].
 
     NaN and infinity are refused where the values are concrete; inside `jit` and `vmap` the metrics
     return NaN for them.
@@ -157,7 +157,7 @@ def square_norms(x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
 @full_precision
 def bounds(x: Cloud, y: Cloud) -> tuple[Float[Array, "n l"], Float[Array, "n l"]]:
-    """Squared distances from one matrix product: what they are at least, and at most."""
+    """Lower and upper bounds of squared distances, from one matrix product."""
     eps, tiny, d = _rounding(x)
     slack = (4 + d) * eps
     sums = x.square[:, None] + y.square[None, :]
@@ -209,7 +209,7 @@ def block_rows(n: int, columns: int, block: int) -> int:
 
 
 def in_blocks(rows_of: Any, rows: int) -> Any:
-    """An array as (blocks, rows, ...), filled up with zeros; a [`Cloud`][] as one of blocks."""
+    """An array as (blocks, rows, ...), padded with zeros; a [`Cloud`][] likewise."""
     if isinstance(rows_of, Cloud):
         size = len(rows_of.square)
         rows_of = rows_of.filled(-(-size // rows) * rows - size)

@@ -153,7 +153,7 @@ def leading_subspace(
       the triplets are those of `x` with row i times √wᵢ.
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
-    - `max_steps`: at most so many steps, at least one. The cold start, 8 steps on a Gaussian
+    - `max_steps`: most steps, at least one. The cold start, 8 steps on a Gaussian
       block, comes before and is not counted.
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 

@@ -152,8 +152,9 @@ def mlp_regression(
     the distance from an optimum: `optimality` is NaN, and `change` the relative change of the epoch
     loss over the last two epochs. Status is `CONVERGED` after early stopping, `FIXED_STEPS` after
     all `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
-    training ends there, and the value holds the best parameters before. Scale `x` and `y` to about
-    one first: the steps of Adam have no unit.
+    training ends there, and the value holds the best parameters before. The R² on
+    the training data is that of `value(x)`. Scale `x` and `y` to about one first: the steps of Adam
+    have no unit.
 
     **Raises:** `ValueError` if shapes disagree, input is not numeric, a size is not positive, or a
     weight, the rate or the decay is negative.
@@ -290,7 +291,7 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
 
 
 def _relative_change(state: _State) -> Float[Array, ""]:
-    """|loss of the last epoch / loss of the one before - 1|; NaN where there is none before."""
+    """|loss of the last epoch / loss of the one before - 1|; NaN after the first."""
     before = jnp.where(state.previous > 0, state.previous, 1)
     change = jnp.where(state.previous > 0, jnp.abs(state.loss / before - 1), state.loss)
     return jax.lax.stop_gradient(jnp.where(state.epoch > 1, change, jnp.nan))
