@@ -87,7 +87,9 @@ class Answers(eqx.Module):
         if not (np.isfinite(rows).all() and (rows >= 0).all()):
             raise ValueError("`probabilities` must be finite and not negative")
         if (rows > 0)[:, ~here].any():
-            raise ValueError("`probabilities`: an answer has mass on an option that is not there")
+            raise ValueError(
+                "`probabilities`: an answer has mass on an option that its question lacks"
+            )
         total = rows.sum(axis=2)
         if (np.abs(total - 1) > 1e-3)[~gone].any():
             raise ValueError("`probabilities` must sum to 1 over the options (the last axis)")

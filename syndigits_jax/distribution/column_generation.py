@@ -98,7 +98,7 @@ def fit_large(
     **Raises:** `ValueError` as [`fit_ensemble`][]; for positive entropy, and for `columns` below 2.
     """
     if spec.entropy > 0:
-        raise ValueError("`spec`: fit_large has no entropy: with it every twin has weight")
+        raise ValueError("`spec`: fit_large cannot use entropy, with which every twin has weight")
     if columns < 2:
         raise ValueError(f"`columns` must be at least 2, got {columns}")
     keep, whole = checked_spec(targets, answers, options, values, floor)

@@ -143,7 +143,7 @@ def _refuse_no_distributions(
     # Comparisons with NaN are false, so NaN is refused too.
     for right, what in (
         (q.min(axis=1) >= -_SLACK, "has a negative or missing share"),
-        (outside <= _SLACK, "has mass on options that `options` or the targets say are not there"),
+        (outside <= _SLACK, "has mass on options that `options` or the targets exclude"),
         (np.abs(mass - 1) <= _SLACK, "does not sum to 1"),
     ):
         if not right.all():

@@ -40,5 +40,5 @@ def kept_options(
         keep = keep & ~blank
     if not keep.any(axis=1).all():
         j = int(np.argmin(keep.any(axis=1)))
-        raise ValueError(f"`options`: question {j} keeps none")
+        raise ValueError(f"`options`: question {j} keeps no option")
     return keep

@@ -76,8 +76,7 @@ def construction_names(
             if name.lower() in map(str.lower, known):
                 have = ", ".join(f"'{other}'" for other in available)
                 raise ValueError(
-                    f"construction '{name}' is a known one, but not in this folder, which has "
-                    f"{have}"
+                    f"construction '{name}' is known, but not in this folder, which has {have}"
                 )
             raise _unknown("construction", name, available)
         chosen.add(by_lower[name.lower()])

@@ -131,7 +131,7 @@ def conjugate_gradient(
     **Arguments:** `matvec`: a positive semidefinite operator on (p,) vectors; `b`: right-hand side;
     `rtol`: largest relative residual; `max_steps`: largest number of products.
 
-    **Returns:** the solution and the number of products. No derivative passes through.
+    **Returns:** the solution and the number of products; it has no reverse-mode derivative.
     """
     target = rtol**2 * jnp.dot(b, b)
 
