@@ -23,7 +23,7 @@ from .tables.responses import identifiers, matrix_shape, panel_fields, positions
 
 
 class PanelArrays(eqx.Module):
-    """A panel without its strings: what numerical code takes. Missing responses are 0.
+    """The numbers of a panel, for numerical code. Missing responses are 0.
 
     **Arguments:** `human`, `twin`: responses (n, m), 0 where missing; `human_mask`, `twin_mask`:
     true where observed.
@@ -36,7 +36,7 @@ class PanelArrays(eqx.Module):
 
 
 DROPPED = ("human_users", "twin_users", "human_questions", "twin_questions")
-"""What [`Panel`][]`.dropped` counts: identifiers that only `human`, or only `twin`, has."""
+"""Keys of [`Panel`][]`.dropped`: counts of identifiers that only `human`, or only `twin`, has."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,16 +50,16 @@ class Panel:
 
     - `human`, `twin`: (n, m) responses, rows and columns in the same order.
     - `users`, `questions`: their identifiers (become strings).
-    - `name`: what to call the panel in reports.
+    - `name`: name of the panel in reports.
     - `low`, `high`, `step`: (m,) range and grid of each question's answers, NaN where unknown
       or, for `step`, continuous.
     - `controls`: further predictions of `human`, (n, m) each, by name (in-context twins).
-    - `dropped`: how many respondents and questions of the tables the panel does not have, by
+    - `dropped`: numbers of respondents and questions of the tables that are not in the panel, by
       `human_users`, `human_questions`, `twin_users`, `twin_questions` (`from_frames`).
 
     A question without any human answer is a *new question*, a respondent without any is a *new
-    user*; both are legal, and `new_questions` and `new_users` list them. A respondent whose twin
-    answered nothing is legal too: methods that impute know nothing about it but column means.
+    user*; both are allowed, and `new_questions` and `new_users` list them. A respondent whose twin
+    answered nothing is allowed too: methods that impute use column means for them.
 
     **Raises:** `ValueError` naming the argument if shapes or identifiers do not match, identifiers
     repeat, a response is not a number or is infinite, there are fewer than two questions or
@@ -106,6 +106,7 @@ class Panel:
         - `human`, `twin`: (n, m) NumPy (also masked) or JAX arrays or nested lists of numbers,
           booleans or numeric text; NaN, `None`, `pandas.NA` and empty text are missing.
         - `users`, `questions`: identifiers; "user_0", ... and "question_0", ... by default.
+        - `name`: name of the panel in reports.
         - `scale`: the answer range of all questions, a [`Scale`][] or `(low, high[, step])`, or a
           mapping from question identifiers to such (questions not in it have no known range).
         - `controls`: further predictions of `human` by name.
@@ -158,6 +159,10 @@ class Panel:
 
         **Arguments:**
 
+        - `human`, `twin`: data frames of responses; NaN, `None`, `pandas.NA` and empty text are
+          missing.
+        - `id_column`: column of respondent identifiers; the index by default.
+        - `name`: name of the panel in reports.
         - `new_questions`: keep questions that only `twin` has, as new questions, whatever `join`.
         - `new_users`: keep respondents that only `twin` has, as new users, whatever `join`.
         - `join`: what to do with other respondents and questions that only one frame has:
@@ -165,14 +170,14 @@ class Panel:
         - `scale`: as in `from_arrays`.
         - `controls`: further predictions of `human`; each must cover all respondents and
           questions of the panel, or with `join="inner"` is NaN where it does not.
-        - `missing`: what stands for a missing answer beside empty cells: texts (whatever their
-          case) and numbers (-99 is -99.0 too), or these in one text, separated by commas. Codes
-          that no cell holds are warned of.
+        - `missing`: codes of missing answers besides empty cells: texts (regardless of case) and
+          numbers (-99 is -99.0 too), or one text of them separated by commas. A warning names codes
+          that no cell holds.
 
-        **Raises:** `ValueError` as the class does, for identifiers that do not match (saying what
-        those that nearly match differ in), and for frames with a default index or default column
-        names, which identify nothing. **Warns** (`TableWarning`) of dropped identifiers that
-        nearly match.
+        **Raises:** `ValueError` as the class does, for identifiers that do not match (with the
+        differences of those that nearly match), and for frames with a default index or default
+        column names, which identify nothing. **Warns** (`TableWarning`) of dropped identifiers
+        that nearly match.
         """
         if join not in ("error", "inner"):
             raise ValueError(f"`join` must be 'error' or 'inner', got {join!r}")
@@ -204,7 +209,7 @@ class Panel:
             panel = panel.replace(dropped=dict(counts))
         return panel
 
-    # --- what it holds ------------------------------------------------------------------------
+    # --- contents -----------------------------------------------------------------------------
 
     @property
     def n(self) -> int:
@@ -262,10 +267,10 @@ class Panel:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Counts, missing fractions and peculiarities, as plain Python values.
+        """Counts, missing fractions and irregularities, as plain Python values.
 
-        `constant_twin_questions` are those whose twins all answer the same (they correlate with
-        nothing); `twin_outside_range` counts twin answers outside a question's known range.
+        `constant_twin_questions` are those whose twins all give one answer (their correlation is
+        undefined); `twin_outside_range` counts twin answers outside a question's known range.
         """
         outside = (self.twin < self.low[None, :]) | (self.twin > self.high[None, :])
         return {
@@ -372,9 +377,9 @@ class Panel:
     def with_observed_ranges(self) -> "Panel":
         """Unknown ranges replaced by the extremes of all observed answers, human and twin.
 
-        The step becomes 1 where all of these are whole numbers. A question all of whose answers
-        are equal keeps an unknown range. Ranges so found have seen the human answers: use them to
-        scale a metric, not to make a prediction.
+        The step becomes 1 where all of these are whole numbers. A question whose answers are all
+        equal keeps an unknown range. These ranges use the human answers: scale a metric by them,
+        but do not use them for a prediction.
         """
         both = np.concatenate([self.human, self.twin])
         low, high = np.nanmin(both, axis=0), np.nanmax(both, axis=0)

@@ -1,4 +1,4 @@
-"""What is asked of whom: answer scales, questions and personas. Plain host-side data."""
+"""Answer scales, questions and personas: plain data on the host."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ class Scale:
 
     - `low`, `high`: the end points, both admissible, `low < high`.
     - `step`: distance between neighbouring answers; `None` for a continuous scale.
-    - `kind`: `"ordinal"` (ranks), `"interval"` (differences mean something) or `"nominal"`
+    - `kind`: `"ordinal"` (ranks), `"interval"` (differences are meaningful) or `"nominal"`
       (codes without order).
 
     **Raises:** `ValueError` if an end point is not finite, `low >= high`, `step` is not positive,
-    or the steps do not lead from `low` to `high`.
+    or the range is not a whole number of steps.
     """
 
     low: float | int
@@ -85,7 +85,7 @@ def answer_ranges(
     **Arguments:** `scale`: one for all `questions`, a mapping from question identifiers to such,
     or `None`.
 
-    **Raises:** `ValueError` for an impossible scale, or a mapping with a question not asked.
+    **Raises:** `ValueError` for an invalid scale, or a mapping with a question not in `questions`.
     """
 
     def triple(one: ScaleLike) -> tuple[float, float, float]:
@@ -108,7 +108,10 @@ def answer_ranges(
 
 @dataclass(frozen=True)
 class Option:
-    """One answer option: the number that stands for it and the words that are shown."""
+    """One answer option: its numeric code (`value`) and the text that is shown (`label`).
+
+    **Raises:** `ValueError` for a code that is not finite.
+    """
 
     value: float | int
     label: str
@@ -128,7 +131,7 @@ class Question:
     - `text`: the question as asked.
     - `options`: the answer options in the order shown; empty for open numeric answers.
     - `scale`: the admissible answers; by default derived from `options`, where that is possible.
-    - `refusal`: the code of "refused" or "don't know", which is missing, not an answer.
+    - `refusal`: the code of "refused" or "don't know", which counts as missing.
     - `reverse_coded`: higher answers mean less of what the block measures.
     - `block`: the part of the questionnaire it belongs to.
     - `item`: further fields of a rated item (`title`, `genre`, `tags`, `description`, ...).

@@ -8,7 +8,7 @@ from ..solvers.boundary import Numbers, as_float, host_array, refuse_no_numbers
 
 
 def host_floats(name: str, values: Numbers) -> Float[np.ndarray, "..."]:
-    """`values` in double precision, missing cells NaN: shares do not depend on the unit of counts.
+    """`values` in double precision, NaN where missing: shares must not depend on their unit.
 
     Takes what [`as_float`][] takes. **Raises:** `ValueError` as there.
     """

@@ -1,4 +1,4 @@
-"""Twins' answers as small integers or probabilities, and the two products that fits are made of."""
+"""Twins' answers, stored as small integers or probabilities, and the two products of every fit."""
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ MISSING = -1
 """Code of a missing answer."""
 
 _BLOCK_ENTRIES = 1 << 18
-"""Answers that products with codes go over at a time: what stays in a core's cache."""
+"""Answers that a product with codes handles at a time: few enough for a core's cache."""
 
 
 class Answers(eqx.Module):
@@ -25,7 +25,6 @@ class Answers(eqx.Module):
     - `probabilities`: (n, m, K) distributions over the options; or `None`.
     - `fallback`: (m, K) what a missing answer counts as: the other twins' mean, so that an ensemble
       stays a mixture of distributions and linear in its weights.
-
     - `options`: (m, K), which options the questions have; `None` if that was not stated.
 
     Build with [`Answers.from_choices`][] or [`Answers.from_probabilities`][]. Memory of choices is
@@ -43,11 +42,11 @@ class Answers(eqx.Module):
 
         **Arguments:** `choices`: (n, m); `n_options`: K, or (m,) how many options every question
         has, which are then its first ones; `options`: (m, K) or (K,), true for the options that a
-        question has, where these are not the first ones. Without either, whether questions have
-        all K options is not known.
+        question has, where these are not the first ones. With a single K and no `options`, it is
+        not known whether every question has all K options.
 
         **Raises:** `ValueError` for another shape than (n, m), no twins or questions, positions
-        that are not whole or outside the options, or infinities.
+        that are not whole or not those of an option, or infinities.
         """
         given = _choices(choices)
         k, stated = _stated_options(n_options, options, given.shape[1])
@@ -88,7 +87,9 @@ class Answers(eqx.Module):
         if not (np.isfinite(rows).all() and (rows >= 0).all()):
             raise ValueError("`probabilities` must be finite and not negative")
         if (rows > 0)[:, ~here].any():
-            raise ValueError("`probabilities`: an answer has mass on an option that is not there")
+            raise ValueError(
+                "`probabilities`: an answer has mass on an option that its question lacks"
+            )
         total = rows.sum(axis=2)
         if (np.abs(total - 1) > 1e-3)[~gone].any():
             raise ValueError("`probabilities` must sum to 1 over the options (the last axis)")
@@ -120,7 +121,9 @@ class Answers(eqx.Module):
         return stored
 
     def questions(self, positions: Numbers) -> "Answers":
-        """The answers to some of the questions; what is missing keeps its fallback.
+        """The answers to some of the questions; a missing answer keeps its fallback.
+
+        `positions`: whole numbers, or a mask of the m questions.
 
         **Raises:** `ValueError` for positions that are not whole, or of no question.
         """
@@ -159,7 +162,9 @@ class Answers(eqx.Module):
         return Answers(jnp.asarray(codes), None, _fallback(counts, keep), stated)
 
     def twins(self, positions: Numbers) -> "Answers":
-        """The answers of some of the twins; what is missing keeps its fallback.
+        """The answers of some of the twins; a missing answer keeps its fallback.
+
+        `positions`: whole numbers, or a mask of the n twins.
 
         **Raises:** `ValueError` for positions that are not whole, or of no twin.
         """
@@ -187,8 +192,8 @@ class Answers(eqx.Module):
             return jnp.tensordot(weights, self._stored().astype(weights.dtype), 1)
         kinds = jnp.arange(MISSING, self.n_options, dtype=self.codes.dtype)
 
-        # A block is one matrix product per option: on a CPU four times faster than one product
-        # with a one-hot tensor. Segment sums, about as fast, add up a million small numbers one
+        # A block takes one matrix product per option: on a CPU four times faster than one product
+        # with a one-hot tensor. Segment sums are about as fast, but add a million small numbers one
         # by one, which loses digits.
         def add(total, block):
             codes, w = block
@@ -209,7 +214,7 @@ class Answers(eqx.Module):
         default = jnp.sum(self.fallback.astype(gradient.dtype) * gradient, axis=1)
         slopes = jnp.concatenate([default[None], gradient.T])
 
-        # Chains of selections fuse with the sum: no product is as fast.
+        # Chains of `where` fuse with the sum, which makes them faster than a matrix product.
         def block(codes):
             found = jnp.broadcast_to(slopes[:1], codes.shape)
             for k in range(self.n_options):
@@ -226,7 +231,7 @@ def _blocks(codes: Array) -> Int[Array, "blocks rows m"]:
 
 
 def _fallback(counts: np.ndarray, keep: np.ndarray | None = None) -> Float[Array, "m K"]:
-    """Mean answer to every question; even over its options where nobody answered."""
+    """Mean answer to every question; uniform over its options where nobody answered."""
     keep = np.ones(counts.shape, bool) if keep is None else keep
     total = counts.sum(axis=1, keepdims=True)
     even = keep / keep.sum(axis=1, keepdims=True)
@@ -254,7 +259,7 @@ def _positions(positions: Numbers, size: int) -> Array | np.ndarray:
 
 
 def _choices(choices: Numbers) -> np.ndarray:
-    """(n, m) numbers, in the type they have if it is one of NumPy's: answers may be billions."""
+    """(n, m) numbers, in their own type if it is one of NumPy's, to save memory."""
     given = host_array("choices", choices)
     refuse_no_numbers("choices", given.dtype)
     if given.dtype.kind not in "biuf":

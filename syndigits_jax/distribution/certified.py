@@ -19,7 +19,7 @@ LAST_WIDTH = 1e-6
 
 
 class Penalties(eqx.Module):
-    """What is added to the divergence: ridge · ‖w‖² + entropy · KL(w ‖ base).
+    """What is added to the divergence: `ridge` · ‖w‖² + `entropy` · KL(w ‖ base).
 
     `floor`: ε of Q_ε = (1 - Kε) Q + ε, which keeps χ² and KL finite where no twin has an option.
     """
@@ -32,10 +32,12 @@ class Penalties(eqx.Module):
 class Fit(eqx.Module):
     """Weights over twins and dummies, and what is known of their optimality.
 
-    - `weights`: (n + K,). `objective`: their objective, penalties included; `divergence` without.
-    - `lower_bound`: no weights have a smaller objective; what rounding may have added is taken
-      off. `start`: the objective at the base.
-    - `status`, `steps`; `gap`: (objective - lower_bound) / (start - objective).
+    - `weights`: (n + K,).
+    - `objective`: the objective at the weights, penalties included; `divergence`: without them.
+    - `lower_bound`: no weights have a smaller objective. A margin for rounding is subtracted.
+    - `start`: the objective at the base.
+    - `status`, `steps`: of the solver, all stages together.
+    - `gap`: (objective - lower_bound) / (start - objective).
     """
 
     weights: Float[Array, "*batch w"]
@@ -81,17 +83,27 @@ def certified_fit(
     weights in `targets.weight`, over `support` and over `penalties`; nothing is checked. The loop
     has no reverse-mode gradient.
 
-    **Arguments:** `name`: static, one of `DIVERGENCES`; `targets`, `design`, `support`: from
-    `make_targets`, `make_design` and `support_of`; `base`: (n + K,) where the fit starts and what
-    the entropy is relative to, uniform on `support` by default; `entropic`: static, whether
-    `penalties.entropy` is positive; `tol`: the gap relative to the improvement over the start;
-    `max_steps`: per stage; `max_stages`: stages.
+    **Arguments:**
+
+    - `name`: the divergence, one of `DIVERGENCES`; static.
+    - `targets`, `design`, `support`: from `make_targets`, `make_design` and `support_of`.
+    - `penalties`: ridge, entropy and floor, each a scalar.
+    - `base`: (n + K,) where the fit starts and what the entropy is relative to; uniform on
+      `support` by default.
+    - `entropic`: whether `penalties.entropy` is positive; static.
+    - `tol`: the gap to reach, relative to the improvement over the start.
+    - `max_steps`: largest number of solver steps per stage, that is per width of the smoothing.
+    - `max_stages`: largest number of stages.
+
+    **Returns:** a [`Fit`][]; its `status` says whether the gap was reached.
+
+    **Raises:** `ValueError` for another `name`.
     """
     u = uniform_weights(support, targets.p.dtype) if base is None else base
     u = spread(design, jnp.where(support, u, 0) / jnp.sum(jnp.where(support, u, 0)))
     tol = jnp.asarray(tol, u.dtype)
     options = targets.options.astype(u.dtype)
-    # Cells that no weight reaches add a constant, at times a thousand times what can be improved.
+    # Cells that no weight reaches add a constant, which may exceed any improvement a thousandfold.
     reached = design.mix(u) > 0
     whole, targets = targets, without_entropy(name, targets, reached)
 
@@ -121,7 +133,7 @@ def certified_fit(
         return line - jnp.sum(jnp.where(support, w * (gradient - lowest), 0))
 
     start = objective(u)
-    # Improvements smaller than rounding are none: a start that is optimal has converged.
+    # Improvements below rounding do not count, so that a start that is optimal has converged.
     rounding = rounding_of(name, targets, start)
     error = rounding / ERROR_SHARE
 
@@ -171,7 +183,7 @@ def certified_fit(
     gap = jnp.maximum(state.objective - state.bound, 0) + error
     improvement = jnp.maximum(start - state.objective, rounding)
     divergence = value(name, whole, distributions(state.weights))
-    # What cells out of reach add is infinite with a floor of 0: then no weights are any good.
+    # With a floor of 0, unreachable cells may make the divergence infinite for all weights.
     finite = jnp.isfinite(divergence) & jnp.all(jnp.isfinite(state.weights))
     constant = divergence - value(name, targets, distributions(state.weights))
     return Fit(
@@ -187,16 +199,16 @@ def certified_fit(
 
 
 ERROR_SHARE = 4
-"""[`rounding_of`][] over this is what rounding may add to a lower bound."""
+"""Rounding may raise a lower bound by [`rounding_of`][] over this."""
 
 
 def rounding_of(name: str, targets: Targets, start: Float[Array, ""]) -> Float[Array, ""]:
-    """Changes of an objective, `start` at the base, that are too small to be told from rounding."""
+    """The largest change that rounding may cause in an objective of value `start` at the base."""
     return jnp.finfo(start.dtype).eps * (32 * jnp.abs(start) + 4 * unit_of(name, targets))
 
 
 def without_entropy(name: str, targets: Targets, reached: Bool[Array, "m K"]) -> Targets:
-    """The targets of a divergence that is a sum over cells, less the cells out of reach."""
+    """For divergences that are sums over cells, `targets` with shares of 0 where not `reached`."""
     if name not in ("chi2", "kl", "hellinger"):
         return targets
     p = jnp.where(reached, targets.p, 0)

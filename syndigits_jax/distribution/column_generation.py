@@ -1,4 +1,4 @@
-"""Ensembles of millions of twins: fits to a few thousand, certified over all of them."""
+"""Ensembles of millions of twins: fits to a few thousand of them, certified over all."""
 
 import functools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _INNER_STEPS = 2000
 
 
 class _Problem(eqx.Module):
-    """Everything but the weights; `reached` has the cells out of reach taken out of `targets`."""
+    """Everything but the weights; `reached` are the targets without the unreachable cells."""
 
     whole: Targets
     reached: Targets
@@ -49,8 +49,8 @@ class _Problem(eqx.Module):
 
 
 class _Prices(eqx.Module):
-    """At some weights: objective, lower bound on the best one, and what every twin and dummy
-    would change (`scores`), with the Frank-Wolfe `gap` of the smoothed objective.
+    """At some weights: the objective, a lower bound on the best one, the slope of the smoothed
+    objective in every weight (`scores`), and its Frank-Wolfe gap.
     """
 
     objective: Float[Array, ""]
@@ -80,20 +80,25 @@ def fit_large(
     weights. The twins that carry weight stay, the best scores join them, until the gap is below
     `spec.gap`. Memory is that of the answers plus `columns` x m x K numbers.
 
-    **Arguments:** as in [`fit_ensemble`][]; `spec.entropy` must be 0, for with entropy all twins
-    have weight, and a large ridge makes rounds long for the same reason; `columns`: twins of the
-    first rounds, doubled when those with weight fill most of them; `seed`: of the random half of
-    the first twins; `on_progress`: called with (round, gap); `mesh`: devices over
-    whose first axis the answers, in their integers, and the weights over all twins are spread. The
-    few twins of a round are fitted on every device alike, and chosen on the host, which sees one
-    number per twin. The weights returned stay spread if the devices divide the number of twins.
+    **Arguments:**
+
+    - `targets`, `answers`, `options`, `values`, `floor`: as in [`fit_ensemble`][].
+    - `spec`: divergence, variant, penalties, question weights and tolerance. `spec.entropy` must be
+      0, because with entropy all twins have weight; a large ridge slows rounds for the same reason.
+    - `columns`: twins fitted in the first rounds, doubled when those with weight fill most of them.
+    - `max_rounds`: largest number of rounds.
+    - `seed`: of the random half of the first twins.
+    - `mesh`: devices over whose first axis the stored answers and the weights over all twins are
+      spread. The twins of a round are chosen on the host, from one number per twin, and fitted on
+      every device alike. The returned weights stay spread if the devices divide n.
+    - `on_progress`: called with (round, gap) after every round.
 
     **Returns:** an [`Ensemble`][] over all twins; its gap and bound hold over all of them.
 
-    **Raises:** `ValueError` as [`fit_ensemble`][]; for entropy, and `columns` below 2.
+    **Raises:** `ValueError` as [`fit_ensemble`][]; for positive entropy, and for `columns` below 2.
     """
     if spec.entropy > 0:
-        raise ValueError("`spec`: fit_large has no entropy: with it every twin has weight")
+        raise ValueError("`spec`: fit_large cannot use entropy, with which every twin has weight")
     if columns < 2:
         raise ValueError(f"`columns` must be at least 2, got {columns}")
     keep, whole = checked_spec(targets, answers, options, values, floor)
@@ -117,7 +122,7 @@ def fit_large(
     for done in range(max_rounds):
         if best - bound + error <= wanted():
             break
-        # What smoothing costs beside what the twins left out do.
+        # The part of the gap that is due to smoothing, not to the twins left out.
         lost = float(prices.objective - prices.bound - prices.gap)
         if spec.divergence not in SMOOTH and lost > float(prices.gap):
             width = jnp.maximum(width * NARROWER, LAST_WIDTH)
@@ -156,7 +161,7 @@ def fit_large(
 def _start(
     spec: Spec, whole: Targets, answers: Answers, floor: float, mesh: Mesh | None
 ) -> tuple[_Problem, Array]:
-    """The problem, and what the uniform ensemble predicts."""
+    """The problem, and the distributions that the uniform ensemble predicts."""
     design = blocked_design(answers, whole.options, mesh)
     support = support_in(spec.variant, answers.n, answers.n_options, design)
     dtype = whole.p.dtype
@@ -167,7 +172,7 @@ def _start(
 
 
 def _cheapest(scores: np.ndarray, kept: np.ndarray, count: int) -> Int[np.ndarray, " count"]:
-    """Positions of the twins to keep and of those with the smallest scores, in all `count`."""
+    """Positions of `count` twins: those to keep, then those with the smallest scores."""
     scores[kept] = -np.inf
     return np.sort(np.argpartition(scores, count - 1)[:count])
 

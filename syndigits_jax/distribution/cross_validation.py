@@ -17,7 +17,7 @@ from .objective import Targets, make_targets, shares_of
 
 
 def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
-    """A random fold for every question, sizes as equal as possible.
+    """A random fold, 0 .. `folds` - 1, for each of `m` questions; sizes are as equal as possible.
 
     **Raises:** `ValueError` unless 2 <= folds <= m.
     """
@@ -41,10 +41,17 @@ def cross_fit(
 
     All folds of all specs are one batch of fits: a question held out is one of weight 0.
 
-    **Returns:** per spec the (m, K) distributions, and those of the control, the other folds' mean
-    human distribution.
+    **Arguments:**
 
-    **Raises:** `ValueError` as [`fit_ensemble`][], and for another number of folds than 2 to m.
+    - `targets`, `answers`, `options`, `values`, `floor`: as in [`fit_ensemble`][].
+    - `specs`: the fits to compare.
+    - `folds`: number of folds of questions.
+    - `seed`: of the assignment of questions to folds.
+
+    **Returns:** per spec the (m, K) distributions, and those of the control: the mean human
+    distribution of the other folds.
+
+    **Raises:** `ValueError` as [`fit_ensemble`][], and for a number of folds outside 2 to m.
     """
     keep = options_among(options, answers, targets)
     predictions, means, _ = fit_folds(targets, answers, specs, folds, seed, keep, values, floor)
@@ -52,7 +59,11 @@ def cross_fit(
 
 
 def fit_folds(targets, answers: Answers, specs, folds, seed, keep, values, floor):
-    """Predictions and means as [`cross_fit`][] returns them, and every spec's fit to all folds."""
+    """Predictions and means as [`cross_fit`][] returns them, and every spec's fit to all questions.
+
+    **Arguments:** `targets`, `answers`, `specs`, `folds`, `seed`, `values`, `floor`: as in
+    [`cross_fit`][]; `keep`: (m, K), the options that take part, from `options_among`.
+    """
     fold = question_folds(answers.m, folds, seed)
     many = []
     for spec in specs:
@@ -80,6 +91,7 @@ class Blend:
     """The default predictor: an ensemble, mixed with the mean human distribution if that is better.
 
     - `ensemble`: fitted to all training questions with the chosen penalties, `spec`.
+    - `targets`: the human distributions it was fitted to.
     - `share`: of the mean distribution in the prediction, chosen together with the penalties.
     - `error`: (specs, shares) cross-validated mean divergence; `specs`, `shares`: what was tried.
     """
@@ -117,11 +129,21 @@ def fit_blend(
 ) -> Blend:
     """Choose penalties and the share of the mean distribution by cross-validation over questions.
 
-    Every combination of `entropies` and `ridges` is fitted to all questions and without every fold
-    in one batch; the best combination goes with the best of `shares`. Other arguments as in
-    [`fit_ensemble`][].
+    Every combination of `entropies` and `ridges` is fitted to all questions, and without each fold
+    in turn, in one batch. The combination and the share are chosen together.
 
-    **Raises:** `ValueError` as there; for empty grids or shares outside 0..1.
+    **Arguments:**
+
+    - `targets`, `answers`, `divergence`, `variant`, `weight`, `options`, `values`, `floor`: as in
+      [`fit_ensemble`][]. The cross-validated error is the mean of `divergence` with `weight`.
+    - `entropies`, `ridges`: penalties to try.
+    - `shares`: of the mean human distribution in the prediction, to try; 0 is the ensemble alone.
+    - `folds`, `seed`: number of folds of questions, and the seed of their assignment.
+
+    **Returns:** a [`Blend`][] with the smallest cross-validated error.
+
+    **Raises:** `ValueError` as [`fit_ensemble`][]; for empty or nested grids, shares outside 0..1,
+    and a number of folds outside 2 to m.
     """
     grid = {"entropies": entropies, "ridges": ridges, "shares": shares}
     numbers = {name: host_floats(name, given) for name, given in grid.items()}

@@ -25,8 +25,8 @@ class DenseDesign(eqx.Module):
 
     - `matrix`: (n, c) probabilities of the c cells (question, option) that some twin chooses.
     - `column`: (m, K) the cell's column, c where there is none.
-    - `dummies`: (m, d, K) what the dummies answer: dummy, option. With a mesh more than K of them:
-      those that fill up the last device answer nothing.
+    - `dummies`: (m, d, K) distributions of the d dummies. With a mesh d may exceed K: dummies that
+      pad the last device answer nothing.
     - `mesh`: devices over whose first axis the rows and the weights are spread; static.
     """
 
@@ -61,7 +61,7 @@ class BlockedDesign(eqx.Module):
         return mixed + jnp.tensordot(weights[n:], self.dummies, (0, 1))
 
     def score(self, gradient: Float[Array, "m K"]) -> Float[Array, " n"]:
-        """What every twin, padding included, would change: see [`Answers.score`][]."""
+        """The slope in the weight of every twin, padding included: see [`Answers.score`][]."""
         if self.mesh is None:
             return self.answers.score(gradient)
         axis = self.mesh.axis_names[0]
@@ -91,7 +91,7 @@ def spread(design: Design, weights: Array) -> Array:
 
 
 def _specs(answers: Answers, axis: str) -> Answers:
-    """How every array of the answers is spread: by twins, or not at all."""
+    """How each array of the answers is laid out: spread by twins, or copied to every device."""
     rows, everywhere = PartitionSpec(axis), PartitionSpec()
     fields: list[Any] = [
         None if stored is None else rows for stored in (answers.codes, answers.probabilities)
@@ -101,7 +101,7 @@ def _specs(answers: Answers, axis: str) -> Answers:
 
 @jax.custom_vjp
 def _mix(design: BlockedDesign, weights: Array) -> Array:
-    """`answers.mix`, whose transpose goes over the answers anew instead of keeping every block."""
+    """`answers.mix`, with a transpose that reads the answers again instead of storing blocks."""
     if design.mesh is None:
         return design.answers.mix(weights)
     axis = design.mesh.axis_names[0]
@@ -126,12 +126,16 @@ _mix.defvjp(_mix_forward, _mix_backward)
 
 
 def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) -> Design:
-    """The smaller of the two forms that is still fast; call outside `jit`.
+    """A dense design if the twins' distributions fit in memory, else a blocked one.
 
-    `options`: (m, K) or (K,), true for the options to take in. A twin that chose another one counts
-    as missing, and a dummy twin that stands for another one spreads evenly over the rest. With a
-    `mesh`, the twins are spread over the devices of its first axis and padded with twins that
-    answer nothing; the limit of the dense form is then one device's.
+    Call it outside `jit`. A twin that chose an option left out counts as missing, and a dummy twin
+    that stands for one spreads evenly over the rest.
+
+    **Arguments:** `answers`: of n twins to m questions; `options`: (m, K) or (K,), true for the
+    options to take in; `mesh`: devices over whose first axis the twins are spread, padded with
+    twins that answer nothing. The limit of the dense form, 512 MiB, is then that of one device.
+
+    **Raises:** `ValueError` for a mask of another shape, or a question without options.
     """
     devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
     if answers.n * answers.m * answers.n_options * 4 > devices * _DENSE_BYTES:
@@ -154,7 +158,7 @@ def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) ->
 
 
 def blocked_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) -> BlockedDesign:
-    """The answers as they are stored, spread over the devices of the mesh's first axis, if any."""
+    """The answers as they are stored; arguments and errors as in [`make_design`][]."""
     answers = answers.restricted(options)
     dummies = _dummies(answers)
     if mesh is None:
@@ -177,7 +181,7 @@ def blocked_design(answers: Answers, options: Numbers, mesh: Mesh | None = None)
 
 
 def _layouts(mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
-    """Spread by rows over the first axis; the same everywhere."""
+    """Two layouts: rows spread over the first axis, and a copy on every device."""
     by_rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
     return by_rows, NamedSharding(mesh, PartitionSpec())
 
@@ -195,14 +199,17 @@ def _dummies(answers: Answers) -> Float[Array, "m K K"]:
 
 
 def support_in(variant: str, n: int, n_options: int, design: Design) -> Bool[Array, " w"]:
-    """[`support_of`][] in the layout of a design for n twins, without what fills it up."""
+    """[`support_of`][] in the layout of a design, false for its padding.
+
+    **Arguments:** `variant`, `n`, `n_options`: as in [`support_of`][]; `design`: of the n twins.
+    """
     support = support_of(variant, n, n_options, rows_of(design))
     support = jnp.pad(support, (0, design.dummies.shape[1] - n_options))
     return support if design.mesh is None else jax.device_put(support, _layouts(design.mesh)[0])
 
 
 def personas_of(weights: Float[Array, " w"], n: int, design: Design) -> Float[Array, " n"]:
-    """The weights of the n twins: spread as they were if the devices divide n, else on each."""
+    """The weights of the n twins: still spread if the devices divide n, else on every device."""
     if design.mesh is None:
         return weights[:n]
     by_rows, everywhere = _layouts(design.mesh)
@@ -211,7 +218,10 @@ def personas_of(weights: Float[Array, " w"], n: int, design: Design) -> Float[Ar
 
 
 def support_of(variant: str, n: int, n_options: int, rows: int | None = None) -> Bool[Array, " w"]:
-    """Which weights a variant may use, of a design with `rows` twins, n of them real.
+    """Which weights a variant may use: a mask over twins, then dummies.
+
+    **Arguments:** `variant`: one of `VARIANTS`; `n`: twins; `n_options`: K, the number of dummies;
+    `rows`: twins of the design, padding included, n by default.
 
     **Raises:** `ValueError` for another variant.
     """

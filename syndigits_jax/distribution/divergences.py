@@ -2,11 +2,11 @@
 
 All take `p`, `q` and the mask `options` of shape (..., K), broadcast against each other, and reduce
 the last axis. `p` and `q` are distributions over the options that a question has; entries at other
-options are not looked at. `ValueError` for what are no numbers, or another number of options.
+options are ignored. **Raises:** `ValueError` for input that is not numeric, or sizes that differ.
 
 KS and the two CDF distances are distances between positions on a scale. An option that a question
-lacks takes no mass, but its place stays: from option 1 to option 4 it is three steps, whether or
-not options 2 and 3 exist.
+lacks takes no mass but keeps its place: options 1 and 4 are three steps apart whether or not
+options 2 and 3 exist.
 
 Multiplying `p` and `q` by a number multiplies every divergence by it (without `clip`), and
 [`cdf_l2`][] by its square; multiplying `values` multiplies both CDF distances.
@@ -26,7 +26,7 @@ Options = Bool[Array, "..."] | None
 REFERENCE_CLIP: Mapping[str, float] = MappingProxyType(
     {"chi2": 1e-6, "kl": 1e-6, "hellinger": 1e-8}
 )
-"""Probabilities below this count as this in the published code: see `clip` of each function."""
+"""The smallest probabilities in the published code: see `clip` of each function."""
 
 
 def _given(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Options]:
@@ -82,8 +82,9 @@ def chi_square(
 ) -> Float[Array, "..."]:
     """χ² = Σ p² / q - 1; infinite where q is 0 and p is not.
 
-    `clip`: smallest q, in the paper's formula. Without it the sum is Σ (p - q)² / q, which is the
-    same for distributions and keeps its digits where they are close.
+    **Arguments:** `p`, `q`: (..., K) distributions; `options`: (..., K), which options a question
+    has, all by default; `clip`: smallest q, in the paper's formula. Without it the sum is
+    Σ (p - q)² / q, which is the same for distributions and keeps its digits where they are close.
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -101,8 +102,9 @@ def kullback_leibler(
 ) -> Float[Array, "..."]:
     """KL = Σ p log(p / q); infinite where q is 0 and p is not.
 
-    `clip`: smallest p and q, in the paper's formula. Without it q - p, which sums to 0, is added to
-    every term: all are then positive, and none cancels where the distributions are close.
+    **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `clip`: smallest p and q, in the
+    paper's formula. Without it q - p, which sums to 0, is added to every term: no term is then
+    negative, and none cancels where the distributions are close.
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -126,8 +128,9 @@ def hellinger(
 ) -> Float[Array, "..."]:
     """Squared Hellinger distance H² = 1 - Σ √(p q).
 
-    `clip`: smallest p and q, in the paper's formula. Without it the sum is ½ Σ (√p - √q)², which is
-    the same for distributions and keeps its digits where they are close.
+    **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `clip`: smallest p and q, in the
+    paper's formula. Without it the sum is ½ Σ (√p - √q)², which is the same for distributions and
+    keeps its digits where they are close.
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -156,7 +159,7 @@ def _cdf_difference(p: Array, q: Array, options: Options) -> Array:
 def _spacing(values: Numbers, like: Array) -> Array:
     """Distance from every option to the next one, (..., K - 1); 1 without `values`.
 
-    An option that a question does not have leaves its distance: F and G are constant across it.
+    The distance of an option that a question lacks still counts: F and G are constant across it.
     """
     if values is None:
         return jnp.ones_like(like)
@@ -182,7 +185,8 @@ def cdf_l1(
 ) -> Float[Array, "..."]:
     """∫ |F - G|, the 1-Wasserstein distance of ordered options.
 
-    `values`: (..., K) ascending ordinal values of the options; 1, 2, ... (the paper's) by default.
+    **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `values`: (..., K) ascending ordinal
+    values of the options; 1, 2, ... (the paper's) by default.
     """
     p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
@@ -196,7 +200,10 @@ def cdf_l2(
     options: Numbers = None,
     values: Numbers = None,
 ) -> Float[Array, "..."]:
-    """∫ (F - G)², the Cramér distance of ordered options; `values` as in [`cdf_l1`][]."""
+    """∫ (F - G)², the Cramér distance of ordered options.
+
+    **Arguments:** `p`, `q`, `options`, `values`: as in [`cdf_l1`][].
+    """
     p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
     return jnp.sum(_spacing(values, difference) * difference**2, axis=-1)

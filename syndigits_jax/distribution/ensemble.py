@@ -24,16 +24,16 @@ SMOOTH_TOL, POLYHEDRAL_TOL = 1e-4, 1e-3
 
 
 class Ensemble(eqx.Module):
-    """Weights over n twins and K dummy twins, and how good they are known to be.
+    """Weights over n twins and K dummy twins, and how close to optimal they are known to be.
 
     - `personas`: (n,) and `dummies`: (K,) weights, together on the simplex.
     - `divergence`: the mean divergence from the training targets; `objective` adds the penalties.
-    - `lower_bound`: a certificate: no weights have a smaller objective. What rounding may have
-      added is taken off, so that the gap is never 0.
+    - `lower_bound`: a certificate: no weights have a smaller objective. A margin for rounding is
+      subtracted, so that the gap is never 0.
     - `start`: the objective of the uniform ensemble of the same variant.
     - `gap`: (objective - lower_bound) / (start - objective).
-    - `all_options`: whether all questions of the fit had all K options. If not, those of a new
-      question cannot be guessed. Static.
+    - `all_options`: whether all questions of the fit had all K options. If not, the options of a
+      new question must be stated. Static.
     - `status`, `steps`: of the solver. `NONFINITE`, with an infinite gap, where the divergence is
       infinite whatever the weights: χ² or KL with `floor` 0, and an option that no twin has.
     """
@@ -51,11 +51,11 @@ class Ensemble(eqx.Module):
 
     @property
     def effective_sample_size(self) -> Float[Array, ""]:
-        """1 / Σ w² over twins and dummies: how many equal weights would vary as much."""
+        """1 / Σ w² over twins and dummies: the number of equal weights with the same variance."""
         return 1 / (jnp.sum(self.personas**2) + jnp.sum(self.dummies**2))
 
     def carriers(self, count: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and weights of the `count` twins that weigh most, heaviest first."""
+        """Positions and weights of the `count` twins with the largest weights, largest first."""
         weights = np.asarray(self.personas)
         order = np.argsort(-weights, kind="stable")[:count]
         return order, weights[order]
@@ -66,11 +66,13 @@ class Ensemble(eqx.Module):
         An option that a question does not have gets nothing: a twin that chose it counts as
         missing, and the dummy that stands for it answers evenly among the others.
 
-        `options`: (q, K) or (K,), true for the options that exist, of those stated in `answers`.
-        By default those, or all K if all questions of the fit had all of them.
+        **Arguments:** `answers`: of the twins of the fit, in the same order; `options`: (q, K) or
+        (K,), true for the options that exist, of those stated in `answers`. By default those, or
+        all K if all questions of the fit had all of them.
 
-        **Raises:** `ValueError` for other twins or options than in the fit; if the questions of the
-        fit did not all have all options and neither `options` nor `answers` says which these have.
+        **Raises:** `ValueError` for another number of twins or options than in the fit; if some
+        question of the fit lacked an option and neither `options` nor `answers` states those of the
+        new questions.
         """
         if answers.n != self.personas.shape[0] or answers.n_options != self.dummies.shape[0]:
             raise ValueError(
@@ -96,7 +98,7 @@ class Ensemble(eqx.Module):
 class Spec:
     """One fit of many: see [`fit_ensemble`][] for the fields.
 
-    `weight`: (m,) weights of the questions, which may be 0: a held-out question is one of weight 0.
+    `weight`: (m,) weights of the questions, 0 for those held out.
     """
 
     divergence: str = "tv"
@@ -141,7 +143,7 @@ def fit_ensemble(
 ) -> Ensemble:
     """Weights of twins that match the answer distributions of m questions (equation 7.2).
 
-    It checks its input, so that it does not work under `jit`, `vmap` and `grad`; there, use
+    It checks its input, so it does not work under `jit`, `vmap` and `grad`; there, use
     [`certified_fit`][]. For more twins than fit in memory as a matrix, use [`fit_large`][].
 
     **Arguments:**
@@ -188,12 +190,17 @@ def fit_ensembles(
     """Many fits to the same data: variants, penalties, held-out or resampled questions.
 
     Fits of one divergence run side by side in one program, which shares every pass over the
-    answers. Arguments as in [`fit_ensemble`][], and `mesh`: devices over whose first axis the
-    twins' answers and the weights are spread while fitting; the weights returned stay so if the
-    devices divide the number of twins. The host checks the answers first, and writes them out as
-    probabilities where these are few enough. One [`Ensemble`][] per [`Spec`][], in order.
+    answers.
 
-    **Raises:** `ValueError` as there, or if `specs` is empty.
+    **Arguments:** `targets`, `answers`, `options`, `values`, `base`, `floor`: as in
+    [`fit_ensemble`][]; `specs`: the fits; `mesh`: devices over whose first axis the twins' answers
+    and the weights are spread while fitting. The returned weights stay spread if the devices divide
+    the number of twins. The host checks the answers first, and writes them out as probabilities
+    where memory allows.
+
+    **Returns:** one [`Ensemble`][] per [`Spec`][], in order.
+
+    **Raises:** `ValueError` as [`fit_ensemble`][], or if `specs` is empty.
     """
     if not specs:
         raise ValueError("`specs` is empty")
@@ -263,7 +270,12 @@ def _not_traced(*given) -> None:
 
 
 def checked_spec(targets, answers: Answers, options, values, floor) -> tuple[np.ndarray, Targets]:
-    """The options to keep, and the targets of equally weighted questions."""
+    """The options to keep, and the targets with equal weights for all questions.
+
+    **Arguments:** `targets`, `answers`, `options`, `values`, `floor`: as in [`fit_ensemble`][].
+
+    **Raises:** `ValueError` for any of them that does not fit, and for traced ones.
+    """
     _not_traced(targets, answers, options, values, floor)
     keep = options_among(options, answers, targets)
     if not 0 <= floor * answers.n_options < 1:
@@ -274,7 +286,7 @@ def checked_spec(targets, answers: Answers, options, values, floor) -> tuple[np.
 def options_among(
     options: Numbers, answers: Answers, targets: Numbers = None
 ) -> Bool[np.ndarray, "m K"]:
-    """The `options` to keep that the questions have, by `answers` and the NaN in `targets`.
+    """The `options` to keep, without those that `answers` or NaN in `targets` rule out.
 
     **Raises:** `ValueError` for a mask that does not fit, or targets of another shape.
     """

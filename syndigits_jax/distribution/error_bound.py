@@ -71,14 +71,15 @@ def theorem_7_1(
     """The terms of Theorem 7.1, which holds with probability 1 - α.
 
     **Arguments:** `coefficients`: (m,) c on the simplex, such as [`best_coefficients`][];
-    `structural`: the infimum over reweightings (0 where the human population is a reweighting of
-    the twins' within `ratio`); `n`: twins; `ratio`: A, the largest ν(u)/μ̃(u); `alpha`: the
-    probability with which the bound may fail.
+    `structural`: the infimum over reweightings, a total variation (0 where the human population is
+    a reweighting of the twins' within `ratio`); `n`: number of twins; `n_options`: K, the number of
+    options of a question; `ratio`: A, the largest ν(u)/μ̃(u); `alpha`: the probability with which
+    the bound may fail.
 
     **Raises:** `ValueError` for coefficients off the simplex, or numbers out of range.
     """
     c = host_floats("coefficients", coefficients)
-    # NaN compares false: what is not known to be on the simplex is not.
+    # Comparisons with NaN are false, so NaN is refused too.
     if c.ndim != 1 or c.size == 0 or not ((c >= -1e-6).all() and abs(c.sum() - 1) <= 1e-3):
         raise ValueError("`coefficients` must be a vector on the simplex")
     if not (n >= 1 and n_options >= 2 and 1 <= ratio < math.inf and 0 < alpha < 1):
@@ -103,12 +104,14 @@ def theorem_7_1(
 def best_coefficients(
     questions: Numbers, new: Numbers, *, tol: float = 1e-3
 ) -> tuple[Float[Array, " m"], Float[Array, ""]]:
-    """Convex weights c of the training questions that give the new one, as even as can be.
+    """Convex weights c of the training questions that give the new one, as even as possible.
 
     Theorem 7.1 multiplies the error by m·max(c), so of all c with Σ cⱼ vⱼ = v (Assumption 7.3) the
-    flattest is best. `questions` (m, f) and `new` (f,) hold embeddings, or the twins' answer
-    distributions laid out in a row. Bisection over the cap t in {0 <= c <= t, Σ c = 1}, with
-    accelerated projected gradients.
+    most even is best. Bisection over the cap t in {0 <= c <= t, Σ c = 1}, with accelerated
+    projected gradients.
+
+    **Arguments:** `questions`: (m, f) and `new`: (f,) embeddings, or the twins' answer
+    distributions laid out in a row; `tol`: the largest relative misfit to accept.
 
     **Returns:** c, and the relative misfit ‖Σ cⱼ vⱼ - v‖ / ‖v - mean of the vⱼ‖: above `tol` no
     convex combination gives the new question. (The denominator is at least a thousandth of the
@@ -126,7 +129,7 @@ def best_coefficients(
     # Centred: a common shift changes neither side, and costs digits.
     v, target = v - v.mean(0), target - v.mean(0)
     m = len(v)
-    # Where the new question is nearly the questions' mean, its distance from it is rounding.
+    # Where the new question is close to the questions' mean, its distance from it is rounding.
     spread = float(np.linalg.norm(v, axis=1).max())
     scale = max(float(np.linalg.norm(target)), 1e-3 * spread) or 1.0
     gram, cross = v @ v.T, v @ target

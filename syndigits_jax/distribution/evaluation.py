@@ -1,4 +1,4 @@
-"""How far predicted distributions are from true ones, and the controls they are judged beside."""
+"""How far predicted distributions are from true ones, and the controls to compare them with."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from .objective import DIVERGENCES, Targets, make_targets
 from .options import kept_options
 
 _SLACK = 1e-3
-"""What shares may miss of a sum of 1: printed percentages do."""
+"""How far shares may be from a sum of 1, as rounded percentages are."""
 
 
 def divergence_by_question(
@@ -21,9 +21,10 @@ def divergence_by_question(
 ) -> Float[Array, " m"]:
     """The divergence of every question's true distribution from the predicted one.
 
-    `q`: (m, K), not checked: see [`scores`][]. `clip`: floor probabilities as the published
-    evaluation does (1e-6 for χ² and KL, 1e-8 for Hellinger); otherwise χ² and KL are infinite where
-    an option that people chose has no weight.
+    **Arguments:** `name`: one of `DIVERGENCES`; `targets`: the true distributions; `q`: (m, K)
+    predicted ones, not checked (see [`scores`][]); `clip`: floor probabilities as the published
+    evaluation does (1e-6 for χ² and KL, 1e-8 for Hellinger). Without it χ² and KL are infinite
+    where an option that people chose has no weight.
 
     **Raises:** `ValueError` for another divergence.
     """
@@ -52,14 +53,14 @@ def divergence_by_question(
 def variance_ratio(targets: Targets, q: Numbers) -> Float[Array, " m"]:
     """Variance of every predicted distribution, (m, K), over that of the true one (Figure 9).
 
-    NaN where the true one has none.
+    NaN where the true variance is 0.
     """
     q = as_float("q", q).astype(targets.p.dtype)
 
     def variance(p):
         p = jnp.where(targets.options, p, 0)
         p = p / jnp.sum(p, axis=1, keepdims=True)
-        # About the mean: squares of values such as years would leave no digits of the difference.
+        # Centred: the difference of two squares of values such as years would have no digits left.
         mean = jnp.sum(p * targets.values[None], axis=1, keepdims=True)
         return jnp.sum(p * (targets.values[None] - mean) ** 2, axis=1)
 
@@ -81,8 +82,8 @@ def uniform_ensemble(answers: Answers, options: Numbers = None) -> Float[Array, 
 def mean_distribution(targets: Targets, options: Numbers) -> Float[Array, "q K"]:
     """The weighted mean of the training questions' human distributions, for every new question.
 
-    Restricted to the options that a question has, and renormalised; even over them where the mean
-    has none.
+    Restricted to the options that a question has, and renormalised; uniform over them where the
+    mean has no mass on any.
 
     `options`: (q, K), which options the new questions have, or (K,) for a single one.
 
@@ -139,10 +140,10 @@ def _refuse_no_distributions(
     name: str, q: Float[np.ndarray, "m K"], here: Bool[np.ndarray, "m K"]
 ) -> None:
     mass, outside = np.where(here, q, 0).sum(axis=1), np.where(here, 0, q).sum(axis=1)
-    # NaN compares false: what is not known to be right is wrong.
+    # Comparisons with NaN are false, so NaN is refused too.
     for right, what in (
         (q.min(axis=1) >= -_SLACK, "has a negative or missing share"),
-        (outside <= _SLACK, "has mass on options that `options` or the targets say are not there"),
+        (outside <= _SLACK, "has mass on options that `options` or the targets exclude"),
         (np.abs(mass - 1) <= _SLACK, "does not sum to 1"),
     ):
         if not right.all():

@@ -33,14 +33,21 @@ def share_intervals(
 
     The widths are conformal quantiles of how far *cross-fitted* predictions of the training
     questions were off: in-sample errors of thousands of weights would be far too small. Questions
-    are taken as exchangeable; each option has its own width, or with `simultaneous` one width
-    covers all options of a question at once. The prediction is that of a fit to all questions, a
-    little better than the fits behind the widths, so coverage errs on the safe side.
+    are taken as exchangeable. The prediction is that of a fit to all questions, a little better
+    than the fits behind the widths, so coverage errs on the safe side.
 
-    **Arguments:** as in [`fit_ensemble`][]; `spec`: the fit, or a [`Blend`][] of the same targets
-    and answers, whose penalties and share are taken as given; `alpha`: the share of intervals that
-    may miss; `new_options`: (q, K) or (K,) the new questions' options, as in
-    [`Ensemble.predict`][].
+    **Arguments:**
+
+    - `targets`, `answers`, `options`, `values`, `floor`: the training questions, as in
+      [`fit_ensemble`][].
+    - `new_answers`: the same twins' answers to the q new questions.
+    - `spec`: the fit, or a [`Blend`][] of the same targets and answers, whose penalties and share
+      are taken as given.
+    - `alpha`: the share of intervals that may miss.
+    - `simultaneous`: use one width that covers all options of a question at once, not one width
+      per option.
+    - `folds`, `seed`: number of folds of the cross-fit, and the seed of their assignment.
+    - `new_options`: (q, K) or (K,) the new questions' options, as in [`Ensemble.predict`][].
 
     **Returns:** predictions (q, K), and an [`Interval`][] of the same shape, within [0, 1].
 
@@ -73,10 +80,14 @@ def intervals_around(
     simultaneous: bool = False,
     options: Numbers,
 ) -> Interval:
-    """Intervals about `q` as wide as `crossed`, (m, K) cross-fitted predictions, missed `truth`.
+    """Conformal intervals around any predictions, from the errors of cross-fitted ones.
 
-    For any predictor; `q`: (q, K); `options`: (q, K) or (K,), which options the new questions have.
-    See [`share_intervals`][].
+    **Arguments:** `q`: (q, K) predictions for the new questions; `crossed`: (m, K) cross-fitted
+    predictions of the training questions; `truth`: their true distributions; `alpha`,
+    `simultaneous`: as in [`share_intervals`][]; `options`: (q, K) or (K,), which options the new
+    questions have.
+
+    **Returns:** an [`Interval`][] of the shape of `q`, within [0, 1]; 0 at options left out.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1), and shapes that do not fit.
     """

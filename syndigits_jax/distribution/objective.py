@@ -1,8 +1,8 @@
 """What an ensemble minimises: a convex function of the distributions it predicts.
 
-Every divergence comes in three forms on the same footing: its value, a smooth lower bound of it
-(itself, where it is smooth), and a linear lower bound that touches the smooth one. The last is what
-certificates are made of: over the simplex a linear function is minimised at a vertex.
+Every divergence comes in three forms: its value, a smooth lower bound (the divergence itself, where
+it is smooth), and a linear lower bound with the slope of the smooth one. The last gives the
+certificates, because a linear function on the simplex has its minimum at a vertex.
 """
 
 from typing import Literal, get_args
@@ -48,9 +48,10 @@ def make_targets(
 ) -> Targets:
     """Check and normalise counts or shares of answers, (m, K), NaN where there is no such option.
 
-    **Arguments:** `weight`: (m,) weights of the questions, such as sample sizes, equal by default;
-    `options`: (m, K) or (K,), true for the options to keep: the rest (refusals) are dropped and
-    what remains is renormalised; `values`: (K,) ordinal values, 1, 2, ... by default.
+    **Arguments:** `targets`: the (m, K) counts or shares; `weight`: (m,) weights of the questions,
+    such as sample sizes, equal by default; `options`: (m, K) or (K,), true for the options to keep:
+    the rest (refusals) are dropped and what remains is renormalised; `values`: (K,) ascending
+    ordinal values, 1, 2, ... by default.
 
     **Raises:** `ValueError` for negative or all-zero rows, infinities, NaN in an option that
     `options` says a question has, and shapes that do not fit, naming the argument.
@@ -113,7 +114,7 @@ def _scale(values: Numbers, k: int) -> Float[Array, " K"]:
 
 
 def unit_of(name: str, targets: Targets) -> Float[Array, ""]:
-    """What a divergence is measured in: the mean step between options for the CDF distances."""
+    """The unit of a divergence: the mean step between options for the CDF distances, else 1."""
     if name in ("cdf_l1", "cdf_l2"):
         values = targets.values
         return (values[-1] - values[0]) / max(values.shape[0] - 1, 1)
@@ -140,7 +141,7 @@ def value(name: str, targets: Targets, q: Float[Array, "m K"]) -> Float[Array, "
             d = divergences.cdf_l2(t.p, q, options=t.options, values=t.values)
         case _:
             raise ValueError(f"divergence must be one of {DIVERGENCES}, got {name!r}")
-    # A question of weight 0 may diverge without bounds: it takes no part.
+    # The divergence of a question of weight 0 may be infinite: it is left out.
     return jnp.sum(jnp.where(t.weight > 0, t.weight * jnp.where(t.weight > 0, d, 0), 0))
 
 
@@ -152,7 +153,11 @@ def _huber(x: Array, width: Array) -> Array:
 def smoothed(
     name: str, targets: Targets, q: Float[Array, "m K"], width: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """A smooth lower bound of [`value`][] that meets it as `width` goes to 0 (Nesterov 2005)."""
+    """A smooth lower bound of [`value`][] that tends to it as `width` goes to 0 (Nesterov 2005).
+
+    **Arguments:** `name`, `targets`, `q`: as in [`value`][]; `width`: of the smoothing, positive,
+    in the unit of the distributions.
+    """
     t = targets
     if name in SMOOTH:
         return value(name, t, q)
@@ -176,8 +181,10 @@ def touching(
 ) -> Float[Array, ""]:
     """At `q`, the linear lower bound of [`value`][] whose slope is that of [`smoothed`][] there.
 
-    For the smooth divergences the tangent, that is the value; for TV, ℓ1 and KS ⟨y, P - Q⟩ at the
-    dual point y of the smoothing, which is feasible whatever `width` is.
+    For the smooth divergences this is the tangent, whose value at `q` is [`value`][]. For TV, ℓ1
+    and KS it is ⟨y, P - Q⟩ at the dual point y of the smoothing, which is feasible for any width.
+
+    **Arguments:** `name`, `targets`, `q`, `width`: as in [`smoothed`][].
     """
     t = targets
     match name:

@@ -13,14 +13,14 @@ def kept_options(
     stated: Numbers = None,
     counts: Float[np.ndarray, "m K"] | None = None,
 ) -> Bool[np.ndarray, "m K"]:
-    """The options of m questions that take part: those that nothing given here leaves out.
+    """The options of m questions that take part: those that no argument rules out.
 
     **Arguments:** `shape`: (m, K); `options`: (m, K) or (K,), true for the options to keep;
     `stated`: (m, K), which options the questions have; `counts`: (m, K), NaN where a question has
     no such option.
 
     **Raises:** `ValueError` for a mask that is not boolean or of another shape, that keeps an
-    option whose count is NaN (if it is given per question), or that leaves a question none.
+    option whose count is NaN (if it is given per question), or that leaves a question no option.
     """
     keep = np.ones(shape, bool) if stated is None else np.array(as_mask("options", stated))
     if options is not None:
@@ -40,5 +40,5 @@ def kept_options(
         keep = keep & ~blank
     if not keep.any(axis=1).all():
         j = int(np.argmin(keep.any(axis=1)))
-        raise ValueError(f"`options`: question {j} keeps none")
+        raise ValueError(f"`options`: question {j} keeps no option")
     return keep

@@ -45,7 +45,7 @@ def published_slope(name: str, p: Float[Array, "m K"], q: Float[Array, "b m K"])
     p = jnp.broadcast_to(p, q.shape)
     clipped_p = jnp.broadcast_to(clipped_p, q.shape)
     # F and G are both 1 at the last option: rounding there, divided by 1e-6 in the signs, would
-    # push the fitted block against the frozen one for as long as the loop runs.
+    # shift mass between the fitted block and the frozen one in every step.
     last = jnp.arange(q.shape[-1])[None, None] == q.shape[-1] - 1
     difference = jnp.where(last, 0, jnp.cumsum(p - q, axis=-1))
     match name:
@@ -82,8 +82,9 @@ def published_fits(
     ±10 and weights floored at 1e-8 before they are normalised. A single-block variant zeroes the
     other block's gradient only, so that the other block keeps some mass.
 
-    **Arguments:** `fits`: pairs such as `("cdf_l1", "both")`; `steps`: how many; `on_progress`:
-    called with (done, steps) every few thousand steps, between which an interrupt takes effect.
+    **Arguments:** `targets`: the human distributions; `design`: the twins' distributions, dense and
+    without a mesh; `fits`: pairs such as `("cdf_l1", "both")`; `steps`: number of steps;
+    `on_progress`: called with (done, steps) every 2,000 steps; an interrupt takes effect then.
 
     **Returns:** (b, n + K) weights, one row per pair.
     """
@@ -122,7 +123,7 @@ def _advance(log_theta, support, targets: Targets, design: DenseDesign, steps, n
             first = names.index(name)
             parts.append(published_slope(name, targets.p, q[first : first + names.count(name)]))
         slope = jnp.concatenate(parts) / m
-        # The mean term sees only the block that is fitted.
+        # The penalty on the mean covers only the block that is fitted.
         own = jnp.where(support[:, :1, None], personas, 0)
         own = own + jnp.where(support[:, None, n:], theta[:, None, n:], 0)
         off = 2 * MEAN_PENALTY / m * (own @ values - mean[None])
@@ -133,7 +134,7 @@ def _advance(log_theta, support, targets: Targets, design: DenseDesign, steps, n
 
     def step(_, log_theta: Array) -> Array:
         g = gradient(_weights(log_theta))
-        # About its mean: a constant in the gradient moves nothing once weights are normalised.
+        # Centred: a constant in the gradient has no effect once weights are normalised.
         centred = g - jnp.mean(g, axis=1, keepdims=True)
         norm = jnp.sqrt(jnp.sum(centred * centred, axis=1, keepdims=True))
         g = g * jnp.minimum(1, GRADIENT_NORM / jnp.maximum(norm, GRADIENT_NORM * 1e-6))

@@ -1,7 +1,7 @@
 """Synthetic populations to compare personas with: the paper's samplers, floors and ceilings.
 
-All live in the space of embeddings, take real users (n, d) or prototypes (p, d), the context's
-projections P_k(c̄), and return (count, d). None of them knows of personas.
+All return (count, d) embeddings, made from real users (n, d) or from prototypes (p, d), the
+projections P_k(c̄) of the context. None uses personas.
 """
 
 import jax
@@ -18,9 +18,12 @@ from ..solvers.precision import full_precision
 def real_bootstrap(
     key: PRNGKey, real: Numbers, count: int, *, replace: bool = True
 ) -> Float[Array, "count d"]:
-    """`count` real users drawn with replacement, or without.
+    """Real users drawn with replacement, or without.
 
-    **Raises:** `ValueError` for NaN, no users, or without `replace` more than there are.
+    **Arguments:** `key`: of the draws; `real`: (n, d) users; `count`: number of draws; `replace`:
+    whether a user may be drawn more than once.
+
+    **Raises:** `ValueError` for NaN, no users, or without `replace` a `count` above n.
     """
     positive("count", count)
     real = population(real, "real", 1 if replace else count)
@@ -31,8 +34,8 @@ def moment_matched_noise(key: PRNGKey, real: Numbers, count: int) -> Float[Array
     """Gaussian noise with the mean and the SD (ddof = 0) of every coordinate: the paper's ceiling.
 
     Its covariance is diagonal on purpose (section 3.4). Users of K prototypes span K - 1 of the d
-    dimensions and this noise spans all d, so it has coverage 0 by construction; a ceiling that
-    stays where users can be is [`random_mixture`][].
+    dimensions and this noise spans all d, so it has coverage 0 by construction; a ceiling within
+    the span of users is [`random_mixture`][].
 
     **Raises:** `ValueError` for NaN or no users.
     """
@@ -47,10 +50,12 @@ def moment_matched_noise(key: PRNGKey, real: Numbers, count: int) -> Float[Array
 def random_mixture(
     key: PRNGKey, prototypes: Numbers, count: int, *, temperature: float = 1.0
 ) -> Float[Array, "count d"]:
-    """Users whose mixture logits are N(0, I), as those of an encoder nobody has trained on.
+    """Users whose mixture logits are N(0, I), as those of an encoder before training.
 
-    Structureless within the space that users can reach: a ceiling whose coverage is not 0 by
-    construction. `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][].
+    Structureless within the span of users: a ceiling whose coverage is not 0 by construction.
+
+    **Arguments:** `key`: of the logits; `prototypes`: (p, d); `count`: number of users;
+    `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][].
 
     **Raises:** `ValueError` for NaN, no prototypes, or a temperature that is not positive.
     """
@@ -71,7 +76,8 @@ def dirichlet_interpolation(
 ) -> Float[Array, "count d"]:
     """Dirichlet(β) mixtures of a few real users each, drawn uniformly (section 4).
 
-    The anchors of one synthetic user are different users.
+    **Arguments:** `key`: of the draws; `real`: (n, d) users; `count`: number of mixtures;
+    `anchors`: real users per mixture, all different; `concentration`: β of the Dirichlet weights.
 
     **Raises:** `ValueError` for NaN, fewer users than anchors, or a β that is not positive.
     """
@@ -107,8 +113,9 @@ def prototype_perturbation(
 ) -> Float[Array, "count d"]:
     """Dirichlet(β) mixtures of the prototypes plus isotropic Gaussian noise of SD σ (section 4).
 
-    σ is in the units of the embedding. Its default is the paper's, and is much or little depending
-    on how long the encoder's embeddings are.
+    **Arguments:** `key`: of the draws; `prototypes`: (p, d); `count`: number of mixtures; `sigma`:
+    σ in the units of the embedding. The default is the paper's; whether it is large depends on the
+    length of the encoder's embeddings. `concentration`: β of the Dirichlet weights.
 
     **Raises:** `ValueError` for NaN, no prototypes, a negative σ, or a β that is not positive.
     """

@@ -10,8 +10,8 @@ from ..solvers.distances import Frame, finite_or_nan, populations
 from ..solvers.precision import full_precision
 
 
-# Batched factorisations share a thread pool with whatever runs beside them on the CPU, and can wait
-# for each other for ever (jaxlib 0.10.2, two threads): under `vmap` these run one after the other.
+# On a CPU, batched factorisations share a thread pool with other work and can deadlock (jaxlib
+# 0.10.2, two threads): under `vmap` these run one after the other.
 @sequential_vmap
 def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
     return jnp.linalg.qr(x)[0]
@@ -39,16 +39,16 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
     """|μx - μy|² + tr(Σx + Σy - 2 (Σx Σy)^½), squared as in FID; covariances with ddof = 1.
 
     With Σx = RxᵀRx and Σy = RyᵀRy this is |μx - μy|² + |Rx - U Ry|² for the rotation U that brings
-    the two closest, from the singular vectors of Rx Ryᵀ. Against square roots of eigenvalues of
-    Σx Σy nothing needs clipping: the value is never negative, keeps its digits where the
-    populations are alike, and rank-deficient covariances (users of K prototypes span K - 1
-    dimensions at most) are like any other. With fewer users than dimensions the matrices are of
-    users, not of dimensions. In squared units of the embedding: `c x`, `c y` have c² times the
+    the two closest, from the singular vectors of Rx Ryᵀ. Unlike with square roots of eigenvalues of
+    Σx Σy, nothing needs clipping: the value is never negative, keeps its digits where the
+    populations are alike, and allows rank-deficient covariances (users of K prototypes span K - 1
+    dimensions at most). With fewer users than dimensions, the matrices have the size of the number
+    of users. In squared units of the embedding: `c x`, `c y` have c² times the
     distance. Symmetric, and invariant to a common rotation and translation.
 
     **Arguments:** `x`, `y`: (n, d) and (l, d) points.
 
-    Its derivative is that with U held fixed (Danskin), valid wherever there is one.
+    The derivative holds U fixed (Danskin); it is valid wherever the distance is differentiable.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
     """

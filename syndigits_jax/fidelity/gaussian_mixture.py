@@ -2,7 +2,7 @@
 
 Fitted in standardised coordinates: divided by the spread along each principal axis for full
 covariances (maximum likelihood does not depend on the axes), of each coordinate for diagonal ones.
-Axes without spread stay without, so that users who span K - 1 of d dimensions are matched within
+Axes without spread get none, so that users who span K - 1 of d dimensions are matched within
 them. An absolute regularisation in the original units would instead fill all d dimensions with
 noise, which matters when embeddings are short.
 """
@@ -29,7 +29,7 @@ class GaussianMixture(eqx.Module):
 
     - `weights`: of the components, positive, summing to 1.
     - `z_means`, `z_factors`: means and lower Cholesky factors of the covariances of z.
-    - `centre`, `axes`: the standardised coordinates, of unit spread or none.
+    - `centre`, `axes`: of the standardised coordinates, in which every axis has spread 1 or 0.
     """
 
     weights: Float[Array, " p"]
@@ -90,7 +90,7 @@ def _kmeans(key: PRNGKey, z: Float[Array, "n d"], p: int) -> Int[Array, " n"]:
 
     def seed(i, carry):
         centres, nearest = carry
-        # With every point on a centre, any will do.
+        # If every point is on a centre, the draw is uniform.
         logits = jnp.where(jnp.max(nearest) > 0, jnp.log(nearest), 0)
         centre = z[jax.random.categorical(keys[i], logits)]
         return centres.at[i].set(centre), jnp.minimum(nearest, to(centre))
@@ -109,7 +109,7 @@ def _kmeans(key: PRNGKey, z: Float[Array, "n d"], p: int) -> Int[Array, " n"]:
 
 
 def _maximise(z, share, diagonal, penalty):
-    """Weights, means and Cholesky factors from each point's shares in the components."""
+    """Weights, means and Cholesky factors from the components' shares of each point."""
     mass = jnp.sum(share, axis=0) + 10 * float(jnp.finfo(z.dtype).eps)
     means = (share.T @ z) / mass[:, None]
     eye = jnp.eye(z.shape[1], dtype=z.dtype)
@@ -130,7 +130,7 @@ def _maximise(z, share, diagonal, penalty):
 
 
 def _expect(z, parameters, diagonal):
-    """Log density of every point under the mixture, and its shares in the components."""
+    """Log density of every point under the mixture, and the components' shares of it."""
 
     def log_density(component):
         weight, mean, factor = component
@@ -169,23 +169,28 @@ def fit_gaussian_mixture(
 ) -> Solution[GaussianMixture]:
     """Expectation maximisation from clusters (k-means++) of `x`.
 
-    Means and axes follow the units of the data and their origin; weights do not depend on them, and
-    full covariances not on the axes. The paper names diagonal covariances in its text (section 4)
-    and full ones in its Table 6.
+    Means and axes are in the units of the data and shift with their origin; weights do not depend
+    on either, and fits with full covariances do not depend on the axes. The paper names diagonal
+    covariances in its text (section 4) and full ones in its Table 6.
 
     **Arguments:**
 
+    - `key`: of the k-means++ seeds.
+    - `x`: (n, d) points.
+    - `components`: number of Gaussians.
     - `covariance`: `"full"` or `"diagonal"`.
     - `regularisation`: added to every variance, relative to that of the whole population along the
       same (principal) axis.
-    - `tol`: stop when the mean log likelihood of a user grows by less; static `max_steps`.
-    - `labels`: (n,) clusters to start from in place of k-means; `key` is then not used.
+    - `tol`: stop when the mean log likelihood of a user grows by less in one step.
+    - `max_steps`: most steps; static.
+    - `labels`: (n,) clusters, 0 to `components` - 1, to start from in place of k-means; `key` is
+      then not used.
 
-    **Returns:** a `Solution` with a [`GaussianMixture`][]; `change` is that last growth, and
-    `optimality` NaN, as nothing tells how far a local maximum is.
+    **Returns:** a `Solution` with a [`GaussianMixture`][]; `change` is the growth in the last step,
+    and `optimality` NaN, as the distance from a local maximum is not known.
 
-    **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, or a
-    regularisation that is not positive.
+    **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, `labels`
+    that do not fit, or a regularisation that is not positive.
     """
     positive("components", components)
     positive("max_steps", max_steps)
@@ -212,7 +217,7 @@ def fit_gaussian_mixture(
 
     def unfinished(state):
         _, _, growth, step = state
-        # The first value has nothing to be compared with; NaN ends the loop.
+        # The first value has no predecessor; NaN ends the loop.
         return (step < max_steps) & ((growth >= tol) | (step < 2))
 
     infinite = jnp.asarray(jnp.inf, z.dtype)

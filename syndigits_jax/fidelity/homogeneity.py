@@ -27,10 +27,10 @@ def cosine_homogeneity(x: Numbers) -> Homogeneity:
     """Mean and SD of the cosine between two different rows of `x`, over all pairs.
 
     Uncentred: cosines about the origin, not about the mean of the population (section 3.4). In
-    O(n d²) without listing pairs, from 1 - cos = ½ |û - v̂|² about the mean of the unit vectors û:
-    nothing cancels where a population has collapsed onto one direction. Fewer rows than dimensions
-    cost O(n² d). Invariant to rotation and to the length of each row, not to translation; NaN where
-    a row is zero.
+    O(n d²) without listing pairs, from 1 - cos = ½ |û - v̂|² about the mean of the unit vectors û,
+    which is accurate even where a population has collapsed onto one direction. Fewer rows than
+    dimensions cost O(n² d). Invariant to rotation and to the length of each row, not to
+    translation; NaN where a row is zero.
 
     **Raises:** `ValueError` for fewer than two rows, or NaN.
     """
@@ -50,10 +50,10 @@ def cosine_homogeneity(x: Numbers) -> Homogeneity:
 
 
 def norm_ratio(x: Numbers, y: Numbers) -> Float[Array, ""]:
-    """Mean length of the rows of `y` over that of `x`: below 1 where personas fall short.
+    """Mean length of the rows of `y` over that of `x`: below 1 where personas are shorter.
 
-    Of degree 1 in `y` and -1 in `x`, so that common units do not matter; invariant to rotation, not
-    to translation.
+    Of degree 1 in `y` and -1 in `x`, so it does not depend on common units; invariant to rotation,
+    not to translation.
 
     **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
     """

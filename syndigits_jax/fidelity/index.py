@@ -11,9 +11,9 @@ from ..solvers.exact import power_of_two
 def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Float[Array, "*batch"]:
     """(value - floor) / (ceiling - floor), the paper's equations 6 and 7, which are the same.
 
-    (Equation 7, for coverage, turns the signs of numerator and denominator round.) 0 is what fresh
-    real users get, 1 what the ceiling gets, more is worse than the ceiling. A ratio of noisy
-    numbers: where floor and ceiling are close it means nothing, see [`stable_gap`][]. Does not
+    (Equation 7, for coverage, reverses the signs of numerator and denominator.) 0 is the value of
+    fresh real users, 1 that of the ceiling; above 1 is worse than the ceiling. As a ratio of noisy
+    numbers it is meaningless where floor and ceiling are close, see [`stable_gap`][]. It does not
     depend on the metric's units or origin. Arguments broadcast; NaN or infinite where floor and
     ceiling are equal.
     """
@@ -33,15 +33,16 @@ def stable_gap(
     """Whether floor and ceiling are far enough apart to divide by their difference.
 
     True where the mean of ceiling - floor, in the direction that makes the ceiling the worse one,
-    exceeds `errors` standard errors. Below two the confidence set of such a ratio is unbounded
-    (Fieller, 1954): any index at all would be compatible with the data.
+    exceeds `errors` standard errors. Below two, the confidence set of such a ratio is unbounded
+    (Fieller, 1954): any index would be compatible with the data.
 
     **Arguments:**
 
     - `floor`, `ceiling`: (s, ...) the metric on s resamples, in any units, paired where they share
       the real users.
-    - `averaged`: how many resamples the floor and ceiling in use average; s by default.
-    - `higher_is_closer`: True for coverage and its like.
+    - `averaged`: number of resamples that the floor and ceiling in use average; s by default.
+    - `errors`: standard errors that the difference must exceed.
+    - `higher_is_closer`: True for metrics such as coverage, whose floor is above the ceiling.
 
     **Raises:** `ValueError` for fewer than two resamples, or arrays that differ in shape.
     """

@@ -35,9 +35,9 @@ def median_distance(
 ) -> Float[Array, ""]:
     """Median distance between two different rows of `x`: the usual bandwidth σ.
 
-    Above `max_points` rows it is that of so many of them: drawn with `key` where there is one, and
-    otherwise evenly spaced, so that two stacked populations both count by their size. No derivative
-    passes through it. In the units of `x`, (n, d); invariant to translation and rotation.
+    Above `max_points` rows, that many are used: drawn with `key` if it is given, otherwise evenly
+    spaced, so that two stacked populations are represented by size. No derivative passes through.
+    In the units of `x`, (n, d); invariant to translation and rotation.
 
     **Raises:** `ValueError` for fewer than two rows, NaN, or `max_points` below two.
     """
@@ -55,7 +55,7 @@ def median_distance(
     cloud = frame.cloud(x)
     squares = squared_distances(cloud, cloud)
     median = _median_root(squares)
-    # Distances near the median are what matters: where rounding reaches them they are recomputed.
+    # Only distances near the median matter: where rounding affects them they are recomputed.
     exact = squared_distances(cloud, cloud, median)
     same = jnp.all(exact == squares)
     median = jax.lax.cond(same, lambda: median, lambda: _median_root(exact))
@@ -65,14 +65,14 @@ def median_distance(
 def _median_root(squares: Float[Array, "n n"]) -> Float[Array, ""]:
     """Median square root of the entries off the diagonal of a symmetric matrix.
 
-    By bisection on the bits of the numbers, which are ordered as the numbers are where none is
-    negative: 31 passes over memory, far quicker than sorting.
+    By bisection on the bits of the numbers, whose order is that of the numbers if none is negative:
+    31 passes over memory, far quicker than sorting.
     """
     n, dtype = squares.shape[0], squares.dtype
     integer = jnp.int32 if dtype.itemsize == 4 else jnp.int64
     squares = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, squares)
     bits = jax.lax.bitcast_convert_type(squares, integer)
-    # Every pair is there twice, so these are its middle numbers, or the middle one twice.
+    # Every pair occurs twice, so these are the two middle numbers, or the middle one twice.
     pairs = n * (n - 1) // 2
     lower, upper = 2 * ((pairs - 1) // 2), 2 * (pairs // 2)
 
@@ -110,12 +110,16 @@ def bandwidth(sigma: Numbers | None, x: Array, y: Array) -> Float[Array, ""]:
 
 
 def _mean(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """Mean of numbers that are much alike, without the rounding of a large sum."""
+    """Mean of numbers that differ little, without the rounding of a large sum."""
     return values[0] + jnp.mean(values - values[0])
 
 
 def kernel_row_means(x: Cloud, y: Cloud, sigma: Float[Array, ""], block: int) -> Float[Array, " n"]:
-    """Mean over `y` of the kernel, per row of `x`; σ in units of their common frame."""
+    """Mean over `y` of the kernel, per row of `x`.
+
+    **Arguments:** `x`, `y`: populations in one frame; `sigma`: σ in its units; `block`: distances
+    held in memory at a time.
+    """
 
     def of_block(rows, _):
         return jnp.mean(gaussian_kernel(squared_distances(rows, y, sigma), sigma), axis=1)
@@ -141,7 +145,7 @@ def mmd2_unbiased(
 
     - `x`, `y`: (n, d) and (l, d) points.
     - `sigma`: σ, in their units; by default the [`median_distance`][] of both populations stacked.
-      To compare several populations with one, give all the same.
+      To compare several populations with one, use the same σ for all.
     - `block`: distances held in memory at a time.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, NaN, or a σ that
@@ -153,7 +157,7 @@ def mmd2_unbiased(
     to_x, to_y = frame.cloud(x), frame.cloud(y)
 
     def within(z):
-        # The kernel of a point with itself is 1; taken off here, in units of a mean.
+        # The kernel of a point with itself is 1; subtracted here, in units of a mean.
         size = len(z.square)
         return (size * _mean(kernel_row_means(z, z, sigma, block)) - 1) / (size - 1)
 
@@ -174,10 +178,12 @@ def mmd_permutation_test(
     """[`mmd2_unbiased`][] and its p-value, (1 + #{permuted ≥ observed}) / (B + 1).
 
     All permutations share one pass over the kernel matrix H of the stacked populations: with a the
-    0/1 indicator of who is called x, the sums within and between follow from aᵀHa and aᵀH1. Rows of
-    H are computed in blocks and not stored; beside them (n + l) x B indicators are held. The median
-    of the stacked sample does not change under permutation, so the default σ leaves the p-value
-    exact.
+    0/1 indicator of the points labelled x, the sums within and between follow from aᵀHa and aᵀH1.
+    Rows of H are computed in blocks and not stored; (n + l) x B indicators are. The median of the
+    stacked sample does not change under permutation, so the p-value is exact with the default σ.
+
+    **Arguments:** `key`: of the permutations; `x`, `y`, `sigma`, `block`: as in
+    [`mmd2_unbiased`][]; `permutations`: B.
 
     **Raises:** `ValueError` as [`mmd2_unbiased`][], and for fewer than one permutation.
     """
@@ -191,7 +197,7 @@ def mmd_permutation_test(
     label = (jnp.arange(n + m) < n).astype(dtype)
     keys = jax.random.split(key, permutations)
     shuffled = jax.vmap(lambda k: jax.random.permutation(k, label))(keys)
-    # Column 0 is the observed labelling, the last column everybody: its product is H1.
+    # Column 0 is the observed labelling; the last column is all ones, and its product H1.
     columns = jnp.concatenate([label[None, :], shuffled, jnp.ones((1, n + m), dtype)]).T
     rows = block_rows(n + m, n + m, block)
     position = jnp.arange(rows * -(-(n + m) // rows)).reshape(-1, rows)
@@ -199,7 +205,7 @@ def mmd_permutation_test(
     def of_block(total, block_of):
         points, where, mine = block_of
         kernel = gaussian_kernel(squared_distances(points, z, sigma), sigma)
-        # A constant taken off every pair changes no unbiased MMD; what is summed is then small.
+        # A constant subtracted from every pair does not change the unbiased MMD: sums stay small.
         own = where[:, None] == jnp.arange(n + m)[None, :]
         product = jnp.where(own, 0, kernel - _TYPICAL) @ columns
         return total + jnp.sum(mine * product, axis=0), jnp.sum(mine * product[:, -1:], axis=0)

@@ -1,7 +1,7 @@
 """Item-level metrics of personas that are each paired with the real user they were seeded from.
 
-Every one is given beside its control: the same with the seeds shuffled among the personas. What a
-persona shares with anybody's seed is no fidelity to its own (section 3.4).
+Each comes with its control, the same metric with the seeds shuffled among the personas: agreement
+with any seed at all is not fidelity to the persona's own (section 3.4).
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from .prdc import coverage, expected_coverage
 def paired_cosine_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
     """1 - cos between row i of `x` and row i of `y`; NaN where either is zero.
 
-    As half the squared distance of the unit vectors, so that little distances keep their digits.
+    As half the squared distance of the unit vectors, so that small distances keep their digits.
     Does not depend on units; invariant to a common rotation, not to translation.
 
     **Raises:** `ValueError` for populations, (n, d) each, of unequal shape, or NaN.
@@ -46,7 +46,7 @@ def paired_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
 
 
 class RankAgreement(eqx.Module):
-    """How many triplets of each user agree in order, and how many have one: no tie, none missing.
+    """Triplets of each user that agree in order, and all that have one (no tie, none missing).
 
     **Arguments:** `agree`, `ordered`: counts per user.
     """
@@ -69,11 +69,14 @@ def rank_agreement(
     *,
     triplets: int = 10_000,
 ) -> RankAgreement:
-    """Random triplets (user, item, other item): do persona and seed put the items in one order?
+    """Whether persona and seed order two items alike, over random triplets (user, item, item).
 
     Users and pairs of different items are drawn uniformly; a triplet that is a tie for either, or
-    has a missing (NaN) score, is dropped. Does not depend on the units of either side's scores,
-    (n, m) each, nor on their origin.
+    has a missing (NaN) score, is dropped. Does not depend on the units of either side's scores, nor
+    on their origin.
+
+    **Arguments:** `key`: of the triplets; `persona_scores`, `seed_scores`: (n, m) scores of the
+    same items, row i of one belongs to row i of the other; `triplets`: number of draws.
 
     **Raises:** `ValueError` for fewer than two items, no triplets, or scores of unequal shape.
     """
@@ -119,7 +122,7 @@ def rating_correlation(ratings: Numbers, scores: Numbers) -> Float[Array, " n"]:
 
 
 class HeldIn(NamedTuple):
-    """Coverage of all real users, and what as many fresh *real* users would reach."""
+    """Coverage of all real users, and its expectation for as many fresh *real* users."""
 
     coverage: Float[Array, ""]
     real: float
@@ -133,10 +136,13 @@ def held_in_coverage(
     radius: Numbers | None = None,
     block: int = 4 * BLOCK,
 ) -> HeldIn:
-    """Coverage with radii within all N real users (section 5.3), and what to read it against.
+    """Coverage with radii within all N real users (section 5.3), and its reference value.
 
-    500 personas cannot cover many of 100,000 small balls, whoever they are: see
+    500 personas, or real users, cannot cover many of 100,000 small balls: see
     [`expected_coverage`][].
+
+    **Arguments:** `real`: (N, d) all real users; `y`: (l, d) personas; `k`, `radius`, `block`: as
+    in [`coverage`][].
 
     **Raises:** `ValueError` as [`coverage`][].
     """
@@ -181,9 +187,12 @@ def paired_panel(
 
     **Arguments:**
 
+    - `key`: of the shuffled seeds, the triplets and the bootstrap.
     - `seeds`, `personas`: (n, d) embeddings, row i of one belongs to row i of the other.
     - `seed_scores`, `persona_scores`: (n, m) the encoder's scores of the same items.
     - `ratings`: (n, m) what the personas answered, NaN where missing; needs `seed_scores`.
+    - `triplets`: of the rank accuracy.
+    - `replicates`: of the bootstrap.
 
     **Raises:** `ValueError` for fewer than two pairs, unequal shapes, NaN in embeddings, or scores
     without their counterpart.
@@ -251,7 +260,7 @@ def _homogeneity(x: Float[Array, "n d"]) -> Estimate:
 
 
 def _derangement(key: PRNGKey, n: int) -> Int[Array, " n"]:
-    """A random permutation in which nobody keeps their place: one cycle through all."""
+    """A random permutation without fixed points: one cycle through all."""
     order = jax.random.permutation(key, n)
     return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
 

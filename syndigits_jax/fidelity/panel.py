@@ -23,7 +23,7 @@ from .reference import (
 )
 
 INDEXED = ("frechet", "mmd2", "sliced_wasserstein", "coverage")
-"""The metrics that the paper's index is made of."""
+"""The metrics that have an index in the paper."""
 
 _FRACTIONS = ("precision", "recall", "coverage")
 
@@ -38,10 +38,11 @@ class Estimate(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FidelityPanel:
-    """What one population gets.
+    """All metrics of one population.
 
     - `metrics`: by name of the metric, means over the resamples with bootstrap intervals.
     - `index`: by ceiling, then by metric; NaN where `stable` is False.
+    - `stable`: like `index`, whether floor and ceiling are far enough apart ([`stable_gap`][]).
     - `resampled`: (resamples,) values behind `metrics`.
     - `p_values`: (resamples,) of the MMD. Their mean is what the paper prints; twice it is a valid
       p-value of all resamples together.
@@ -74,13 +75,16 @@ class FidelityPanel:
 def fidelity_panel(key: PRNGKey, reference: FidelityReference, y: Numbers) -> FidelityPanel:
     """All metrics of the population `y`, with bootstrap intervals, and its Fidelity Gap Index.
 
-    An estimate is the mean over resamples of `count` rows of `y`, all of them where it has no more.
-    A bootstrap replicate repeats the whole procedure with fresh real users and with personas drawn
-    with replacement; its variance is made up for the real users being a sample of finite size
-    themselves ([`FidelityReference.finite_pool`][]). Duplicates shift most of these metrics, so
-    only the replicates' spread about their own mean is used: low and high are its 2.5% and 97.5%
-    quantiles, put about the estimate. Where the difference between floor and ceiling is not three
-    of its standard errors, the index is NaN and not `stable`.
+    An estimate is the mean over resamples of `count` rows of `y`, or of all rows where `y` has no
+    more. A bootstrap replicate repeats the whole procedure with fresh real users and with personas
+    drawn with replacement; its variance is corrected because the real users are themselves a finite
+    sample ([`FidelityReference.finite_pool`][]). Duplicates shift most of these metrics, so only
+    the deviations of the replicates from their mean are used: low and high are the estimate plus
+    their 2.5% and 97.5% quantiles. Where the difference between floor and ceiling is below three of
+    its standard errors, the index is NaN and not `stable`.
+
+    **Arguments:** `key`: of the resamples and permutations; `reference`: real users with floor and
+    ceilings; `y`: (l, d) embeddings of the population.
 
     **Raises:** `ValueError` if `y` has fewer rows than the reference's `count`, another width, or
     NaN.

@@ -33,7 +33,7 @@ class PRDC(eqx.Module):
 
     - `precision`: synthetic points inside at least one real ball.
     - `recall`: real points inside at least one synthetic ball.
-    - `density`: how many real balls hold a synthetic point, on average, over k.
+    - `density`: mean number of real balls that hold a synthetic point, over k.
     - `coverage`: real balls that hold at least one synthetic point.
     """
 
@@ -68,17 +68,19 @@ def prdc(
     """[`PRDC`][] of synthetic points `y` for real points `x`; sizes may differ.
 
     Memory is bounded by `block`, the distances held at a time, beside the points themselves. The
-    same as the `prdc` package: a point counts as inside if its distance, computed from differences,
-    is below the radius by more than their rounding (a few `eps` of the radius). Matrix products
-    only decide pairs that are not close to a surface; data with many such pairs, such as tight
-    clusters far apart, take longer. Does not depend on units, nor on a common shift or rotation.
+    results are those of the `prdc` package: a point counts as inside if its distance, computed from
+    differences, is below the radius by more than the rounding (a few `eps` of the radius). Matrix
+    products decide only pairs that are not close to a surface; data with many close pairs, such as
+    tight clusters far apart, take longer. Does not depend on units, nor on a common shift or
+    rotation.
 
     **Arguments:**
 
     - `x`, `y`: (n, d) and (l, d) points.
     - `k`: neighbours that define a ball; static.
-    - `radius`: (n,) radii of the real balls where known ([`neighbour_radius`][]); so are radii
+    - `radius`: (n,) radii of the real balls if known ([`neighbour_radius`][]), such as radii
       within a larger population, of which `x` may be a part.
+    - `block`: distances held in memory at a time.
 
     **Raises:** `ValueError` for fewer than k + 1 points in a population whose radii are needed,
     unequal widths, NaN, or k < 1.
@@ -103,8 +105,12 @@ def coverage(
 ) -> Float[Array, ""]:
     """The coverage of [`prdc`][] alone; a single synthetic point is enough.
 
-    With `radius` from all N real users this is held-in coverage (section 5.3), to be read beside
+    With `radius` from all N real users this is held-in coverage (section 5.3), to be compared with
     [`expected_coverage`][].
+
+    **Arguments:** `x`, `y`, `k`, `radius`, `block`: as in [`prdc`][].
+
+    **Raises:** `ValueError` as there, except that `y` may have a single point.
     """
     positive("k", k)
     x, y = populations(x, y)
@@ -113,7 +119,7 @@ def coverage(
 
 
 def expected_coverage(n: int, count: int, k: int = 5) -> float:
-    """What `count` fresh users cover of `n` real ones, in expectation, if the two are alike.
+    """Expected coverage of `n` real users by `count` fresh users of the same distribution.
 
     1 - Π (n - i) / (n + count - i), i = 1 .. k, whatever the distribution, ties aside (Naeem et
     al., 2020, Lemma 2): 0.969 for 500 of 500 and k = 5. Close to 1 - (1 - k/n)^count for n far
@@ -143,7 +149,7 @@ def _radius(x, radius, k, block) -> Float[Array, " n"]:
 
 
 def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
-    """The distance below which a point is inside, and the squared distances that settle it.
+    """The distance below which a point is inside, and squares surely below and above its own.
 
     A point on the surface (the k-th neighbour itself, in a population compared with its own copy)
     stays outside whatever the rounding of its distance.

@@ -2,7 +2,7 @@
 
 Each resample draws real users for reference and, disjoint from them, as many as there are personas
 for the floor. Their metrics, and those of the ceilings, depend on the real users alone: they are
-computed once, in a [`FidelityReference`][], and every population is read against the same ones.
+computed once, in a [`FidelityReference`][], and every population is compared with the same ones.
 """
 
 import dataclasses
@@ -59,8 +59,8 @@ def population_metrics(
     """Every metric of synthetic `y` against real `x`, one number each; pure, for `vmap` and `jit`.
 
     **Arguments:** `x`, `y`: (n, d) and (l, d) points; `sigma`: bandwidth of the MMD, in their
-    units; `directions`: (c, d) unit vectors of the sliced Wasserstein distance; `radius`: of the
-    real points where known; the rest as in [`prdc`][].
+    units; `directions`: (c, d) unit vectors of the sliced Wasserstein distance; `k`, `radius`: as
+    in [`prdc`][]; `block`: distances, or projected values, held in memory at a time.
 
     **Raises:** `ValueError` as the metrics do.
     """
@@ -83,7 +83,7 @@ def population_metrics(
 
 
 class Draws(eqx.Module):
-    """Where the personas of every resample come from; static `kind`."""
+    """The source of the users of every resample: rows, noise or random mixtures (`kind`)."""
 
     source: Any
     each: Array
@@ -93,6 +93,7 @@ class Draws(eqx.Module):
 
     @full_precision
     def sample(self, one: Array) -> Float[Array, "count d"]:
+        """The users of one resample, from its entry of `each`: row numbers or a key."""
         if self.kind == "rows":
             return self.source[one]
         if self.kind == "noise":
@@ -103,17 +104,20 @@ class Draws(eqx.Module):
 
 
 class FidelityReference(eqx.Module):
-    """Real users, their resamples, and what floor and ceilings get on each.
+    """Real users, their resamples, and the metrics of floor and ceilings on each.
 
-    S = resamples x (1 + replicates) draws: the first `resamples` make the estimate, groups of as
-    many each make one bootstrap replicate.
+    S = resamples x (1 + replicates) draws: the first `resamples` give the estimate, each further
+    group of as many gives one bootstrap replicate.
 
     **Arguments:**
 
     - `real`: all real users; `rows`: (S, size) those of each reference sample; `radius`: of their
       balls; `sigma`, `directions`: shared by all populations.
+    - `populations`: metrics of "real" (the floor), "noise" and, with prototypes, "random_mixture".
+    - `p_values`: (resamples,) of the MMD, by population.
+    - `size`, `count`, `resamples`, `k`, `permutations`: as in [`fidelity_reference`][].
+    - `pool`: number of real users that the resamples are drawn from.
     - `temperature`: τ of the random mixtures.
-    - `populations`: "real" (the floor), "noise" and, with prototypes, "random_mixture".
     """
 
     real: Float[Array, "n d"]
@@ -133,11 +137,11 @@ class FidelityReference(eqx.Module):
 
     @property
     def finite_pool(self) -> float:
-        """How much of one resample's deviation to add to a replicate's mean over resamples.
+        """The factor of one resample's deviation to add to a replicate's mean over resamples.
 
         The mean of R samples of m out of N users has the variance (1/m - 1/N) σ² / R over samples,
-        and σ² / N as N users are a sample themselves. The second part is added by counting one
-        resample's deviation from the mean, of variance (1/m - 1/N) (1 - 1/R) σ², this many times.
+        plus σ² / N because the N users are themselves a sample. For the second part, one resample's
+        deviation from the mean, of variance (1/m - 1/N) (1 - 1/R) σ², is added with this factor.
         """
         if self.resamples == 1:
             return 0.0
@@ -147,6 +151,12 @@ class FidelityReference(eqx.Module):
 
 @functools.partial(jax.jit, static_argnames=("k",))
 def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> PopulationMetrics:
+    """[`population_metrics`][] of every resample.
+
+    **Arguments:** `real`, `rows`, `radius`, `sigma`, `directions`, `k`: as in
+    [`FidelityReference`][]; `draws`: the population.
+    """
+
     def one(inputs):
         chosen, reach, each = inputs
         y = draws.sample(each)
@@ -157,6 +167,12 @@ def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> Popul
 
 @functools.partial(jax.jit, static_argnames=("permutations",))
 def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Array, " r"]:
+    """P-values of [`mmd_permutation_test`][] for the resamples in `rows`.
+
+    **Arguments:** `key`: of the permutations; `real`, `rows`, `sigma`, `permutations`: as in
+    [`FidelityReference`][]; `draws`: the population.
+    """
+
     def one(inputs):
         key, chosen, each = inputs
         y = draws.sample(each)
@@ -169,16 +185,17 @@ def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Arra
 
 @functools.partial(jax.jit, static_argnames=("k",))
 def radii(real, rows, k):
+    """(S, size) radii of the balls of every reference sample, within that sample."""
     return jax.lax.map(lambda chosen: neighbour_radius(real[chosen], k), rows, batch_size=_batch())
 
 
 def _batch() -> int | None:
-    """Resamples at a time under `vmap`: one keeps a CPU busy, an accelerator wants many."""
+    """Resamples at a time under `vmap`: one uses a CPU fully, an accelerator needs many."""
     return None if jax.default_backend() == "cpu" else 64
 
 
 def rows_rng(key: PRNGKey) -> np.random.Generator:
-    """Row numbers are drawn on the host: a few of very many, without sorting all."""
+    """A generator for row numbers on the host, where a draw of few rows need not sort all."""
     data = key if jnp.issubdtype(key.dtype, jnp.integer) else jax.random.key_data(key)
     return np.random.default_rng(np.asarray(data).tolist())
 
@@ -199,16 +216,18 @@ def fidelity_reference(
 ) -> FidelityReference:
     """Resamples of real users with the metrics of floor and ceilings (section 3.4).
 
-    σ of the MMD is the median distance of real users who are in none of the resamples, where there
-    are enough to spare (another `size` of them, at most 1000); otherwise of all.
+    σ of the MMD is the median distance of real users who are in none of the resamples, if at least
+    `size` users remain (at most 1000 are used); otherwise that of at most 2000 of all users.
 
     **Arguments:**
 
+    - `key`: of all draws.
     - `real`: (n, d) embeddings of real users, on the host or the device.
     - `prototypes`: (p, d) projections of the reference context, for the random-mixture ceiling.
     - `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][]; static.
     - `size`, `count`: real users per reference sample, and per floor and ceiling. Both are 500, or
-      half of the users where there are fewer. `count` must be how many personas are compared.
+      half of the users where there are fewer than 1000. `count` must be the number of personas
+      that are compared.
     - `resamples`: averaged in an estimate; `replicates`: of the bootstrap.
     - `k`, `projections`, `permutations`: of PRDC, sliced Wasserstein and the MMD's p-value.
 

@@ -1,7 +1,7 @@
 """Repair of a population in preference space: weights for personas, or maps that move them.
 
-Fit on some real users and personas, judge on others: weights and maps both adapt to the sample
-they were fitted to. Nothing here needs personas to be paired with real users.
+Fit on some real users and personas, and evaluate on others: weights and maps both adapt to the
+sample they were fitted to. Personas need not be paired with real users.
 """
 
 import equinox as eqx
@@ -57,6 +57,8 @@ def reweight_kernel(
     - `x`, `y`: (n, d) and (l, d) points.
     - `sigma`: bandwidth in their units, by default the median distance of both populations stacked.
     - `penalty`: λ ≥ 0, against weights that follow the sample of real users too closely.
+    - `tol`, `max_steps`: as in [`simplex_least_squares`][].
+    - `block`: distances held in memory at a time.
 
     **Returns:** a `Solution` with (l,) weights; memory is l² numbers beside the `block`.
 
@@ -96,9 +98,10 @@ def reweight_transport(x: Numbers, y: Numbers, *, block: int = BLOCK) -> Float[A
 
 
 def resample(key: PRNGKey, y: Numbers, weights: Numbers, count: int) -> Float[Array, "count d"]:
-    """`count` personas drawn with probabilities `weights`: a weighted population as a plain one.
+    """Personas drawn with probabilities `weights`: an unweighted population from a weighted one.
 
-    `weights`: (l,) not negative; only their ratios matter.
+    **Arguments:** `key`: of the draws; `y`: (l, d) personas; `weights`: (l,), not negative; only
+    their ratios matter; `count`: number of draws, with replacement.
 
     **Raises:** `ValueError` for NaN in `y`, if there is not one weight per row of `y`, or for
     weights that are negative, not finite or all zero.
@@ -110,7 +113,7 @@ def resample(key: PRNGKey, y: Numbers, weights: Numbers, count: int) -> Float[Ar
     known = concrete(weights)
     if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.any()):
         raise ValueError("`weights` must be finite, none negative and not all zero")
-    # Over the largest: their sum can then neither overflow nor vanish.
+    # Divided by the largest, so that their sum neither overflows nor underflows.
     weights = weights / jnp.max(weights)
     return y[jax.random.choice(key, y.shape[0], (count,), p=weights)]
 
@@ -136,9 +139,9 @@ class AffineMap(eqx.Module):
 def fit_affine_map(x: Numbers, y: Numbers, *, rtol: float = 1e-4) -> AffineMap:
     """The map of least movement that gives `y` the mean and the covariance of `x`.
 
-    Moves whole populations: who was odd stays odd, and dispersion is restored along every axis
-    along which `y` has any (an SD of at least `rtol` times its largest). Shapes of clusters are
-    not. The map follows the units of the data and their origin: `c x`, `c y` have the same matrix.
+    Outliers remain outliers. Dispersion is restored along every axis along which `y` has any (an SD
+    of at least `rtol` times its largest); the shapes of clusters are not. The map is in the units
+    of the data and shifts with their origin: `c x`, `c y` have the same matrix.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
     """
@@ -161,7 +164,7 @@ class TransportMap(eqx.Module):
     **Arguments:**
 
     - `users`: (n, d) the real users it leads to; `potential`: their dual potential over ε.
-    - `width`: √ε, the distance at which mass is spread.
+    - `width`: √ε, the distance over which mass is spread.
     - `converged`: whether Sinkhorn's marginals were met.
     """
 
@@ -192,8 +195,8 @@ class TransportMap(eqx.Module):
     def __call__(self, y: Numbers, *, block: int = BLOCK) -> Float[Array, "k d"]:
         """Every persona moved to the mean of the real users that its mass goes to.
 
-        Personas that were not in the fit are moved as well (Pooladian and Niles-Weed, 2021). Means
-        shrink a little, the more the larger ε; [`TransportMap.sample`][] does not.
+        Personas that were not in the fit can be moved as well (Pooladian and Niles-Weed, 2021).
+        Means reduce dispersion a little, more for larger ε; [`TransportMap.sample`][] does not.
         """
         cloud, logits = self._prepared(y)
 
@@ -204,7 +207,7 @@ class TransportMap(eqx.Module):
         return map_rows(mean, cloud, len(self.users), block)
 
     def sample(self, key: PRNGKey, y: Numbers, *, block: int = BLOCK) -> Float[Array, "k d"]:
-        """Every persona moved to one of those users, drawn by mass: dispersion restored whole."""
+        """Every persona moved to one of those users, drawn by mass, which keeps full dispersion."""
         cloud, logits = self._prepared(y)
         keys = jax.random.split(key, len(cloud.square))
 
@@ -225,18 +228,20 @@ def fit_transport_map(
 ) -> TransportMap:
     """Entropic optimal transport of personas `y` to real users `x`, squared distances, by Sinkhorn.
 
-    The map follows the units of the data and their origin.
+    The map is in the units of the data and shifts with their origin.
 
     **Arguments:**
 
+    - `x`, `y`: (n, d) and (l, d) points.
     - `epsilon`: regularisation over the mean squared distance between the populations. Smaller
       follows the sample more closely, and takes more steps.
-    - `tol`: total variation that the plan's marginals may be off; `max_steps`: of Sinkhorn.
+    - `tol`: total variation by which the plan's marginals may be off.
+    - `max_steps`: most Sinkhorn steps.
 
     **Raises:** `ValueError` for an empty population, unequal widths, NaN, or ε that is not
     positive.
     """
-    # Imported here: a package of metrics should not take a second to import for this one.
+    # Imported here, because the import takes about a second and only this function needs it.
     from ott.geometry import pointcloud
     from ott.problems.linear import linear_problem
     from ott.solvers.linear import sinkhorn

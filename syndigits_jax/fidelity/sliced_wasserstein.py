@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance: the mean distance of random one-dimensional shadows."""
+"""The sliced Wasserstein distance: the mean distance of random one-dimensional projections."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ _LARGEST_NETWORK = 4096
 
 
 def random_directions(key: PRNGKey, d: int, count: int, dtype=jnp.float32) -> Float[Array, "c d"]:
-    """`count` unit vectors, uniform on the sphere."""
+    """Random unit vectors, uniform on the sphere.
+
+    **Arguments:** `key`: of the draws; `d`: dimension; `count`: number of vectors; `dtype`: theirs.
+    """
     draws = jax.random.normal(key, (count, d), dtype)
     return draws / jnp.linalg.norm(draws, axis=1, keepdims=True)
 
@@ -82,12 +85,14 @@ def sliced_wasserstein(
     In the units of the embedding (`c x`, `c y` have c times the distance): no root is taken and
     nothing is divided by the dimension (Bonneel et al., 2015; section 3.4). Symmetric, and
     invariant to a common translation; to a rotation only on average, or with `directions` rotated
-    as well. In d dimensions a shift by δ counts as about
-    |δ| √(2 / πd). Same `key`, same directions: give populations to be compared the same.
+    as well. In d dimensions a shift by δ counts as about |δ| √(2 / πd). The same `key` gives the
+    same directions: use one key for all populations that are compared.
 
     **Arguments:**
 
+    - `key`: of the directions.
     - `x`, `y`: (n, d) and (l, d) points.
+    - `projections`: number of random directions.
     - `directions`: (count, d) unit vectors to use in place of random ones; `key` is then not used.
     - `block`: projected values held in memory at a time.
 

@@ -13,11 +13,14 @@ def alike(
     size: Float[Array, "..."] | None = None,
     keepdims: bool = False,
 ) -> Bool[Array, "..."]:
-    """Whether the values that count could be one number along `axis`; also if fewer than two do.
+    """Whether values along an axis are equal up to rounding; true for fewer than two values.
 
-    Each is taken to be off by a few units in the last place of `size`, by default its own. The
-    largest and the smallest decide, not a standard deviation: the rounding of a mean over many
-    numbers exceeds theirs.
+    The largest and the smallest value are compared. A standard deviation would not do, because the
+    rounding of a mean over many numbers exceeds that of each.
+
+    **Arguments:** `values`: any array; `counted`: of its shape, the values that count; `axis`: the
+    axis to reduce; `size`: magnitudes whose last place is the rounding of the values, by default
+    the values themselves; `keepdims`: keep the axis, of length 1.
     """
     values = jax.lax.stop_gradient(values)
     size = values if size is None else jax.lax.stop_gradient(size)

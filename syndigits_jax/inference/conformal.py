@@ -20,10 +20,10 @@ questions, for any distribution, and holds in finite samples; it is not conditio
 The first four need *split* scores: every R_j and the new prediction come from one and the same
 set of donor questions, and no scored question is among those donors. The last three need
 *leave-one-out* scores: R_j comes from a fit without question j, and `predictions_without[j]` is
-the prediction of the new question by that same fit. Feeding leave-one-out scores to the
-first four (the plain jackknife) usually covers about as well but carries no guarantee. No
-interval is finite with fewer than 1/α - 1 scored questions. All fail when the new question is
-unlike the known ones (chosen because it is hard, or from another survey).
+the prediction of the new question by that same fit. The first four with leave-one-out scores (the
+plain jackknife) usually cover about as well, but without a guarantee. No interval is finite with
+fewer than 1/α - 1 scored questions. None is valid when the new question is unlike the known ones
+(chosen because it is hard, or from another survey).
 
 Sources: Vovk, Gammerman and Shafer (2005); Barber, Candès, Ramdas and Tibshirani (2021),
 "Predictive inference with the jackknife+"; Lee, Barber and Willett (2023), "Distribution-free
@@ -74,11 +74,11 @@ def _rank(count: Float[Array, ""], alpha: Level) -> Float[Array, ""]:
 
 
 def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""]:
-    """The ⌈(t+1)(1-α)⌉-th smallest of `scores` (t,), infinity if there are not so many.
+    """The ⌈(t+1)(1-α)⌉-th smallest of `scores` (t,), infinity if there are fewer.
 
-    NaN scores (questions without an observed answer) are left out of t. With exchangeable scores
+    NaN scores (questions without an observed answer) are left out of t. If scores are exchangeable,
     a further one is at most this value with probability >= 1 - α, and <= 1 - α + 1/(t+1) if ties
-    have probability zero.
+    have probability zero. `alpha`: α, the probability of a miss.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
@@ -95,8 +95,10 @@ def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""
 def leave_one_out_quantiles(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, " t"]:
     """For each of `scores` (t,), one per question, the conformal quantile of the *others*.
 
-    If all t scores are exchangeable, each exceeds its own quantile with probability <= α; so the
-    coverage of a hold-out evaluation can be read off the evaluation itself.
+    If all t scores are exchangeable, each exceeds its own quantile with probability <= α. So a
+    hold-out evaluation can measure its own coverage.
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
     scores = as_float("scores", scores)
     own = jnp.eye(scores.shape[0], dtype=bool)
@@ -108,7 +110,7 @@ def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     """Standard deviation of the twins' answers to each question, at least `floor`.
 
     `twin` (t, s) has one row per question, NaN = missing. The scale of a question must be positive
-    and must not touch its human answers; a constant twin column gets the floor.
+    and must not depend on its human answers; a question with constant twins gets the floor.
 
     **Raises:** `ValueError` for a floor that is not positive.
     """
@@ -121,7 +123,7 @@ def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     mean = jnp.sum(jnp.where(mask, twin, 0), axis=1) / count
     deviation = jnp.where(mask, twin - mean[:, None], 0)
     squares = jnp.sum(deviation**2, axis=1) / count
-    # The rounding of the mean is no spread.
+    # Equal answers have no spread, whatever the rounding of their mean.
     squares = jnp.where(alike(twin, mask, 1), 0, squares)
     # The square root of 0 has an infinite derivative: replace before taking it.
     spread = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
@@ -160,10 +162,16 @@ def question_scores(
 ) -> Float[Array, " t"]:
     """One scale-free error per question (row): error of `truth - prediction`, over `scale`.
 
-    - `prediction`, `truth`: (t, s), `scale`: (t,). `truth` is NaN where missing; a question without
-      an observed answer scores NaN.
+    **Arguments:**
+
+    - `prediction`, `truth`: (t, s). `truth` is NaN where missing; a question without an observed
+      answer scores NaN.
+    - `scale`: (t,), positive, such as [`twin_scale`][].
     - `kind`: `"rmse"`, `"mae"`, `"max"`, or `"quantile"`: the ⌈N(1-β)⌉-th smallest of its N
       absolute residuals, inside which at least 1 - β of its cells lie.
+    - `beta`: β of the `"quantile"`.
+
+    **Raises:** `ValueError` for another `kind`, or a `beta` outside (0, 1).
     """
     prediction, truth, scale = as_floats(prediction=prediction, truth=truth, scale=scale)
     beta = _level("beta", beta, prediction.dtype)
@@ -179,10 +187,15 @@ def split_conformal(
     scale: Numbers,
     alpha: Numbers = 0.1,
 ) -> Interval:
-    """`prediction` ± scale · `conformal_quantile(scores)`; what that means depends on the scores.
+    """`prediction` ± scale · `conformal_quantile(scores)`; its coverage depends on the scores.
 
-    `prediction` is (s,), `scores` (t,). The half-width is also the bound on the new question's
-    error of the scores' kind (module docstring).
+    The half-width is also the bound on the new question's error of the scores' kind (module
+    docstring).
+
+    **Arguments:** `prediction`: (s,) of the new question; `scores`: (t,) split scores, NaN left
+    out; `scale`: the new question's own; `alpha`: α, the probability of a miss.
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
     prediction, scores, scale = as_floats(prediction=prediction, scores=scores, scale=scale)
     width = conformal_quantile(scores, alpha) * scale
@@ -197,9 +210,8 @@ def hierarchical_quantile(
     - `residuals`: (t, s) scale-free absolute residuals, one row per question; `mask`: (t, s) which
       of them are observed.
 
-    The remaining 1/(t+1) sits at infinity. Plain pooling of cells would act as if there were as
-    many independent units as cells, and covers too little. Questions without an observed cell
-    are left out of t.
+    The remaining 1/(t+1) is at infinity. Plain pooling treats cells as independent units, and
+    covers too little. Questions without an observed cell are left out of t.
     """
     residuals, mask = as_float("residuals", residuals), as_mask("mask", mask)
     alpha = _level("alpha", alpha, residuals.dtype)
@@ -229,9 +241,18 @@ def jackknife_plus(
 ) -> Interval:
     """Jackknife+ interval for every cell of a new question, from per-question scores.
 
-    - `predictions_without[j]`: (t, s) the new question predicted by the fit without question j.
-    - `scores[j]`: question j's scale-free score under that same fit; NaN leaves it out.
+    **Arguments:**
+
+    - `predictions_without`: (t, s); row j is the new question predicted by the fit without
+      question j.
+    - `scores`: (t,); entry j is question j's scale-free score under that same fit; NaN leaves it
+      out.
     - `scale`: the new question's own scale.
+    - `alpha`: α; the interval may miss with probability 2α.
+
+    **Returns:** an [`Interval`][] of (s,) ends.
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
     predictions_without, scores, scale = as_floats(
         predictions_without=predictions_without, scores=scores, scale=scale
@@ -255,7 +276,13 @@ def jackknife_plus_half_width(
     h is the conformal quantile of scores[j] · scale + distance(Ŷ, predictions_without[j]),
     in the root-mean-square, mean-absolute or (for "quantile" and "max") largest-absolute
     distance over the cells given. With "quantile" scores Ŷ ± h holds at least 1 - β of the cells.
-    The error is meant over the same cells: restrict both predictions to those of interest.
+    The error is that over the same cells: restrict both predictions to those of interest.
+
+    **Arguments:** `prediction`: (s,) Ŷ, of the fit to all questions; `predictions_without`,
+    `scores`, `scale`, `alpha`: as in [`jackknife_plus`][]; `kind`: of the scores, as in
+    [`question_scores`][].
+
+    **Raises:** `ValueError` for another `kind`, or an `alpha` outside (0, 1).
     """
     prediction, predictions_without, scores, scale = as_floats(
         prediction=prediction, predictions_without=predictions_without, scores=scores, scale=scale
@@ -278,11 +305,20 @@ def hierarchical_jackknife_plus(
 ) -> Interval:
     """Jackknife+ interval for one cell drawn at random from a new question.
 
-    - `predictions_without[j]`: the new question predicted by the fit without question j.
-    - `residuals[j]`: scale-free absolute residuals of question j under that same fit; `mask`
-      says which of its c cells are observed.
+    **Arguments:**
 
-    Every cell sorts t · c candidate ends; `batch_size` cells are in memory at a time.
+    - `predictions_without`: (t, s); row j is the new question predicted by the fit without
+      question j.
+    - `residuals`: (t, c); row j holds the scale-free absolute residuals of question j under that
+      same fit.
+    - `mask`: (t, c), which of those cells are observed.
+    - `scale`: the new question's own scale.
+    - `alpha`: α; the interval may miss with probability 2α.
+    - `batch_size`: cells in memory at a time; each sorts t · c candidate ends.
+
+    **Returns:** an [`Interval`][] of (s,) ends.
+
+    **Raises:** `ValueError` for an `alpha` outside (0, 1).
     """
     predictions_without, residuals, scale = as_floats(
         predictions_without=predictions_without, residuals=residuals, scale=scale

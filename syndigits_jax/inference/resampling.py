@@ -40,7 +40,7 @@ def standard_error(values: Numbers) -> Float[Array, ""]:
 
 
 def _arrays(name: str, data: PyTree) -> PyTree:
-    """The leaves of a pytree as arrays: floating, but whole numbers and booleans as they are."""
+    """The leaves of a pytree as floating arrays; integers and booleans keep their type."""
     if isinstance(data, list | tuple) and not any(map(_holds_numbers, data)):
         return as_float(name, data)  # nested lists of numbers
 
@@ -84,10 +84,20 @@ def bootstrap(
 ) -> BootstrapResult:
     """Percentile bootstrap of `statistic(data)`, resampling the leading axis of `data`.
 
-    `data` is an array or a pytree of arrays with one leading axis in common (for example
-    `{"calibrated": scores, "baseline": scores}` for a paired difference): rows are drawn together.
-    Replicates whose statistic is NaN are skipped. All replicates run at once under `vmap`;
-    `batch_size` bounds how many, and so the memory.
+    Replicates whose statistic is NaN are skipped.
+
+    **Arguments:**
+
+    - `key`: of the draws.
+    - `statistic`: of data like `data`, traced under `vmap`.
+    - `data`: an array or a pytree of arrays with the same leading axis (for example
+      `{"calibrated": scores, "baseline": scores}` for a paired difference); rows are drawn
+      together.
+    - `replicates`: number of resamples.
+    - `level`: coverage of the interval.
+    - `batch_size`: replicates at a time, which bounds memory; all by default.
+
+    **Returns:** a [`BootstrapResult`][].
 
     **Raises:** `ValueError` for an empty pytree, unequal leading axes, fewer than two replicates
     or a level outside (0, 1).
@@ -131,11 +141,14 @@ def permutation_p_value(
     *,
     alternative: str = "greater",
 ) -> Float[Array, ""]:
-    """(1 + #{permuted at least as extreme}) / (B + 1): valid at every number of permutations.
+    """(1 + #{permuted at least as extreme}) / (B + 1): valid for any number of permutations.
 
     The observed arrangement counts as one of them, so the value is never 0 (Phipson and Smyth,
-    2010). Values that agree up to rounding count as ties. `alternative` is `"greater"`, `"less"`
-    or `"two-sided"`, which doubles the smaller one-sided value, at most 1.
+    2010). Values that agree up to rounding count as ties.
+
+    **Arguments:** `observed`: the statistic; `permuted`: (B,) its values under permutation;
+    `alternative`: `"greater"`, `"less"` or `"two-sided"`, which doubles the smaller one-sided
+    value, at most 1.
 
     **Raises:** `ValueError` for another alternative.
     """
@@ -167,7 +180,21 @@ def permutation_test(
     alternative: str = "greater",
     batch_size: int | None = None,
 ) -> PermutationResult:
-    """Test that the rows of `x` and of `y` are paired at random: rows of `y` are permuted."""
+    """Test that the rows of `x` and of `y` are paired at random: rows of `y` are permuted.
+
+    **Arguments:**
+
+    - `key`: of the permutations.
+    - `statistic`: of data like `x` and `y`, a number; traced under `vmap`.
+    - `x`, `y`: arrays, or pytrees of arrays, with rows on the leading axis.
+    - `replicates`: number of permutations.
+    - `alternative`: as in [`permutation_p_value`][].
+    - `batch_size`: permutations at a time, which bounds memory; all by default.
+
+    **Returns:** a [`PermutationResult`][].
+
+    **Raises:** `ValueError` for another `alternative`.
+    """
     x, y = _arrays("x", x), _arrays("y", y)
     size = jax.tree.leaves(y)[0].shape[0]
 
@@ -194,8 +221,14 @@ def sign_flip_test(
 ) -> PermutationResult:
     """Test that paired differences are symmetric about 0; the statistic is their mean.
 
-    For two methods scored on the same questions, pass the per-question differences (n,) of their
-    scores. NaN differences are skipped.
+    **Arguments:** `key`: of the signs; `differences`: (n,), for two methods scored on the same
+    questions the differences of their scores per question; NaN ones are skipped; `replicates`:
+    number of sign draws; `alternative`: as in [`permutation_p_value`][]; `batch_size`: draws at a
+    time, which bounds memory; all by default.
+
+    **Returns:** a [`PermutationResult`][].
+
+    **Raises:** `ValueError` for another `alternative`.
     """
     differences = as_float("differences", differences)
 

@@ -16,11 +16,11 @@ _UNROLL = 10  # second probes per pass over memory
 _CLIP = 85.0  # e^±85 and their sums are normal numbers in float32
 
 ROUNDING = 1e-5
-"""Gaps count as reached up to this share, so that rescaled ratings keep their pairs."""
+"""Gaps may fall short by this share, so that rescaled ratings keep their pairs."""
 
 
 def effective_gap(gap: float) -> float:
-    """`gap`, less what rounding may take away. **Raises:** `ValueError` if it is not positive."""
+    """`gap`, less an allowance for rounding. **Raises:** `ValueError` if it is not positive."""
     if not (gap > 0 and np.isfinite(gap)):
         raise ValueError(f"`gap` must be positive and finite, got {gap}")
     return gap * (1 - ROUNDING)
@@ -63,7 +63,7 @@ def pair_counts(
 
 
 def _centred(s: Float[Array, "M b"]) -> Float[Array, "M b"]:
-    """Scores about the middle of their range: only differences matter."""
+    """Scores minus the middle of their range: only differences matter."""
     middle = (jnp.max(s, axis=0, keepdims=True) + jnp.min(s, axis=0, keepdims=True)) / 2
     return jnp.clip(s - middle, -_CLIP, _CLIP)
 
@@ -73,7 +73,7 @@ def pair_gradient(
 ) -> Float[Array, "M b"]:
     """Gradient of [`pair_loss`][] in the scores; `wins` from [`pair_counts`][].
 
-    Differences of scores beyond 170 count as 170.
+    Differences of scores above 170 count as 170.
     """
     gap = effective_gap(gap)
     e = jnp.exp(_centred(s))
@@ -82,7 +82,7 @@ def pair_gradient(
         e_b, r_b = row
         return jnp.where(jnp.abs(ratings - r_b) >= gap, 1 / (e + e_b), 0)
 
-    # Σ_b sig(s_a - s_b) over all partners b, less those that a ought to beat.
+    # Σ_b sig(s_a - s_b) over all partners b, less the number that a should beat.
     return e * _accumulate(body, (e, ratings), jnp.zeros_like(s)) - wins
 
 
@@ -116,7 +116,7 @@ def pair_derivatives(
 
 
 def _softplus(z: Array, e: Array, z_b: Array, e_b: Array) -> Array:
-    """-log sig(z - z_b) = log(1 + e^(z_b - z)) from the exponentials that are already there."""
+    """-log sig(z - z_b) = log(1 + e^(z_b - z)) from exponentials computed before."""
     return jnp.maximum(z_b - z, 0) + jnp.log(1 + jnp.minimum(e, e_b) / jnp.maximum(e, e_b))
 
 

@@ -48,6 +48,7 @@ def adam_tile(
     steps: int,
     learning_rate: float,
 ) -> Tile:
+    """A fixed number of Adam steps on the summed pair loss."""
     wins, pairs = pair_counts(ratings, gap)
 
     def gradient(w):
@@ -124,10 +125,10 @@ def newton_derivatives(
 def best_start(
     gram: ScoreGram, ratings: Float[Array, "M b"], p: int, gap: float
 ) -> Float[Array, "p b"]:
-    """Of equal weights and of one prototype outweighing the others by e³, the one that fits best.
+    """The start with the smallest loss: equal weights, or one prototype e³ times the others.
 
-    The pair loss has poor local optima, which Newton's method meets from equal weights for a few
-    raters in a hundred; from the best of these starts it met none in simulations.
+    The pair loss has poor local optima. From equal weights, Newton's method ends in one for a few
+    raters in a hundred; from the best of these starts it ended in none in simulations.
     """
     b = ratings.shape[1]
 
@@ -151,7 +152,7 @@ def newton_tile(
     tol: float,
     max_steps: int,
 ) -> Tile:
-    """Newton steps within a trust radius; negative curvature is followed downhill."""
+    """Newton steps within a trust radius, downhill also along negative curvature."""
     wins, pairs = pair_counts(ratings, gap)
     eps = jnp.finfo(w.dtype).eps
 
@@ -177,7 +178,7 @@ def newton_tile(
         w = state.w + move
         objective, gradient, hessian = derivatives(w)
         gain = state.objective - objective
-        # Where the gain drowns in the objective's rounding, the gradient decides.
+        # Where the gain is below the rounding of the objective, the gradient decides.
         first = jnp.isinf(state.objective)
         drowned = (decrement <= 16 * eps * (1 + state.objective)) & ~first
         smaller = length_of(gradient) < length_of(state.gradient)
@@ -199,7 +200,7 @@ def newton_tile(
 
     b, p = w.shape[1], w.shape[0]
     ones = jnp.ones((b,), w.dtype)
-    # Nothing is known yet: the first step, of length 0, takes the derivatives at the start.
+    # The first step has length 0 and computes the derivatives at the start.
     state = _Newton(
         w,
         jnp.inf * ones,

@@ -1,4 +1,4 @@
-"""Lazy Adam: of a table with a row per user (or item), only the rows in a batch move.
+"""Lazy Adam for a table with a row per user (or item): only the rows in a batch move.
 
 Every row is an ordinary Adam with its own count of updates: it moves, and its moments decay, only
 when the row is in a batch. Dense Adam differs in that rows outside the batch keep moving by their
@@ -25,7 +25,7 @@ class RowTable(eqx.Module):
 
     @classmethod
     def start(cls, values: Float[Array, "n p"]) -> "RowTable":
-        """Rows that were never updated."""
+        """A table before the first update."""
         n, p = values.shape
         return cls(jnp.concatenate([values, jnp.zeros((n, 2 * p + 1), values.dtype)], axis=1), p)
 
@@ -42,7 +42,7 @@ class RowTable(eqx.Module):
 def sum_by_row(
     rows: Int[Array, " b"], gradient: Float[Array, "b p"], n: int
 ) -> tuple[Int[Array, " b"], Float[Array, "b p"]]:
-    """(the different rows, the sum of each one's gradients), filled up with row `n`, which is none.
+    """(different rows, sum of the gradients of each), padded with `n`, which is beyond the table.
 
     A row that occurs several times in a batch gets one update with the sum.
     """
@@ -62,7 +62,7 @@ def update_rows(
     learning_rate: Float[Array, ""],
     weight_decay: float,
 ) -> RowTable:
-    """One step of AdamW for different `rows`; those beyond the table are left out."""
+    """One step of AdamW for `rows`, which are all different; those beyond the table are ignored."""
     p = table.p
     old = table.packed.at[rows].get(mode="clip")
     value, mean, square, count = jnp.split(old, [p, 2 * p, 3 * p], axis=1)

@@ -1,4 +1,4 @@
-"""Arrays kept in files that appear whole or not at all."""
+"""Arrays in files that are written whole or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from ..results.files import replacing
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `arrays` as one `.npz`: a reader sees the old file or the new one, never a part."""
-    # To an open file, as NumPy would append its own suffix to any other.
+    # To an open file, because NumPy appends its own suffix to other paths.
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 

@@ -27,15 +27,15 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How an encoder is trained; defaults are the paper's Table 4 where it has an entry.
+    """How an encoder is trained; defaults are those of the paper's Table 4 where it has an entry.
 
     - `gap`: smallest difference of ratings that makes a pair.
-    - `cap`: pairs per user and epoch at most, drawn anew each epoch; `None` for all.
+    - `cap`: most pairs per user and epoch, drawn anew each epoch; `None` for all.
     - `batch_size`: pairs per step. Items of several pairs of a batch are projected once.
-    - `together`: pairs of a user that stay together when an epoch's pairs are shuffled. More than 1
-      lets batches share more items: faster epochs that each teach less.
-    - `epochs`: at most so many; `patience`: epochs without a better held-out accuracy before
-      training stops, `None` for never.
+    - `together`: pairs of a user that stay together when an epoch's pairs are shuffled. With more
+      than 1, batches share more items: epochs are faster, but each improves the fit less.
+    - `epochs`: most epochs; `patience`: epochs without a better held-out accuracy before training
+      stops, `None` for never.
     - `projector_rate`, `mixture_rate`, `scale_rate`: peak learning rates of the OneCycle schedule,
       whose warm-up takes the share `warmup` of all steps (see [`one_cycle`][]).
     - `weight_decay`: decoupled (AdamW), of projectors (weights and biases) and of the mixture rows
@@ -43,7 +43,7 @@ class TrainingSettings:
     - `clip`: largest length of the gradient of all parameters together.
     - `precision`: of the projectors' products; parameters, norms and scores stay in the dtype of
       the items. bfloat16, for accelerators, needs no loss scaling, unlike the paper's float16.
-    - `validation_cap`: held-out pairs per user; drawn once.
+    - `validation_cap`: most held-out pairs per user; drawn once.
     - `chunk_steps`: steps per compiled call, between two reports of progress.
     """
 
@@ -91,8 +91,8 @@ class TrainingSettings:
 def one_cycle(step: Array, steps: int, warmup: float, dtype=jnp.float32) -> Float[Array, ""]:
     """Share of the peak learning rate at `step` of `steps`: from 1/25 up to 1, down to 4e-6.
 
-    Both ways along half a cosine, as PyTorch's `OneCycleLR` by default (Adam's first moment keeps
-    its decay, which PyTorch cycles too).
+    Both ways along half a cosine, as PyTorch's `OneCycleLR` by default (but the decay of Adam's
+    first moment, which PyTorch cycles too, is constant).
     """
     up = max(warmup * steps - 1, 1e-9)
     down = max(steps - 1 - up, 1e-9)
@@ -107,7 +107,7 @@ def one_cycle(step: Array, steps: int, warmup: float, dtype=jnp.float32) -> Floa
 
 
 class TrainingState(eqx.Module):
-    """All that changes in training: parameters, their moments, users' rows, steps taken."""
+    """The state of training: parameters, their moments, users' rows, steps taken."""
 
     encoder: PreferenceEncoder
     mean: PreferenceEncoder
@@ -117,8 +117,8 @@ class TrainingState(eqx.Module):
 
 
 def start_state(encoder: PreferenceEncoder, w: Float[Array, "n p"]) -> TrainingState:
-    """Before the first step."""
-    # Two trees of zeros: the compiled loop takes every buffer over, each only once.
+    """The state before the first step."""
+    # Two trees of zeros: the compiled loop reuses every buffer, so none may occur twice.
     mean, square = (jax.tree.map(jnp.zeros_like, encoder) for _ in range(2))
     return TrainingState(encoder, mean, square, RowTable.start(w), jnp.int32(0))
 
@@ -126,8 +126,8 @@ def start_state(encoder: PreferenceEncoder, w: Float[Array, "n p"]) -> TrainingS
 class Batch(eqx.Module):
     """b pairs of a step, or l steps of them (leading axis); see [`make_batches`][].
 
-    - `user`: (b,), n for a filled-up pair.
-    - `items`: (q,) the different items of the batch, filled up with item 0.
+    - `user`: (b,), n for a padding pair.
+    - `items`: (q,) the different items of the batch, padded with item 0.
     - `better`, `worse`: (b,) positions in `items`.
     """
 
@@ -149,8 +149,8 @@ def batch_loss(
 ) -> tuple[Float[Array, ""], Float[Array, " b"]]:
     """(mean of equation 3 over the pairs of a batch, margins s_a - s_b).
 
-    `weight`: 0 for a filled-up pair. Every different item of the batch is projected once, with one
-    dropout mask; the context once and without dropout, whose noise all pairs would share.
+    `weight`: 0 for a padding pair. Every different item of the batch is projected once, with one
+    dropout mask; the context once and without dropout, because all pairs would share the noise.
     """
     dtype = x.dtype if precision is None else jnp.dtype(precision)
     texts = x.at[batch.items].get(mode="promise_in_bounds").astype(dtype)
@@ -180,7 +180,7 @@ def train_step(
     steps: int,
     settings: TrainingSettings,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
-    """(state after one batch, its summed loss, pairs it ordered rightly before the update)."""
+    """(state after one batch, its summed loss, pairs ordered correctly before the update)."""
     n = state.rows.packed.shape[0]
     user = jnp.asarray(batch.user)
     weight = (user < n).astype(x.dtype)
@@ -213,7 +213,7 @@ def train_step(
 
     network = moved(lambda e: (e.weights, e.biases), settings.projector_rate, decay)
     scale = moved(lambda e: e.logit_scale, settings.scale_rate, 0.0)
-    # The parameter itself is clamped: beyond the clamp no gradient would lead it back.
+    # The parameter itself is clamped: beyond the clamp it would have no gradient.
     scale = (jnp.minimum(scale[0], math.log(MAX_SCALE)), *scale[1:])
 
     def replaced(old, i):
@@ -247,7 +247,7 @@ def run_steps(
     steps: int,
     settings: TrainingSettings,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
-    """The first `count` of the `l` batches: (state, summed loss, pairs ordered rightly)."""
+    """The first `count` of the `l` batches: (state, summed loss, pairs ordered correctly)."""
 
     def body(i, carry):
         state, loss, right = carry
@@ -266,7 +266,7 @@ def cut_batches(
 ) -> tuple[list[tuple[np.ndarray, ...]], int]:
     """((chunks of (user, better, worse), each (chunk, size)), number of batches).
 
-    Filled up with pairs of user `n`, who does not exist.
+    Padded with pairs of user `n`, who does not exist.
     """
     count = math.ceil(len(columns[0]) / size)
     chunk = min(chunk, count)
@@ -284,8 +284,8 @@ def make_batches(
 ) -> tuple[list[Batch], int]:
     """(chunks of batches, number of batches) with the different items of every batch.
 
-    All batches have room for as many different items as the richest needs, rounded up so that
-    epochs rarely differ (each width is compiled once).
+    All batches have room for the largest number of different items, rounded up so that epochs
+    rarely differ (each width is compiled once).
     """
     chunks, count = cut_batches(columns, n, size, chunk)
     batches = [_with_items(*c) for c in chunks]
@@ -303,7 +303,7 @@ _ROOM = 64  # different items per batch, rounded up to a multiple
 def _with_items(
     user: np.ndarray, better: np.ndarray, worse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(users, different items of each row filled up with 0, position of each pair's items)."""
+    """(users, different items of each row padded with 0, position of each pair's items)."""
     both = np.concatenate([better, worse], axis=1)
     order = np.argsort(both, axis=1, kind="stable")
     ordered = np.take_along_axis(both, order, axis=1)
@@ -318,5 +318,5 @@ def _with_items(
 
 
 def _resized(items: np.ndarray, room: int) -> np.ndarray:
-    """Cut to `room` columns, or filled up with 0."""
+    """Cut to `room` columns, or padded with 0."""
     return np.pad(items, ((0, 0), (0, max(room - items.shape[1], 0))))[:, :room]

@@ -1,8 +1,8 @@
 """The multi-prototype Bradley-Terry preference encoder, and its scores as small quadratic forms.
 
 Kumar, Dev and Garg, "The Persona Fidelity Gap", section 3.1, equations 1 to 4 and Table 4. A
-user is a mixture π = softmax(w / τ) over p shared projectors P_k; what follows from w (embedding,
-scores) takes the w of all users as an array (n, p), which lives apart from the encoder.
+user is a mixture π = softmax(w / τ) over p shared projectors P_k. Functions of w take that of all
+users as an array (n, p), which is kept apart from the encoder.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from ..solvers.precision import full_precision
 PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
 
 MAX_SCALE = 100.0
-"""Largest e^σ: the clamp that the logit scale was trained under in CLIP, from where it comes."""
+"""Largest e^σ: the clamp of the logit scale in CLIP, from which it is taken."""
 
 
 class PreferenceEncoder(eqx.Module):
@@ -32,7 +32,7 @@ class PreferenceEncoder(eqx.Module):
     - `dropout`: share of hidden units left out where a key is given; static.
     - `temperature`: τ of the mixture; static.
 
-    Users are no part of it, so that 268,000 of them cost only their own rows.
+    Users are not part of it: each costs only a row of w.
     """
 
     weights: tuple[Float[Array, "..."], ...]
@@ -70,6 +70,11 @@ def init_encoder(
 ) -> PreferenceEncoder:
     """A random encoder of Table 4: weights and biases uniform in ±1/√fan_in, σ = log(1 / 0.07).
 
+    **Arguments:** `key`: of the random numbers; `width`: e, the length of the text vectors;
+    `prototypes`: p; `hidden`: sizes of the hidden layers; `dim`: d, the length of embeddings;
+    `dropout`, `temperature`: as in [`PreferenceEncoder`][]; `dtype`: of the parameters. Defaults
+    are those of Table 4.
+
     **Raises:** `ValueError` for an empty layer, a dropout outside [0, 1) or a temperature that is
     not positive.
     """
@@ -99,13 +104,13 @@ def init_encoder(
 
 
 def init_mixture(key: PRNGKey, users: int, prototypes: int, dtype=jnp.float32):
-    """Mixture logits w ~ N(0, I) of `users` users, (n, p)."""
+    """Mixture logits w ~ N(0, I), (`users`, `prototypes`), drawn with `key` in `dtype`."""
     return jax.random.normal(key, (users, prototypes), dtype)
 
 
 @jax.custom_jvp
 def _gelu(z: Float[Array, "m h"]) -> Float[Array, "m h"]:
-    """z Φ(z). Its slope is made of the same Φ, which reverse mode would compute once more."""
+    """z Φ(z). Its derivative reuses Φ(z), which reverse mode would compute again."""
     return z * _normal_cdf(z)
 
 
@@ -131,8 +136,8 @@ def _hashed(x: Array) -> Array:
 def _dropout(key: PRNGKey, p: int, shape: tuple[int, int], rate: float):
     """One function per prototype that drops units of an array of `shape`.
 
-    Every random word serves four prototypes, so the rate is met to the nearest 1/256. Words are
-    hashed counters: JAX's own generator would take a tenth of a training step.
+    Every random word serves four prototypes, so the rate is rounded to a multiple of 1/256. Words
+    are hashed counters: JAX's own generator would take a tenth of a training step.
     """
     dropped = round(rate * 256)
     one, two = jax.random.bits(key, (2,), jnp.uint32)
@@ -151,8 +156,8 @@ def project(
 ) -> Float[Array, "p m d"]:
     """P_k(x) for every prototype k and every row of `x`, in the dtype of `x`.
 
-    Hidden layers pass through GELU (exact) and, only with a `key`, dropout (of a share met to the
-    nearest 1/256) with a mask per row and prototype.
+    Hidden layers pass through GELU (exact) and, only with a `key`, dropout (its share rounded to a
+    multiple of 1/256) with a mask per row and prototype.
 
     **Raises:** `ValueError` if the width of `x` is not the encoder's.
     """
@@ -174,7 +179,7 @@ def project(
         for (w, _), layer_key in zip(layers, jax.random.split(key, hidden)):
             shape = (x.shape[0], w.shape[2])
             drops.append(_dropout(layer_key, encoder.prototypes, shape, encoder.dropout))
-    # One plain product per prototype and layer: several times a batched one's speed on CPUs.
+    # One plain product per prototype and layer: on CPUs several times faster than a batched one.
     outputs = []
     for k in range(encoder.prototypes):
         z = x
@@ -210,7 +215,7 @@ def user_embedding(
 
 
 class ScoreGram(eqx.Module):
-    """All that scores of m items depend on besides w: inner products of projections.
+    """The part of the scores of m items that does not depend on w: inner products of projections.
 
     Numerator and norms of the cosine in equation 2 are quadratic forms in π, so a score costs
     p (p + 1) products instead of 2 p d. Forms are stored as coefficients of the f = p (p + 1) / 2
@@ -254,7 +259,11 @@ def projected_gram(
     logit_scale: Float[Array, ""],
     temperature: float = 1.0,
 ) -> ScoreGram:
-    """The [`ScoreGram`][] of projections that are already there."""
+    """The [`ScoreGram`][] of given projections.
+
+    **Arguments:** `projected_items`: (p, m, d) and `projected_context`: (p, d) from [`project`][];
+    `logit_scale`: σ; `temperature`: τ.
+    """
     numerator, square = _forms(projected_items, projected_context)
     inner = projected_context @ projected_context.T
     rows, columns = _triangle(inner.shape[0])
@@ -325,8 +334,9 @@ def score_gram(
 ) -> ScoreGram:
     """The [`ScoreGram`][] of text vectors, projected `block` items at a time.
 
-    `context`: the reference text vector; by default c̄, the mean of `items` (equation 4). Give it
-    where `items` are only a part of the catalogue.
+    **Arguments:** `encoder`: of the projections; `items`: (m, e) text vectors; `context`: (e,)
+    reference text vector; by default c̄, the mean of `items` (equation 4). Give it where `items` are
+    only a part of the catalogue. `block`: items per call of the projectors.
 
     **Raises:** `ValueError` if a width is not the encoder's or there is no item.
     """
@@ -376,7 +386,7 @@ def pair_scores(
     user: Int[Array, "*k"],
     item: Int[Array, "*k"],
 ) -> Float[Array, "*k"]:
-    """Scores of (user, item) pairs, given by their positions."""
+    """Scores of pairs: `user` and `item` are positions in `w` and `gram`, of one shape."""
     phi = monomials(mixture_weights(w, gram.temperature))
     inverse = jax.lax.rsqrt(_floor(phi @ gram.context))[user]
     of_user = phi[user]
@@ -392,7 +402,11 @@ def scores(
     logit_scale: Float[Array, ""],
     temperature: float = 1.0,
 ) -> Float[Array, "n m"]:
-    """s(i, t) = ⟨û_i(c), û_i(t)⟩ e^σ, equation 2; both sides pass through the user's mixture."""
+    """s(i, t) = ⟨û_i(c), û_i(t)⟩ e^σ, equation 2; both sides pass through the user's mixture.
+
+    **Arguments:** `projected_items`, `projected_context`, `logit_scale`, `temperature`: as in
+    [`projected_gram`][]; `w`: (n, p) logits of the users.
+    """
     return gram_scores(
         projected_gram(projected_items, projected_context, logit_scale, temperature), w
     )

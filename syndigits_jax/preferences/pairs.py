@@ -1,8 +1,8 @@
 """Pairs of ratings that differ by a gap: counted exactly, drawn uniformly, never listed.
 
 With a user's ratings sorted, the items that one item beats are a prefix of them. Counting is then a
-search per rating, and the g-th pair of all is found by two look-ups, so that a user with millions
-of pairs costs what their ratings cost.
+search per rating, and the g-th pair of all is found by two look-ups, so that the cost of a user
+grows with their ratings, not with their pairs.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,29 @@ class Ratings(Protocol):
     """What this module needs of a rating table; `datasets.RatingTable` is one."""
 
     @property
-    def user(self) -> Int[np.ndarray, " k"]: ...
+    def user(self) -> Int[np.ndarray, " k"]:
+        """Position of each rating's user in `users`."""
+        ...
+
     @property
-    def item(self) -> Int[np.ndarray, " k"]: ...
+    def item(self) -> Int[np.ndarray, " k"]:
+        """Position of each rating's item in `items`."""
+        ...
+
     @property
-    def rating(self) -> Float[np.ndarray, " k"]: ...
+    def rating(self) -> Float[np.ndarray, " k"]:
+        """The ratings; none missing."""
+        ...
+
     @property
-    def users(self) -> tuple[str, ...]: ...
+    def users(self) -> tuple[str, ...]:
+        """Identifiers of the n users."""
+        ...
+
     @property
-    def items(self) -> tuple[str, ...]: ...
+    def items(self) -> tuple[str, ...]:
+        """Identifiers of the m items."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +61,10 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
-    """All pairs of n users, implied by e entries sorted by user.
+    """All pairs of n users, encoded by e entries sorted by user.
 
     Entry i stands for the pairs of item `better[i]` with `worse[first[i]:first[i] + c]`, where c =
-    `cumulative[i + 1] - cumulative[i]`; `offset[u]` is where user u's pairs begin among all.
+    `cumulative[i + 1] - cumulative[i]`; `offset[u]` is where the pairs of user u begin.
     """
 
     better: Int[np.ndarray, " e"]
@@ -85,12 +99,16 @@ def pair_table(ratings: Ratings, gap: float = 1.0) -> PairTable:
 
 
 def held_out_pair_table(earlier: Ratings, held_out: Ratings, gap: float = 1.0) -> PairTable:
-    """Pairs of a held-out item with any earlier item of the same user, held out or not.
+    """Pairs of a held-out item with any other item of the same user, held out or not.
 
-    `earlier` are the ratings before every one of `held_out`, such as the training part of a
-    chronological split, with the same users and items. Within a small held-out part alone there
-    are next to no pairs. **Raises:** `ValueError` as [`pair_table`][], and if the tables differ in
-    users or items or share a rating.
+    A small held-out part alone has hardly any pairs.
+
+    **Arguments:** `earlier`: the ratings before all of `held_out`, such as the training part of a
+    chronological split, with the same users and items; `held_out`: the later ratings; `gap`: as in
+    [`pair_table`][].
+
+    **Raises:** `ValueError` as [`pair_table`][], and if the tables differ in users or items or
+    share a rating.
     """
     if len(earlier.users) != len(held_out.users) or len(earlier.items) != len(held_out.items):
         raise ValueError(
@@ -108,10 +126,10 @@ def held_out_pair_table(earlier: Ratings, held_out: Ratings, gap: float = 1.0) -
 def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs:
     """Up to `cap` pairs per user, all different, each pair of a user as likely as any other.
 
-    Users with no more than `cap` pairs give all of theirs (`cap=None`: everyone does). Of others,
-    the pairs in order are turned by a random amount and cut into `cap` strata, each of which gives
+    Users with at most `cap` pairs give all of them (with `cap=None`, all users do). For the others,
+    the ordered pairs are rotated by a random amount and cut into `cap` strata, each of which gives
     one pair: every pair has the probability `cap` / count, and the draw is spread over the user's
-    ratings. The same key gives the same pairs on any version of JAX.
+    ratings. The same key gives the same pairs with any version of JAX.
 
     **Raises:** `ValueError` if `cap` is not positive, or for more than 2³¹ pairs at once.
     """
@@ -134,6 +152,7 @@ def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs
 
 
 def key_data(key: PRNGKey) -> np.ndarray:
+    """The numbers of a key, typed or not."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key)
 
@@ -143,13 +162,13 @@ def _cells(ratings: Ratings) -> Int[np.ndarray, " k"]:
 
 
 def _implied(parts: list[tuple[Ratings, Ratings]], gap: float) -> PairTable:
-    """Pairs of an a of the first and a b of the second with r_a - r_b ≥ gap, of all parts."""
+    """Pairs (a, b) with r_a - r_b ≥ gap, a in the first table of a part and b in the second."""
     gap = effective_gap(gap)
     for table in {id(t): t for part in parts for t in part}.values():
         check_ratings(table)
     n = len(parts[0][0].users)
     levels = np.unique(np.concatenate([t.rating for part in parts for t in part]))
-    # An item beats all levels before this one.
+    # An item beats all levels before this position.
     beaten = np.searchsorted(levels, levels - gap, side="right")
     stride = len(levels) + 1
     users, better, first, counts, worse, low_offset = [], [], [], [], [], 0
@@ -182,7 +201,7 @@ def _implied(parts: list[tuple[Ratings, Ratings]], gap: float) -> PairTable:
 
 
 def check_ratings(table: Ratings) -> None:
-    """**Raises:** `ValueError` for what no rating table may hold, see [`pair_table`][]."""
+    """Check a rating table. **Raises:** `ValueError` as [`pair_table`][]."""
     lengths = {len(table.user), len(table.item), len(table.rating)}
     if len(lengths) > 1:
         raise ValueError(f"`ratings`: columns differ in length: {sorted(lengths)}")

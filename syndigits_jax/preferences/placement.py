@@ -1,4 +1,4 @@
-"""Personas and users placed in preference space from their ratings: SSR and a solve to optimality.
+"""Placement of personas and users in preference space from their ratings: SSR and Newton's method.
 
 Kumar, Dev and Garg, section 3.3, equation 5 and Algorithm 1: mixture logits w that explain a
 rater's pairs of ratings under a frozen encoder. Every rater is a problem in p unknowns.
@@ -20,15 +20,15 @@ from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
 
 
 class Placement(eqx.Module):
-    """Where raters were placed, and how well that was determined.
+    """Where raters were placed, and how well their ratings determine it.
 
     - `w`: (n, p) mixture logits; `embedding`: (n, d) u* = Σ_k π_k P_k(c̄), not normalised.
     - `loss`: mean of -log sig(s_a - s_b) over a rater's pairs, without ridge; log 2 is chance.
     - `gradient_norm`: length of the gradient of what was minimised (mean loss, plus ridge in
-      [`place_newton`][]) in w: 0 at an optimum. It is how far from convergence a rater is.
+      [`place_newton`][]) in w: 0 at an optimum. It measures how far a rater is from convergence.
     - `pairs`: number of pairs.
-    - `constant`: no pair of ratings differs by the gap, so nothing places this rater: `w` is the
-      start under SSR and 0 (equal mixture) under Newton.
+    - `constant`: no pair of ratings differs by the gap, so the rater cannot be placed: `w` is the
+      start with SSR and 0 (equal mixture) with Newton.
     - `status`: a [`Status`][] code: `FIXED_STEPS` after SSR's budget.
     """
 
@@ -48,7 +48,7 @@ def _tiled(
     w: Float[Array, "n p"],
     batch_size: int,
 ) -> Placement:
-    """`solve` for `batch_size` raters at a time; the last tile is filled with empty raters."""
+    """`solve` for `batch_size` raters at a time; the last tile is padded with empty raters."""
     n = w.shape[0]
     size = min(batch_size, n)
     tiles = -(-n // size)
@@ -93,19 +93,25 @@ def place_ssr(
 ) -> Placement:
     """Place raters by the paper's Algorithm 1: `steps` of Adam on the summed pair loss.
 
-    The defaults move each entry of w by about `steps * learning_rate` = 2 at most, so that two
-    starts end apart; `gradient_norm` says how far from an optimum, [`place_newton`][] goes there.
+    The defaults move each entry of w by at most about `steps * learning_rate` = 2, so different
+    starts end at different points. `gradient_norm` measures the distance from an optimum;
+    [`place_newton`][] reaches one.
 
     **Arguments:**
 
     - `gram`: the frozen encoder at the probes, see [`score_gram`][] and `ScoreGram.take`: forms
-      (M, f), or (n, M, f) where every rater has probes of their own.
-    - `ratings`: (n, M), NaN where missing; pairs are those with a difference of at least `gap`.
-      Other units of both, or another origin of the ratings, change nothing.
-    - `key`: draws the starts w ~ N(0, I); or `init`: (n, p) starts of your own.
+      (M, f), or (n, M, f) where every rater has their own probes.
+    - `ratings`: (n, M), NaN where missing.
+    - `key`: draws the starts w ~ N(0, I); or `init`: (n, p), your own starts.
+    - `gap`: smallest difference of ratings that makes a pair. The result does not depend on the
+      common unit of both, nor on the origin of the ratings.
+    - `steps`, `learning_rate`: of Adam.
     - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
 
-    To be called under `jax.jit` (all but arrays static); differentiable in nothing.
+    To be called under `jax.jit` (all but arrays static). It has no derivatives.
+
+    **Returns:** a [`Placement`][], with status `FIXED_STEPS` (`NONFINITE` for a loss that is not
+    finite).
 
     **Raises:** `ValueError` if shapes disagree, a setting is out of range, neither `key` nor
     `init` is given, or a rating is infinite.
@@ -134,19 +140,27 @@ def place_newton(
     max_steps: int = 60,
     batch_size: int = 1024,
 ) -> Placement:
-    """Place raters at an optimum of (mean pair loss) + `ridge` / 2 · |w|²: beyond the paper.
+    """Place raters at an optimum of (mean pair loss) + `ridge` / 2 · |w|²; not in the paper.
 
     Newton's method with the exact p x p Hessian in a trust region, all raters of a tile at once.
-    The ridge, in nats per squared logit, settles what the data leave open: the softmax does not
-    change when all logits shift, and ratings that one prototype explains best send its logit to
-    infinity. The loss is not convex in w and has poor local optima; by default the start is the
-    best fitting of w = 0 and one prototype leading by e³ (the same for the same ratings), from
-    where simulated raters reached their best known optimum. Converged means a gradient of at most
-    `tol`, or nothing left to gain beyond rounding.
+    The ridge, in nats per squared logit, makes the solution unique and finite: the softmax does not
+    change when all logits shift, and ratings that one prototype explains best would send its logit
+    to infinity. The loss is not convex in w and has poor local optima. By default the start is the
+    best fit among w = 0 and each prototype leading by e³ (the same for the same ratings), from
+    which simulated raters reached their best known optimum. Converged means a gradient of at most
+    `tol`, or no gain left above rounding.
 
-    **Arguments:** as in [`place_ssr`][]; `key` or `init` for other starts.
+    **Arguments:**
 
-    **Raises:** as [`place_ssr`][].
+    - `gram`, `ratings`, `gap`, `batch_size`: as in [`place_ssr`][].
+    - `key` or `init`: random or given starts, as in [`place_ssr`][], in place of the default one.
+    - `ridge`: penalty on |w|², positive.
+    - `tol`: largest length of the gradient at convergence.
+    - `max_steps`: most Newton steps.
+
+    **Returns:** a [`Placement`][].
+
+    **Raises:** `ValueError` as [`place_ssr`][], except that neither `key` nor `init` is needed.
     """
     p = gram.prototypes.shape[0]
     search = key is None and init is None
@@ -170,7 +184,7 @@ def place_newton(
 def _checked(
     gram: ScoreGram, ratings: Numbers, key: PRNGKey | None, init: Numbers | None, batch_size: int
 ) -> tuple[Float[Array, "n M"], Float[Array, "n p"]]:
-    """The ratings and the starts, after checking what they must fit."""
+    """The ratings and the starts, checked against `gram`."""
     ratings = as_float("ratings", ratings).astype(gram.numerator.dtype)
     items = gram.numerator.shape[-2]
     if ratings.ndim != 2 or ratings.shape[1] != items:

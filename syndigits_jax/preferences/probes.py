@@ -1,4 +1,4 @@
-"""Probe items for placing personas: popular and rare ones, spread over what items there are."""
+"""Probe items for placing personas: popular and rare ones, spread over the catalogue."""
 
 from collections.abc import Sequence
 
@@ -28,17 +28,20 @@ def select_probes(
 
     (Section 3.3 of the paper: three strata by review count at 20/40/40, k-means within each.)
     Items with a positive popularity are ranked by it (ties in the given order) and cut into bands.
-    A band with k probes to give is clustered into k by text vector, and of each cluster the item
-    closest to its centre is taken. Listed band by band, in order of popularity.
+    A band with k probes is clustered into k by text vector, and the item closest to the centre of
+    each cluster is taken. Probes are listed band by band, in order of popularity.
 
     **Arguments:**
 
-    - `vectors`: (m, e) text vectors. `popularity`: (m,) ratings per item; items with 0 are out.
+    - `key`: of the k-means starts. The same key gives the same probes, up to rounding, whatever the
+      units of `vectors` and `popularity`.
+    - `vectors`: (m, e) text vectors.
+    - `popularity`: (m,) number of ratings of each item; items with 0 are left out.
+    - `size`: number of probes.
     - `shares`: shares of the probes per band; `bands`: shares of the items, by default the same.
 
-    The same key gives the same probes, whatever the units of `vectors` and `popularity`, up to
-    rounding. **Raises:** `ValueError` if shapes disagree, shares do not
-    add up to one, vectors are not finite, or a band has fewer items than probes.
+    **Raises:** `ValueError` if shapes disagree, shares do not add up to one, vectors are not
+    finite, or a band has fewer items than probes.
     """
     x, popularity = as_float("vectors", vectors), np.asarray(as_float("popularity", popularity))
     if x.ndim != 2:
@@ -89,7 +92,7 @@ def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k
     centres, _ = kmeans(key, x, k)
     distance = np.array(_distances_to(x, centres))
     chosen = np.empty(k, int)
-    # Centres choose in turn, those with the closest row first; a row is chosen once.
+    # Centres take rows in turn, the centre with the closest row first; a row is taken once.
     for _ in range(k):
         row, centre = np.unravel_index(np.argmin(distance), distance.shape)
         chosen[centre] = row
@@ -132,7 +135,7 @@ def _plus_plus(key: PRNGKey, x: Array, k: int) -> Array:
 
     def draw(i, carry):
         centres, far = carry
-        # All rows may already be centres: then any will do.
+        # If all rows are centres already, the draw is uniform.
         weight = jnp.where(jnp.any(far > 0), far, jnp.ones_like(far))
         row = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weight))
         centres = centres.at[i].set(x[row])

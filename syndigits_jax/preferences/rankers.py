@@ -1,4 +1,4 @@
-"""What the preference encoder is measured against: popularity, mean ratings, matrix factors."""
+"""Rankers to compare the preference encoder with: popularity, mean ratings, matrix factors."""
 
 import functools
 from dataclasses import dataclass
@@ -22,7 +22,10 @@ def popularity_scores(train: Ratings) -> Float[np.ndarray, " m"]:
 
 
 def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, " m"]:
-    """Mean rating of every item, with `prior` ratings of the overall mean added to each."""
+    """Mean rating of every item, with `prior` ratings of the overall mean added to each.
+
+    **Raises:** `ValueError` for a `prior` that is not positive.
+    """
     if not prior > 0:
         raise ValueError(f"`prior` must be positive, got {prior}")
     counts = popularity_scores(train)
@@ -33,11 +36,13 @@ def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, 
 def remembered_scores(
     train: Ratings, user: Int[np.ndarray, " k"], item: Int[np.ndarray, " k"]
 ) -> Float[np.ndarray, " k"]:
-    """A user's own rating where `train` has it, else the user's mean (the overall one at first).
+    """A user's own rating where `train` has it, else their mean (with the overall mean as prior).
 
-    What memory alone gives: of a held-out item and an earlier one, the latter's rating is known.
-    Accuracy on such pairs says little about items nobody has rated before; compare pairs of two
-    held-out items, on which this ranker is at chance.
+    This is the accuracy of memory alone: of a held-out item and an earlier one, the rating of the
+    latter is known. Accuracy on such pairs therefore says little about items that the user has not
+    rated before. Compare pairs of two held-out items, on which this ranker is at chance.
+
+    **Arguments:** `train`: earlier ratings; `user`, `item`: (k,) positions of the pairs to score.
     """
     n, m = len(train.users), len(train.items)
     cell = train.user.astype(np.int64) * m + train.item
@@ -63,7 +68,7 @@ def ranking_accuracy(better: Numbers, worse: Numbers) -> float:
         if np.isnan(scores).any():
             raise ValueError(f"`{name}` has NaN; leave out pairs without a score")
     if len(better) == 0:
-        raise ValueError("`better`: there is no pair to judge by")
+        raise ValueError("`better`: there is no pair to evaluate")
     return float(np.mean((better > worse) + 0.5 * (better == worse)))
 
 
@@ -83,7 +88,7 @@ class Factorisation(eqx.Module):
         return np.sum(p[user] * q[item], axis=1) + b[item]
 
     def accuracy(self, pairs: Pairs) -> float:
-        """Share of pairs that these scores order rightly."""
+        """Share of pairs that these scores order correctly; a tie counts one half."""
         return ranking_accuracy(
             self.scores(pairs.user, pairs.better), self.scores(pairs.user, pairs.worse)
         )
@@ -91,7 +96,13 @@ class Factorisation(eqx.Module):
 
 @dataclass(frozen=True)
 class FactorisationSettings:
-    """How [`fit_bpr`][] trains: as for the encoder, one learning rate, decay per touched row."""
+    """How [`fit_bpr`][] trains.
+
+    - `factors`: length of the users' and items' vectors.
+    - `gap`, `cap`, `batch_size`, `epochs`, `patience`: as in [`TrainingSettings`][].
+    - `learning_rate`: of AdamW, constant.
+    - `weight_decay`: of the rows in a batch.
+    """
 
     factors: int = 16
     gap: float = 1.0
@@ -119,8 +130,14 @@ def fit_bpr(
 ) -> Factorisation:
     """Matrix factors by Bayesian personalised ranking, on the pairs the encoder is trained on.
 
-    -log sig(x_ua - x_ub) over pairs of ratings that differ by the gap, by lazy AdamW on the rows in
-    a batch. With `validation`, the factors of the epoch with the best held-out accuracy.
+    Minimises -log sig(x_ua - x_ub) over pairs of ratings that differ by the gap, by lazy AdamW on
+    the rows in a batch (Rendle et al., 2009).
+
+    **Arguments:** `train`: ratings of n users; `validation`: later ratings of the same users, for
+    early stopping; `key`: of starts, pairs and their order; `settings`: defaults if `None`.
+
+    **Returns:** the factors of the epoch with the best held-out accuracy; without `validation`,
+    those of the last epoch.
 
     **Raises:** `ValueError` if no user has a pair, or no held-out item has one.
     """
@@ -182,7 +199,7 @@ def _epoch(
         users, items = carry
         user, better, worse = batch
         weight = (user < n).astype(rate.dtype)
-        # Filled-up pairs are of no user and no item.
+        # Padding pairs have no user and no item.
         both = jnp.where(jnp.concatenate([user, user]) < n, jnp.concatenate([better, worse]), m)
         of_user, of_item = jax.grad(loss, argnums=(0, 1))(users.at(user), items.at(both), weight)
         users = update_rows(users, *sum_by_row(user, of_user, n), rate, settings.weight_decay)

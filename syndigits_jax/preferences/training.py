@@ -33,7 +33,7 @@ _BLOCK = 1 << 18  # pairs scored at a time
 
 @dataclass(frozen=True)
 class Progress:
-    """What [`train_encoder`][] reports: after each compiled part of an epoch.
+    """What [`train_encoder`][] reports after each compiled part of an epoch.
 
     `loss` and `accuracy` are means over the epoch's pairs so far, each before its update.
     `validation` is the held-out pairwise accuracy, NaN except at the end of an epoch.
@@ -51,9 +51,10 @@ class Progress:
 class TrainedEncoder(eqx.Module):
     """An encoder and the users it was trained with, as of its best epoch.
 
-    - `encoder`: the projectors and the scale. `w`: (n, p) users' mixture logits.
+    - `encoder`: the projectors and the scale.
+    - `w`: (n, p) users' mixture logits.
     - `context`: (e,) c̄, the mean of the catalogue, at which users are compared.
-    - `trained`: (n,) whether a user had a training pair; the others stay at their random start.
+    - `trained`: (n,) whether a user had a training pair; the others keep their random start.
     - `loss`, `accuracy`, `validation`: (epochs,) per epoch, as in [`Progress`][].
     - `best_epoch`: counted from 0, the one with the best held-out accuracy (the last without).
     """
@@ -83,7 +84,7 @@ def pairwise_accuracy(gram: ScoreGram, w: Float[Array, "n p"], pairs: Pairs) -> 
     **Raises:** `ValueError` if there is no pair.
     """
     if len(pairs) == 0:
-        raise ValueError("`pairs`: there is none to judge by")
+        raise ValueError("`pairs`: there is no pair to evaluate")
     total = 0.0
     size = min(_BLOCK, len(pairs))
     for first in range(0, len(pairs), size):
@@ -98,7 +99,7 @@ def pairwise_accuracy(gram: ScoreGram, w: Float[Array, "n p"], pairs: Pairs) -> 
 
 @jax.jit
 def _wins(gram, w, user, better, worse):
-    # Compared, not subtracted: a fused multiply-add would leave a difference between equals.
+    # Compared, not subtracted: with a fused multiply-add, equal scores could differ.
     both = pair_scores(gram, w, jnp.stack([user, user]), jnp.stack([better, worse]))
     won = (both[0] > both[1]).astype(w.dtype) - (both[0] < both[1]).astype(w.dtype)
     return (won + 1) / 2
@@ -122,22 +123,24 @@ def train_encoder(
 ) -> TrainedEncoder:
     """Fit projectors, mixtures and scale to the pairs of `train` (equation 3).
 
-    An epoch is a few calls of one compiled loop. A user's mixture moves only in batches with a
-    pair of theirs, by lazy Adam (see `_row_adam` for how that differs from dense), so that users
-    cost what their pairs cost.
+    An epoch is a few calls of one compiled loop. A user's mixture moves only in batches with one of
+    their pairs, by lazy Adam (see `_row_adam` for how that differs from dense Adam), so that the
+    cost of a user grows with their pairs.
 
     **Arguments:**
 
     - `items`: (m, e) text vectors of the catalogue; their dtype is that of all parameters.
     - `train`: ratings of n users, see `datasets.RatingTable`.
-    - `validation`: later ratings of the same users: after each epoch, pairs of these with any
-      earlier item of their user decide about early stopping. None: all epochs, the last counts.
-    - `key`: decides starts, pairs, their order and dropout.
+    - `validation`: later ratings of the same users. After each epoch, the accuracy on pairs of
+      these with any item of the same user decides on early stopping. Without it all epochs are run,
+      and the last one is returned.
+    - `key`: of the starts, the pairs, their order and dropout.
+    - `settings`: those of Table 4 if `None`.
     - `encoder`, `w`: starts other than [`init_encoder`][] (of Table 4) and w ~ N(0, I).
     - `context`: (e,) the text vector at which users are compared, in training too; c̄, the mean of
-      `items`, by default. (With an item's own text each of its scores would be e^σ.)
-    - `checkpoint`: a file, written whole after every epoch. If it is there, training goes on from
-      it and ends bit for bit as if it had never stopped, on the same machine and versions.
+      `items`, by default. (At an item's own text, its score would be e^σ for every user.)
+    - `checkpoint`: a file, written whole after every epoch. If it exists, training continues from
+      it, with the same result bit for bit as without a stop (on the same machine and versions).
     - `on_progress`: called with [`Progress`][].
 
     **Raises:** `ValueError` if shapes disagree, `items` is not finite, no user has a pair, no
@@ -243,7 +246,7 @@ def train_encoder(
 
 
 def _shuffled(key: PRNGKey, count: int, together: int) -> Int[np.ndarray, " q"]:
-    """A random order of pairs in which so many neighbours stay together."""
+    """A random order of pairs in which blocks of `together` neighbours stay together."""
     blocks = np.asarray(jax.random.permutation(key, -(-count // together)))
     order = (blocks[:, None] * together + np.arange(together)[None, :]).ravel()
     return order[order < count]
@@ -261,11 +264,11 @@ class _Run:
     best_epoch: int = 0
 
     def after(self, state: TrainingState, loss: float, accuracy: float, validation: float):
-        """One epoch later."""
+        """The run after one more epoch."""
         epoch = len(self.loss)
         best, best_epoch = self.best, self.best_epoch
         if not epoch or np.isnan(validation) or validation > max(self.validation):
-            # A copy: the state itself is handed on to the next step.
+            # A copy, because the next step reuses the buffers of the state.
             best = jax.tree.map(jnp.copy, (state.encoder, state.rows.values))
             best_epoch = epoch
         return _Run(
@@ -293,7 +296,7 @@ class _Run:
         }
 
     def restored(self, path: Path, identity: str) -> "_Run":
-        """As kept in `path`, or as it is where there is no such file."""
+        """The run stored in `path`, or this one if there is no such file."""
         if not path.exists():
             return self
         stored = read_arrays(path)
@@ -328,7 +331,7 @@ def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
 
 
 def _identity(key, settings, x, context, encoder, w, *tables: Ratings | None) -> str:
-    """A hash of all that decides how a run ends."""
+    """A hash of everything that determines the result of a run."""
     digest = hashlib.sha256(repr(settings).encode())
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     arrays = [jax.random.key_data(key) if typed else key, x, context]

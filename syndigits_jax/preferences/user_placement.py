@@ -1,4 +1,4 @@
-"""Users placed from whatever they rated, by the same procedures as personas.
+"""Placement of users from all that they rated, by the same procedures as personas.
 
 Users with trained mixtures and personas placed by SSR differ in procedure as well as in
 preferences; users placed from their own ratings by SSR differ from personas in preferences alone.
@@ -36,20 +36,24 @@ def place_users(
 ) -> Placement:
     """Place every user of a rating table from all of their ratings, however many.
 
-    Users are grouped by their number of ratings, so that one with thousands costs the others
-    nothing. The result has one row per user of the table; users without a pair of ratings that
-    differ by the gap are flagged `constant`.
+    Users are grouped by their number of ratings, so that a user with thousands does not slow down
+    the others.
 
     **Arguments:**
 
     - `gram`: score forms of the whole catalogue, (m, f): see `TrainedEncoder.gram`.
     - `ratings`: a `datasets.RatingTable`, such as the held-out part of a split.
     - `method`: `"ssr"`, see [`place_ssr`][] (needs `key` or `init`), or `"newton"`, see
-      [`place_newton`][]; `settings` go there.
+      [`place_newton`][].
+    - `key`, `init`: random or given (n, p) starts, as in the two.
     - `users`: place only these; the others are left at their start, with no pairs.
     - `batch_entries`: ratings solved together; bounds the memory.
+    - `settings`: further arguments of the method.
 
-    **Raises:** `ValueError` as these two, for another method, or if `gram` is not of the table's
+    **Returns:** a [`Placement`][] with one row per user of the table; users without a pair of
+    ratings that differ by the gap are flagged `constant`.
+
+    **Raises:** `ValueError` as the two, for another method, or if `gram` is not of the table's
     items.
     """
     if method not in _PLACERS:
@@ -87,7 +91,7 @@ def place_users(
         size = min(size, len(members))
         for first in range(0, len(members), size):
             part = members[first : first + size]
-            # The last part repeats a user: one compiled shape per width.
+            # The last part repeats users, so that each width has one compiled shape.
             rows = np.resize(part, size)
             items, values = _padded(item, rating, start[rows], counts[rows], width)
             placed = place(
@@ -111,7 +115,7 @@ def place_users(
 def _groups(
     counts: Int[np.ndarray, " n"], wanted: Bool[np.ndarray, " n"]
 ) -> list[tuple[int, Int[np.ndarray, " k"]]]:
-    """(width, users with at most so many ratings and more than half of it)."""
+    """(width, users with at most `width` ratings and more than half as many)."""
     widths = 2 ** np.ceil(np.log2(np.maximum(counts, 8))).astype(int)
     return [
         (int(width), np.flatnonzero(wanted & (widths == width)))
@@ -126,7 +130,7 @@ def _padded(
     counts: Int[np.ndarray, " b"],
     width: int,
 ) -> tuple[Int[np.ndarray, "b M"], Float[np.ndarray, "b M"]]:
-    """Each user's items and ratings as a row, filled up with item 0 and NaN."""
+    """Each user's items and ratings as a row, padded with item 0 and NaN."""
     place = np.arange(width)[None, :]
     there = place < counts[:, None]
     at = np.where(there, start[:, None] + place, 0)

@@ -1,1 +1,1 @@
-"""How results are kept: files, records, checkpoints, names and progress."""
+"""Storage of results: files, records, checkpoints, names and progress."""

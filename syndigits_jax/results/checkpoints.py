@@ -1,4 +1,4 @@
-"""Resumption: units of work whose results are kept under a hash of all that determines them."""
+"""Resumption: units of work, stored under a hash of everything that determines their results."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,8 @@ import numpy as np
 from syndigits_jax.results.files import remove_partial, replacing
 from syndigits_jax.results.source import code_version
 
-# What a table of calibrated answers, and one of weighted ensembles, is made of: an edit elsewhere
-# leaves their finished units alone. Settings and data are part of every key, however they came.
+# The code behind a table of calibrated answers, and behind one of weighted ensembles: an edit
+# elsewhere leaves their finished units valid. Settings and data are part of every key.
 INDIVIDUAL = (
     "evaluation.holdout",
     "studies/syn_digits/scoring.py",
@@ -35,8 +35,9 @@ def describe(value: Any) -> Any:
     """A JSON-ready description of `value` that is equal for equal content.
 
     Takes dataclasses (calibrators, settings) by class name and fields, arrays by shape, dtype and
-    content, mappings, sequences and plain values. **Raises:** `TypeError` for anything else, so
-    that nothing is ever left out of a key unnoticed.
+    content, mappings, sequences and plain values.
+
+    **Raises:** `TypeError` for anything else, so that nothing is silently left out of a key.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -59,7 +60,7 @@ def describe(value: Any) -> Any:
 
 
 def unit_key(modules: tuple[str, ...], /, **determines: Any) -> str:
-    """The name of a unit: a hash of everything given, the code of `modules`, JAX, its precision.
+    """The name of a unit: a hash of `determines`, the code of `modules`, JAX and its precision.
 
     `modules`: as in [`code_version`][syndigits_jax.results.source.code_version].
     """
@@ -75,15 +76,15 @@ def unit_key(modules: tuple[str, ...], /, **determines: Any) -> str:
 
 
 class CheckpointError(RuntimeError):
-    """Finished units are not there any more; the message says how many and what to do."""
+    """Finished units have disappeared; the message says how many, and what to do."""
 
 
 class Checkpoints:
     """A folder of finished units, one `.npz` file each.
 
-    Every file appears whole or not at all; one that cannot be read back is computed again. Units
-    that were there once must stay while this is used: a folder that is removed, moved or replaced
-    meanwhile is not made anew with the rest of them.
+    Every file is written whole or not at all; one that cannot be read is computed again. Units must
+    not disappear while this is used: a folder that is removed, moved or replaced in the meantime is
+    an error, and is not made again.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -92,11 +93,11 @@ class Checkpoints:
         self._kept: set[str] = set()
 
     def path(self, key: str) -> Path:
-        """Where the unit `key` is, or would be, kept."""
+        """The file of the unit `key`, whether it exists or not."""
         return self.folder / f"{key}.npz"
 
     def load(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a finished unit, or None if it is not there."""
+        """The arrays of a finished unit, or `None` if there is no such unit."""
         try:
             with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -106,10 +107,10 @@ class Checkpoints:
         return arrays
 
     def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a finished unit.
+        """Store a finished unit.
 
-        **Raises:** [`CheckpointError`][] if units that were kept before are gone: this one is not
-        kept then; `OSError` naming the file if it cannot be written.
+        **Raises:** [`CheckpointError`][] if units stored before have disappeared, in which case
+        this one is not stored; `OSError` naming the file if it cannot be written.
         """
         self._check(f"unit {key} is not kept; ")
         with replacing(self.path(key)) as temporary:
@@ -121,10 +122,10 @@ class Checkpoints:
     def get(
         self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]
     ) -> tuple[dict[str, np.ndarray], bool]:
-        """(arrays of unit `key`, whether they were already there), computing them if need be.
+        """(arrays of unit `key`, whether they were stored before); computes them if they were not.
 
-        **Raises:** [`CheckpointError`][], before anything is computed or after it, if units that
-        were kept before are gone.
+        **Raises:** [`CheckpointError`][], before or after the computation, if units stored before
+        have disappeared.
         """
         self._check("")
         stored = self.load(key)

@@ -18,7 +18,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file lies in the same folder, so the final step is one rename: a reader sees the
     old file or the new one, never a part. Its name keeps the suffix of `path`, for writers that
-    choose a format by it. Missing folders are made, but not those that vanish meanwhile. An
+    choose a format by it. Missing folders are created, but not folders that disappear later. An
     interrupt (Ctrl-C) counts as a failure.
 
     **Raises:** `OSError` naming `path` if no file can be made there, the disk is full, or the
@@ -28,14 +28,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=target.suffix, dir=target.parent)
-    except OSError as error:  # name the file that was asked for, not one that nobody knows of
+    except OSError as error:  # name the requested file, not the temporary one
         raise _unwritten(error, path) from error
     temporary = Path(name)
     folder = _opened(target.parent)
     os.close(handle)
     try:
         yield temporary
-        # mkstemp makes files private; a result should be as readable as any other new file.
+        # mkstemp makes files private; a result gets the usual permissions of a new file.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
@@ -55,7 +55,7 @@ def _unwritten(error: OSError, path: str | os.PathLike[str], why: str | None = N
 
 
 def _opened(folder: Path) -> int | None:
-    """A handle of a folder, which finds it wherever it is moved; None where there is no such."""
+    """A handle of a folder, valid even if it is moved; `None` on systems without such handles."""
     if os.unlink not in os.supports_dir_fd:
         return None
     with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def _remove(temporary: Path, folder: int | None) -> None:
         with gone:
             os.unlink(temporary.name, dir_fd=folder)
         os.close(folder)
-    with gone:  # written anew, in a new folder of that name
+    with gone:  # a writer may have made it in a new folder of that name
         temporary.unlink()
 
 
@@ -80,9 +80,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def remove_partial(folder: str | os.PathLike[str]) -> None:
-    """Delete temporary files that a killed process (not merely an interrupted one) left behind.
+    """Delete temporary files that a killed process (not an interrupted one) left behind.
 
-    Only those older than an hour go: another process may be writing in the same folder.
+    Only those older than an hour: another process may be writing in the same folder.
     """
     for stale in Path(folder).glob(f"{_PARTIAL}*"):
         with contextlib.suppress(FileNotFoundError):

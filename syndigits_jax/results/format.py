@@ -1,4 +1,4 @@
-"""Numbers as they are shown to people: rounded for screens, never for files of data."""
+"""Numbers as text for people: rounded for display, never for data files."""
 
 import math
 
@@ -6,7 +6,7 @@ UNDEFINED = "-"
 
 
 def fixed(value: float | None, digits: int = 3, *, undefined: str = UNDEFINED) -> str:
-    """So many decimals, no minus before a zero; `undefined` where the value is not finite."""
+    """`digits` decimals, no minus before a zero; `undefined` where the value is not finite."""
     if value is None or not math.isfinite(value):
         return undefined
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
@@ -21,7 +21,7 @@ def with_error(mean: float | None, se: float | None, digits: int = 3) -> str:
 
 
 def scientific(value: float | None, *, undefined: str = UNDEFINED) -> str:
-    """Three decimals, or two digits and a power of ten for what these would not show."""
+    """Three decimals, or scientific notation with two for values below 0.01."""
     if value is None or not math.isfinite(value):
         return undefined
     return f"{value:.2e}" if value and abs(value) < 0.01 else fixed(value)

@@ -1,4 +1,4 @@
-"""Names that people type: methods, constructions, settings, with help when they are mistyped."""
+"""Names of methods, constructions and settings as people type them, with help for typing errors."""
 
 import difflib
 import re
@@ -20,7 +20,7 @@ METHODS = (
 """The class names of the calibrators, in the order of the paper's tables."""
 
 Direction = Literal["question", "user"]
-"""What is new: a question of known people, or a person."""
+"""What is held out: a question of known people, or a person."""
 
 SETTINGS = ("reference", "default")
 
@@ -66,8 +66,8 @@ def construction_names(
 ) -> tuple[str, ...]:
     """Those of the constructions `available` that are typed (any case); all if none is typed.
 
-    **Raises:** `ValueError` for one that is not available, with the nearest names, or that it is
-    `known` and only absent.
+    **Raises:** `ValueError` for one that is not available, with the nearest names, or saying that
+    it is `known` but absent.
     """
     by_lower = {name.lower(): name for name in available}
     chosen = set()
@@ -76,8 +76,7 @@ def construction_names(
             if name.lower() in map(str.lower, known):
                 have = ", ".join(f"'{other}'" for other in available)
                 raise ValueError(
-                    f"construction '{name}' is a known one, but not in this folder, which has "
-                    f"{have}"
+                    f"construction '{name}' is known, but not in this folder, which has {have}"
                 )
             raise _unknown("construction", name, available)
         chosen.add(by_lower[name.lower()])
@@ -85,7 +84,7 @@ def construction_names(
 
 
 def setting_names(typed: str) -> tuple[str, ...]:
-    """`reference`, `default`, or both. **Raises:** `ValueError` for anything else."""
+    """`reference`, `default`, or for `both` the two. **Raises:** `ValueError` for other names."""
     if typed == "both":
         return SETTINGS
     if typed in SETTINGS:
@@ -94,13 +93,13 @@ def setting_names(typed: str) -> tuple[str, ...]:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
-    """At most `count` of the names known that a mistyped one may have meant, in any case."""
+    """At most `count` of the `known` names that are close to a mistyped one, in any case."""
     lowered = {one.lower(): one for one in known}
     return [lowered[one] for one in difflib.get_close_matches(name.lower(), lowered, n=count)]
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """What was meant by a mistyped name, or else what there is, for an error message."""
+    """The nearest known name, or else all of them, as text for an error message."""
     known = list(known)
     close = nearest(name, known)
     return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""How far a long computation is, told to a callback."""
+"""Progress of a long computation, reported to a callback."""
 
 import contextlib
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Progress:
     """Unit `unit` of `units` (from 0) has `done` of its `total` steps.
 
-    `resumed` says that the unit was found finished; `counted`: what is counted, for display.
+    `label`: name of the unit; `resumed`: whether it was finished before; `counted`: what is
+    counted, for display.
     """
 
     unit: int
@@ -25,7 +26,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 OnStep = Callable[[str], AbstractContextManager[None]]
-"""Entered with a text while something of unknown length runs."""
+"""A context to enter, with a text to show, while a step of unknown length runs."""
 
 
 def no_step(text: str) -> AbstractContextManager[None]:

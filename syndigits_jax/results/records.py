@@ -1,4 +1,4 @@
-"""Results as records: one number each, with where it came from and the paper's number beside it."""
+"""Results as records: one number each, with its origin and the number in the paper."""
 
 import dataclasses
 import datetime
@@ -33,15 +33,15 @@ class Record:
     - `table`: `table2`, `table4`, `table5`, `figure5`, or a study's own name.
     - `dataset`: `movielens`, `twin-2k-500` or `opinionqa`; `construction`: a folder name of the
       published data (`zero-shot` for MovieLens, which has one construction only).
-    - `direction`: `question` or `user`, what was held out.
+    - `direction`: what was held out, `question` or `user`.
     - `method`: a calibrator's class name, or a control (`Baseline`, `InContext`, `UserMean`,
       `ItemMean`); `setting`: `reference` or `default`.
-    - `mean`, `se`, `count`: over the held-out targets where `metric` is defined; None is unknown.
-    - `paper_mean`, `paper_se`: the printed number; None where there is none.
-    - `objective`, `variant`, `gap`: of weighted ensembles: the divergence that was minimised, the
-      block that was weighed, the certified relative gap; absent elsewhere.
+    - `mean`, `se`, `count`: over the held-out targets where `metric` is defined; `None` if unknown.
+    - `paper_mean`, `paper_se`: the printed number; `None` where there is none.
+    - `objective`, `variant`, `gap`: for weighted ensembles only: the divergence that was minimised,
+      the block that was weighted, and the certified relative gap.
     - `seconds`: time in the method's own fits, without the imputation and scaling that all methods
-      of the evaluation share; None for controls.
+      of the evaluation share; `None` for controls.
     """
 
     table: str
@@ -63,12 +63,12 @@ class Record:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells one record from another."""
+        """The fields that identify a record."""
         return (*(getattr(self, name) for name in _KEY), self.objective or "", self.variant or "")
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers, and above all the seconds, were measured on."""
+    """The hardware that the numbers, above all the times, were measured on."""
     device = jax.devices()[0]
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -94,14 +94,14 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, Any] | None:
-    """The Git commit that this package's source is of; None outside a checkout of it.
+    """The Git commit of this package's source; `None` outside a checkout of it.
 
-    `hash`, and `changed`: whether the source, of the package or of the benchmarks beside it,
-    differs from it.
+    **Returns:** `hash`, and `changed`: whether the source of the package, or of the benchmarks
+    beside it, differs from the commit.
     """
     package = Path(syndigits_jax.__file__).parent
     try:
-        # In a checkout of something else the package is not tracked.
+        # In a checkout of another repository the package is not tracked.
         _git(package, "ls-files", "--error-unmatch", "__init__.py")
         paths = (".", ":(top,glob)benchmarks/**/*.py")
         changes = _git(package, "status", "--porcelain", "--", *paths)
@@ -119,7 +119,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def run_description() -> dict[str, Any]:
-    """What every file of results says of the run behind it.
+    """The description of a run, part of every results file.
 
     [`machine`][], [`versions`][] and [`commit`][] under these names, and `date` (ISO, UTC).
     """
@@ -136,10 +136,11 @@ def write_results(
 ) -> int:
     """Write `records` to a JSON file, whole or not at all, and return how many it then holds.
 
-    With `merge`, records of an earlier file at `path` that this call does not recompute stay,
-    provided that they come from the same machine, versions and commit; records from elsewhere are
-    set aside as `<name>.previous.json`. **Raises:** `ValueError` if two records have one key, or if
-    `path` holds something that is not a results file.
+    With `merge`, records of an earlier file at `path` that are not among `records` are kept,
+    provided that they come from the same machine, versions and commit; otherwise they are moved to
+    `<name>.previous.json`.
+
+    **Raises:** `ValueError` if two records have the same key, or if `path` is not a results file.
     """
     path = Path(path)
     described = run_description()
@@ -153,7 +154,7 @@ def write_results(
     fresh = {record.key: record for record in records}
     if len(fresh) != len(records):
         raise ValueError("records: two of them have the same table, data, method and metric")
-    # A key keeps its place when it is recomputed; new keys follow.
+    # Recomputed keys keep their place; new keys follow.
     everything = [_fields(record) for record in {**kept, **fresh}.values()]
     document = {**described, "records": finite_or_none(everything)}
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""The version of the code that a result depends on: a hash of its modules and what they import."""
+"""The version of the code behind a result: a hash of its modules and of all that they import."""
 
 import ast
 import functools
@@ -9,9 +9,9 @@ from pathlib import Path
 import syndigits_jax
 
 
-@functools.cache  # what was imported, whatever happens to the files afterwards
+@functools.cache  # the version at the first call, even if files change later
 def code_version(modules: tuple[str, ...], root: Path | None = None) -> str:
-    """A hash of the source of `modules`: a changed solver never meets an old result.
+    """A hash of the source of `modules`, so that results of older code are not reused.
 
     A dotted name such as `"evaluation.holdout"` stands for the module and everything in the
     package that it imports, directly or not; a path such as `"studies/syn_digits/scoring.py"` for
@@ -52,7 +52,7 @@ def _file(root: Path, name: str) -> Path:
 
 
 def _imported(source: Path, root: Path) -> Iterator[Path]:
-    """The package's own modules that a file imports, those of lazy imports too."""
+    """The modules of the package that a file imports, lazy imports included."""
     place = source.relative_to(root).parent.parts
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -73,7 +73,7 @@ def _imported(source: Path, root: Path) -> Iterator[Path]:
 
 
 def _named(root: Path, package: list[str], name: str) -> Iterator[Path]:
-    """Where `from package import name` leads: a module, or the one a room's `__init__` names."""
+    """The source of `from package import name`: a module, or the one that an `__init__` names."""
     base = root.joinpath(*package)
     if (base / name).is_dir() or (base / f"{name}.py").is_file():
         yield _file(root, ".".join([*package, name]))
@@ -90,4 +90,4 @@ def _named(root: Path, package: list[str], name: str) -> Iterator[Path]:
                 yield from _named(root, [*above, *inner], name)
                 return
         yield init
-    # The package's own `__init__` only passes names on; its version is hashed apart.
+    # The package's own `__init__` only re-exports names; its version is hashed separately.

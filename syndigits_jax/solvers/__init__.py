@@ -1,4 +1,4 @@
-"""Batched solvers as pure functions of arrays: nothing here knows of twins or questions."""
+"""Batched solvers as pure functions of arrays, independent of twins and questions."""
 
 from .completion import Completion as Completion
 from .completion import als as als

@@ -35,7 +35,7 @@ def alternate(
         # Products with the small inverse are far faster than a solve with n right-hand sides.
         return filled @ (factor @ (root.T @ root))
 
-    # Relative to this, a fit is nothing: a penalty beyond the data shrinks it there.
+    # The size of a fit that counts as zero, which a penalty far above the data leads to.
     nothing = eps * jnp.sqrt(jnp.sum(data**2))
 
     def cond(carry):
@@ -50,7 +50,7 @@ def alternate(
         new_loadings = half_step(filled.T, new_scores)
         old, new = (scores, loadings), (new_scores, new_loadings)
         size = _product_norm(new) + nothing
-        # Of zero data the fit is zero, and no change of it is left.
+        # Zero data have a zero fit, which does not change.
         change = jnp.where(size == 0, 0, _product_change(old, new) / jnp.where(size == 0, 1, size))
         return step + 1, new_scores, new_loadings, change
 

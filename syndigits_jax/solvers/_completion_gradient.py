@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from .units import power_of_two
 
 MAX_PRODUCTS = 1000
-"""Most Hessian products per derivative; badly determined completions need the most."""
+"""Largest number of Hessian products per derivative; ill-posed completions need the most."""
 
 
 def _stationarity(x, mask, penalty, left, right):
@@ -62,7 +62,7 @@ def _attach_gradient_jvp(primals, tangents):
     scale = jax.lax.stop_gradient(jnp.where(scale > 0, scale, 1))[None, :]
 
     def solve(product, vectors):
-        # A derivative may be of any size: its squares, which end the iteration, are to be in range.
+        # A derivative may have any size; scaled, its squares, which end the loop, stay in range.
         unit = power_of_two(jnp.maximum(*(jnp.max(jnp.abs(v)) for v in vectors)))
         tangent = cg(
             product,

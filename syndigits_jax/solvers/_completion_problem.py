@@ -1,4 +1,4 @@
-"""A completion in units of its own size: what all its solvers start from, and its certificate."""
+"""A completion in units of its own size, common to all its solvers, and its certificate."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class Problem(eqx.Module):
 
     @property
     def data_unit(self) -> Float[Array, ""]:
-        """What a singular value, or a penalty on it, of 1 stands for."""
+        """The unit of singular values, and of penalties on them."""
         return self.unit * self.root_unit
 
 
@@ -96,7 +96,7 @@ def column_mean_start(
 
 
 def root_mean_square(problem: Problem) -> Float[Array, ""]:
-    """Of the observed entries, a row counted as often as its weight says."""
+    """Root mean square of the observed entries, rows weighted."""
     count = problem.mask.astype(problem.x.dtype)
     if problem.relative_weight is not None:
         count = count * problem.relative_weight[:, None]
@@ -115,7 +115,7 @@ def duality_gap(problem: Problem, penalty: Float[Array, ""], factors: Factors) -
     problem, penalty, factors = lax.stop_gradient((problem, penalty, factors))
     data, fitted = problem.data, factors.matrix()
     residual = jnp.where(problem.mask, data - fitted, 0)
-    # At an optimum the fitted directions are the residual's leading ones, or as large.
+    # At an optimum the fitted directions are among the leading ones of the residual.
     width = block_width(factors.values.shape[0], data.shape)
     block = start_block(residual, width, 4, near=factors.right)
     norm = subspace_step(residual, block).values[0]

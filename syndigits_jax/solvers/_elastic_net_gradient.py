@@ -18,8 +18,8 @@ def attach_gradient(
     """`coef` unchanged, with the derivatives of the minimiser in `quadratic`, `l1` and `l2`.
 
     On the support S = {j: b_j ≠ 0} the minimiser solves q_S - (Ab)_S - l1 sign(b_S) - l2 b_S = 0,
-    off it nothing moves; so db_S = (A_SS + l2)⁻¹ d(q - Ab - l1 sign(b) - l2 b)_S at fixed b.
-    Right wherever the support is stable, i.e. almost everywhere. The tangent is linear and its
+    off it they stay 0; so db_S = (A_SS + l2)⁻¹ d(q - Ab - l1 sign(b) - l2 b)_S at fixed b.
+    Valid wherever the support is stable, i.e. almost everywhere. The tangent is linear and its
     solve symmetric, so reverse mode is the transpose of this rule.
     """
     del quadratic, l1, l2, largest

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._quadratic import Quadratic, SupportSystem
 
-BLOCK = 10  # proximal gradient steps between two looks at the duality gap
+BLOCK = 10  # proximal gradient steps between two checks of the duality gap
 SETTLED = 0.05  # share of the support that may change in a block before Newton steps begin
 POWER_STEPS = 8
 DECREASE = 2.0**12  # how far the unpenalised loss may be from its minimum, in gradient steps
@@ -23,9 +23,10 @@ LENGTHS = (1.0, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64)
 
 
 class Outcome(NamedTuple):
-    """Coefficients, an estimate of the largest eigenvalue, the gap in units of the loss, ...
+    """The coefficients and their accuracy.
 
-    `residual` is twice the loss.
+    `largest` estimates the largest eigenvalue, `gap` is in units of the loss, and `residual` is
+    twice the loss.
     """
 
     coef: Float[Array, " p"]
@@ -44,7 +45,7 @@ class _State(NamedTuple):
     ahead_image: Float[Array, " p"]
     momentum: Float[Array, ""]  # Nesterov's t
     lipschitz: Float[Array, ""]
-    signs: Float[Array, " p"]  # at the previous look
+    signs: Float[Array, " p"]  # at the previous check
     newton: Bool[Array, ""]  # whether the next move is a Newton step
     gap: Float[Array, ""]
     steps: Int[Array, ""]
@@ -70,7 +71,7 @@ def duality_gap(
       penalty: Σ (l1|b_j| + ½ l2 b_j² + (|v_j| - l1)₊²/(2 l2) - b_j v_j).
 
     Without any penalty the suboptimality is ½vᵀA⁻¹v, and no more than the loss ½|r|², which is
-    all there is to say where A is singular or held as a wide design.
+    the only bound where A is singular or held as a wide design.
     """
     return jax.lax.cond(
         l1 + l2 > 0,
@@ -108,8 +109,8 @@ def _penalised_gap(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""
 
 
 def _distance(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""]:
-    """What iterations stop by: the gap, or without penalty a multiple of the decrease that a
-    gradient step guarantees, which is cheaper than the gap and no bound."""
+    """The stopping criterion: the gap, or without penalty a multiple of the decrease that a
+    gradient step guarantees, which is cheaper than the gap but not a bound."""
     v = quadratic.linear - image
     decrease = DECREASE * 0.5 * jnp.dot(v, v) / _floor(quadratic.trace())
     return jnp.where(l1 + l2 > 0, _penalised_gap(quadratic, coef, image, l1, l2), decrease)
@@ -125,7 +126,7 @@ def _soft(value: Float[Array, " p"], threshold: Float[Array, ""]) -> Float[Array
 
 
 def _largest_eigenvalue(quadratic: Quadratic) -> Float[Array, ""]:
-    """A Rayleigh quotient after a few power steps: close from below, never above."""
+    """A Rayleigh quotient after a few power steps: a close lower bound."""
     vector = jnp.cos(jnp.arange(quadratic.linear.shape[0], dtype=quadratic.linear.dtype))
 
     def step(_, vector):
@@ -146,8 +147,8 @@ def _proximal_steps(quadratic, l1, l2, state: _State, count: int) -> _State:
         gradient = quadratic.linear - ahead_image - l2 * ahead
         new = _soft(ahead + gradient / lipschitz, l1 / lipschitz)
         new_image = quadratic.product(new)
-        # The step length starts from an estimate of the largest eigenvalue that errs below; every
-        # step measures the curvature it met, unless rounding dominates the measurement.
+        # The step length starts from a lower estimate of the largest eigenvalue; every step
+        # measures the curvature along it, unless rounding dominates the measurement.
         move = new - ahead
         length = jnp.dot(move, move)
         met = jnp.dot(move, new_image - ahead_image) / _floor(length) + l2
@@ -203,7 +204,7 @@ def _newton_step(quadratic, l1, l2, state: _State) -> _State:
     trial = coef[:, None] + lengths[None, :] * direction[:, None]
     trial = jnp.where(jnp.sign(trial) == signs[:, None], trial, 0)
     move = trial - coef[:, None]
-    # The change of the objective, by differences: exact even where it is tiny beside the value.
+    # The change of the objective from differences: accurate even where it is far below the value.
     change = (
         -(gradient @ move)
         + 0.5 * (quadratic.curvature(move) + l2 * jnp.sum(move**2, axis=0))
@@ -249,7 +250,7 @@ def minimise(
     coef = jnp.where(jnp.max(jnp.abs(linear)) <= l1, 0, init)
     image = quadratic.product(coef)
     target = tol * quadratic.constant
-    # A little above the estimate, which errs below.
+    # A little above the estimate, which is a lower bound.
     lipschitz = _floor(1.02 * _largest_eigenvalue(quadratic) + l2)
     state = _State(
         coef,
@@ -264,7 +265,7 @@ def minimise(
         jnp.zeros((), jnp.int32),
     )
 
-    # A comparison with NaN is false: a member of a batch that met NaN stops at once.
+    # Comparisons with NaN are false: a member of a batch with NaN stops at once.
     def unfinished(state: _State, length):
         return finite & (state.gap > target) & (state.steps + length <= max_steps)
 

@@ -12,7 +12,7 @@ from .precision import full_precision
 from .units import largest, power_of_two
 
 STEPS_PER_LOADING = 6
-"""Most conjugate gradient steps: as many as loadings in exact arithmetic, more for rounding."""
+"""Most conjugate gradient steps per loading: 1 suffices in exact arithmetic, not with rounding."""
 
 
 @full_precision
@@ -22,17 +22,19 @@ def fold_in(
     """Place new rows on a fitted row space: per row, a ridge regression on its observed entries.
 
     Row by row, with B the loadings, the (k, m) result is B a for the a (r,) that minimises
-    ½‖P_Ω(x - B a)‖² + ½·penalty·‖a‖². Without penalty and with fewer observed entries than
-    loadings need, it is the smallest such a. Rows without any observed entry come out zero.
+    ½‖P_Ω(x - B a)‖² + ½·penalty·‖a‖². Without penalty and with too few observed entries to
+    determine a, it is the smallest such a. Rows without any observed entry are zero.
 
     **Arguments:**
 
     - `x`: (k, m); entries where `mask` is false are ignored.
     - `mask`: (k, m), true where observed.
     - `loadings`: (m, r), [`Completion`][]`.loadings`.
-    - `penalty`: in the units of `loadings` squared; that of the completion.
+    - `penalty`: in the units of `loadings` squared, not negative; the same as in the completion.
 
-    **Raises:** `ValueError` for what holds no numbers, arrays that do not fit together or a
+    **Returns:** the (k, m) fitted rows, at observed entries too.
+
+    **Raises:** `ValueError` for non-numeric input, arrays that do not fit together or a
     negative penalty.
     """
     x, loadings = as_floats(x=x, loadings=loadings)
@@ -55,7 +57,7 @@ def place(
     penalty: Float[Array, ""],
 ) -> Float[Array, "k m"]:
     """[`fold_in`][] of arrays that are known to fit."""
-    # So far only that its square is in range: the compiler divides by that.
+    # Clipped so that its square, by which the compiler divides, is in range.
     unit = jnp.clip(largest(loadings), 2.0**-60, 2.0**60)
     loadings, penalty = loadings / unit, penalty / unit / unit
     x = jnp.where(mask, x, 0)
@@ -71,7 +73,7 @@ def place(
         return jax.lax.custom_linear_solve(product, right, _conjugate_gradients, symmetric=True)
 
     scores = solve(x @ loadings)
-    # Once more for what is left: the residual is exact where the small systems are not.
+    # A second pass on the residual, which is more accurate than the small systems.
     missed = jnp.where(mask, x - scores @ loadings.T, 0)
     scores = scores + solve(missed @ loadings - penalty * scores)
     return scores @ loadings.T
@@ -82,15 +84,14 @@ def _conjugate_gradients(
 ) -> Float[Array, "k r"]:
     """Many small positive semidefinite systems at once; of several solutions the smallest.
 
-    From zero, no step leaves the range of a system: what a row does not determine stays zero,
-    where a factorisation would divide rounding by rounding. Plain array operations, without a
-    LAPACK call per system, which would also, on a CPU, block a thread that other programs wait
-    for.
+    From zero, no step leaves the range of a system: directions that a row does not determine stay
+    zero, where a factorisation would divide rounding by rounding. Plain array operations avoid a
+    LAPACK call per system, which on a CPU would block a thread that other programs need.
     """
     unit = power_of_two(jnp.max(jnp.abs(right), axis=1, keepdims=True))
     right = right / unit
     size = _squares(right)
-    # Comparisons are written so that a row that is no number goes on to be NaN.
+    # Comparisons are written so that a row with NaN ends as NaN.
     done = jnp.where(jnp.isfinite(size), (4 * float(jnp.finfo(right.dtype).eps)) ** 2 * size, 0)
 
     def cond(carry):

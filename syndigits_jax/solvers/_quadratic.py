@@ -54,7 +54,7 @@ class Quadratic(eqx.Module):
 class SupportSystem(NamedTuple):
     """A + shift restricted to the support, the identity off it.
 
-    `largest` is about the largest eigenvalue of A; a small multiple of it regularises where A is
+    `largest` is close to the largest eigenvalue of A; a small multiple of it regularises where A is
     held as a wide design. An iterative solver stops at a residual of `tol` relative to the
     right-hand side, or after `max_steps`.
     """
@@ -96,8 +96,8 @@ def _solve_dense(
 ) -> Float[Array, " k"]:
     """Cholesky solve of matrix + shift on the support, the identity off it.
 
-    The diagonal is raised by 16 `eps` of itself: by the largest entry it would drown the columns
-    of small scale.
+    Each diagonal entry is raised by 16 `eps` of itself; a share of the largest entry would swamp
+    columns of small scale.
     """
     eps = float(jnp.finfo(matrix.dtype).eps)
     both = support[:, None] & support[None, :]
@@ -203,8 +203,8 @@ class DesignQuadratic(Quadratic):
 
     def solve_masked(self, system, right):
         # Woodbury: (shift + ZᵀZ)⁻¹ = (1 - Zᵀ(shift + ZZᵀ)⁻¹Z) / shift with Z = √weight x. Its
-        # relative error is eps * largest / shift, hence a floor of √eps * largest, which a
-        # handful of conjugate gradient steps undo.
+        # relative error is eps * largest / shift, hence a floor of √eps * largest, whose effect a
+        # few conjugate gradient steps remove.
         eps = float(jnp.finfo(self.x.dtype).eps)
         floored = jnp.maximum(system.shift, eps**0.5 * system.largest)
         z = jnp.sqrt(self.weight)[:, None] * jnp.where(system.support[None, :], self.x, 0)

@@ -12,7 +12,7 @@ Apply = Callable[[Float[Array, "k m t"]], Float[Array, "k m t"]]
 def shifted_inverse(
     matrix: Float[Array, "m m"], penalty: Float[Array, " k"]
 ) -> tuple[Apply, Bool[Array, " k"]]:
-    """`(apply, singular)`: b -> (A + penalty)⁻¹ b for every penalty, and where there is none.
+    """`(apply, singular)`: b -> (A + penalty)⁻¹ b for every penalty, and where no inverse exists.
 
     `matrix` is symmetric and positive semidefinite. One Cholesky factor per penalty, whose
     accuracy does not depend on the scale of single columns. Singular to working precision: a
@@ -25,7 +25,7 @@ def shifted_inverse(
     system = matrix[None] + penalty[:, None, None] * jnp.eye(size, dtype=matrix.dtype)[None]
     factor = jax.lax.linalg.cholesky(system, symmetrize_input=False)
     pivots = jnp.diagonal(factor, axis1=1, axis2=2) ** 2
-    # A failed factorisation is NaN, so that the comparison is written the other way round.
+    # A failed factorisation is NaN, for which this comparison is false: not regular.
     own = jnp.diagonal(system, axis1=1, axis2=2)
     regular = jnp.all(pivots > negligible * own, axis=1)
 

@@ -42,12 +42,11 @@ class FactoredForm(eqx.Module):
 
 
 class Rounding(NamedTuple):
-    """What rounding can do to a form, in its units: of the data, and of its second moments.
+    """How much rounding can change a form, in its units: through the data and the second moments.
 
-    - `columns` (p,), `target`: weighted sums of squares of the data as they were given, with
-      whatever they have in common
-    - `moments` (p,), `moment_target`: diagonals of the second moments that the form was added up
-      from; zero where it is held as the data
+    - `columns` (p,), `target`: weighted sums of squares of the data as given, not centred
+    - `moments` (p,), `moment_target`: diagonals of the second moments that the form is the sum
+      of; zero where it is held as the data
     """
 
     columns: Float[Array, " p"]
@@ -58,8 +57,8 @@ class Rounding(NamedTuple):
     def floor(self, w: Float[Array, " p"], value: Float[Array, ""]) -> Float[Array, ""]:
         """How far above its minimum the objective can be at `w`, whatever its gap says.
 
-        An objective is known up to 2 |r| |δr| with r the residual and δr what rounding the data
-        does to it: a third of `eps` of every number (root mean square), on both sides of the
+        An objective is known up to 2 |r| |δr|, with r the residual and δr its change by rounding
+        of the data: a third of `eps` of every number (root mean square), on both sides of the
         difference. Sums of products are known up to about `eps` of their size.
         """
         eps = float(jnp.finfo(w.dtype).eps)
@@ -79,7 +78,7 @@ def residual_form(
     """The objective of weights that sum to one: Xw - y = (X - y1ᵀ)w makes it a pure quadratic.
 
     Nothing cancels in this form, and its gradient and value come from one product. Columns off
-    the support are blanked, so that nothing in them can reach the answer. By static shape: the
+    the support are set to 0, so that they cannot affect the answer. By static shape: the
     p x p matrix where n ≥ p, the factor otherwise. Divided by powers of two, so that it is of the
     size of n whatever the units; minimisers, relative gaps and derivatives stay what they are.
     """
@@ -103,7 +102,7 @@ def gram_form(
 ) -> tuple[DenseForm, Rounding]:
     """The same objective from second moments, which are about the means.
 
-    What the means differ by is added apart: their squares would drown the rest.
+    The difference of the means is added separately: the squares of the means would cost digits.
     """
     x, y = stats.offsets()
     shift = jnp.where(support, x - y, 0)
@@ -121,13 +120,13 @@ def gram_form(
 
 
 def _unitless(penalty: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The penalty, and what to divide the rest by where it is far larger than the data."""
+    """The penalty, and a divisor for the rest where the penalty is far larger than the data."""
     shrink = jnp.maximum(power_of_two(jnp.minimum(penalty, LARGEST_RATIO**2)), 1)
     return jnp.minimum(penalty, LARGEST_RATIO**2) / shrink, shrink
 
 
 def gap_scale(form: DenseForm | FactoredForm, support: Bool[Array, " p"]) -> Float[Array, ""]:
-    """What relative gaps are relative to.
+    """The scale of relative gaps.
 
     The geometric mean of the objective at uniform weights and of its mean over single donors.
     The products in a gap are of this size, so rounding leaves about `eps` of it, however well
@@ -146,7 +145,7 @@ def relative_gap(
     support: Bool[Array, " p"],
     scale: Float[Array, ""],
 ) -> Float[Array, ""]:
-    """The Frank-Wolfe gap of wᵀAw at `w`, from `image` = Aw (half the gradient), over `scale`."""
+    """The Frank-Wolfe gap of wᵀAw over `support` at `w`, from `image` = Aw, divided by `scale`."""
     return 2 * frank_wolfe_gap(image, w, support=support) / scale
 
 
@@ -156,6 +155,10 @@ def relative_floor(
     w: Float[Array, " p"],
     support: Bool[Array, " p"],
 ) -> Float[Array, ""]:
-    """The least relative gap that can be claimed at `w`; 0 where the objective is 0 throughout."""
+    """The smallest relative gap that can be certified at `w`; 0 for an objective that is 0.
+
+    **Arguments:** `form`, `rounding`: of the objective, from `residual_form` or `gram_form`; `w`,
+    `support`: (p,) weights, and those that are allowed.
+    """
     floor = rounding.floor(w, jnp.dot(w, form(w))) / gap_scale(form, support)
     return jnp.where(jnp.any(form.diagonal() != 0), floor, 0)

@@ -1,7 +1,7 @@
 """The boundary of the numerics: whatever users hold becomes a JAX array, or a clear error.
 
 Every public function that takes numbers converts them here, so that lists, data frames, masked,
-half-precision, integer and big-endian arrays mean the same in every room.
+half-precision, integer and big-endian arrays mean the same in every subpackage.
 """
 
 import math
@@ -23,7 +23,7 @@ def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
     Takes nested lists, NumPy arrays (also masked, of any byte order) and JAX arrays, traced or
     not, pandas frames and series, of numbers, booleans or numeric text. Missing cells (`None`,
     `pandas.NA`, masked, empty text) become NaN. Integers and booleans become JAX's default
-    floating type, half precision becomes float32: no factorisation exists for it.
+    floating type, half precision becomes float32, as no factorisation exists for it.
 
     **Raises:** `ValueError` naming `name` for complex numbers, dates, durations, text or objects
     that are no number, rows of unequal length, and finite numbers that the floating type cannot
@@ -78,10 +78,10 @@ def concrete(values: Any) -> np.ndarray | None:
 
 
 def host_array(name: str, values: Any) -> np.ndarray:
-    """`values` as a NumPy array in the machine's byte order, cells as they are; masked are NaN.
+    """`values` as a NumPy array in native byte order, cells unchanged; masked cells are NaN.
 
     **Raises:** `ValueError` naming `name` for rows of unequal length, and for masked arrays of
-    kinds that are no numbers.
+    kinds that are not numeric.
     """
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
@@ -103,7 +103,7 @@ def host_array(name: str, values: Any) -> np.ndarray:
 
 
 def refuse_no_numbers(name: str, dtype: np.dtype) -> None:
-    """**Raises:** `ValueError` naming `name` for a type none of whose values is a number."""
+    """Refuse types that are not numeric. **Raises:** `ValueError` naming `name`."""
     if dtype.kind in "mM":
         kind = "durations" if dtype.kind == "m" else "dates"
         raise ValueError(f"`{name}` must hold numbers, got {kind} ({dtype})")
@@ -119,7 +119,7 @@ def cell_number(cell: Any) -> float:
         return math.nan
     if isinstance(cell, str):
         text = cell.strip()
-        if "_" in text:  # float("1_000") is 1000, but nobody writes a response like that
+        if "_" in text:  # float("1_000") is 1000, but a response is not written like that
             raise ValueError
         return float(text) if text else math.nan
     if isinstance(cell, bytes | np.datetime64 | np.timedelta64 | complex | np.complexfloating):
@@ -131,7 +131,7 @@ def cell_number(cell: Any) -> float:
 
 def is_missing(cell: Any) -> bool:
     """Whether a cell holds nothing: `None`, NaN, `pandas.NA`, `NaT`, NumPy's `masked`."""
-    # pandas' are recognised by name: this module must not import pandas.
+    # Those of pandas are recognised by name: this module must not import pandas.
     if cell is None or type(cell).__name__ in ("NAType", "NaTType", "MaskedConstant"):
         return True
     return isinstance(cell, float) and math.isnan(cell)

@@ -8,7 +8,7 @@ from .boundary import Numbers, as_float, as_floats, concrete
 
 
 def _known(value: Numbers) -> np.ndarray | None:
-    """The numbers in `value` as they were given, before a trace makes tracers of them."""
+    """The numbers in `value` as given, or `None` where they are not known (traced)."""
     array = concrete(value)
     return None if array is None or array.dtype.kind not in "biuf" else array
 
@@ -97,7 +97,13 @@ def check_completion(
 def regression_arrays(
     x: Numbers, y: Numbers, sample_weight: Numbers | None, *, targets: bool = False
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """The arrays of a weighted regression in one floating type, checked by `check_regression`."""
+    """The arrays of a weighted regression in one floating type, checked by `check_regression`.
+
+    **Arguments:** `x`: (n, p); `y`: (n,), or (n, t) too where `targets`; `sample_weight`: (n,).
+
+    **Raises:** `ValueError` for arrays that do not fit together, non-numeric input, and weights
+    known to be negative.
+    """
     if sample_weight is not None:
         check_penalty("sample_weight", sample_weight)
     x, y, sample_weight = as_floats(x=x, y=y, sample_weight=sample_weight)

@@ -81,7 +81,7 @@ def _spectral_impute(
 
     def cond(carry):
         step, _, _, _, change = carry
-        # NaN compares false: a broken member stops at once and leaves the batch alone.
+        # Comparisons with NaN are false: a member with NaN stops at once, the others go on.
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
@@ -138,32 +138,32 @@ def hard_impute(
 ) -> Solution[Completion]:
     """Complete `x` by iterated best rank-r approximation (hard-thresholded SVD).
 
-    Each refit lowers ½ Σᵢ wᵢ ‖P_Ω(xᵢ - mᵢ)‖² over matrices M of that rank, xᵢ and mᵢ being the
-    rows: half the squared errors of the observed entries, as if row i were there wᵢ times.
+    Each refit lowers ½ Σᵢ wᵢ ‖P_Ω(xᵢ - mᵢ)‖² over matrices M of that rank, with rows xᵢ and mᵢ:
+    half the squared errors of the observed entries, as if row i were repeated wᵢ times.
 
     **Arguments:**
 
     - `x`: (n, m), anything that holds numbers; entries where `mask` is false are ignored.
     - `mask`: (n, m), true where observed.
-    - `rank`: static.
+    - `rank`: r, at most min(n, m); static.
     - `start`: (n, m) first guess of the missing entries; column means by default, weighted as the
       rows are. The problem is not convex, so the start matters.
     - `sample_weight`: (n,) how often each row counts; not negative.
     - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it, rows times √wᵢ; never below
       8 eps.
-    - `max_steps`: at most so many refits, at least one.
+    - `max_steps`: most refits, at least one.
     - `oversample`: extra columns of the subspace iteration.
 
-    The unit of `x` changes nothing but the unit of the result: work is done in units of the
-    largest entry, rounded to a power of two.
+    The unit of `x` affects only the unit of the result: the computation is in units of the largest
+    entry, rounded to a power of two.
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. `change` is the last relative change,
-    `optimality` NaN: of a problem that is not convex, a fixed point is no certificate.
+    `optimality` NaN: for a problem that is not convex, a fixed point is no certificate.
     Gradients with respect to `x` follow the implicit function theorem at the fixed point.
 
     Status is `NONFINITE` where all weights are zero or an observed entry is no finite number.
 
-    **Raises:** `ValueError` for what holds no numbers, a rank beyond the matrix, fewer than one
+    **Raises:** `ValueError` for non-numeric input, a rank beyond the matrix, fewer than one
     step, arrays that do not fit together, a mask that is not boolean, and weights that are
     negative or, where known, all zero.
     """
@@ -200,8 +200,10 @@ def soft_impute(
 
     With whole numbers as weights this is the objective without weights for rows repeated wᵢ times.
     Singular values (of √W M) are reduced by `penalty` in every refit. Convex, and independent of
-    the start, when `rank` is at least the rank of the unconstrained solution. Arguments, result
-    and errors as in [`hard_impute`][], except:
+    the start, when `rank` is at least the rank of the unconstrained solution.
+
+    **Arguments:** `x`, `mask`, `rank`, `start`, `sample_weight`, `tol`, `max_steps`, `oversample`:
+    as in [`hard_impute`][]; result and errors too, except:
 
     - `penalty`: a number in the units of `x`; `ValueError` if negative. Gradients also with
       respect to it.
@@ -250,18 +252,20 @@ def als(
 
         ½ Σᵢ wᵢ ‖P_Ω(xᵢ - B aᵢ)‖² + ½·penalty·(Σᵢ wᵢ ‖aᵢ‖² + ‖B‖²)
 
-    As if row i, and its aᵢ, were there wᵢ times. Over the factors of one M the smallest second
-    term is penalty · ‖√W M‖_*, so that this is the objective of [`soft_impute`][].
+    As if row i, and its aᵢ, were repeated wᵢ times. The minimum of the second term over the factors
+    of one M is penalty · ‖√W M‖_*, so that this is the objective of [`soft_impute`][].
 
     Each half step regresses the *filled* matrix on the other factor, so that one r x r system
     serves all rows (softImpute-ALS; Hastie et al. 2015, algorithm 3.1) instead of one per row.
 
-    **Arguments:** as [`hard_impute`][], and
+    **Arguments:**
+
+    - `x`, `mask`, `rank`, `sample_weight`, `max_steps`: as in [`hard_impute`][].
 
     - `penalty`: ridge penalty on both factors; the same number as in [`soft_impute`][].
-    - `key`: for the random start 0.01·√s·N(0, 1) (a fixed one by default), s being the root mean
-      square of the observed entries; or
-    - `init`: (m, rank) loadings to start from, in units of √x.
+    - `key`: of the random start 0.01·√s·N(0, 1), with s the root mean square of the observed
+      entries; a fixed key by default.
+    - `init`: (m, rank) loadings to start from instead, in units of √x.
     - `tol`: stop when ‖M_new - M‖_F / ‖M_new‖_F of the fit M falls below it; never below 8 eps.
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients and `optimality` as in

@@ -2,8 +2,8 @@
 
 Distances come from one matrix product, |x - y|² = |x|² + |y|² - 2⟨x, y⟩ about a common centre, a
 block of rows at a time. Rounding then leaves up to `eps` d (|x|² + |y|²) in a squared distance:
-negligible between most users, but not within a tight cluster, nor with a centre that one outlier
-has drawn away. The product therefore only bounds a distance; where a comparison depends on its
+negligible between most users, but not within a tight cluster, nor with a centre that an outlier
+has shifted. The product therefore only bounds a distance; where a comparison depends on its
 last digits, the distance is computed from differences (`_exact`). Whatever is squared is first
 divided by a power of two, so that units do not matter.
 """
@@ -30,7 +30,7 @@ _ACCURACY = 3e-5
 
 
 def population(values: Numbers, argument: str, rows: int = 1) -> Float[Array, "n d"]:
-    """`values` as a matrix of points with at least so many `rows`, see [`as_float`][].
+    """`values` as a matrix of at least `rows` points, see [`as_float`][].
 
     NaN and infinity are refused where the values are concrete; inside `jit` and `vmap` the metrics
     return NaN for them.
@@ -44,6 +44,9 @@ def populations(
     x: Numbers, y: Numbers, rows: int = 1, names: tuple[str, str] = ("x", "y")
 ) -> tuple[Float[Array, "n d"], Float[Array, "l d"]]:
     """Two populations of one width, in the wider of their dtypes.
+
+    **Arguments:** `x`, `y`: (n, d) and (l, d) points; `rows`: smallest number of rows of each;
+    `names`: what error messages call them.
 
     **Raises:** `ValueError` naming the argument.
     """
@@ -79,7 +82,7 @@ def positive(name: str, value: int, at_least: int = 1) -> None:
 
 
 def finite_or_nan(value: Float[Array, "..."], *arrays: Array) -> Float[Array, "..."]:
-    """`value`, or NaN if any entry of `arrays` is not finite: comparisons would swallow it."""
+    """`value`, or NaN if any entry of `arrays` is not finite, which comparisons would hide."""
     finite = jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]).all()
     return jnp.where(finite, value, jnp.nan)
 
@@ -88,7 +91,7 @@ class Cloud(eqx.Module):
     """A population in a [`Frame`][].
 
     **Arguments:** `raw`: (n, d) points over the frame's unit; `about`: the same about its centre;
-    `square`: (n,) |about|², infinite for rows that only fill up.
+    `square`: (n,) |about|², infinite for padding rows.
     """
 
     raw: Float[Array, "n d"]
@@ -96,14 +99,14 @@ class Cloud(eqx.Module):
     square: Float[Array, " n"]
 
     def filled(self, count: int) -> "Cloud":
-        """With so many more rows, infinitely far from everybody."""
+        """With `count` padding rows, infinitely far from every point."""
         pad = ((0, count), (0, 0))
         square = jnp.pad(self.square, (0, count), constant_values=jnp.inf)
         return Cloud(jnp.pad(self.raw, pad), jnp.pad(self.about, pad), square)
 
 
 class Frame(eqx.Module):
-    """Where distances between populations are computed: a power of two and a common centre.
+    """The unit and the centre for distances between populations: a power of two and a point.
 
     The centre is near the geometric median of the first population, which single outliers do not
     move. Results do not depend on either, so no derivative passes through them.
@@ -154,7 +157,7 @@ def square_norms(x: Float[Array, "n d"]) -> Float[Array, " n"]:
 
 @full_precision
 def bounds(x: Cloud, y: Cloud) -> tuple[Float[Array, "n l"], Float[Array, "n l"]]:
-    """Squared distances from one matrix product: what they are at least, and at most."""
+    """Lower and upper bounds of squared distances, from one matrix product."""
     eps, tiny, d = _rounding(x)
     slack = (4 + d) * eps
     sums = x.square[:, None] + y.square[None, :]
@@ -163,7 +166,7 @@ def bounds(x: Cloud, y: Cloud) -> tuple[Float[Array, "n l"], Float[Array, "n l"]
 
 
 def _rounding(x: Cloud) -> tuple[float, float, int]:
-    """`eps`, what underflow may take from a squared distance, and the dimension d."""
+    """`eps`, the largest loss of a squared distance by underflow, and the dimension d."""
     info, d = jnp.finfo(x.raw.dtype), x.raw.shape[1]
     return float(info.eps), 4 * d * float(info.tiny), d
 
@@ -206,7 +209,7 @@ def block_rows(n: int, columns: int, block: int) -> int:
 
 
 def in_blocks(rows_of: Any, rows: int) -> Any:
-    """An array as (blocks, rows, ...), filled up with zeros; a [`Cloud`][] as one of blocks."""
+    """An array as (blocks, rows, ...), padded with zeros; a [`Cloud`][] likewise."""
     if isinstance(rows_of, Cloud):
         size = len(rows_of.square)
         rows_of = rows_of.filled(-(-size // rows) * rows - size)
@@ -222,9 +225,13 @@ def map_rows(
     columns: int,
     block: int,
 ) -> Any:
-    """`function(rows of x, their positions)` over blocks of rows; outputs lead with the row.
+    """`function(rows of x, their positions)` over blocks of rows.
 
-    Rows that fill up the last block have positions from n on, and their outputs are dropped.
+    **Arguments:** `function`: called once per block; `x`: (n, d) points; `columns`: entries that
+    `function` holds per row; `block`: entries to hold at a time.
+
+    **Returns:** the outputs, with the n rows as the first axis. Padding rows of the last block have
+    positions from n on, and their outputs are dropped.
     """
     n = jax.tree.leaves(x)[0].shape[0]
     rows = block_rows(n, columns, block)
@@ -260,9 +267,11 @@ def nearest(
 ) -> tuple[Float[Array, "n k"], Int[Array, "n k"]]:
     """Distances to the `k` nearest rows of `y`, ascending, and their positions.
 
-    Without `y`: nearest others among the rows of `x` itself, each row left out of its own. Checks
-    nothing. The shortlist comes from matrix products, the distances from differences; where the
-    product cannot tell who is nearest, all who may be are compared by differences.
+    A shortlist comes from matrix products, the distances from differences; where rounding leaves
+    the nearest undecided, all candidates are compared by differences. Nothing is checked.
+
+    **Arguments:** `x`: (n, d) points; `y`: (l, d) candidates, or `None` for the other rows of `x`;
+    `k`: number of neighbours; `block`: distances held at a time.
     """
     alone = y is None
     frame = Frame.of(x) if alone else Frame.of(x, y)
@@ -295,7 +304,7 @@ def nearest(
         distance, order = jax.lax.top_k(-distance, k)
         chosen = shortlist = jnp.take_along_axis(chosen, order, axis=1)
         if count < available:
-            # Whoever was left out is at least as far as `smallest`.
+            # A point left out is at least as far away as `smallest`.
             reach = -distance[:, -1]
             within = reach * reach * rounding
             doubtful = (smallest[:, -1] < within) & (reach > 0) & jnp.isfinite(fixed.square)

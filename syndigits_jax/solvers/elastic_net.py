@@ -104,7 +104,7 @@ def _solve(
     quadratic, x_unit, y_unit = problem.quadratic, problem.x_unit, problem.y_unit
     dtype = quadratic.linear.dtype
     eps = float(jnp.finfo(dtype).eps)
-    # Penalties that no gradient reaches are all the same.
+    # All penalties above every gradient have the same solution.
     l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO)
     l2 = alpha * (1 - l1_ratio) / x_unit / x_unit
     tol = jnp.maximum(number("tol", tol, dtype), ROUNDING_ERRORS * eps)
@@ -113,8 +113,8 @@ def _solve(
         fixed, fixed_l1, fixed_l2, start, tol=tol, max_steps=jnp.asarray(max_steps, jnp.int32)
     )
     coef = attach_gradient(outcome.coef, quadratic, l1, l2, outcome.largest)
-    # Rounding moves the loss by |r| |δr|, δr being a third of `eps` of the data, and the loss is
-    # compared with its minimum: known up to twice that.
+    # Rounding changes the loss by |r| |δr|, with δr a third of `eps` of the data. Its distance
+    # from the minimum is known up to twice that.
     data = jax.lax.stop_gradient(jnp.dot(coef**2, problem.x_raw) + problem.y_raw)
     floor = 0.6 * eps * jnp.sqrt(outcome.residual * data)
     null = jnp.where(fixed.constant > 0, fixed.constant, 1)
@@ -154,8 +154,8 @@ def elastic_net(
 
     Minimises 1/(2W) Σ wᵢ (yᵢ - xᵢb - b₀)² + alpha (l1_ratio |b|₁ + ½ (1 - l1_ratio) |b|²), with
     W = Σ wᵢ and b₀ free. With n >= p the loss is held as a Gram matrix, with n < p as the design,
-    by static shape. Many problems at once: `jax.vmap` over any argument; a design (and weights)
-    that is not mapped over is shared, and so is its Gram matrix.
+    by static shape. Many problems at once: `jax.vmap` over any argument. A design and weights
+    that are not mapped over are shared, and so is their Gram matrix.
 
     **Arguments:**
 
@@ -164,6 +164,7 @@ def elastic_net(
     - `alpha`: penalty, not negative. For a zero penalty `ridge` is faster and always certain.
     - `l1_ratio`: share of the ℓ1 term, in [0, 1].
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
+    - `fit_intercept`: whether b₀ is free; otherwise it is 0.
     - `tol`: stop when the duality gap is at most `tol` times the weighted mean of (y - ȳ)²,
       which is scikit-learn's criterion. Not below 10 rounding errors of the dtype.
     - `max_steps`: most proximal gradient and Newton steps together; may be traced.
@@ -181,10 +182,10 @@ def elastic_net(
     Derivatives of any order in `x`, `y`, `sample_weight`, `alpha` and `l1_ratio`, forward and
     reverse, follow from the implicit function theorem on the support of the solution. They are
     as accurate as the support: ask for a small `tol`. Where columns of the support are linearly
-    dependent and there is no ℓ2 term, the derivative does not exist and the number returned
-    means nothing.
+    dependent and there is no ℓ2 term, the derivative does not exist and the number returned is
+    meaningless.
 
-    **Raises:** `ValueError` for shapes that do not fit, what is no number, and concrete negative
+    **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
     penalties or weights or an `l1_ratio` outside [0, 1].
     """
     check_scalar("alpha", alpha)
@@ -204,7 +205,11 @@ def elastic_net_from_gram(
     max_steps: Numbers = 10_000,
     init: Numbers | None = None,
 ) -> Solution[LinearModel]:
-    """`elastic_net` from second moments, for several fits that share them."""
+    """`elastic_net` from second moments, for several fits that share them.
+
+    **Arguments:** `stats`: from [`gram_statistics`][]; `alpha`, `l1_ratio`, `tol`, `max_steps`,
+    `init`: as in [`elastic_net`][]. Result and errors as there.
+    """
     check_scalar("alpha", alpha)
     alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
     problem = _from_gram(stats, l2)
@@ -215,7 +220,7 @@ def _path(problem, alphas, l1_ratio, tol, max_steps, init):
     def fit(start, alpha):
         solution = _solve(problem, alpha, l1_ratio, tol, max_steps, start)
         coef = solution.value.coef * (problem.x_unit / problem.y_unit)
-        # A fit that failed leaves its successors the last good start.
+        # After a failed fit, the next ones start from the last good one.
         return jnp.where(jnp.all(jnp.isfinite(coef)), coef, start), solution
 
     return jax.lax.scan(fit, _start(problem, init), alphas)[1]
@@ -241,8 +246,15 @@ def elastic_net_path(
 ) -> Solution[LinearModel]:
     """`elastic_net` for `alphas` (k,) in the given order, each started from the one before.
 
-    Give them in descending order, from about `critical_alpha`. Every field of the result has a
-    leading axis of length k. The answers do not depend on the starts beyond `tol`.
+    Give them in descending order, from about `critical_alpha`. The answers depend on the starts
+    only within `tol`.
+
+    **Arguments:** `x`, `y`, `l1_ratio`, `sample_weight`, `fit_intercept`, `tol`, `max_steps`: as in
+    [`elastic_net`][]; `alphas`: (k,) penalties, not negative; `init`: (p,) start of the first fit.
+
+    **Returns:** a `Solution` as of [`elastic_net`][], every field with a leading axis of length k.
+
+    **Raises:** `ValueError` as there, and for `alphas` of another shape.
     """
     _check_path(alphas)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
@@ -261,7 +273,11 @@ def elastic_net_path_from_gram(
     max_steps: Numbers = 10_000,
     init: Numbers | None = None,
 ) -> Solution[LinearModel]:
-    """`elastic_net_path` from second moments."""
+    """`elastic_net_path` from second moments.
+
+    **Arguments:** `stats`: from [`gram_statistics`][]; `alphas`, `l1_ratio`, `tol`, `max_steps`,
+    `init`: as in [`elastic_net_path`][]. Result and errors as there.
+    """
     _check_path(alphas)
     alphas, l1_ratio, l2 = _penalties("alphas", alphas, l1_ratio, stats.gram.dtype)
     return _path(_from_gram(stats, l2), alphas, l1_ratio, tol, max_steps, init)
@@ -270,7 +286,7 @@ def elastic_net_path_from_gram(
 def _critical(problem: _Problem, l1_ratio: Numbers) -> Float[Array, ""]:
     check_fraction("l1_ratio", l1_ratio)
     linear = problem.quadratic.linear
-    # Rounded up: the same product compiled elsewhere may add up in another order.
+    # Rounded up: the same product may be summed in another order elsewhere.
     margin = 1 + 64 * float(jnp.finfo(linear.dtype).eps)
     top = margin * jnp.max(jnp.abs(linear)) / number("l1_ratio", l1_ratio, linear.dtype)
     return top * problem.x_unit * problem.y_unit
@@ -288,6 +304,10 @@ def critical_alpha(
     """The largest useful penalty: from it on, every coefficient of `elastic_net` is exactly zero.
 
     max_j |Σ wᵢ (x_ij - x̄_j)(yᵢ - ȳ)| / (W l1_ratio), rounded up; infinite for `l1_ratio=0`.
+
+    **Arguments:** `x`, `y`, `l1_ratio`, `sample_weight`, `fit_intercept`: as in [`elastic_net`][].
+
+    **Raises:** `ValueError` as there.
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     problem = _from_data(x, y, sample_weight, fit_intercept, jnp.zeros((), x.dtype))

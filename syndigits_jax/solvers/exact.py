@@ -22,7 +22,7 @@ Update = Callable[
 def power_of_two(size: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """The power of two at or just below a positive number; 1 for zero, infinity and NaN.
 
-    Dividing by it is exact, and the squares of what is left neither overflow nor vanish.
+    Division by it is exact, and the squares of the quotients neither overflow nor underflow.
     """
     integer, mask = jnp.int32, 0x7F800000
     if size.dtype.itemsize == 8:
@@ -52,12 +52,18 @@ def resolve(
     carry: Carry,
     update: Update,
 ) -> Carry:
-    """`update(carry, rows, columns, distances, mask)` until all `undecided` pairs were passed.
+    """Call `update` with batches of pairs until it has had all `undecided` ones.
 
-    Every undecided pair is in exactly one call, with its distance from differences. A few rows pass
-    columns of their own while few are left; a strip of columns serves all rows where they are many.
-    Columns from l on, never in the mask, fill up a call. Time grows with the undecided pairs,
-    memory is that of one pass. No derivative passes through.
+    Every undecided pair is in exactly one call, with its distance from differences. Where few pairs
+    are left, a call takes a few rows with their own columns; where many are left, a strip of
+    columns for all rows. Time grows with the undecided pairs, memory is that of one call. No
+    derivative passes through.
+
+    **Arguments:** `points`: (b, d) and `y`: (l, d) points; `undecided`: (b, l), the pairs to
+    compute; `carry`: passed from call to call; `update`: called with (carry, rows, columns,
+    distances, mask), returns the next carry. Columns from l on are padding and never in the mask.
+
+    **Returns:** the last carry.
     """
     points, y, undecided = jax.lax.stop_gradient((points, y, undecided))
     rows, size = undecided.shape

@@ -1,4 +1,4 @@
-"""The SYN-DIGITS paper's synthetic control: exponentiated gradient for a fixed number of steps."""
+"""The SYN-DIGITS paper's synthetic control: a fixed number of exponentiated gradient steps."""
 
 import equinox as eqx
 import jax
@@ -68,7 +68,7 @@ class _Schedule(eqx.Module):
 
 
 def _update(state: _Schedule, value, gradient, support, step_size, slack, one) -> _Schedule:
-    """One step of the paper's exponentiated gradient. Its choices are all made here.
+    """One step of the paper's exponentiated gradient, with all its choices.
 
     The published description leaves three of them open; these reproduce the published rows:
 
@@ -122,7 +122,7 @@ def exponentiated_gradient(
     steps: int = 3000,
     step_size: Numbers = 0.01,
 ) -> Solution[Float[Array, " p"]]:
-    """The SYN-DIGITS paper's synthetic control: 3000 steps, wherever they end.
+    """The SYN-DIGITS paper's synthetic control: 3000 steps, without a test of convergence.
 
     Same objective as [`simplex_least_squares`][], which solves it; this function is here to
     reproduce published numbers. From uniform weights, each step multiplies w by
@@ -135,9 +135,11 @@ def exponentiated_gradient(
 
     - `x`, `y`: (n, p) donors and (n,) target, without missing values; the Gram matrix is used
       where n ≥ p.
-    - `penalty`: λ ≥ 0. `sample_weight`: (n,) weights of the squared residuals.
+    - `penalty`: λ ≥ 0.
+    - `sample_weight`: (n,) weights of the squared residuals; 1 by default.
     - `support`: (p,) donors allowed; the others get weight 0, whatever their columns hold.
-    - `steps`: static. `step_size`: the initial η.
+    - `steps`: number of steps; static.
+    - `step_size`: the initial η.
 
     **Returns:** a `Solution` with the (p,) weights, status `FIXED_STEPS` (`NONFINITE` for NaN in
     the data or an empty support) and as `optimality` the relative Frank-Wolfe gap, on the scale
@@ -174,7 +176,11 @@ def exponentiated_gradient_from_gram(
     steps: int = 3000,
     step_size: Numbers = 0.01,
 ) -> Solution[Float[Array, " p"]]:
-    """[`exponentiated_gradient`][] from second moments, for Gram matrices that are at hand."""
+    """[`exponentiated_gradient`][] from second moments, for Gram matrices that are available.
+
+    **Arguments:** `stats`: from [`gram_statistics`][]; `penalty`, `support`, `steps`, `step_size`:
+    as in [`exponentiated_gradient`][]. Result and errors as there.
+    """
     penalty, support = check_gram(stats, penalty, support)
     certificate = gram_form(stats, penalty, support)
     x, y = stats.offsets()

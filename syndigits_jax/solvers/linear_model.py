@@ -23,18 +23,18 @@ class LinearModel(eqx.Module):
 
 
 class GramStatistics(eqx.Module):
-    """Weighted, centred second moments of a regression: all that a squared loss needs.
+    """Weighted, centred second moments of a regression: sufficient for a squared loss.
 
     With weights w (sum W) and weighted means x̄, ȳ:
 
     - `gram`: Σᵢ wᵢ (xᵢ - x̄)(xᵢ - x̄)ᵀ, shape (p, p)
     - `cross`: Σᵢ wᵢ (xᵢ - x̄)(yᵢ - ȳ), shape (p,)
     - `target_square`: Σᵢ wᵢ (yᵢ - ȳ)²
-    - `x_mean`, `y_mean`: x̄ and ȳ of a regression with an intercept, which takes them up; zero
+    - `x_mean`, `y_mean`: x̄ and ȳ of a regression with an intercept, which absorbs them; zero
       without one
     - `weight_sum`: W
     - `x_offset`, `y_offset`: the means where there is no intercept; zero (or `None`) with one.
-      They are kept apart from the moments, which they would drown.
+      They are kept apart from the moments, which would lose digits to them.
     """
 
     gram: Float[Array, "p p"]
@@ -52,7 +52,7 @@ class GramStatistics(eqx.Module):
         return x, jnp.zeros_like(self.y_mean) if self.y_offset is None else self.y_offset
 
     def moments(self) -> tuple[Float[Array, "p p"], Float[Array, " p"], Float[Array, ""]]:
-        """`gram`, `cross` and `target_square` of the regression: about zero without intercept."""
+        """`gram`, `cross` and `target_square` of the regression; not centred without intercept."""
         x, y = self.offsets()
         lever = self.weight_sum * x
         return (
@@ -62,7 +62,7 @@ class GramStatistics(eqx.Module):
         )
 
     def without_intercept(self) -> "GramStatistics":
-        """Those of the same data without an intercept: the means become offsets. No new sums."""
+        """The statistics of the same data without an intercept: the means become offsets."""
         x, y = self.offsets()
         return GramStatistics(
             self.gram,
@@ -76,7 +76,7 @@ class GramStatistics(eqx.Module):
         )
 
     def raw_squares(self) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-        """Σᵢ wᵢ xᵢⱼ² of every column and Σᵢ wᵢ yᵢ², which bound what rounding does to the data."""
+        """Σᵢ wᵢ xᵢⱼ² of every column and Σᵢ wᵢ yᵢ², which bound the rounding of the data."""
         x, y = self.offsets()
         return (
             jnp.diagonal(self.gram) + self.weight_sum * (self.x_mean + x) ** 2,
@@ -96,7 +96,7 @@ class GramStatistics(eqx.Module):
 
 
 def _about(values: Float[Array, "n ..."], w: Float[Array, " n"], total: Float[Array, ""]):
-    """`values` about their weighted mean, and that mean.
+    """`values` minus their weighted mean, and that mean.
 
     A second pass takes out what rounding left in the first: with means far from zero that is of
     the size of the last digit of the mean. Columns that are constant over the rows of positive
@@ -128,7 +128,13 @@ def centre(
     Float[Array, " p"],
     Float[Array, "..."],
 ]:
-    """Weighted centring: `(x - x̄, y - ȳ, w, x̄, ȳ)`; the means are zero without intercept."""
+    """Weighted centring, without checks.
+
+    **Arguments:** `x`: (n, p); `y`: (n,) or (n, t); `sample_weight`: (n,), 1 by default;
+    `fit_intercept`: whether to centre at all.
+
+    **Returns:** `(x - x̄, y - ȳ, w, x̄, ȳ)`, with means of zero without intercept.
+    """
     w = jnp.ones_like(x[:, 0]) if sample_weight is None else sample_weight
     if not fit_intercept:
         return x, y, w, jnp.zeros_like(x[0]), jnp.zeros_like(y[0])
@@ -149,11 +155,12 @@ def gram_statistics(
 ) -> GramStatistics:
     """Second moments of a weighted regression of `y` (n,) on `x` (n, p).
 
-    `sample_weight` (n,) is 1 by default; rows of weight 0 take no part (their cells must be
-    finite). The squares of the data times `sample_weight` must be within the range of the type:
-    in float32, data between about 1e-17 and 1e17.
+    **Arguments:** `x`: (n, p) design; `y`: (n,) target; `sample_weight`: (n,), 1 by default; rows
+    of weight 0 have no effect (their cells must be finite); `fit_intercept`: whether the regression
+    has an intercept. The squares of the data times `sample_weight` must be within the range of the
+    type: in float32, data between about 1e-17 and 1e17.
 
-    **Raises:** `ValueError` for shapes that do not fit, what is no number, or negative weights.
+    **Raises:** `ValueError` for shapes that do not fit, non-numeric input, or negative weights.
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight)

@@ -61,14 +61,14 @@ def check_rank(rank: int, shape: tuple[int, ...], name: str = "`rank`") -> None:
 def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Orthonormal columns with the span of `y`: Cholesky-QR, twice, on normalised columns.
 
-    A column that depends on those before it to rounding comes out zero, whatever its size.
+    A column that depends, up to rounding, on those before it becomes zero, whatever its size.
     """
     k = y.shape[1]
     y = y / largest(y, axis=0)[None, :]
     info = jnp.finfo(y.dtype)
     identity = jnp.eye(k, dtype=y.dtype)
     shift = 4 * k * float(info.eps)
-    # Where `y` was orthonormal already, the factor is √(1 + shift): taken back here.
+    # Where `y` is orthonormal already, the factor is √(1 + shift): undone here.
     root = math.sqrt(1 + shift) * identity
     for final in (False, True):
         norms = jnp.sqrt(jnp.sum(y * y, axis=0))
@@ -76,7 +76,7 @@ def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
         gram = y.T @ y + shift * identity
         factor = jnp.linalg.cholesky(gram)
         if final:
-            # The first pass has brought out what is new in a column, unless that is rounding.
+            # The first pass has isolated the new part of a column, unless that is rounding.
             new = jnp.diagonal(factor) > 0.7
             y = jnp.where(new[None, :], y, 0)
             gram = jnp.where(new[:, None] & new[None, :], gram, identity)
@@ -116,7 +116,8 @@ def start_block(
 ) -> Float[Array, "m k"]:
     """A right block to start from: `steps` subspace steps on a fixed Gaussian block.
 
-    `near`: orthonormal directions that are expected to be among the leading ones.
+    **Arguments:** `x`: (n, m) matrix; `width`: k, columns of the block; `steps`: number of steps;
+    `near`: (m, r) orthonormal directions that are expected to be among the leading ones.
     """
     block = _gaussian_block((x.shape[1], width), x.dtype)
     if near is not None:
@@ -126,7 +127,7 @@ def start_block(
 
 
 def block_width(rank: int, shape: tuple[int, ...], oversample: int = OVERSAMPLE) -> int:
-    """Columns to iterate on for `rank` wanted ones."""
+    """Number of columns to iterate on for `rank` wanted ones."""
     return min(rank + oversample, *shape)
 
 
@@ -146,13 +147,13 @@ def leading_subspace(
     **Arguments:**
 
     - `x`: (n, m) matrix.
-    - `rank`: how many triplets, static, at most min(n, m).
+    - `rank`: number of triplets, at most min(n, m); static.
     - `init`: (m, k) right block to start from, k >= rank, such as the `right` of a similar matrix.
     - `sample_weight`: (n,) non-negative weights of the rows' squared distances from the subspace:
       the triplets are those of `x` with row i times √wᵢ.
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
-    - `max_steps`: at most so many steps, at least one. The cold start, 8 steps on a Gaussian
+    - `max_steps`: most steps, at least one. The cold start, 8 steps on a Gaussian
       block, comes before and is not counted.
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 
@@ -165,7 +166,7 @@ def leading_subspace(
     **Returns:** a [`Solution`][] with [`Factors`][]; `optimality` is that relative residual.
     Singular vectors are not differentiated: the result carries no gradient.
 
-    **Raises:** `ValueError` for what holds no numbers, a rank beyond the matrix, fewer than one
+    **Raises:** `ValueError` for non-numeric input, a rank beyond the matrix, fewer than one
     step, or an `init` or weights that do not fit it.
     """
     x, init, sample_weight = as_floats(x=x, init=init, sample_weight=sample_weight)
@@ -203,7 +204,7 @@ def leading_subspace(
 
 
 def _gram_block(x: Float[Array, "n m"], width: int) -> Float[Array, "m k"]:
-    """Leading right vectors by the smaller Gram matrix, whose squares lose half the digits."""
+    """Leading right vectors from the smaller Gram matrix, to half the digits."""
     if x.shape[0] < x.shape[1]:
         _, vectors = jnp.linalg.eigh(x @ x.T)
         return _completed(x.T @ vectors[:, ::-1][:, :width])
@@ -212,7 +213,7 @@ def _gram_block(x: Float[Array, "n m"], width: int) -> Float[Array, "m k"]:
 
 
 def _completed(block: Float[Array, "m k"]) -> Float[Array, "m k"]:
-    """Orthonormal columns; those that said nothing new, and would never learn, are random."""
+    """Orthonormal columns; those that depend on others become random, else they would stay so."""
     block = orthonormalise(block)
     useless = jnp.all(block == 0, axis=0)
     return jnp.where(

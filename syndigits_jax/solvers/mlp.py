@@ -45,6 +45,9 @@ class MLP(eqx.Module):
 def init_mlp(in_size: int, hidden: Sequence[int], *, key: PRNGKeyArray, dtype=jnp.float32) -> MLP:
     """Random weights and biases, uniform in ±1/√fan_in (PyTorch's default for linear layers).
 
+    **Arguments:** `in_size`: p, the inputs; `hidden`: sizes of the hidden layers; `key`: of the
+    random numbers; `dtype`: of the parameters.
+
     **Raises:** `ValueError` if a layer would be empty.
     """
     sizes = (in_size, *hidden, 1)
@@ -84,7 +87,7 @@ def _squared_loss(
 
 
 def _sqrt(v: Float[Array, "..."]) -> Float[Array, "..."]:
-    """√v with derivative 0 at 0, where the units that never fired are."""
+    """√v with derivative 0 at 0, the value for units that were never active."""
     positive = v > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
 
@@ -129,17 +132,18 @@ def mlp_regression(
 
     Under `jax.vmap` every member stops on its own; a stopped member is left as it is until the
     last one ends. With `patience=None` there is no early stopping. Gradients pass, forward and
-    reverse, by unrolling with one checkpoint per epoch; when training stops counts as given, being
-    piecewise constant.
+    reverse, by unrolling with one checkpoint per epoch; the epoch at which training stops is
+    treated as given, because it is piecewise constant.
 
     **Arguments:**
 
     - `x`, `y`: (n, p) inputs and (n,) targets; no missing values.
     - `hidden`: sizes of the hidden layers, e.g. `(16,)`; static.
-    - `key`: decides initial parameters and order of the rows. The same key in every member of a
+    - `key`: of the initial parameters and the order of the rows. The same key in every member of a
       batch gives every member the same start and the same orders.
-    - `learning_rate`, `weight_decay`: may be traced or batched.
-    - `batch_size`, `epochs`, `patience`: static; `patience=None` always runs all epochs.
+    - `learning_rate`, `weight_decay`: of Adam, not negative; may be traced or batched.
+    - `batch_size`, `epochs`, `patience`: rows per batch, most epochs, and epochs without a lower
+      loss before training stops; static. `patience=None` always runs all epochs.
     - `sample_weight`: (n,) non-negative weights of the rows in the loss. A batch without weight
       has loss 0 and moves the parameters by momentum and decay only.
     - `init`: parameters to start from instead of random ones; its layers must match `hidden`.
@@ -148,10 +152,11 @@ def mlp_regression(
     the distance from an optimum: `optimality` is NaN, and `change` the relative change of the epoch
     loss over the last two epochs. Status is `CONVERGED` after early stopping, `FIXED_STEPS` after
     all `epochs` (a budget, not a failure), `NONFINITE` where the loss of an epoch was not finite:
-    training ends there, and the value holds the best parameters before. The training's R² is that
-    of `value(x)`. Scale `x` and `y` to about one first: the steps of Adam have no unit.
+    training ends there, and the value holds the best parameters before. The R² on
+    the training data is that of `value(x)`. Scale `x` and `y` to about one first: the steps of Adam
+    have no unit.
 
-    **Raises:** `ValueError` if shapes disagree, what is no number, a size is not positive, or a
+    **Raises:** `ValueError` if shapes disagree, input is not numeric, a size is not positive, or a
     weight, the rate or the decay is negative.
     """
     x, y, weight = regression_arrays(x, y, sample_weight)
@@ -286,7 +291,7 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
 
 
 def _relative_change(state: _State) -> Float[Array, ""]:
-    """|loss of the last epoch / loss of the one before - 1|; NaN where there is none before."""
+    """|loss of the last epoch / loss of the one before - 1|; NaN after the first."""
     before = jnp.where(state.previous > 0, state.previous, 1)
     change = jnp.where(state.previous > 0, jnp.abs(state.loss / before - 1), state.loss)
     return jax.lax.stop_gradient(jnp.where(state.epoch > 1, change, jnp.nan))

@@ -20,8 +20,8 @@ class _Design(NamedTuple):
     """A weighted regression, centred where there is an intercept; `total` is the weight sum.
 
     Design, targets, weights and `penalty` are in units of powers of two: `coef_unit` (t,) is what
-    to multiply coefficients by, `unit` (t,) residuals. `floor` (t,) is the least residual of the
-    normal equations, relative to its value at zero, that can be claimed.
+    to multiply coefficients by, `unit` (t,) residuals. `floor` (t,) is the smallest residual of the
+    normal equations, relative to its value at zero, that can be certified.
     """
 
     x: Float[Array, "n p"]
@@ -37,7 +37,7 @@ class _Design(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """Coefficients for every penalty and target, and what there is to say about them."""
+    """Coefficients for every penalty and target, and their accuracy."""
 
     coef: Float[Array, "k p t"]
     residual: Float[Array, "k t"]  # norm of the normal equations' residual
@@ -80,9 +80,9 @@ def _floor(
     y_square: Float[Array, " t"],
     cross: Float[Array, "t p"],
 ) -> Float[Array, " t"]:
-    """What rounding the data does to xᵀy, relative to it: a third of `eps` of every number.
+    """The relative change of xᵀy by rounding of the data: a third of `eps` of every number.
 
-    From weighted sums of squares of the data as they were given (`raw`) and about their means.
+    From weighted sums of squares of the data as given (`raw`) and about their means.
     """
     eps = float(jnp.finfo(cross.dtype).eps)
     noise = 0.3 * eps * jnp.sqrt(x_raw * y_square + x_square * y_raw)
@@ -95,7 +95,7 @@ def _norm(array: Array, axis: int) -> Array:
 
 
 def _primal_inverse(gram: Float[Array, "p p"], penalty: Float[Array, " k"]):
-    """Differentiable b -> (gram + penalty)⁻¹ b, and where that is singular."""
+    """Differentiable b -> (gram + penalty)⁻¹ b, and where the matrix is singular."""
     apply, singular = shifted_inverse(gram, penalty)
 
     def product(vectors: Float[Array, "k p t"]) -> Float[Array, "k p t"]:
@@ -249,16 +249,17 @@ def ridge(
     - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero asks for full
       column rank where n >= p, and gives the interpolant of least norm where n < p.
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
+    - `fit_intercept`: whether b₀ is free; otherwise it is 0.
 
     **Returns:** a `Solution` with `coef` (p,), led by an axis of k penalties and then one of t
     targets if there are such. `optimality` is the norm of the residual of the normal equations
-    over its value at b = 0, never below what rounding the data does to it; `steps` is 0. Status
+    over its value at b = 0, never below the effect of rounding the data; `steps` is 0. Status
     `CONVERGED`, or with NaN coefficients `SINGULAR` or `NONFINITE`. A constant column, a design of
     zeros and weights that are all zero are `SINGULAR` without a penalty, and have coefficients
     of zero with one. The answer does not depend on the units of data, weights and penalty.
     Differentiable in every array, forward and reverse.
 
-    **Raises:** `ValueError` for shapes that do not fit, what is no number, and concrete negative
+    **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
     penalties or weights.
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
@@ -286,7 +287,7 @@ def ridge(
 
 @full_precision
 def ridge_from_gram(stats: GramStatistics, penalty: Numbers) -> Solution[LinearModel]:
-    """`ridge` (primal, one target) from second moments, for several fits that share them."""
+    """[`ridge`][] (primal, one target) from second moments, for several fits that share them."""
     penalties = _penalties(penalty, stats.gram.dtype)
     gram, cross, target_square = stats.moments()
     x_raw, y_raw = stats.raw_squares()
@@ -319,7 +320,7 @@ def _leverages(x, gram, penalty):
         return _leverage_terms(x, gram, penalty)
     values, vectors = jnp.linalg.eigh(gram, symmetrize_input=False)
     shifted = jnp.maximum(values, 0)[None, :] + penalty[:, None]
-    # Eigenvalues are known up to rounding errors of the largest: below, there is no answer.
+    # Eigenvalues below the rounding errors of the largest are not known.
     negligible = gram.shape[0] * float(jnp.finfo(gram.dtype).eps)
     known = jnp.min(shifted, axis=1) > negligible * jnp.max(shifted, axis=1)
     shifted = jnp.where(known[:, None], shifted, jnp.nan)
@@ -348,10 +349,13 @@ def ridge_loo_residuals(
     residual. In the dual form numerator and denominator are both divided by the penalty, so
     that small and zero penalties lose no accuracy.
 
-    Arguments, errors and status as for `ridge`; with several penalties and n >= p, `SINGULAR` also
-    marks penalties too small beside the largest column. **Returns:** a `Solution` whose value has
-    shape (n,), led by an axis of k penalties and then one of t targets if there are such. NaN for
-    a row without which there is no fit. Differentiable, penalties included.
+    **Arguments:** `x`, `y`, `penalty`, `sample_weight`, `fit_intercept`: as in [`ridge`][]; errors
+    too.
+
+    **Returns:** a `Solution` whose value has shape (n,), led by an axis of k penalties and then one
+    of t targets if there are such. NaN for a row without which there is no fit. Status as in
+    [`ridge`][]; with several penalties and n >= p, `SINGULAR` also marks penalties too small beside
+    the largest column. Differentiable, penalties included.
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     given = _penalties(penalty, x.dtype)
@@ -366,7 +370,7 @@ def ridge_loo_residuals(
         leverages = _leverages(design.x, gram, penalties)
         fit = fit._replace(singular=fit.singular | jnp.any(jnp.isnan(leverages), axis=1))
         rest = 1 - share[None, :] - w[None, :] * leverages
-        # What is left of a row that alone determines its fit is rounding.
+        # For a row that alone determines its fit, the remainder is rounding.
         rest = jnp.where(rest > x.shape[1] * float(jnp.finfo(x.dtype).eps), rest, jnp.nan)
         residuals = ordinary / rest[:, :, None]
     else:

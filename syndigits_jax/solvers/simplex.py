@@ -16,9 +16,9 @@ def _threshold(
     """The θ with Σ max(v - θ, 0) = 1 over `support`, by Newton's method from any `guess`.
 
     The sum is convex and decreasing in θ, so one Newton step leads to the left of the root and
-    all further ones increase to it, each dropping entries of `v` for good: it ends after finitely
-    many steps with the exact answer. From a good guess (the last θ of an iterative solver) that
-    is one or two passes over `v`, far cheaper than sorting.
+    all further ones increase to it, each excluding more entries of `v`: the exact answer takes
+    finitely many steps. From a good guess (the last θ of an iterative solver) that is one or two
+    passes over `v`, far cheaper than sorting.
     """
     v = jnp.where(support, v, -jnp.inf)
     top = jnp.max(v)
@@ -42,8 +42,8 @@ def project_warm(
 ) -> tuple[Float[Array, " p"], Float[Array, ""]]:
     """The projection of `v`, and its threshold below the largest entry; not differentiable.
 
-    Shifted by that entry, `v` may be of any size: a sum of 1 would drown in large ones, and the
-    projection be zero.
+    The shift by that entry allows `v` of any size: beside large entries the sum of 1 would be lost
+    to rounding, and the projection be zero.
     """
     v = v - jnp.max(jnp.where(support, v, -jnp.inf))
     theta = _threshold(v, support, guess)
@@ -126,7 +126,13 @@ def frank_wolfe_gap(
 def conjugate_gradient(
     matvec: Callable, b: Float[Array, " p"], rtol: float, max_steps: int
 ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-    """Solve `matvec(v) = b` for a positive semidefinite operator, until |r| ≤ rtol |b|."""
+    """Solve `matvec(v) = b` by conjugate gradients, until |r| ≤ rtol |b|.
+
+    **Arguments:** `matvec`: a positive semidefinite operator on (p,) vectors; `b`: right-hand side;
+    `rtol`: largest relative residual; `max_steps`: largest number of products.
+
+    **Returns:** the solution and the number of products; it has no reverse-mode derivative.
+    """
     target = rtol**2 * jnp.dot(b, b)
 
     def body(state):

@@ -20,7 +20,7 @@ Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
 
 
 def _gap_scale(fun: Objective, support: Bool[Array, " p"], dtype) -> Float[Array, ""]:
-    """What relative gaps are relative to: |f| or the gap at uniform weights, the larger one."""
+    """The scale of relative gaps: |f| or the gap at uniform weights, the larger one."""
     w = uniform_weights(support, dtype)
     value, gradient = jax.value_and_grad(fun)(w)
     scale = jnp.maximum(jnp.abs(value), frank_wolfe_gap(gradient, w, support=support))
@@ -29,9 +29,9 @@ def _gap_scale(fun: Objective, support: Bool[Array, " p"], dtype) -> Float[Array
 
 
 def _gap_floor(value, gradient, w, support) -> Float[Array, ""]:
-    """What rounding leaves of a gap: one part in `eps` of the terms of which it is the sum.
+    """The smallest gap above rounding: `eps` times the terms of which it is the sum.
 
-    How `fun` came by its values is not known; what it lost to cancellation is not in here.
+    Cancellation inside `fun` is not known and not included.
     """
     eps = float(jnp.finfo(w.dtype).eps)
     terms = jnp.sum(jnp.where(support, w * jnp.abs(gradient), 0))
@@ -71,8 +71,8 @@ def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
     gap = frank_wolfe_gap(new_gradient, w, support=support) / scale
     gap = jnp.where(good, gap, state.gap)
     better = gap < state.best_gap
-    # Restart where the step points uphill, or where what is left of the gap is due to weights
-    # that z has set to zero but that the average w remembers: a plain step removes them.
+    # Restart where the step points uphill, or where most of the gap is due to weights that are zero
+    # in z but not yet in the average w: a plain step removes them.
     remembered = frank_wolfe_gap(new_gradient, jnp.where(z > 0, 0, w), support=support) / scale
     restart = (jnp.dot(gradient, w - state.w) > 0) | (remembered > 0.5 * gap)
     slower = 2 / (1 + jnp.sqrt(1 + 4 / a**2))
@@ -151,12 +151,13 @@ def minimize_on_simplex(
     - `fun`: from (p,) weights to a scalar.
     - `init`: (p,) start, projected onto the simplex first. Uniform weights are a good one.
     - `support`: (p,); weights where it is `False` stay 0.
-    - `tol`: stop at this relative gap. `max_steps`: a projection each; may be traced.
-    - `scale`: what gaps are relative to; |f| or the gap at uniform weights, the larger, by default.
+    - `tol`: stop at this relative gap.
+    - `scale`: the unit of gaps; |f| or the gap at uniform weights, the larger, by default.
+    - `max_steps`: most steps, of one projection each; may be traced.
 
     **Returns:** a `Solution` with the (p,) weights. `optimality` is the Frank-Wolfe gap, a bound on
-    how far f is above its minimum, over `scale`. It is as exact as the gradient of `fun`: where
-    `fun` cancels large numbers, what it loses is not part of the gap.
+    how far f is above its minimum, over `scale`. It is as accurate as the gradient of `fun`: errors
+    from cancellation inside `fun` are not part of it.
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
     """
@@ -209,8 +210,8 @@ def mirror_descent(
 ) -> Solution[Float[Array, " p"]]:
     """Entropic mirror descent: w ← w exp(-η g), normalised (Beck and Teboulle, 2003).
 
-    The step size is constant, and the weights are kept as logarithms, so none underflows on its
-    way. A step size above about 1 / max |∂²f| may not converge.
+    The step size is constant, and the weights are kept as logarithms, so that none underflows on
+    the way. A step size above about 1 / max |∂²f| may not converge.
 
     **Arguments:**
 

@@ -33,7 +33,10 @@ def entropic_gap(
 ) -> Float[Array, ""]:
     """⟨g, w⟩ + λ KL(w ‖ u) - min over the simplex of the same: the Frank-Wolfe gap with entropy.
 
-    For f + λ KL(· ‖ u), f convex with gradient g at w, it bounds the distance to the minimum.
+    For f + λ KL(· ‖ u), with f convex, it bounds the distance to the minimum.
+
+    **Arguments:** `gradient`: (p,) g, of f at w; `w`: (p,) weights; `penalty`: λ > 0; `base`: (p,)
+    u, on the simplex.
     """
     lowest = jnp.min(jnp.where(base > 0, gradient, jnp.inf))
     shifted = jnp.where(base > 0, gradient - lowest, 0)
@@ -73,7 +76,8 @@ def minimize_with_entropy(
     - `init`: (p,) start on the simplex. Weights that are 0 in `base` stay 0.
     - `penalty`: λ > 0.
     - `base`: (p,) u, on the simplex.
-    - `tol`: stop at this gap, absolute. `max_steps`: may be traced.
+    - `tol`: stop at this gap, absolute.
+    - `max_steps`: most steps; may be traced.
 
     **Returns:** a [`Solution`][]; `optimality` is [`entropic_gap`][], in the units of f, never
     below `eps` times the numbers it is the sum of.
@@ -89,7 +93,7 @@ def minimize_with_entropy(
     penalty, tol = number("penalty", penalty, dtype), number("tol", tol, dtype)
     log_base = _log(base)
     slope = jax.grad(fun)
-    # A start with zeros could never leave them.
+    # Weights that start at zero would stay there.
     w = 0.99 * init + 0.01 * base
     gradient = slope(w)
     spread = jnp.max(jnp.where(base > 0, gradient, -jnp.inf)) - jnp.min(

@@ -42,9 +42,9 @@ def _accelerated_step(form, support, bound, state: _State) -> _State:
     """One projected gradient step with momentum, gradient restart and an adaptive step size.
 
     One product with A per step: that of the extrapolated point follows by linearity. A step size
-    that turns out too long (curvature along the step above `lipschitz`) is shortened and the step
-    taken back; after a good step it grows a little, as the curvature that counts is that of the
-    current face, often far below the largest eigenvalue.
+    that is too long (curvature along the step above `lipschitz`) is shortened and the step undone;
+    after a good step it grows a little, because the curvature on the current face is often far
+    below the largest eigenvalue.
     """
     eps = float(jnp.finfo(state.w.dtype).eps)
     momentum = (1 + jnp.sqrt(1 + 4 * state.momentum**2)) / 2
@@ -75,7 +75,7 @@ def _accelerated_step(form, support, bound, state: _State) -> _State:
 def _face_step(form, support, state: _State) -> tuple[_State, Int[Array, ""]]:
     """Minimise over the current face by conjugate gradients, as far as the weights stay ≥ 0.
 
-    Once the accelerated steps have found the right face, one such step all but ends the solve.
+    Once the accelerated steps have found the right face, one such step nearly completes the solve.
     """
     w = state.w
     face = support & (w > 0)
@@ -103,7 +103,7 @@ def _minimise(form, support, init, tol, max_steps):
     scale = gap_scale(form, support)
     bound = jnp.sum(form.diagonal())
     w, theta = project_warm(init, support, -jnp.ones_like(tol))
-    # A start on the simplex stays what it is, zeros included.
+    # A start on the simplex is kept as it is, zeros included.
     eps = float(jnp.finfo(w.dtype).eps)
     inside = jnp.all(jnp.where(support, init >= 0, init == 0))
     w = jnp.where(inside & (jnp.abs(jnp.sum(init) - 1) <= 16 * eps), init, w)
@@ -197,12 +197,12 @@ def simplex_least_squares(
     how far the objective is above its minimum, over a scale: the geometric mean of the objective
     at uniform weights and of its mean over single donors. It is never below what the rounding of
     the data allows, which is large where data lie far from zero; with a smaller `tol` the
-    status is `MAX_STEPS`. `steps` counts products with X or its Gram matrix, the first ones at
-    `init` aside. Status `NONFINITE` marks NaN in the data or an empty support; donors that all
-    equal the target, and no weight at all, are solved by any weights. The answer does not depend
+    status is `MAX_STEPS`. `steps` counts products with X or its Gram matrix, except the first ones
+    at `init`. Status `NONFINITE` marks NaN in the data or an empty support. If all donors equal the
+    target, or all sample weights are zero, any weights are a solution. The answer does not depend
     on the units of data, weights and penalty.
 
-    **Raises:** `ValueError` if shapes disagree, what is no number, or a weight or the penalty is
+    **Raises:** `ValueError` if shapes disagree, input is not numeric, or a weight or the penalty is
     negative.
     """
     x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
@@ -220,10 +220,13 @@ def simplex_least_squares_from_gram(
     max_steps: Numbers = 5000,
     init: Numbers | None = None,
 ) -> Solution[Float[Array, " p"]]:
-    """[`simplex_least_squares`][] from second moments, for Gram matrices that are at hand.
+    """[`simplex_least_squares`][] from second moments, for Gram matrices that are available.
 
-    Moments taken about the mean (`fit_intercept=True`) leave an unpenalised intercept out of the
-    simplex constraint: `stats.intercept(weights)`.
+    With moments about the mean (`fit_intercept=True`), the fit has an unpenalised intercept outside
+    the simplex constraint: `stats.intercept(weights)`.
+
+    **Arguments:** `stats`: from [`gram_statistics`][]; `penalty`, `support`, `tol`, `max_steps`,
+    `init`: as in [`simplex_least_squares`][]. Result and errors as there.
     """
     penalty, support = check_gram(stats, penalty, support)
     form, rounding = gram_form(stats, penalty, support)
@@ -231,7 +234,15 @@ def simplex_least_squares_from_gram(
 
 
 def check_problem(x, y, penalty, sample_weight, support):
-    """Conversions, defaults and checks: `(x, y, weight, penalty, support)`."""
+    """Conversions, defaults and checks.
+
+    **Arguments:** `x`, `y`, `penalty`, `sample_weight`, `support`: as in
+    [`simplex_least_squares`][].
+
+    **Returns:** `(x, y, weight, penalty, support)`, arrays of one floating type, and a mask.
+
+    **Raises:** `ValueError` as there.
+    """
     x, y, weight = regression_arrays(x, y, sample_weight)
     weight = jnp.ones_like(y) if weight is None else weight
     return x, y, weight, *_penalty_and_support(penalty, support, x.shape[1], x.dtype)

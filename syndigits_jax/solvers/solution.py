@@ -1,4 +1,4 @@
-"""What every solver returns: a value, a status code, a step count and an optimality measure."""
+"""The result of every solver: a value, a status code, a step count and an optimality measure."""
 
 import enum
 from collections.abc import Collection
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 
 class Status(enum.IntEnum):
-    """How a solver ended. Codes travel through `jit`; `raise_on_failure` turns them into errors."""
+    """How a solver ended. Codes can leave `jit`; `raise_on_failure` turns them into errors."""
 
     CONVERGED = 0
     MAX_STEPS = 1

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 from .units import largest
 
 MAX_PRODUCTS = 1000
-"""Most Gram products per derivative; the closer the first neglected value, the more it takes."""
+"""Most Gram products per derivative; a close first neglected singular value needs more of them."""
 
 UNSOLVED = 1e-3
-"""A relative residual above which a derivative is NaN rather than wrong."""
+"""Relative residual above which a derivative is set to NaN."""
 
 
 @jax.custom_jvp
@@ -39,7 +39,7 @@ def _attach_subspace_gradient_jvp(primals, tangents):
     if right.shape[1] == right.shape[0]:  # the whole space does not move
         return basis, jnp.zeros_like(basis)
 
-    # The subspace has no unit, and the squares of these are to be in range.
+    # The subspace has no unit; scaled, the squares of these are in range.
     unit, weight_unit = largest(x), largest(weight)
     x, dx, weight, dweight = x / unit, dx / unit, weight / weight_unit, dweight / weight_unit
 
@@ -65,7 +65,7 @@ def _attach_subspace_gradient_jvp(primals, tangents):
         solved = left_over <= UNSOLVED * jnp.sqrt(jnp.sum(vectors**2))
         return jnp.where(solved, solution * size, jnp.nan)
 
-    # Twice, in float32 above all: what rounding leaves inside the subspace is not part of it.
+    # Twice, mainly for float32: this removes the part that rounding leaves inside the subspace.
     target = outside(outside(change))
     tangent = jax.lax.custom_linear_solve(operator, target, solve, symmetric=True)
     return basis, outside(tangent)

@@ -15,7 +15,7 @@ LARGEST_RATIO = 2.0**40
 def power_of_two(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The largest power of two that is at most |value|; 1 for zero, NaN and infinity.
 
-    A constant to differentiation: what is divided by it is multiplied by it again later.
+    A constant for differentiation, because every division by it is undone later.
     """
     value = jnp.abs(jax.lax.stop_gradient(value))
     bits, mantissa = (jnp.int64, 52) if value.dtype.itemsize == 8 else (jnp.int32, 23)
@@ -26,5 +26,5 @@ def power_of_two(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def largest(array: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
-    """[`power_of_two`][] of the largest size of an entry."""
+    """[`power_of_two`][] of the largest absolute entry."""
     return power_of_two(jnp.max(jnp.abs(jax.lax.stop_gradient(array)), axis=axis))

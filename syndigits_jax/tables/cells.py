@@ -1,4 +1,4 @@
-"""Cells of response tables: numbers, codes for missing answers, and a list of what is neither."""
+"""Cells of response tables: numbers, codes for missing answers, and a list of all other cells."""
 
 import csv
 import datetime
@@ -14,11 +14,11 @@ from jaxtyping import Float
 
 from ..solvers.boundary import cell_number, is_missing
 
-_EXAMPLES, _NAMES, _VALUES = 2, 3, 6  # how much of it an error shows
-_LONGEST = 580  # of an error; the command line cuts off more
+_EXAMPLES, _NAMES, _VALUES = 2, 3, 6  # numbers of examples that an error shows
+_LONGEST = 580  # characters of an error; the command line cuts off the rest
 _ADVICE = "responses must be numeric codes, missing ones empty or NaN"
 _KINDS = {"M": "dates", "m": "durations", "c": "complex numbers", "S": "bytes", "V": "records"}
-# By the name of the type, so that pandas need not be there.
+# By the name of the type, so that pandas need not be installed.
 _OF_TYPES = {
     "date": "dates",
     "datetime": "dates",
@@ -40,19 +40,18 @@ _OF_TYPES = {
     "complex": "complex numbers",
     "str": "text",
 }
-# Texts that readers take for missing in any case: as codes they are never met.
+# Texts that readers treat as missing in any case, and so never occur as codes.
 _ALWAYS = frozenset(["", "na", "n/a", "#n/a", "#na", "nan", "-nan", "null", "none", "<na>"])
 
 
 class TableWarning(UserWarning):
-    """Something about a table that may be a mistake of its user's."""
+    """A property of a table that may be a mistake."""
 
 
 class MissingCodes:
-    """What stands for a missing answer, and which of these codes were met.
+    """The codes of missing answers, and which of them have occurred.
 
-    Numbers are compared as numbers, in text too; texts whatever their case and the spaces about
-    them.
+    Numbers are compared as numbers, in text too; texts regardless of case and surrounding spaces.
     """
 
     def __init__(self, given: Iterable[Any] = ()):
@@ -69,7 +68,10 @@ class MissingCodes:
 
     @classmethod
     def of(cls, missing: Any) -> "MissingCodes":
-        """From texts and numbers, or one text with commas between them (quoted as in CSV)."""
+        """From texts and numbers, or one text of them separated by commas (quoted as in CSV).
+
+        **Raises:** `ValueError` for codes that are neither text nor numbers.
+        """
         if isinstance(missing, cls):
             return missing
         if isinstance(missing, str):
@@ -94,11 +96,11 @@ class MissingCodes:
         return True
 
     def blanked(self, cells: Sequence[str]) -> list[str]:
-        """Cells of text, "" for those that are codes."""
+        """Text cells, "" in place of codes."""
         return ["" if self.hit(cell) else cell for cell in cells]
 
     def without(self, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """Numbers, NaN for those that are codes."""
+        """Numbers, NaN in place of codes."""
         for code in [code for code in self._given if isinstance(code, float)]:
             here = values == code
             if here.any():
@@ -107,7 +109,7 @@ class MissingCodes:
         return values
 
     def masked(self, frame: Any) -> Any:
-        """A data frame with missing cells for codes; columns without codes keep their type."""
+        """A data frame, missing in place of codes; columns without codes keep their type."""
         hits = {
             j: np.array([self.hit(cell) for cell in frame.iloc[:, j].tolist()], bool)
             for j in range(frame.shape[1])
@@ -119,23 +121,23 @@ class MissingCodes:
         return type(frame)(columns, index=frame.index).set_axis(frame.columns, axis=1)
 
     def unmet(self) -> tuple[str, ...]:
-        """Codes that no cell was."""
+        """Codes that no cell held."""
         return tuple(
             text for key, text in self._given.items() if key not in self._met and key not in _ALWAYS
         )
 
     def warn_unmet(self, where: str) -> None:
-        """Warn of codes that no cell was: a misspelt code leaves answers that are none."""
+        """Warn of codes that no cell of `where` held: a misspelt code leaves false answers."""
         if unmet := self.unmet():
             said = ", ".join(repr(text) for text in unmet)
             warnings.warn(f"`missing`: no cell of {where} is {said}", TableWarning, stacklevel=3)
 
 
 class Unusable:
-    """The cells of a table that are no finite numbers, as they are found.
+    """A list of the cells of a table that are not finite numbers.
 
-    **Arguments:** `subject`: what to call the table; `users`, `questions`: of its rows and columns,
-    positions by default; `what`: its cells.
+    **Arguments:** `subject`: name of the table in messages; `users`, `questions`: names of its rows
+    and columns, positions by default; `what`: name of its cells.
     """
 
     def __init__(
@@ -153,7 +155,11 @@ class Unusable:
     def numbers(
         self, cells: np.ndarray, j: int, codes: MissingCodes | None = None, dtype: str = ""
     ) -> Float[np.ndarray, " n"]:
-        """Column `j` as float64, NaN where it is missing or unusable. `dtype`: what to call it."""
+        """Column `j` as float64, NaN where it is missing or unusable.
+
+        **Arguments:** `cells`: (n,) of the column; `j`: its position; `codes`: of missing answers;
+        `dtype`: name of its type in messages, that of `cells` by default.
+        """
         codes = MissingCodes() if codes is None else codes
         self._sizes[j] = len(cells)
         kind = "" if _is_plain(cells) else _KINDS.get(cells.dtype.kind, "")
@@ -190,7 +196,7 @@ class Unusable:
         return out
 
     def refuse(self) -> None:
-        """**Raises:** `ValueError` with all columns, the first cells of each, and what to do."""
+        """Report the list. **Raises:** `ValueError` with columns, examples and advice."""
         single = {j: cells for j, cells in self._cells.items() if j not in self._kinds}
         count = sum(map(len, single.values()))
         if not count and not self._kinds:
@@ -211,13 +217,13 @@ class Unusable:
         raise ValueError(f"{self.subject}: {said}{end}")
 
     def _all(self, single: dict[int, list[tuple[int, Any]]], count: int, longest: int) -> str:
-        """What is wrong, column by column as far as `longest` characters hold it."""
+        """The list, column by column, in about `longest` characters."""
         columns = sorted({*single, *self._kinds})
         parts = [f"{count} cells"] if count else []
         if self._kinds:
             whole = len(self._kinds)
             parts.insert(0, "1 column" if whole == 1 else f"{whole} columns")
-        are = "is no number" if parts == ["1 column"] else "are not numbers"
+        are = "is not a number" if parts == ["1 column"] else "are not numbers"
         inside = f" in {len(single)} columns" if len(single) > 1 else ""
         said = f"{' and '.join(parts)}{inside} {are}: "
         listed: list[str] = []
@@ -278,7 +284,7 @@ class Unusable:
 
 
 def frame_columns(frame: Any, unusable: Unusable, codes: MissingCodes | None = None) -> Any:
-    """A pandas data frame as a float64 matrix; what is no number goes to `unusable`."""
+    """A pandas data frame as a float64 matrix; cells that are not numbers go to `unusable`."""
     matrix = np.empty(frame.shape)
     for j in range(frame.shape[1]):
         column = frame.iloc[:, j]
@@ -291,14 +297,14 @@ def frame_columns(frame: Any, unusable: Unusable, codes: MissingCodes | None = N
 
 
 def refuse_unusable(frame: Any, subject: str) -> None:
-    """**Raises:** `ValueError` listing what of a data frame is no finite number."""
+    """**Raises:** `ValueError` listing the cells of a data frame that are not finite numbers."""
     unusable = Unusable(subject, list(frame.index), list(frame.columns))
     frame_columns(frame, unusable)
     unusable.refuse()
 
 
 def _gappy(column: Any) -> Any:
-    """A column whose cells may go missing without loss to the others."""
+    """A column in a type that can hold missing cells without rounding the others."""
     whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
     if not whole or np.abs(column.to_numpy().astype(np.float64)).max(initial=0) < 2**53:
         return column

@@ -56,9 +56,14 @@ class FrameTable:
         id_column: str | None,
         codes: MissingCodes | None = None,
     ) -> "FrameTable":
-        """From a pandas data frame; `codes` are missing.
+        """From a pandas data frame.
 
-        **Raises:** `ValueError` naming `argument`, and all columns and cells that are no numbers.
+        **Arguments:** `frame`: respondents in rows, questions in columns; `argument`: its name in
+        messages; `id_column`: column of respondent identifiers, `None` for the index; `codes`: of
+        missing answers.
+
+        **Raises:** `ValueError` naming `argument`, for default or hierarchical labels, repeated
+        identifiers, and listing the cells that are not finite numbers.
         """
         if not is_frame(frame):
             raise ValueError(
@@ -106,6 +111,6 @@ class FrameTable:
 
 
 def _refuse_default_labels(labels: Any, message: str) -> None:
-    # The labels pandas makes up (0, 1, ...) are positions: matching them would be by position.
+    # Default labels (0, 1, ...) are positions: matching them would be matching by position.
     if type(labels).__name__ == "RangeIndex" and labels.name is None:
         raise ValueError(message + " the identifiers")

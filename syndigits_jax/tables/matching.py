@@ -18,7 +18,12 @@ def matched(
 ) -> tuple[tuple[str, ...], int, int]:
     """The identifiers of a panel: those in both tables, then those of new twins if kept.
 
-    With them how many of `human` and of `twin` are dropped.
+    **Arguments:** `human`, `twin`: identifiers of the two tables; `kind`: `"respondents"` or
+    `"questions"`, for messages; `join`: `"error"`, or `"inner"` to drop identifiers that only one
+    table has; `keep_new`: keep those that only `twin` has; `keep_argument`: the name of that
+    option, for messages.
+
+    **Returns:** the identifiers, and how many of `human` and of `twin` are dropped.
 
     **Raises:** `ValueError` naming a few identifiers that only one table has (`join="error"`), or
     if the tables have none in common. **Warns** (`TableWarning`) of identifiers that nearly match,

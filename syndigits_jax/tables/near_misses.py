@@ -1,4 +1,4 @@
-"""Identifiers that nearly match, and what they differ in."""
+"""Identifiers that nearly match, and their differences."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 
 
 def _visible(text: str) -> str:
-    """Without zero-width characters, byte-order marks and control characters."""
+    """`text` without zero-width characters, byte-order marks and control characters."""
     return "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
 
 
@@ -53,7 +53,7 @@ def _number(text: str) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**63 else text
 
 
-# What two identifiers may differ in, and what removes the difference; the simplest first.
+# Differences between two identifiers, and functions that remove them; the simplest first.
 _DIFFERENCES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("surrounding spaces", str.strip),
     ("the kind of space (such as a non-breaking one)", _plain_spaces),
@@ -67,15 +67,15 @@ _DIFFERENCES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("look-alike Unicode characters", _compatible),
     ("kinds of dash or quote", _plain_marks),
 )
-# Each may uncover what another removes.
+# Each may expose a difference that another removes.
 _CANONICAL = (_visible, _compatible, _plain_marks, _spaced, _number, _no_leading_zeros)
 
 
 def nearly(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    """What identifiers that only one side has differ in, or "".
+    """How identifiers that only one side has nearly match, as text for error messages, or "".
 
-    A sentence for error messages: how many pairs differ in what, each with an example. Identifiers
-    are never matched by this.
+    The number of pairs per kind of difference, with an example each. Identifiers are never matched
+    by this.
 
     **Arguments:** `ours`, `theirs`: identifiers that the other side does not have.
     """
@@ -114,7 +114,7 @@ def _canonical(text: str) -> str:
 
 
 def _difference(a: str, b: str) -> str:
-    """The fewest differences, and of these the simplest, without which both are alike."""
+    """The smallest set of differences, the simplest first, whose removal makes both equal."""
     for count in range(1, 5):
         for chosen in itertools.combinations(_DIFFERENCES, count):
             if _alike(a, b, [step for _, step in chosen]):
@@ -130,7 +130,7 @@ def _alike(a: str, b: str, steps: Sequence[Callable[[str], str]]) -> bool:
 
 
 def _told_apart(a: str, b: str) -> tuple[str, str]:
-    """Both as text in which their difference can be seen."""
+    """Both as text that shows their difference."""
     shown = repr(a), repr(b)
     if _compatible(_visible(a)) == _compatible(_visible(b)) or shown[0] == shown[1]:
         shown = ascii(a), ascii(b)

@@ -1,4 +1,4 @@
-"""Checks of what users bring: response matrices and identifiers, with errors that name the cell."""
+"""Checks of response matrices and identifiers, with errors that name the cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def some(names: Sequence[str]) -> str:
 def identifiers(values: Iterable[Any], argument: str) -> tuple[str, ...]:
     """Identifiers as strings, in order; whole numbers lose their decimal point (1634.0 is "1634").
 
-    So a column of identifiers that one file stores as numbers and another as text still matches.
+    So identifiers that one file stores as numbers and another as text still match.
 
     **Raises:** `ValueError` if one is missing or empty, or if two are the same.
     """
@@ -42,7 +42,7 @@ def identifiers(values: Iterable[Any], argument: str) -> tuple[str, ...]:
 
 
 def identifier(value: Any) -> str | None:
-    """One identifier as text: 1634 and 1634.0 are "1634", text is as it stands; `None` if none."""
+    """One identifier as text: 1634 and 1634.0 are "1634", text is unchanged; `None` if missing."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value.is_integer():
@@ -51,7 +51,7 @@ def identifier(value: Any) -> str | None:
 
 
 def positions(names: Sequence[str], wanted: Iterable[Any], argument: str) -> Int[np.ndarray, " k"]:
-    """Where in `names` the `wanted` are. **Raises:** `ValueError` if one is absent or repeated."""
+    """Positions of `wanted` in `names`. **Raises:** `ValueError` if one is absent or repeated."""
     index = {name: position for position, name in enumerate(names)}
     wanted = identifiers(wanted, argument)
     absent = [name for name in wanted if name not in index]
@@ -80,10 +80,12 @@ def response_matrix(
 ) -> Float[np.ndarray, "n m"]:
     """`values` as a float64 matrix, NaN where missing (`None`, NaN, `pandas.NA`, empty text).
 
-    Takes whatever holds numbers, booleans or numeric text ([`as_float`][]).
+    **Arguments:** `values`: numbers, booleans or numeric text ([`as_float`][]); `argument`: their
+    name in messages; `users`, `questions`: names of rows and columns in messages, positions by
+    default; `codes`: of missing answers.
 
-    **Raises:** `ValueError` naming `argument` if it is not a matrix or holds another kind than
-    numbers, and naming rows, columns and values of the cells that are no number or infinite.
+    **Raises:** `ValueError` naming `argument` if it is not a matrix or not numeric, and naming
+    rows, columns and values of the cells that are not finite numbers.
     """
     matrix_shape(values, argument)
     matrix = host_cells(argument, values)
@@ -96,7 +98,7 @@ def response_matrix(
 
 
 def host_cells(argument: str, values: Numbers) -> np.ndarray:
-    """`values` as NumPy, cells as they are. **Raises:** `ValueError` for kinds without numbers."""
+    """`values` as NumPy, cells unchanged. **Raises:** `ValueError` for non-numeric types."""
     array = host_array(argument, values)
     refuse_no_numbers(argument, array.dtype)
     return array
@@ -116,9 +118,12 @@ def panel_fields(
     *,
     codes: MissingCodes | None = None,
 ) -> dict[str, Any]:
-    """The fields of a panel in their types, shapes checked; `codes` become missing.
+    """The fields of a [`Panel`][], converted and with their shapes checked.
 
-    **Raises:** `ValueError`.
+    **Arguments:** `human`, `twin`, `users`, `questions`, `name`, `low`, `high`, `step`, `controls`,
+    `dropped`: as in [`Panel`][]; `codes`: of missing answers.
+
+    **Raises:** `ValueError` for shapes, identifiers or cells that do not fit.
     """
     users, questions = identifiers(users, "users"), identifiers(questions, "questions")
     shape = (len(users), len(questions))
@@ -167,7 +172,13 @@ def _frozen(values: np.ndarray) -> np.ndarray:
 def numeric_column(
     cells: np.ndarray, argument: str, rows: Sequence[str] | None, what: str = "responses"
 ) -> Float[np.ndarray, " n"]:
-    """A column as float64, NaN where missing. **Raises:** `ValueError` listing other cells."""
+    """A column as float64, NaN where missing.
+
+    **Arguments:** `cells`: (n,); `argument`: name of the column in messages; `rows`: names of the
+    rows in messages, positions by default; `what`: name of the cells.
+
+    **Raises:** `ValueError` listing the cells that are not finite numbers.
+    """
     unusable = Unusable(f"`{argument}`", rows, [argument], what)
     out = unusable.numbers(cells, 0)
     unusable.refuse()

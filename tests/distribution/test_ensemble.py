@@ -241,7 +241,7 @@ def test_bad_input_is_named(problem):
         ({"targets": targets[:, :3]}, "same options"),
         ({"weight": np.zeros(QUESTIONS)}, "weight"),
         ({"weight": np.ones(1)}, "weight"),
-        ({"options": np.zeros(OPTIONS, bool)}, "`options`.*keeps none"),
+        ({"options": np.zeros(OPTIONS, bool)}, "`options`.*keeps no option"),
         ({"options": np.ones(3, bool)}, "`options` must be a mask"),
         ({"values": np.array([1, 1, 2, 3])}, "`values` must be"),
         ({"divergence": "l3"}, "`divergence` must be one of"),

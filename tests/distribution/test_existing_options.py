@@ -144,7 +144,7 @@ def test_the_mean_distribution_and_its_errors(ragged):
     np.testing.assert_allclose(q[0], [*(mean[:2] / mean[:2].sum()), 0, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(q[1], mean, rtol=1e-5)
     for options, message in (
-        (np.zeros((1, K), bool), "keeps none"),
+        (np.zeros((1, K), bool), "keeps no option"),
         (np.ones((1, K)), "`options` must be boolean"),
         (np.ones((1, K - 1), bool), "new questions x 5"),
     ):
@@ -195,7 +195,7 @@ def test_which_options_a_question_has_is_checked(ragged):
         (np.nan, None, "whole"),
         (1, None, "at least 2"),
         (K, np.ones((2, K), bool), "`options` must be a mask"),
-        (K, np.zeros(K, bool), "keeps none"),
+        (K, np.zeros(K, bool), "keeps no option"),
         (K, np.ones(K), "`options` must be boolean"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -220,7 +220,7 @@ def test_probabilities_of_options_that_are_not_there():
     np.testing.assert_array_equal(answers.options, here)
     nobody = Answers.from_probabilities(np.full((2, 1, 3), np.nan), options=here[:1])
     np.testing.assert_allclose(nobody.fallback, [[0.5, 0.5, 0]])
-    with pytest.raises(ValueError, match="mass on an option that is not there"):
+    with pytest.raises(ValueError, match="mass on an option that its question lacks"):
         Answers.from_probabilities(np.nan_to_num(rows, nan=0.4)[:1, :1] / 1.4, options=here[:1])
     with pytest.raises(ValueError, match="NaN for some options"):
         Answers.from_probabilities(rows)

@@ -50,7 +50,7 @@ def test_constructions_and_settings():
     assert construction_names(None, have) == have
     with pytest.raises(ValueError, match="unknown construction 'JSON Persona'; did you mean 'JSON"):
         construction_names(["JSON Persona"], have)
-    with pytest.raises(ValueError, match=r"'absent' is a known one, but not in this folder"):
+    with pytest.raises(ValueError, match=r"'absent' is known, but not in this folder"):
         construction_names(["absent"], have, ("Absent", *have))
     assert setting_names("both") == ("reference", "default")
     with pytest.raises(ValueError, match="unknown setting 'defualt'; did you mean 'default'"):
