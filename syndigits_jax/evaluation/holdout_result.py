@@ -14,15 +14,17 @@ from .metrics import score_targets, summarize
 class HoldOut:
     """Out-of-sample predictions of several methods: one row per target in both directions.
 
-    - `truth`: (t, s) human answers, NaN where missing; s are users for questions, and questions
-      for users.
+    - `direction`: whether the targets are questions or users of the `panel`.
+    - `targets`: (t,) positions of the targets.
+    - `truth`: (t, s) human answers, NaN where missing; the columns are users if the targets are
+      questions, and questions if the targets are users.
     - `predictions`: by name, (t, s); the methods and the controls.
     - `training_mse`, `status`, `steps`, `optimality`, `imputation_status`: by method, (t,), as in
       [`Calibrated`][].
     - `twins_alike`: (t,) whether a target's twin answers are all alike, so that there is nothing to
       fit: the training error is NaN (`settings.alike_twins`).
-    - `seconds`: by method, time in its own fits; `preparation_seconds`: what all share. The first
-      batch of a shape includes compilation.
+    - `seconds`: by method, time in its own fits; `preparation_seconds`: time in work that all
+      methods share. The first batch of a shape includes compilation.
     """
 
     direction: Literal["question", "user"]
@@ -53,7 +55,7 @@ class HoldOut:
     def scores(self, metric: str, name: str) -> Float[np.ndarray, " t"]:
         """One metric of one prediction for every target; NaN where there is nothing to judge.
 
-        `"training_mse"` counts as a metric too, of the methods.
+        For the methods, `"training_mse"` is a metric too.
 
         **Raises:** `ValueError` for an unknown metric or name.
         """
