@@ -253,7 +253,7 @@ def _squares_fit(*matrices):
 
 
 def _mark_unanswered(result: Finished, mask) -> Finished:
-    """NaN and `NONFINITE` for targets (q, s) without any usable answer, as `jit` cannot refuse."""
+    """NaN and `NONFINITE` for targets (q, s) without a usable answer, as `jit` cannot raise."""
     answered = jnp.any(mask, axis=1)
     return result._replace(
         prediction=jnp.where(answered[:, None], result.prediction, jnp.nan),

@@ -29,7 +29,7 @@ def check_labels(human, twin, axis: int) -> None:
         common = list(theirs)[: len(ours)] if longer else list(theirs)
         if list(ours) != common:
             raise ValueError(
-                f"twin: its {name} are labelled otherwise than human's, and rows and columns are "
+                f"twin: the labels of its {name} differ from human's, but rows and columns are "
                 "matched by position here; align them, or use Panel.from_frames"
             )
 
@@ -103,7 +103,7 @@ def check_missing(human: Array, targets: Array, axis: int, weight: Array | None 
     if empty.size:
         raise ValueError(
             f"human has no answer at all for {kind} {empty[0]}; a target belongs in `twin` only, "
-            "and what is never answered cannot be a donor"
+            "and a donor needs human answers"
         )
     empty = np.flatnonzero(np.isnan(target_values).all(axis=axis))
     if empty.size:
