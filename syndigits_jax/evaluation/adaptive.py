@@ -11,7 +11,7 @@ training error is NaN: no rule transfers it. In the reference settings (`alike_t
 error is 0 as published, and the threshold rule transfers it at every τ. The fit-and-transfer
 methods then predict a constant too, and by the Pearson rule for constants both choices score 0: on
 such questions the decision changes no correlation, though it does change errors and the scores of
-the matrix completions. `on_constant` says what to do with them:
+the matrix completions. `on_constant` decides how they are treated:
 
 - `"rule"`: nothing special, decide by the training error;
 - `"baseline"`: never transfer;
@@ -82,7 +82,7 @@ def adapt(
     calibrated: Numbers,
     baseline: Numbers,
 ) -> Float[Array, " t *cells"]:
-    """`calibrated` where the decision is to transfer, else `baseline`: scores or predictions."""
+    """`calibrated` where `decision` (t,) is to transfer, else `baseline`: scores or predictions."""
     calibrated, baseline = as_floats(calibrated=calibrated, baseline=baseline)
     decision = as_mask("decision", decision)
     shape = (-1,) + (1,) * (calibrated.ndim - 1)
@@ -165,7 +165,7 @@ def best_threshold(curve: AdaptiveCurve, *, maximize: bool = True) -> Float[Arra
 
 
 class AdaptiveChoice(eqx.Module):
-    """A decision per target, what it scores, and the summary of those scores.
+    """A decision per target, the score it leads to, and the summary of those scores.
 
     - `tau`: the threshold used for each target (NaN for rules without one).
     """
@@ -243,9 +243,9 @@ def uncertainty_rule(
     - `alpha`: the bound holds with probability 1 - alpha over targets; 0.5 compares medians,
       0.1 is cautious.
 
-    The bound of target j is scale_j times the conformal quantile of error / scale over the *other*
-    targets, so the rule's score is out of sample. For a new target use `conformal_quantile` over
-    all known ones, times its own scale.
+    **Returns:** an [`UncertaintyRule`][]. The bound of target j is scale_j times the conformal
+    quantile of error / scale over the *other* targets, so the rule's score is out of sample. For a
+    new target use `conformal_quantile` over all known ones, times its own scale.
     """
 
     def bound(error: Float[Array, " t"], scale: Float[Array, " t"]) -> Float[Array, " t"]:
@@ -318,7 +318,7 @@ def local_uncertainty_rule(
     - `alpha`: as in [`uncertainty_rule`][].
     - `bandwidth`: standard deviation of the kernel, as a fraction of the targets.
 
-    **Raises:** `ValueError` for a bandwidth that is not positive.
+    **Returns:** an [`UncertaintyRule`][]. **Raises:** `ValueError` unless `bandwidth` is positive.
     """
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: must be positive, got {bandwidth}")
@@ -392,7 +392,8 @@ def adaptive_transfer(
     - `on_constant`: what to do with targets of constant twin answers, see the module.
     - `alpha`, `bandwidth`: as in [`local_uncertainty_rule`][].
 
-    **Raises:** `ValueError` for a method without training errors, or an alpha outside (0, 1).
+    **Returns:** an [`AdaptiveTransfer`][]. **Raises:** `ValueError` for a method without training
+    errors, or an alpha outside (0, 1).
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha: a probability strictly between 0 and 1, got {alpha}")

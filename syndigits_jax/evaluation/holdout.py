@@ -1,4 +1,4 @@
-"""Leave one question, or one user, out: any set of methods on one panel, sharing all they can."""
+"""Leave one question, or one user, out: any set of methods on one panel, with shared work."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -148,7 +148,7 @@ def leave_one_user_out(
             run.advance(len(part))
 
     def block(slots: Int[np.ndarray, " t"]) -> None:
-        # Blocks are fixed by position in the panel, whatever subset of targets is asked for.
+        # Blocks are fixed by position in the panel, for any subset of targets.
         members = np.arange(int(positions[slots[0]]) % blocks, panel.n, blocks)
         if stacks:
             complete(members, slots)
@@ -210,7 +210,7 @@ def target_positions(
     if positions.min() < 0 or positions.max() >= count:
         raise ValueError(f"targets must lie in 0..{count - 1}, the panel's {kind}s")
     if len(np.unique(positions)) < len(positions):
-        raise ValueError("targets holds a position twice")
+        raise ValueError("targets repeats a position")
     return positions
 
 

@@ -66,7 +66,7 @@ class HoldOut:
                 raise ValueError(f"{name!r} is not fitted, so that it has no training error")
             return np.asarray(self.training_mse[name])
         prediction = self.predictions[name]
-        # A cell without a prediction (a twin that gave no answer) cannot be judged.
+        # A cell without a prediction (because a twin gave no answer) is not scored.
         truth = np.where(np.isnan(prediction), np.nan, self.truth)
         prediction = np.where(np.isnan(prediction), 0, prediction)
         if metric == "accuracy":
@@ -77,7 +77,7 @@ class HoldOut:
     def summary(self, metric: str = "pearson") -> list[dict]:
         """`method`, `metric`, `mean`, `se`, `count` and `fisher_z_mean` of every prediction.
 
-        `left_out` says how many targets have no score and are not in the mean.
+        `left_out` is the number of targets without a score, which are not in the mean.
         """
         rows = []
         for name in self.methods if metric == "training_mse" else self.predictions:
@@ -96,7 +96,7 @@ class HoldOut:
         return rows
 
     def _width(self) -> Float[np.ndarray, "t s"]:
-        """Range of the answers behind every cell; a question everyone answers alike has width 1."""
+        """Answer range of every cell's question; 1 for a question that everyone answers alike."""
         panel = self.panel.with_observed_ranges()
         width = panel.high - panel.low
         width = np.where(width > 0, width, 1.0)

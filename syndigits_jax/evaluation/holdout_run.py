@@ -24,11 +24,11 @@ class _Stopped(Exception):
 
 
 class Run:
-    """One evaluation: its arrays of results, its clock and its progress.
+    """One evaluation: its arrays of results, its timing and its progress.
 
-    XLA runs one small fold on one core, so a CPU is filled by running batches on several threads;
-    an accelerator by larger batches on one. The first batch runs alone, its methods side by side,
-    so that every program is compiled once and the compilations overlap.
+    XLA runs one small fold on one core. A CPU is therefore used fully by running batches on several
+    threads, an accelerator by larger batches on one. The first batch runs alone, with its methods
+    in parallel, so that every program is compiled once and the compilations overlap.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ _SCALARS = ("fair", "min_sd", "alpha")
 
 
 def _converts(function: Callable) -> Callable:
-    """Takes whatever holds numbers for the arrays of a metric, and brings them to one type."""
+    """Let a metric take anything that holds numbers, and convert all to one type."""
     names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)

@@ -121,7 +121,7 @@ def choose_penalty(
     if judge == "twins":
         if metric != "mse":
             raise ValueError(
-                "metric: twins judge by squared errors; 'pearson' wants judge='questions'"
+                "metric: twins judge by squared errors; 'pearson' needs judge='questions'"
             )
         columns = new_columns(human, twin, targets)
         held_out = fold_masks(method, folds, key, human.shape[0])
@@ -175,8 +175,8 @@ def tune_penalty(
     settings = resolve(settings)
     if not isinstance(method, FitAndTransfer) or isinstance(method, NeuralNet):
         raise ValueError(
-            f"method: a convex regression has a penalty to descend, {type(method).__name__} has "
-            "not; compare candidates with choose_penalty"
+            f"method: only convex regressions can be tuned, not {type(method).__name__}; compare "
+            "candidates with choose_penalty"
         )
     field = default_field(method) if field is None else field
     if steps < 1:
