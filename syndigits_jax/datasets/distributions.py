@@ -312,7 +312,7 @@ def _refuse(data: DistributionData, answers: np.ndarray, wrong: np.ndarray) -> N
 
 @dataclass(frozen=True, eq=False)
 class DistributionTruth:
-    """What [`simulate_distributions`][] knows: `shares` (m, K) of the whole human population,
+    """The truth behind simulated distributions: `shares` (m, K) of the whole human population,
     `probabilities` (n, m, K) of every twin, `coefficients` (m - 1,) of the last question, and
     `ratio`, the largest weight of a twin type among humans over that among twins.
     """

@@ -24,7 +24,7 @@ _TAGS = 10  # most frequent tags that describe a film
 
 
 def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
-    """A table as text, whatever its format. **Raises:** `FileNotFoundError`, `ValueError`."""
+    """A table of any format, as text. **Raises:** `FileNotFoundError`, `ValueError`."""
     pd = import_pandas()
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")

@@ -79,7 +79,7 @@ class RatingTable:
             if keep.all():
                 return table
             table = table.where(keep).compact()
-        raise ValueError(f"`k`: no user and item have {k} ratings within one another")
+        raise ValueError(f"`k`: no users and items with at least {k} ratings each are left")
 
     def split(
         self, train: float = 0.8, validation: float = 0.1
@@ -213,7 +213,7 @@ def _seconds(time: Any) -> Float[np.ndarray, " k"]:
 
 
 def _plain(column: Any) -> np.ndarray:
-    """A column as NumPy, whatever data frame it is from."""
+    """A column as a NumPy array, from any kind of data frame."""
     return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
 
 

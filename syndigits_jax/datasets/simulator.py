@@ -208,7 +208,7 @@ def _aligned_bases(
     the orthogonal complement.
     """
     orthonormal, triangle = np.linalg.qr(directions)
-    orthonormal *= np.sign(np.diag(triangle))[None, :]  # unique, whatever LAPACK's signs
+    orthonormal *= np.sign(np.diag(triangle))[None, :]  # independent of LAPACK's signs
     basis = orthonormal[:, :rank]
     if not angles.any():
         return basis, basis

@@ -19,7 +19,7 @@ TABLES = (*SEPARATORS, *PARQUET)
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that tells the format, in lower case, leaving `.gz` aside."""
+    """The suffix that determines the format, in lower case, without `.gz`."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     return suffixes[-1] if suffixes else ""
 

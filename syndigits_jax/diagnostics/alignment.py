@@ -63,7 +63,7 @@ def subspace_alignment(a: Numbers, b: Numbers) -> SubspaceAlignment:
 def singular_subspace(x: Numbers, rank: int, space: str) -> Float[Array, "p r"]:
     """The leading right ("row") or left ("column") singular vectors of `x` (n, m), as columns.
 
-    Beyond the rank of `x` they are any that complete the basis.
+    Beyond the rank of `x` they are arbitrary completions of the basis.
 
     **Raises:** `ValueError` for what is no matrix of numbers, another space or a rank beyond the
     matrix.
@@ -89,8 +89,8 @@ class Alignment(eqx.Module):
     - `normal`: human against a standard normal matrix.
     - `shuffled`: human against human responses with every column shuffled on its own.
     - `human_rank`, `twin_rank`: ranks at which the two sides were imputed.
-    - `stacked_rank`: the rank chosen for the stacked matrix; the directions compared are 2 more.
-    - `status`: the worst [`Status`][] code of the imputations behind it.
+    - `stacked_rank`: the rank chosen for the stacked matrix; 2 more directions are compared.
+    - `status`: the worst [`Status`][] code of the imputations.
     """
 
     twin: SubspaceAlignment
@@ -167,7 +167,8 @@ def alignment(
       standard deviation than this are only centred.
     - `repeats`: sets of hidden entries per rank selection.
 
-    The chosen ranks fix shapes, so this does not work under `jit`; `alignment_of_complete` does.
+    **Returns:** an [`Alignment`][]. The chosen ranks fix shapes, so this does not work under `jit`;
+    [`alignment_of_complete`][] does.
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, unequal shapes, an
     unknown space, or too large a rank.

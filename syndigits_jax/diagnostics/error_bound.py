@@ -261,7 +261,7 @@ def theorem_4_1(
     b: Numbers,
     penalty: Numbers,
 ) -> ErrorBound:
-    """Every term of Theorem 4.1, exactly, where both sides of the model are known.
+    """Every term of Theorem 4.1, computed exactly from known models of both sides.
 
     **Arguments:**
 

@@ -81,8 +81,8 @@ class RankSelection(eqx.Module):
 
     - `rank`: the candidate with the smallest mean error.
     - `candidates`: the ranks tried.
-    - `errors`: ‖X̂ - X‖ / ‖X‖ over the hidden entries, per repeat and candidate. Above 1 is worse
-      than predicting 0 throughout.
+    - `errors`: ‖X̂ - X‖ / ‖X‖ over the hidden entries, per repeat and candidate. An error above 1
+      is worse than that of predicting 0 everywhere.
     - `status`: a [`Status`][] code of each imputation.
     """
 
@@ -116,6 +116,8 @@ def select_rank(
       published protocol takes one, unseeded; its choice varies by a candidate or two.
     - `tol`, `max_steps`: stopping rule of [`hard_impute`][].
 
+    **Returns:** a [`RankSelection`][].
+
     **Raises:** `ValueError` for what is no matrix of numbers with a boolean mask of its shape,
     without candidates or repeats, for a rank beyond the matrix, or a share outside (0, 1).
     """
@@ -148,8 +150,8 @@ def select_rank(
 def cumulative_variance(x: Numbers) -> Float[Array, " k"]:
     """Share of variance that the leading 1, 2, ..., min(n, m) singular directions explain.
 
-    Columns are demeaned first; `x` (n, m) is complete (impute before): with a missing entry all
-    shares are NaN. All ones if nothing varies.
+    Columns are centred first. `x` (n, m) must be complete: with a missing entry all shares are
+    NaN. All shares are 1 if nothing varies.
 
     **Raises:** `ValueError` for what is no matrix of numbers.
     """
