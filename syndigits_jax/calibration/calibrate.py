@@ -1,4 +1,4 @@
-"""Calibrate new questions and new users: the product. Traceable under `jit` and `grad`."""
+"""Calibrate new questions and new users. Traceable under `jit` and `grad`."""
 
 import functools
 from typing import NamedTuple
@@ -33,15 +33,15 @@ class Calibrated(eqx.Module):
 
     - `prediction`: (n, q) for questions, (q, m) for users, on the scale of the answers.
     - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances). NaN where
-      `twins_alike`: a fit to one number has no error and says nothing of the humans
+      `twins_alike`: a fit to a constant has no error and carries no information about the humans
       (`settings.alike_twins`).
-    - `transferred`: (q,) whether the calibrated prediction was used; where not, `prediction` is
-      the twins' own answer (adaptive transfer, section 5.3), and still the calibrated one where a
-      twin gave none.
-    - `status`, `steps`, `optimality`: (q,) of the solver behind each target, the last one NaN where
-      there is no certificate.
-    - `imputation_status`: (q,) of the imputation of the donors before it, the humans' or the
-      twins', whichever ended worse. `CONVERGED` for matrix completions, which need none.
+    - `transferred`: (q,) whether the calibrated prediction was used. Where it was not,
+      `prediction` is the twins' own answer (adaptive transfer, section 5.3), or the calibrated
+      one where a twin gave no answer.
+    - `status`, `steps`, `optimality`: (q,) of the solver for each target; `optimality` is NaN
+      where there is no certificate.
+    - `imputation_status`: (q,) status of the donors' imputation, the worse of the humans' and the
+      twins'. `CONVERGED` for matrix completions, which need no imputation.
     - `twins_alike`: (q,) whether the twins' answers to a new question, or a new user's twin's
       answers, are all alike up to rounding (raw, or once every question is scaled), or fewer
       than two. Twins of weight 0 do not count.
@@ -58,7 +58,7 @@ class Calibrated(eqx.Module):
 
 
 class Finished(NamedTuple):
-    """What a fit says of t targets, in the units of the answers."""
+    """The result of a fit for t targets, in the units of the answers."""
 
     prediction: Float[Array, "s t"]
     training_mse: Float[Array, " t"]
@@ -72,10 +72,18 @@ class Finished(NamedTuple):
 def finish(
     problem, fit, status, observed: tuple[Array, Array] | None, settings: Settings
 ) -> Finished:
-    """Map a fit back to the answers' scale, corrected by what known human answers say.
+    """Map a fit back to the answers' scale, corrected by known human answers.
 
-    `status`: of the imputation. `observed`: human answers to the targets and their weights, (s, t),
-    weight 0 where not known.
+    **Arguments:**
+
+    - `problem`: the [`Regression`][] or [`Stack`][] that was fitted.
+    - `fit`: the calibrator's [`Fit`][] to it.
+    - `status`: of the imputation.
+    - `observed`: human answers to the targets and their weights, (s, t) each, with weight 0 where
+      an answer is not known; `None` if no answer is known.
+    - `settings`: see [`Settings`][].
+
+    **Returns:** a [`Finished`][] with `prediction` (s, t).
     """
     prediction = fit.prediction
     centre, scale = problem.centre, problem.scale
@@ -105,7 +113,7 @@ def finish(
 
 
 def _differentiable(method: Calibrator, data):
-    """The data, constant where the method has no gradient: nor have scaling and correction."""
+    """The data, without gradient if the method has none: scaling and correction have none then."""
     return data if method.differentiable else jax.lax.stop_gradient(data)
 
 
@@ -141,19 +149,20 @@ def calibrate_question(
     - `twin`: (n, m + q) their twins' answers, the known questions first, in the same order.
     - `observed`: (n, q) the human answers to the new questions that are known, NaN elsewhere
       (few-shot). The prediction is the model's even where an answer is known.
-    - `sample_weight`: (n,) weights of the users. A weight of 2 repeats the user, so that rescaling
-      all weights rescales the penalty; one of weight 0 is predicted but teaches nothing.
+    - `sample_weight`: (n,) weights of the users. A weight of 2 repeats the user, so rescaling all
+      weights rescales the penalty. A user of weight 0 is predicted but takes no part in the fit.
     - `threshold`: revert to the twins' answer where the training error exceeds it (section 5.3);
-      one for all new questions, or (q,).
+      one for all new questions, or (q,). By default the calibrated prediction is always used.
     - `settings`: see [`Settings`][].
 
     **Returns:** [`Calibrated`][] with `prediction` (n, q). The new questions do not inform each
     other: each is predicted as if it were the only one.
 
-    Legal, if of little use: users who answered nothing (predicted from the questions' means, by
-    the synthetic prior from their twin), known questions and users that no twin answered, constant
-    donors. Where the twins all answer a new question alike, that answer is the prediction; the
-    network's only nearly, and not synthetic control's, which has no intercept and remains a mix.
+    Accepted, though of little use: users without any answer (predicted from the questions' means,
+    or by the synthetic prior from their twin), known questions and users without any twin answer,
+    and constant donors. Where all twins answer a new question alike, that answer is the
+    prediction. The exceptions are the network, which only comes close to it, and synthetic
+    control, which has no intercept and still predicts a mix of the donors.
 
     **Raises:** `ValueError` for shapes that do not fit, infinities, answers whose squares overflow
     their floating-point type, complex numbers, text, fewer than two users or questions, a question
@@ -244,7 +253,7 @@ def _squares_fit(*matrices):
 
 
 def _mark_unanswered(result: Finished, mask) -> Finished:
-    """NaN and `NONFINITE` for targets (q, s) without any usable answer, as `jit` cannot refuse."""
+    """NaN and `NONFINITE` for targets (q, s) without a usable answer, as `jit` cannot raise."""
     answered = jnp.any(mask, axis=1)
     return result._replace(
         prediction=jnp.where(answered[:, None], result.prediction, jnp.nan),
@@ -275,17 +284,27 @@ def calibrate_user(
 ) -> Calibrated:
     """Predict the answers of q new users to the m questions (section 6).
 
-    As [`calibrate_question`][] with users and questions exchanged: `twin` holds the twins of the n
-    known users and, below them, of the q new ones; `observed` (q, m) what the new users themselves
-    answered, NaN elsewhere; `sample_weight` weighs the known users where a mean is taken over
-    people (as donors they are columns, not cases: leave out who must not be one). `prediction` is
-    (q, m).
+    As [`calibrate_question`][] with users and questions exchanged.
 
-    The regressions predict each new user as if it were the only one. The completion methods
-    complete one matrix with all of them, in which the new users' twins inform each other.
+    **Arguments:**
 
-    **Raises:** `ValueError` as there: for a known user without any human answer, a new user whose
-    twin gave none, and a question that no human answered, whose level nobody knows.
+    - `method`: one of the ten calibrators.
+    - `human`: (n, m) answers of the n known users, NaN where missing.
+    - `twin`: (n + q, m) answers of the known users' twins, in the same order, and below them of
+      the new users' twins.
+    - `observed`: (q, m) answers of the new users themselves that are known, NaN elsewhere
+      (few-shot).
+    - `sample_weight`: (n,) weights of the known users where a mean is taken over people. They do
+      not weigh donors, which are columns here: leave out users who must not be donors.
+    - `threshold`: as in [`calibrate_question`][]; one for all new users, or (q,).
+    - `settings`: see [`Settings`][].
+
+    **Returns:** [`Calibrated`][] with `prediction` (q, m). The regressions predict each new user as
+    if it were the only one. The completion methods complete one matrix with all of them, in which
+    the new users' twins inform each other.
+
+    **Raises:** `ValueError` as [`calibrate_question`][], and for a known user without any human
+    answer, a new user whose twin gave none, and a question without any human answer.
     """
     settings = resolve(settings)
     check_method(method)

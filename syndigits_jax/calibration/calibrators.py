@@ -1,7 +1,7 @@
 """The ten calibrators of the paper's Table 1 (section 3.2, appendix A.2), as data.
 
-Each is a frozen Equinox module. What one sweeps or differentiates (`penalty`, `alpha`,
-`l1_ratio`, `weight_decay`) is an array leaf; what shapes the program (`rank`, `hidden`) is static.
+Each is a frozen Equinox module. Hyperparameters to sweep or differentiate (`penalty`, `alpha`,
+`l1_ratio`, `weight_decay`) are array leaves; those that fix shapes (`rank`, `hidden`) are static.
 `fit` is pure: it works under `jit`, `vmap` and `grad` in both modes (synthetic prior carries no
 gradient).
 """
@@ -177,8 +177,8 @@ def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Fi
 class NeuralNet(FitAndTransfer):
     """A small ReLU network trained with Adam and early stopping on the training loss.
 
-    `patience=None` trains for all `epochs`. Gradients pass through the training, its length as
-    given.
+    `patience=None` trains for all `epochs`. Gradients pass through the training, with the number
+    of epochs held fixed.
     """
 
     hidden: tuple[int, ...] = eqx.field(static=True, default=(8,))
@@ -237,7 +237,7 @@ class SyntheticControl(FitAndTransfer):
             solve = (
                 simplex_least_squares_from_gram if certified else exponentiated_gradient_from_gram
             )
-            # About the means, as the other regressions want them, with the means beside.
+            # The moments are stored about the means, as the other regressions need them.
             solution = solve(problem.moments.without_intercept(), self.penalty)
         return _transfer(problem, solution.value, jnp.zeros((), x.dtype), solution)
 
@@ -245,8 +245,8 @@ class SyntheticControl(FitAndTransfer):
 class SyntheticIntervention(FitAndTransfer):
     """Ridge on the leading singular directions of the twins' donors (Agarwal et al. 2025).
 
-    Gradients include how the subspace of the directions turns with the donors. Where it has no
-    derivative, the last direction kept being no stronger than the first one left out, they are NaN.
+    Gradients include how the subspace of the directions turns with the donors. They are NaN where
+    that has no derivative: where the last direction kept is no stronger than the first left out.
     """
 
     rank: int = eqx.field(static=True, default=20)
@@ -371,8 +371,8 @@ class SyntheticPrior(MatrixCompletion):
     """Hard impute of the *human* matrix alone, its missing entries started from the twins'.
 
     Carries no gradient: where a column has no human answer the result depends on the start, which
-    no condition at the solution determines. All derivatives of its predictions are zero, those
-    through the scaling and through known answers to the target too.
+    no condition at the solution determines. All derivatives of its predictions are zero, including
+    those through the scaling and through known answers to the target.
     """
 
     differentiable: ClassVar[bool] = False
@@ -394,5 +394,5 @@ class SyntheticPrior(MatrixCompletion):
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.completion_tol,
         )
-        # The twins are this method's start and not fitted: their error is the distance to the fit.
+        # The twins only start the iteration: their error is their distance to the fit.
         return _read_off(problem, solution, solution.value.fitted[:, -problem.targets :])

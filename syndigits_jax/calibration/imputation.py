@@ -29,8 +29,16 @@ def impute_donors(
 ) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
     """Hard impute of donor responses (users x questions), and its status.
 
-    Every question counts alike (`settings.imputation_scale`). The rank is lowered to one less than
-    the smaller side, beyond which nothing is learnt.
+    Every question has the same weight unless `settings.imputation_scale` is `"raw"`. The rank is
+    at most one less than the smaller side of the matrix: a full rank would leave nothing to fit.
+
+    **Arguments:**
+
+    - `donors`: the responses and where they are known.
+    - `settings`: see [`Settings`][].
+    - `sample_weight`: (n,) weights of the users; equal by default.
+
+    **Returns:** the completed responses, and the status of the imputation.
     """
     rank = max(1, min(settings.imputation_rank, min(donors.values.shape) - 1))
     values, standardised = donors.values, settings.imputation_scale == "standardised"
@@ -62,9 +70,17 @@ def impute_both(
     settings: Settings,
     sample_weight: Float[Array, " n"] | None = None,
 ) -> tuple[Float[Array, "n p"], Float[Array, "n p"], Int[Array, ""]]:
-    """[`impute_donors`][] of humans and of twins, each by itself, and the worse status."""
-    # In one loop, one after the other: XLA would run two loops at once on the few threads of a
-    # CPU's pool, which the other batches of folds need.
+    """Apply [`impute_donors`][] to humans and to twins, each by itself.
+
+    **Arguments:**
+
+    - `human`, `twin`: the two sides' donor responses, of one shape.
+    - `settings`, `sample_weight`: as in [`impute_donors`][].
+
+    **Returns:** the completed humans, the completed twins, and the worse status of the two.
+    """
+    # One after the other in one loop: XLA would otherwise run two loops at once on the few threads
+    # of a CPU's pool, which other batches of folds need.
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), human, twin)
     completed, status = jax.lax.map(lambda d: impute_donors(d, settings, sample_weight), both)
     return completed[0], completed[1], jnp.max(status)

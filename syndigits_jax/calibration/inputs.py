@@ -11,6 +11,7 @@ from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 
 
 def check_method(method: Calibrator) -> None:
+    """Refuse anything but a calibrator."""
     if not isinstance(method, FitAndTransfer | MatrixCompletion):
         raise ValueError(
             f"method must be a calibrator such as ElasticNet(0.1, 0.5), got {method!r}"
@@ -28,7 +29,7 @@ def check_labels(human, twin, axis: int) -> None:
         common = list(theirs)[: len(ours)] if longer else list(theirs)
         if list(ours) != common:
             raise ValueError(
-                f"twin: its {name} are labelled otherwise than human's, and rows and columns are "
+                f"twin: the labels of its {name} differ from human's, but rows and columns are "
                 "matched by position here; align them, or use Panel.from_frames"
             )
 
@@ -52,11 +53,12 @@ def answer_matrices(**named: Numbers) -> tuple[Any, ...]:
 
 
 def largest_answer(cells: int, dtype) -> float:
-    """How large answers may be for their squares to have a finite sum over so many cells."""
+    """The largest size of an answer for which the squares of so many `cells` have a finite sum."""
     return float(np.sqrt(float(jnp.finfo(dtype).max) / max(cells, 1))) / 16
 
 
 def check_squares(values: np.ndarray, name: str, dtype) -> None:
+    """Refuse answers whose squares overflow `dtype`; see [`largest_answer`][]."""
     limit = largest_answer(values.size, dtype)
     largest = np.max(np.abs(values), initial=0, where=~np.isnan(values))
     if largest > limit:
@@ -67,6 +69,7 @@ def check_squares(values: np.ndarray, name: str, dtype) -> None:
 
 
 def check_sizes(shape: tuple[int, ...], what: str) -> None:
+    """Refuse fewer than two users or two questions; `what` names the argument."""
     if min(shape) < 2:
         raise ValueError(
             f"{what} has shape {shape}; calibration needs at least two users and two questions "
@@ -75,7 +78,20 @@ def check_sizes(shape: tuple[int, ...], what: str) -> None:
 
 
 def check_missing(human: Array, targets: Array, axis: int, weight: Array | None = None) -> None:
-    """Refuse donors without any human answer and targets without any twin answer that counts."""
+    """Refuse donors without any human answer and targets without any twin answer that counts.
+
+    **Arguments:**
+
+    - `human`: (n, m) human answers, NaN where missing.
+    - `targets`: the twins' answers to the targets, NaN where missing: (n, q) for new questions,
+      (q, m) for new users.
+    - `axis`: 0 for new questions, 1 for new users.
+    - `weight`: (n,) weights of the users. For new questions, twin answers of weight 0 do not
+      count. By default all count.
+
+    **Raises:** `ValueError` naming the first row or column without an answer. Nothing is checked
+    inside `jit`, where values are not known.
+    """
     human_values, target_values = concrete(human), concrete(targets)
     if human_values is None or target_values is None:
         return
@@ -87,7 +103,7 @@ def check_missing(human: Array, targets: Array, axis: int, weight: Array | None 
     if empty.size:
         raise ValueError(
             f"human has no answer at all for {kind} {empty[0]}; a target belongs in `twin` only, "
-            "and what is never answered cannot be a donor"
+            "and a donor needs human answers"
         )
     empty = np.flatnonzero(np.isnan(target_values).all(axis=axis))
     if empty.size:
@@ -102,6 +118,7 @@ def check_missing(human: Array, targets: Array, axis: int, weight: Array | None 
 
 
 def person_weight(sample_weight: Numbers, n: int, dtype) -> Array | None:
+    """Checked (n,) weights of the users in `dtype`; `None` stays `None`."""
     if sample_weight is None:
         return None
     weight = as_float("sample_weight", sample_weight).astype(dtype)
@@ -116,6 +133,7 @@ def person_weight(sample_weight: Numbers, n: int, dtype) -> Array | None:
 
 
 def threshold_per_target(threshold: Numbers, q: int, dtype) -> Array | None:
+    """A checked threshold for each of q targets in `dtype`; `None` stays `None`."""
     if threshold is None:
         return None
     limit = as_float("threshold", threshold).astype(dtype)

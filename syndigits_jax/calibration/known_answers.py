@@ -1,7 +1,7 @@
-"""Few-shot: what a handful of known human answers to the target say about the rest.
+"""Few-shot: correct a prediction by a few known human answers to the target.
 
-Every calibrator predicts the target without them; the known answers then correct that prediction,
-so that all methods use them alike and no method has to weigh people against twins itself.
+Every calibrator predicts the target without them; the known answers then correct that prediction.
+So all methods use them alike, and no method has to weigh people against twins itself.
 """
 
 import jax
@@ -23,16 +23,25 @@ def learn_from_answers(
 ) -> Float[Array, "s t"]:
     """Correct zero-shot predictions by known answers; all in the scaled units of the problem.
 
-    Per target, with zero-shot prediction f, donors x and known answers y, the posterior mean of
+    The result is, per target with zero-shot prediction f, donors x and known answers y, the
+    posterior mean of y in
 
         y = f + level + slope · f + x · w + noise,  level ~ N(0, a σ²), slope ~ N(0, b σ²),
                                                     w ~ N(0, c σ² / p · I),  noise ~ N(0, σ²)
 
     where a, b, c are `settings.few_shot_level`, `.few_shot_slope`, `.few_shot_donors`. That is one
     ridge regression, whose result does not depend on σ. Without any known answer the correction
-    is 0; with many it is the regression on the humans alone that twins have given a start.
+    is 0; with many answers the result approaches a regression on the humans alone.
 
-    `known` must be finite; `weight` (at least 0) is 0 where the answer is not known.
+    **Arguments:**
+
+    - `prediction`: (s, t) the zero-shot predictions f.
+    - `donors`: (s, p) the humans' donors x.
+    - `known`: (s, t) the known answers y, finite everywhere.
+    - `weight`: (s, t) their weights, at least 0, and 0 where the answer is not known.
+    - `settings`: holds the prior variances a, b and c.
+
+    **Returns:** (s, t) the corrected predictions.
     """
     spread = jnp.sqrt(jnp.asarray(settings.few_shot_donors / donors.shape[1], donors.dtype))
     features = spread * donors

@@ -23,8 +23,9 @@ class Regression(eqx.Module):
     - `centre`, `scale`: (s,) map a prediction z back to `centre + scale * z`.
     - `donor_weight`: (s,) sample weights of the donors alone, whether or not the target was
       answered; `None` if all are equal.
+    - `moments`: second moments of the training set, or `None` (see `with_moments`).
     - `twins_alike`: whether the twins' answers to the target do not vary, so that a fit to them
-      has no error and says nothing.
+      has no error and carries no information.
     """
 
     x_twin: Float[Array, "s p"]
@@ -111,15 +112,23 @@ def weighted_mean(values: Float[Array, " s"], weight: Float[Array, " s"]) -> Flo
 def moments_over(
     x: Float[Array, "n m"], weight: Float[Array, "n m"], axis: int, min_std: float
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Weighted mean and population standard deviation along `axis`, kept as size-1 axes.
+    """Weighted mean and population standard deviation along `axis`, which is kept with size 1.
 
-    A standard deviation below `min_std` is replaced by that, one that is zero to rounding by 1.
+    **Arguments:**
+
+    - `x`: (n, m) numbers; those of weight 0 must be finite too.
+    - `weight`: (n, m) weights, at least 0.
+    - `axis`: the axis to sum over.
+    - `min_std`: a standard deviation below this is replaced by it, one that is zero to rounding
+      by 1.
+
+    **Returns:** the means and the standard deviations.
     """
     total = jnp.sum(weight, axis=axis, keepdims=True)
     total = jnp.where(total > 0, total, 1)
     mean = jnp.sum(weight * x, axis=axis, keepdims=True) / total
-    # The mean of many numbers is off by more than their rounding, so that even equal ones would
-    # deviate from it; a second pass takes that off.
+    # The mean of many numbers is off by more than their rounding, so even equal numbers would
+    # deviate from it; a second pass corrects that.
     mean = mean + jnp.sum(weight * (x - mean), axis=axis, keepdims=True) / total
     square = jnp.sum(weight * (x - mean) ** 2, axis=axis, keepdims=True) / total
     size = jnp.max(jnp.abs(jnp.where(weight > 0, x, 0)), axis=axis, keepdims=True)
@@ -134,7 +143,8 @@ def scaled_columns(
 ) -> tuple[Float[Array, "n m"], Float[Array, "1 m"], Float[Array, "1 m"]]:
     """Columns less their weighted mean, over their standard deviation; and both of these.
 
-    A column that does not vary among what counts is 0 throughout: as a donor it says nothing.
+    A column that does not vary among its entries of positive weight is 0 throughout: as a donor
+    it carries no information.
     """
     mean, std = moments_over(x, weight, 0, min_std)
     constant = alike(x, weight > 0, 0, keepdims=True)
@@ -152,9 +162,21 @@ def question_regression(
     min_std: float,
     drop_missing: bool,
 ) -> Regression:
-    """A new question: `human` and `twin` hold the imputed donor questions of all users.
+    """The regression problem of one new question (Algorithm 1).
 
     Donors are scaled by column, each side by its own statistics; the target by the twins'.
+
+    **Arguments:**
+
+    - `human`, `twin`: (n, p) imputed answers to the donor questions.
+    - `target`: (n,) the twins' answers to the new question, 0 where missing.
+    - `target_mask`: (n,) where they are not missing.
+    - `user_weight`: (n,) weights of the users.
+    - `min_std`: a standard deviation below this counts as this, in the unit of the answers.
+    - `drop_missing`: whether a missing answer to the target has weight 0 in the fit; if not, it
+      counts as the mean answer.
+
+    **Returns:** the [`Regression`][], with users as samples.
     """
     everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
     x_human, _, _ = scaled_columns(human, everyone, min_std)
@@ -189,11 +211,25 @@ def user_regression(
     human_statistics: bool,
     outlier_limit: float,
 ) -> Regression:
-    """A new user: `human` and `twin` hold the imputed responses of the d donor users.
+    """The regression problem of one new user (section 6).
 
     Every question is scaled by its donors' statistics, each side by its own, and the target user's
-    twin by the twins'; then users become features. With `drop_missing`, questions that all other
-    twins answer alike take no part either: they say nothing of whom the new user is like.
+    twin by the twins'; then users become features.
+
+    **Arguments:**
+
+    - `human`, `twin`: (d, m) imputed answers of the d donor users and of their twins.
+    - `target`: (m,) the answers of the new user's twin, 0 where missing.
+    - `target_mask`: (m,) where they are not missing.
+    - `user_weight`: (d,) weights of the donor users in the questions' statistics.
+    - `min_std`: as in [`question_regression`][].
+    - `drop_missing`: whether questions that the target's twin did not answer, or that all donor
+      twins answer alike, have weight 0 in the fit.
+    - `human_statistics`: whether predictions are mapped back by the humans' means and standard
+      deviations; if not, by the twins'.
+    - `outlier_limit`: the target's scaled answers are clipped to this many standard deviations.
+
+    **Returns:** the [`Regression`][], with questions as samples.
     """
     everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
     x_human, human_mean, human_std = scaled_columns(human, everyone, min_std)
@@ -203,7 +239,7 @@ def user_regression(
     counted = (user_weight > 0)[:, None]
     high = jnp.max(jnp.where(counted, twin, -jnp.inf), axis=0)
     low = jnp.min(jnp.where(counted, twin, jnp.inf), axis=0)
-    # Imputed answers to a question that is answered alike differ by what the imputation left open.
+    # Imputed answers to a constant question differ by the tolerance of the imputation.
     varies = high - low > 1e-4 * jnp.maximum(jnp.abs(high), jnp.abs(low))
     used = (target_mask & varies).astype(target.dtype)
     weight = used if drop_missing else jnp.ones_like(target)
@@ -232,7 +268,21 @@ def question_stack(
     user_weight: Float[Array, " n"] | None,
     min_std: float,
 ) -> Stack:
-    """Humans above twins, columns scaled by their observed statistics, the target column last."""
+    """The completion problem of one new question (Algorithm 2): humans above twins.
+
+    Columns are scaled by their observed statistics; the target column comes last.
+
+    **Arguments:**
+
+    - `human`, `human_mask`: (n, p) answers to the donor questions, 0 where missing, and where
+      they are not missing.
+    - `twin`, `twin_mask`: (n, p) the same of the twins.
+    - `target`, `target_mask`: (n,) the twins' answers to the new question, likewise.
+    - `user_weight`: (n,) weights of the users; `None` if they are equal.
+    - `min_std`: as in [`question_regression`][].
+
+    **Returns:** the [`Stack`][], with users as samples and layout `"over"`.
+    """
     twin = jnp.concatenate([twin, target[:, None]], axis=1)
     twin_mask = jnp.concatenate([twin_mask, target_mask[:, None]], axis=1)
     weight = jnp.ones_like(target) if user_weight is None else user_weight
@@ -267,12 +317,24 @@ def user_stack(
     outlier_limit: float,
     layout: Literal["over", "beside"],
 ) -> Stack:
-    """Questions as rows; as columns the donor users, then the t target users.
+    """The completion problem of t new users: questions as rows, donors and then targets as columns.
 
-    Questions are scaled by observed statistics: the humans' by the donors', the twins' by all, a
-    new user's twin counting as much as the average user's of positive weight.
-    Layout `"over"` joins a user's human and twin answers in one column, so that the twin informs
-    the new user's prediction; `"beside"` gives them separate columns.
+    Questions are scaled by observed statistics: the humans' by the donors', the twins' by those of
+    all twins, in which a new user's twin has the mean weight of the users of positive weight.
+
+    **Arguments:**
+
+    - `human`, `human_mask`: (d, m) the donor users' answers, 0 where missing, and where they are
+      not missing.
+    - `twin`, `twin_mask`: (d, m) the same of their twins.
+    - `targets`, `target_masks`: (t, m) the same of the new users' twins.
+    - `user_weight`: (d,) weights of the donor users in the questions' statistics.
+    - `min_std`: as in [`question_regression`][].
+    - `human_statistics`, `outlier_limit`: as in [`user_regression`][].
+    - `layout`: `"over"` joins a user's human and twin answers in one column, so that the twin
+      informs the new user's prediction; `"beside"` gives them separate columns.
+
+    **Returns:** the [`Stack`][], with questions as samples and t targets.
     """
     t = targets.shape[0]
     count = jnp.maximum(jnp.sum((user_weight > 0).astype(targets.dtype)), 1)
@@ -301,7 +363,7 @@ def user_stack(
 
 
 def _scaled_size(x, mean, std):
-    """What the rounding of (x - mean) / std is relative to."""
+    """The size that the rounding error of (x - mean) / std is relative to."""
     return jnp.maximum(jnp.abs(x), jnp.abs(mean)) / std
 
 

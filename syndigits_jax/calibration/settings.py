@@ -1,4 +1,4 @@
-"""Where the published code and the mathematics differ: one object says which is meant."""
+"""Settings that choose between the method as described and the published code."""
 
 from typing import Literal
 
@@ -6,8 +6,9 @@ import equinox as eqx
 
 
 class Settings(eqx.Module):
-    """How responses are prepared and predictions mapped back. `Settings()` is right;
-    `Settings.reference()` reproduces the paper's tables.
+    """How responses are prepared and predictions mapped back.
+
+    `Settings()` is recommended; `Settings.reference()` reproduces the paper's tables.
 
     **Arguments:**
 
@@ -15,19 +16,19 @@ class Settings(eqx.Module):
       where the matrix is too small for it.
     - `imputation_scale`: whether donors are imputed `"standardised"`, every question by its
       observed mean and standard deviation, or `"raw"` (published), where questions with large
-      numbers decide what is imputed into all others.
+      numbers dominate what is imputed into all others.
     - `imputation_tol`, `imputation_max_steps`: its stopping rule (relative change, refits).
     - `min_std`: a donor's standard deviation below this counts as this, in the unit of the answers.
       The published code uses 1, which switches scaling off for nearly all film ratings and makes
       results depend on the unit; 0 scales every donor that varies at all.
-    - `outlier_limit`: a new user's twin answer further than so many standard deviations from the
-      other twins' mean counts as this far; `inf` (published) takes it as it is, so that one odd
-      answer to a question that other twins answer alike can outweigh all the rest.
+    - `outlier_limit`: answers of a new user's twin are clipped at this many standard deviations
+      from the other twins' mean; `inf` (published) clips nothing, so that one unusual answer to a
+      question that other twins answer alike can outweigh all others.
     - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
-      it no weight, `"zero"` (published) pretends the twin gave the mean answer.
-    - `alike_twins`: the training error where all twins answer a target alike. A fit to one number
-      has none and says nothing of the humans: `"unknown"` makes it NaN, which passes no threshold;
-      `"fitted"` (published) leaves the fit's, 0, which passes all.
+      it no weight, `"zero"` (published) treats it as the mean answer.
+    - `alike_twins`: the training error where all twins answer a target alike. A fit to a constant
+      has no error and carries no information about the humans: `"unknown"` makes it NaN, which
+      passes no threshold; `"fitted"` (published) keeps the fit's error, 0, which passes all.
     - `new_user_statistics`: whose question means and spreads map a new user's prediction back:
       those of the other `"human"` respondents or (published) of their `"twin"`s.
     - `new_user_blocks`: held-out users are imputed in this many groups; a group's members take no
@@ -35,8 +36,8 @@ class Settings(eqx.Module):
       for every user.
     - `new_user_stack`: how the completion methods join humans and twins for new users: `"over"`
       puts a user's human and twin answers in one column, the transpose of new questions; `"beside"`
-      (published) gives humans and twins rows of their own, so that a new user's row is empty and
-      its prediction hardly more than the questions' means.
+      (published) gives humans and twins columns of their own, so that a new user's human column is
+      empty and its prediction hardly more than the questions' means.
     - `simplex`: `"certified"` solves synthetic control to a Frank-Wolfe gap; `"unconverged"` is
       the published exponentiated gradient after 3000 steps.
     - `regression_tol`: relative duality gap at which lasso and elastic net stop.
@@ -117,7 +118,7 @@ class Settings(eqx.Module):
 
 
 def resolve(settings: Settings | None) -> Settings:
-    """The default for `None`. **Raises:** `ValueError` for what are no settings."""
+    """The settings, or the default for `None`. **Raises:** `ValueError` for another type."""
     if settings is None:
         return Settings()
     if not isinstance(settings, Settings):

@@ -1,4 +1,4 @@
-"""Columns of text as numbers that keep every digit, and numbers as text that does likewise."""
+"""Conversion of text columns to numbers, and of numbers to text, without loss of digits."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ MISSING_TEXTS = frozenset(
     ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
      "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 )  # fmt: skip
-"""What stands for a missing answer in a text file: what pandas takes for that."""
+"""Texts that stand for a missing answer in a text file: the same as in pandas."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLAGS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _DIGITS = frozenset("0123456789+- ")
@@ -20,10 +20,10 @@ _EXACT = 2**53  # up to here every integer is a float64
 
 
 def parse_column(pd: Any, cells: Sequence[str]) -> Any:
-    """A column of numbers, or of text as it stands where a cell is neither number nor missing.
+    """A column of numbers, or of unchanged text if a cell is neither a number nor missing.
 
-    Whole numbers stay whole: int64, uint64 or larger where all cells are, `Int64` or Python's where
-    some are missing and float64 could not hold the others.
+    Whole numbers stay whole: int64, uint64 or Python integers if all cells are whole, and `Int64`,
+    `UInt64` or Python integers if some are missing and float64 could not hold the others.
     """
     plain = _plain(cells)
     if plain is not None:
@@ -57,7 +57,7 @@ def parse_column(pd: Any, cells: Sequence[str]) -> Any:
 def number_text(value: Any) -> str:
     """A cell as the shortest text that gives the same number, of the same type; "" if missing.
 
-    Whole numbers have no decimal point as far as float64 holds them all, except for -0.0.
+    Whole numbers below 2**53 are written without a decimal point, except for -0.0.
     """
     if isinstance(value, str):
         return value
@@ -81,7 +81,7 @@ def as_text_frame(frame: Any) -> Any:
 
 
 def as_parquet_frame(frame: Any) -> Any:
-    """A pandas data frame with names that Parquet takes, numbers that it does not as text."""
+    """A pandas data frame that Parquet can store: text for names and for too large integers."""
     out = frame.set_axis([str(name) for name in frame.columns], axis=1)
     for j in _range(out):
         column = out.iloc[:, j]
@@ -99,7 +99,7 @@ def _range(frame: Any) -> range:
 
 
 def _cells(column: Any) -> list[Any]:
-    # `tolist` would turn numbers of single precision into Python's.
+    # `tolist` would turn numbers of single precision into Python floats.
     if getattr(column.dtype, "kind", "") == "f":
         own = getattr(column.dtype, "numpy_dtype", column.dtype)
         return list(column.to_numpy(dtype=own, na_value=np.nan))
@@ -109,7 +109,7 @@ def _cells(column: Any) -> list[Any]:
 def shortest(values: Any) -> np.ndarray:
     """Numbers of single precision as float64 with the same shortest text: 0.1, not 0.10000000149.
 
-    What was computed in single precision has no further digits. Wider numbers stay as they are.
+    Digits beyond single precision carry no information. Wider numbers are not changed.
     """
     array = np.asarray(values)
     if array.dtype.itemsize >= 8:
@@ -118,7 +118,7 @@ def shortest(values: Any) -> np.ndarray:
 
 
 def _plain(cells: Sequence[str]) -> np.ndarray | None:
-    """The common case, without a look at each cell: numbers that float64 or int64 hold."""
+    """The common case, without inspecting each cell: numbers that float64 or int64 hold."""
     try:
         values = np.array(list(map(float, cells)))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Text files of rows and columns: read strictly, and what is wrong with them in plain words."""
+"""Strict reading of delimited text files, with explanations of what is wrong with them."""
 
 import csv
 import gzip
@@ -12,7 +12,7 @@ _NAMES = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 _LONGEST_CELL = 2**31 - 1
 _SHOWN = 3
 _IMPORT_ID = ('{"ImportId"', "{'ImportId'")
-# What Qualtrics writes below the names of columns that it makes itself.
+# What Qualtrics writes below the names of its own columns.
 _QUALTRICS = {
     "StartDate": "Start Date",
     "EndDate": "End Date",
@@ -34,9 +34,9 @@ _KINDS = {
 def read_delimited(
     path: Path, separator: str, key: str | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of a text file in UTF-8, possibly `.gz`; every cell as it stands.
+    """(header, rows) of a text file in UTF-8, possibly `.gz`; cells are not changed.
 
-    Empty lines are skipped. **Arguments:** `key`: the column that tells rows apart in messages, by
+    Empty lines are skipped. **Arguments:** `key`: the column that identifies rows in messages, by
     default the first.
 
     **Raises:** `ValueError`, which does not name the file, for files of another kind or encoding,
@@ -78,7 +78,7 @@ def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 def looks_separated(path: Path, separator: str) -> str:
-    """Which other separator would cut the first lines into equally many columns, as a hint."""
+    """A hint if another separator would split the first lines into equally many columns."""
     with _opened(path) as file:
         lines = [line for line, _ in zip(file, range(20))]
     for other, name in _NAMES.items():
@@ -197,7 +197,7 @@ def _refuse_other_kinds(path: Path) -> None:
 
 
 def _bad_encoding(path: Path) -> str:
-    """Where text is no UTF-8."""
+    """A message that names the first line that is not UTF-8."""
     with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

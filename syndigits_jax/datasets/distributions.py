@@ -33,8 +33,8 @@ class DistributionData:
     - `choices`: (n, m) positions of the options that the twins chose, NaN where missing.
     - `values`: (K,) ascending ordinal values of the options.
     - `kept`: (m, K) which options exist and are to be compared (refusals may be dropped).
-    - `assumed`, `unknown`: questions whose options are not stated, and were inferred or could not
-      be: see [`load_distributions`][].
+    - `assumed`, `unknown`: questions whose options are not stated, and could or could not be
+      inferred: see [`load_distributions`][].
     """
 
     questions: tuple[str, ...]
@@ -112,8 +112,8 @@ def load_movielens_distributions(data_dir: str | PathLike[str]) -> DistributionD
 def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) -> DistributionData:
     """OpinionQA: 489 questions with five options, the last of which is "Refused"; 2,058 twins.
 
-    `drop_refused`: compare the other four options only, as `kept` says: no distance between ranks
-    makes sense of a refusal. The published tables keep it and rank it highest.
+    `drop_refused`: compare the other four options only, as `kept` shows, since a refusal has no
+    rank among them. The published tables keep it and rank it highest.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as the other readers.
     """
@@ -159,15 +159,15 @@ def load_distributions(
     `targets` has a row per question and a column per option, named by the option's value (1, 2, 3);
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
     column per question, cells being values of options, blank where missing. Questions are matched
-    by identifier; those without any count, and those that only the twins answered, are the ones to
-    predict. `missing`: what stands for a missing answer of a twin, as in [`read_table`][]; counts
-    are left alone.
+    by identifier; those without any count, and those that only the twins answered, are the new
+    questions, which are to be predicted. `missing`: codes of a missing answer of a twin, as in
+    [`read_table`][]; they do not apply to counts.
 
-    These have the options that `new_options` lists by question. If it lists none, they have those
-    of the questions with counts, provided that all of these have the same. If not, they have the
-    only set of options of a question with counts that holds whatever the twins chose, and the
-    question is listed in `assumed`; or if there are several such sets, it is listed in `unknown`,
-    and `kept` has all options.
+    New questions have the options that `new_options` lists for them. One that it does not list
+    gets the options of the questions with counts, if all of these have the same. Otherwise its
+    options are chosen among the sets that questions with counts have: if just one set holds all
+    that the twins chose, it is taken, and the question is listed in `assumed`; if not, `kept` has
+    all options, and the question is listed in `unknown`.
 
     **Raises:** `ValueError` naming the table, for cells that are not numbers, counts that are
     negative or all zero, answers that are no option of their question, no twins, or questions
@@ -312,7 +312,7 @@ def _refuse(data: DistributionData, answers: np.ndarray, wrong: np.ndarray) -> N
 
 @dataclass(frozen=True, eq=False)
 class DistributionTruth:
-    """What [`simulate_distributions`][] knows: `shares` (m, K) of the whole human population,
+    """The truth behind simulated distributions: `shares` (m, K) of the whole human population,
     `probabilities` (n, m, K) of every twin, `coefficients` (m - 1,) of the last question, and
     `ratio`, the largest weight of a twin type among humans over that among twins.
     """
@@ -336,11 +336,13 @@ def simulate_distributions(
 ) -> tuple[DistributionData, DistributionTruth]:
     """People and twins under Assumptions 7.1 to 7.3 of the paper, with known truth.
 
-    Both populations consist of the same `types`, in other proportions: those of humans are at most
-    `ratio` times those of twins. The last question is a convex combination of the others.
+    Both populations consist of the same types in different proportions. The last question is a
+    convex combination of the others.
 
-    **Arguments:** `spread`: how much the types' answers differ; `sample`: how many people answer
-    each question (`counts`), all of them by default (shares).
+    **Arguments:** `seed`: an integer; `twins`, `questions`, `options`, `types`: their numbers;
+    `ratio`: the largest share of a type among humans over that among twins; `spread`: how much the
+    types' answers differ; `sample`: how many people answer each question, in which case `counts`
+    are counts; by default they are the shares of the whole population.
 
     **Raises:** `ValueError` for sizes or a ratio below their minimum.
     """

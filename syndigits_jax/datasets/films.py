@@ -30,7 +30,7 @@ _WORDING = {
     "stars": "How many stars would you give this film, from 0.5 to 5?",
     "purchase": "How likely would you be to purchase this product?",
 }
-# What fields of items are called elsewhere.
+# Names of the fields of items in other sources.
 _FIELD = {
     "genres": "genre",
     "top_10_tags": "tags",
@@ -62,7 +62,9 @@ def film_questions(
     - `wording`: what is asked; the title follows it, where there is one.
     - `only`: identifiers of the items wanted, in this order; all by default.
 
-    Lists that are written with `|` or as Python lists are joined by commas.
+    Lists written with `|` or as Python lists are joined by commas.
+
+    **Returns:** the questions, in the order of the items or of `only`.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file or argument that is wrong;
     `ImportError` without pandas.
@@ -95,9 +97,9 @@ def film_questions(
 
 
 def read_items(items: Any) -> dict[str, dict[str, str]]:
-    """The fields of every item, by identifier, from what [`film_questions`][] takes.
+    """The fields of every item, by identifier; `items` is as in [`film_questions`][].
 
-    Fields without content are left out. **Raises:** as there.
+    Empty fields are left out. **Raises:** as there.
     """
     if is_frame(items):
         frame = items if _has_plain_index(items) else items.reset_index()
@@ -124,7 +126,7 @@ def _items(
     names = unique(path, [row[0].strip() for row in rows])
     fields = [_FIELD.get(name.lower(), name.lower()) for name in header]
     first = 0 if fields[0] == "title" else 1
-    # The published table of films goes on with how people rated them, which nobody may be told.
+    # The published table of films also holds human ratings, which no prompt may contain.
     known = [j for j in range(first, len(fields)) if not _is_count(fields[j], fields)]
     if not known:
         raise ValueError(

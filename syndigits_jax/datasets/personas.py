@@ -1,4 +1,4 @@
-"""Personas from files and to files: JSON, JSON Lines and tables."""
+"""Reading and writing of personas: JSON, JSON Lines and tables."""
 
 import json
 from collections.abc import Iterable
@@ -63,11 +63,11 @@ def read_personas(path: str | PathLike[str]) -> tuple[Persona, ...]:
 
 
 def write_personas(path: str | PathLike[str], personas: Iterable[Persona]) -> None:
-    """Write personas so that [`read_personas`][] reads them back as they are.
+    """Write personas so that [`read_personas`][] reads them back unchanged.
 
-    The file appears whole or not at all. The suffix chooses the format: `.json`, `.jsonl`, or
-    `.csv`, `.tsv` and `.parquet`, which hold no `answers`, and no attributes that are empty or
-    called like another column.
+    The file is written completely or not at all. The suffix chooses the format: `.json`, `.jsonl`,
+    or `.csv`, `.tsv` and `.parquet`, which hold no `answers`, and no attributes that are empty or
+    named like another column.
 
     **Raises:** `ValueError` for another suffix, repeated identifiers, or what a table cannot hold.
     """

@@ -1,4 +1,4 @@
-"""Simulated users and personas who rate items as the preference encoder says, mixtures known."""
+"""Simulated users and personas who rate items by the preference encoder, with known mixtures."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ from ..preferences.encoder import (
 from .ratings import RatingTable, rating_table
 from .simulator import entropy_of_key
 
-# One program each, instead of dozens of small ones.
+# Compiled as one program each, instead of dozens of small ones.
 _score_gram, _gram_scores = jax.jit(score_gram), jax.jit(gram_scores)
 
 
 @dataclass(frozen=True, eq=False)
 class PreferenceTruth:
-    """What simulated ratings were made of; n users, m items, p prototypes.
+    """The truth behind simulated ratings; n users, m items, p prototypes.
 
     - `vectors`: (m, e) the items' text vectors.
     - `encoder`: linear projectors and the scale; `gram`: its score forms at all items.
@@ -60,12 +60,13 @@ def simulate_preferences(
     **Arguments:**
 
     - `seed`: an integer or a JAX key; the same seed gives the same ratings on any JAX version.
-    - `ratings`: items that each user rates, chosen and ordered at random.
+    - `n`, `m`: numbers of users and items.
+    - `ratings`: how many items each user rates, chosen and ordered at random.
     - `prototypes`, `width`, `dim`: p, e and d of the encoder, whose projectors are linear.
     - `scale`: e^σ, the score of an item in exactly the preferred direction.
     - `spread`: standard deviation of the mixture logits: 0 makes all users the same, large values
       give each a single prototype.
-    - `levels`: number of different ratings, or None.
+    - `levels`: number of different ratings; `None` for the utilities themselves.
 
     **Raises:** `ValueError` naming the setting that is out of range.
     """
@@ -109,19 +110,23 @@ def simulate_personas(
     noise: float = 1.0,
     levels: int | None = 5,
 ) -> tuple[RatingTable, Float[np.ndarray, "l p"]]:
-    """Personas made from simulated users, with a gap that is known: ratings and mixture logits.
+    """Personas made from simulated users, with a known gap: ratings and mixture logits.
 
-    As they stand the settings make faithful personas: each has the preferences of its user, and
-    rates with noise of its own. The collapse that language models show is `shrink` < 1 (all are
-    alike), `lean` > 0 (towards the majority) and `noise` < 1 (the likeliest answer, always).
+    The default settings make faithful personas: each has the preferences of its user, and rates
+    with noise of its own. The collapse that language models show is `shrink` < 1 (all are
+    alike), `lean` > 0 (towards the majority) and `noise` < 1 (always the likeliest answer).
 
     **Arguments:**
 
-    - `users`: rows of the users that personas are made from; a row may come several times.
+    - `seed`: an integer or a JAX key.
+    - `truth`: what [`simulate_preferences`][] returned.
+    - `users`: (l,) rows of the users that personas are made from; a row may be repeated.
     - `shrink`: distance of a persona's logits from the users' mean over that of its user.
     - `lean`: added to the logit of the prototype of largest mean weight among users.
-    - `noise`: of the utilities, over that of users.
+    - `noise`: scale of the noise of the utilities, relative to that of users.
     - `levels`: as in [`simulate_preferences`][]; personas rate all items.
+
+    **Returns:** the personas' ratings, and their mixture logits (l, p).
 
     **Raises:** `ValueError` for no users, users out of range, negative settings or bad levels.
     """
@@ -161,5 +166,5 @@ def _rated(
         rating = 1.0 + rank * levels // count
     user = np.repeat(np.arange(n), count)
     time = np.tile(np.arange(count), n)
-    # Identifiers are positions, all items are in the catalogue whether rated or not.
+    # Identifiers are positions; the catalogue holds all items, rated or not.
     return rating_table(user, item.ravel(), rating.ravel(), time).with_items(range(m))

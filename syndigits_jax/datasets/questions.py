@@ -1,4 +1,4 @@
-"""Questions from files: survey catalogues, a user's own tables, films and products to be rated."""
+"""Reading and writing of questions: survey catalogues and a user's own tables."""
 
 import contextlib
 import dataclasses
@@ -36,7 +36,7 @@ _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 
 
 def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
-    """Questions, in the order of the file, whose kind is told from what is in it.
+    """Questions, in the order of the file, whose format is recognised from its content.
 
     - A `.json` object of questions by identifier: the Twin-2K-500 catalogue
       ([`read_twin_2k_500_questions`][]), or that of OpinionQA (`question`, `choices`,
@@ -81,10 +81,10 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
 
 
 def write_questions(path: str | PathLike[str], questions: Iterable[Question]) -> None:
-    """Write questions as a `.json` that [`read_questions`][] reads back as they are.
+    """Write questions as a `.json` that [`read_questions`][] reads back unchanged.
 
-    The file appears whole or not at all. **Raises:** `ValueError` for another suffix, repeated
-    identifiers, or a refusal that is no number.
+    The file is written completely or not at all. **Raises:** `ValueError` for another suffix,
+    repeated identifiers, or a refusal that is not a number.
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
@@ -129,7 +129,7 @@ def _each(path: Path, entries: Iterable[tuple[Any, Any]], build: Any) -> tuple[Q
 
 
 def _whole(_: Any, question: Question) -> Question:
-    """A question of a catalogue, if there is no half of a character in it."""
+    """A question of a catalogue, after checking its texts for lone surrogates."""
     for text in (question.identifier, question.text, question.block):
         as_text(text, "its text")
     for option in question.options:
@@ -221,7 +221,7 @@ def _opinionqa(name: Any, entry: Mapping[str, Any]) -> Question:
 
 
 def _without_options(text: str, labels: Sequence[str]) -> str:
-    """The question without the list of its own options at the end, if it carries one."""
+    """The text of the question without the list of its options at the end, if it has one."""
     start = text.rfind("[")
     if start >= 0 and text.rstrip().endswith("]") and all(x in text[start:] for x in labels):
         return text[:start].rstrip()
@@ -275,7 +275,7 @@ def _from_row(name: Any, row: Mapping[str, str]) -> Question:
 
 
 def _cell_options(cell: str) -> tuple[Option, ...]:
-    """Options written as `1=Yes|2=No` or `Yes|No`; a label may itself hold "="."""
+    """Options written as `1=Yes|2=No` or `Yes|No`; a label may contain "="."""
     if not cell:
         return ()
     parts = [part.strip() for part in cell.split("|")]

@@ -24,7 +24,7 @@ _TAGS = 10  # most frequent tags that describe a film
 
 
 def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
-    """A table as text, whatever its format. **Raises:** `FileNotFoundError`, `ValueError`."""
+    """A table of any format, as text. **Raises:** `FileNotFoundError`, `ValueError`."""
     pd = import_pandas()
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -48,21 +48,21 @@ def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
 
 
 def _read_csv(pd: Any, path: Path) -> Any:
-    """All cells as text. Large files are read by pandas, which fills short rows without a word."""
+    """All cells as text. Read by pandas for speed, though it fills short rows without warning."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError):
-        refuse_ragged(path, ",")  # says better what is wrong
+        refuse_ragged(path, ",")  # has a clearer message
         raise
     last = frame.iloc[:, -1]
-    # A short row has an empty last cell; longer ones make an index of the first.
+    # A short row has an empty last cell; with longer rows pandas makes the first column the index.
     if not isinstance(frame.index, pd.RangeIndex) or (last.isna() | (last == "")).any():
         refuse_ragged(path, ",")
     return frame
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    """What is needed of every line: reviews carry far more."""
+    """The fields that are needed of every line; reviews have many more."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         lines = (json.loads(line) for line in file if line.strip())
@@ -70,12 +70,12 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def as_sentence(*parts: str) -> str:
-    """What there is of `parts`, as one text."""
+    """The parts that are not empty, as one text."""
     return ". ".join(part for part in parts if part)
 
 
 def film_text(title: str, genres: Sequence[str] = (), tags: Sequence[str] = ()) -> str:
-    """What a sentence encoder reads about a film."""
+    """The text about a film that a sentence encoder gets."""
     text = f"{title}. Genres: {', '.join(genres)}." if genres else f"{title}."
     return f"{text} Tags: {', '.join(tags)}." if tags else text
 
@@ -83,8 +83,8 @@ def film_text(title: str, genres: Sequence[str] = (), tags: Sequence[str] = ()) 
 def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) -> RatingTable:
     """A MovieLens release: `ratings.csv`, `movies.csv` and, unless `tags=False`, `tags.csv`.
 
-    Items are all films of `movies.csv`, rated or not. A film's text is its title, genres and the
-    ten tags that most people gave it. **Raises:** `FileNotFoundError`, and `ValueError` naming the
+    Items are all films of `movies.csv`, rated or not. A film's text is its title, genres and ten
+    most frequent tags. **Raises:** `FileNotFoundError`, and `ValueError` naming the
     file that lacks a column.
     """
     folder = Path(folder)
@@ -108,7 +108,7 @@ def load_movielens_ratings(folder: str | PathLike[str], *, tags: bool = True) ->
 
 
 def top_tags(path: Path) -> dict[str, list[str]]:
-    """The ten tags that most people gave each film, most frequent first, by `movieId`.
+    """The ten most frequent tags of each film, most frequent first, by `movieId`.
 
     **Raises:** `FileNotFoundError`, and `ValueError` naming a file that lacks a column.
     """
@@ -130,7 +130,7 @@ def load_amazon_2018(
     """Amazon Reviews 2018 by category: `<category>_ratings_5plus.csv` and `<category>_items.csv`.
 
     Categories (by default all in `folder`; also one by its name) are concatenated; a user of
-    several is one user. An item's text is its title, brand and description. Where a user rated an
+    several is one user. An item's text is its title, brand and description. If a user rated an
     item more than once, the last rating counts. **Raises:** `FileNotFoundError` if a file is
     absent, `ValueError` naming a file that lacks a column or holds a bad value.
     """
@@ -176,9 +176,9 @@ def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> 
     - `ratings`: `.csv` (`user_id, parent_asin, rating, timestamp`), `.jsonl` of reviews (the same
       fields and more), `.parquet`, possibly `.gz`. Times are in milliseconds, in `timestamp` or
       `timestamp_ms`.
-    - `items`: files of item metadata (`parent_asin, title`, and where there are any `store`,
-      `features`, `description`); by default texts are the titles in the rating files, if they
-      have a column `parent_asin`, `title` and `category` (in reviews, `title` is the review's).
+    - `items`: files of item metadata (`parent_asin, title`, and if present `store`, `features`,
+      `description`). By default texts are the titles in the rating files, if these have columns
+      `title` and `category` (in files of reviews, `title` is that of the review).
 
     A user of several files is one user; of several ratings of one item the last counts.
     **Raises:** `FileNotFoundError`, and `ValueError` naming the file that lacks a column.
@@ -212,7 +212,7 @@ def load_amazon_2023(ratings: PathOrPaths, items: PathOrPaths | None = None) -> 
 
 
 def _named(path: Any, *columns: Any, **options: Any) -> RatingTable:
-    """`rating_table`, whose complaints name the file."""
+    """`rating_table`, with error messages that name the file."""
     try:
         return rating_table(*columns, **options)
     except ValueError as error:

@@ -20,9 +20,9 @@ class RatingTable:
     - `rating`: (k,) finite numbers.
     - `time`: (k,) in seconds since 1970, NaN where unknown.
     - `users`, `items`: identifiers. A part of a table keeps those of the whole.
-    - `texts`: what describes each item to a sentence encoder, "" where nothing does; or empty.
+    - `texts`: a description of each item for a sentence encoder, "" where there is none; or empty.
 
-    Made by [`rating_table`][] or a reader. Ratings of one moment keep the order they came in.
+    Made by [`rating_table`][] or a reader. Ratings of equal time keep the order of the input.
     """
 
     user: Int[np.ndarray, " k"]
@@ -47,11 +47,11 @@ class RatingTable:
         )
 
     def user_counts(self) -> Int[np.ndarray, " n"]:
-        """Ratings of every user."""
+        """Number of ratings of every user."""
         return np.bincount(self.user, minlength=len(self.users))
 
     def item_counts(self) -> Int[np.ndarray, " m"]:
-        """Ratings of every item: its popularity."""
+        """Number of ratings of every item: its popularity."""
         return np.bincount(self.item, minlength=len(self.items))
 
     def compact(self) -> "RatingTable":
@@ -79,7 +79,7 @@ class RatingTable:
             if keep.all():
                 return table
             table = table.where(keep).compact()
-        raise ValueError(f"`k`: no user and item have {k} ratings within one another")
+        raise ValueError(f"`k`: no users and items with at least {k} ratings each are left")
 
     def split(
         self, train: float = 0.8, validation: float = 0.1
@@ -106,7 +106,7 @@ class RatingTable:
                 "a chronological split needs it"
             )
         rank = np.arange(len(self)) - (np.cumsum(counts) - counts)[self.user]
-        # What rounding may take from 0.8 * 5 must not cost a rating.
+        # The rounding of a product such as 0.8 * 5 must not cost a rating.
         first = np.maximum(np.floor(counts * train + 1e-9), 1)[self.user]
         second = np.maximum(np.floor(counts * (train + validation) + 1e-9)[self.user], first)
         return (
@@ -130,7 +130,10 @@ class RatingTable:
         return out
 
     def with_items(self, items: Iterable[Any], texts: Iterable[str] = ()) -> "RatingTable":
-        """The same ratings with a larger catalogue. **Raises:** `ValueError` if an item lacks."""
+        """The same ratings with a larger catalogue.
+
+        **Raises:** `ValueError` if `items` lacks a rated item, or if `texts` has another length.
+        """
         names, texts = identifiers(items, "items"), tuple(texts)
         if texts and len(texts) != len(names):
             raise ValueError(f"`texts` has {len(texts)} entries, but there are {len(names)} items")
@@ -148,9 +151,15 @@ def rating_table(
 ) -> RatingTable:
     """A [`RatingTable`][] from parallel columns of identifiers, ratings and times (seconds).
 
-    Columns are sequences, arrays or those of a data frame; times may be dates without time zone.
-    Users and items are listed in order of first appearance. `duplicates` says what to do where a
-    user rates an item more than once: `"error"`, or keep the `"last"` in time.
+    Users and items are listed in order of first appearance.
+
+    **Arguments:** columns are sequences, arrays or columns of a data frame.
+
+    - `user`, `item`: identifiers.
+    - `rating`: finite numbers.
+    - `time`: seconds since 1970, or dates without time zone; unknown by default.
+    - `duplicates`: if a user rates an item more than once, `"error"` refuses the table and
+      `"last"` keeps the last rating in time.
 
     **Raises:** `ValueError` for columns of different length, an empty table, missing identifiers,
     ratings that are not finite numbers, and repeated ratings.
@@ -204,7 +213,7 @@ def _seconds(time: Any) -> Float[np.ndarray, " k"]:
 
 
 def _plain(column: Any) -> np.ndarray:
-    """A column as NumPy, whatever data frame it is from."""
+    """A column as a NumPy array, from any kind of data frame."""
     return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
 
 

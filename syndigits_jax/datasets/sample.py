@@ -1,4 +1,4 @@
-"""The sample panel for demonstrations: simulated, so that it can be shipped and has a truth."""
+"""The sample panel for demonstrations: simulated, so that its truth is known."""
 
 import numpy as np
 
@@ -12,16 +12,16 @@ _SEED = 500
 def sample_panel() -> Panel:
     """200 people and their twins on 40 questions with answers 1 to 5; simulated, always the same.
 
-    The twins fail as language models do: they know their person only in part, answer too
-    favourably and too much alike, and weigh the themes of the survey in their own way. What is
-    right is which questions belong together, and that is what calibration uses. 15% of the human
-    answers are missing; twins answer everything.
+    The twins have the known faults of language models: they reflect their person only in part,
+    answer too favourably and too much alike, and weigh the themes of the survey differently. They
+    do reproduce which questions belong together, and that is what calibration uses. 15% of the
+    human answers are missing; twins answer everything.
     """
     return sample_panel_with_truth()[0]
 
 
 def sample_panel_with_truth() -> tuple[Panel, Truth]:
-    """As [`sample_panel`][], with the factors, the means and the complete answers behind it."""
+    """As [`sample_panel`][], with the factors, the means and the complete answers."""
     panel, truth = simulate_panel(
         _SEED,
         n=200,

@@ -13,7 +13,7 @@ from ..schema import Scale
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a simulated panel was made of; n users, m questions, rank r.
+    """The truth behind a simulated panel; n users, m questions, rank r.
 
     **Arguments:**
 
@@ -72,20 +72,22 @@ def simulate_panel(
     **Arguments:**
 
     - `seed`: an integer or a JAX key; the same seed gives the same panel on any JAX version.
+    - `n`, `m`, `rank`: numbers of users, questions and latent factors.
     - `alignment_angle`: principal angle(s) in radians between the two row spaces, 0 to π/2: one
       for all directions or one each. A positive one needs `m >= 2 * rank`.
     - `fidelity`: correlation of a twin's latent preferences with its person's, 0 to 1.
     - `mixing`: how far the twins rotate preferences among the shared directions; 0 not at all.
-    - `common`: how far the leading direction is the same for all questions: 0 not at all; larger
-      values give people a level of their own, answering high or low throughout.
+    - `common`: how far the leading direction is the same for all questions: 0 not at all; with
+      larger values some people answer high, and others low, throughout.
     - `signal`, `twin_signal`: expected root mean square of U Vᵀ and of Ũ Ṽᵀ; by default equal.
     - `noise`, `twin_noise`: standard deviations of E and Ẽ.
     - `question_mean`, `question_spread`: mean and standard deviation of μ; the mean is by default
       the middle of `scale`, or 0.
     - `bias`, `bias_spread`: mean and standard deviation of μ̃ - μ.
-    - `missing`, `twin_missing`: share of answers missing completely at random, below 1; `"same"`:
-      where the human's is. Every row and column keeps at least one answer.
+    - `missing`, `twin_missing`: shares of answers missing completely at random, below 1; `"same"`:
+      a twin's answer is missing where the human's is. Rows and columns keep at least one answer.
     - `scale`: if given, answers are clipped to it and rounded to its grid.
+    - `name`: of the panel.
 
     **Raises:** `ValueError` naming the setting that is out of range.
     """
@@ -104,7 +106,7 @@ def simulate_panel(
     if question_mean is None:
         question_mean = 0.0 if scale is None else (scale.low + scale.high) / 2
 
-    # Every draw happens in this order whatever the settings.
+    # All draws are made, in this order, whatever the settings.
     rng = np.random.default_rng(entropy_of_key(seed))
     user_draws = rng.standard_normal((2, n, rank))
     directions = rng.standard_normal((m, min(2 * rank, m)))
@@ -190,6 +192,7 @@ def _check(
 
 
 def entropy_of_key(seed: int | Array) -> int | list[int]:
+    """A seed for NumPy: an integer as it is, a JAX key as its data."""
     if isinstance(seed, jax.Array):
         typed = jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
         return np.ravel(np.asarray(jax.random.key_data(seed) if typed else seed)).tolist()
@@ -205,7 +208,7 @@ def _aligned_bases(
     the orthogonal complement.
     """
     orthonormal, triangle = np.linalg.qr(directions)
-    orthonormal *= np.sign(np.diag(triangle))[None, :]  # unique, whatever LAPACK's signs
+    orthonormal *= np.sign(np.diag(triangle))[None, :]  # independent of LAPACK's signs
     basis = orthonormal[:, :rank]
     if not angles.any():
         return basis, basis
@@ -214,7 +217,7 @@ def _aligned_bases(
 
 
 def _cayley(square: Float[np.ndarray, "r r"]) -> Float[np.ndarray, "r r"]:
-    """A rotation, the further from the identity the larger `square` (Cayley transform)."""
+    """A rotation (Cayley transform), further from the identity for a larger `square`."""
     skew = (square - square.T) / 2
     identity = np.eye(len(square))
     return np.linalg.solve(identity + skew, identity - skew)

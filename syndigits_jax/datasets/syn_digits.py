@@ -183,7 +183,7 @@ def read_twin_2k_500_questions(path: str | PathLike[str]) -> dict[str, Question]
     Options are coded 1, 2, ... in the order listed; sliders with a stated range go in whole steps;
     open numeric answers have no scale.
 
-    **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is not such a catalogue.
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is no such catalogue.
     """
     path = Path(path)
     if not path.is_file():
@@ -229,6 +229,7 @@ def _catalogue(data_dir: Path, root: Path) -> Path | None:
 
 
 def required_file(path: Path) -> Path:
+    """The path of an existing file. **Raises:** `FileNotFoundError` saying where to get it."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}; {_advice()}")
     return path

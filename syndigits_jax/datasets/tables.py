@@ -25,7 +25,7 @@ def read_table(
 ) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
 
-    Numbers are read to the last digit, and whole ones stay whole.
+    Numbers keep all their digits, and whole numbers stay whole.
 
     **Arguments:**
 
@@ -33,16 +33,16 @@ def read_table(
     - `id_column`: the column of respondent identifiers; by default the index that a Parquet file
       stores, or else the first column. Identifiers are text, so leading zeros survive and a
       respondent may be called NA.
-    - `missing`: what stands for a missing answer beside empty cells, NA and the like: texts
+    - `missing`: further codes of a missing answer, beside empty cells, NA and the like: texts
       (whatever their case) and numbers (-99 is -99.0 too), or these in one text, separated by
-      commas. Codes that no cell holds are warned of.
-    - `numeric`: refuse columns that hold anything but numbers. If false, they stay as they are,
+      commas. Codes that no cell holds cause a warning.
+    - `numeric`: refuse columns that hold anything but numbers. If false, they are kept unchanged,
       for the caller to drop.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
     empty or has no rows, is of another format, not readable, has no column `id_column`, repeats or
     omits column names, has rows longer or shorter than its header, the extra headers of Qualtrics,
-    or cells that are no numbers (all of them are listed); `ImportError` without pandas (and, for
+    or cells that are not numbers (all are listed); `ImportError` without pandas (and, for
     Parquet, pyarrow).
     """
     codes = MissingCodes.of(missing)
@@ -88,7 +88,15 @@ def load_panel(
 ) -> Panel:
     """A panel from two response tables, aligned by respondent and question identifiers.
 
-    **Arguments:** paths as in [`read_table`][]; the others as in `Panel.from_frames`.
+    **Arguments:**
+
+    - `human`, `twin`: paths of the two tables, as in [`read_table`][].
+    - `id_column`, `missing`: as in [`read_table`][], for all tables.
+    - `join`, `new_questions`, `new_users`: what to do with respondents and questions that only one
+      table has; as in `Panel.from_frames`.
+    - `name`: of the panel.
+    - `scale`: the answer scale of all questions, or by question; as in `Panel.from_arrays`.
+    - `controls`: paths of tables with further predictions of `human`, by name.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as these two do.
     """

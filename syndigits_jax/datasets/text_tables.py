@@ -1,4 +1,4 @@
-"""Tables of text: CSV, TSV and Parquet files, every cell as it stands."""
+"""Tables of text: CSV, TSV and Parquet files with unchanged cells."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ TABLES = (*SEPARATORS, *PARQUET)
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that tells the format, in lower case, leaving `.gz` aside."""
+    """The suffix that determines the format, in lower case, without `.gz`."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     return suffixes[-1] if suffixes else ""
 
@@ -58,7 +58,7 @@ def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[st
 def write_rows(
     path: str | PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Write a table of text, whole or not at all. **Raises:** `ValueError` for another suffix."""
+    """Write a table of text, or nothing at all. **Raises:** `ValueError` for another suffix."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in SEPARATORS:
@@ -76,7 +76,7 @@ def write_rows(
 
 def read_json(path: Path) -> Any:
     """The JSON document in a file. **Raises:** `FileNotFoundError`; `ValueError` naming the file,
-    also where a name is given twice."""
+    also for repeated names."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
@@ -96,8 +96,8 @@ def entry_text(entry: Mapping[str, Any], key: str) -> str:
 
 
 def as_text(value: Any, what: str) -> str:
-    """Text, or a number as text. **Raises:** `ValueError` naming `what`, also for half a
-    character (a lone surrogate, which JSON can write), which no file and no model takes."""
+    """Text, or a number as text. **Raises:** `ValueError` naming `what`, also for lone surrogates
+    (half a character), which JSON can hold but UTF-8 cannot."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -179,4 +179,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""What the data allow before anything is fitted: alignment, error bounds and rank selection."""
+"""Diagnostics of the data: alignment of latent spaces, error bounds and rank selection."""
 
 from .alignment import Alignment as Alignment
 from .alignment import alignment as alignment

@@ -2,8 +2,8 @@
 
 Calibration transfers to new questions when the twins' row space holds the humans' (equation 4.3),
 and to new users when the column space does (6.1). Both are compared through the leading singular
-directions of scaled, imputed matrices, beside two baselines that share nothing with the humans
-but their shape, or their shape and their columns' distributions.
+directions of scaled, imputed matrices, beside two baselines: one shares only the shape with the
+humans, the other also the distribution of every column.
 """
 
 import equinox as eqx
@@ -63,7 +63,7 @@ def subspace_alignment(a: Numbers, b: Numbers) -> SubspaceAlignment:
 def singular_subspace(x: Numbers, rank: int, space: str) -> Float[Array, "p r"]:
     """The leading right ("row") or left ("column") singular vectors of `x` (n, m), as columns.
 
-    Beyond the rank of `x` they are any that complete the basis.
+    Beyond the rank of `x` they are arbitrary completions of the basis.
 
     **Raises:** `ValueError` for what is no matrix of numbers, another space or a rank beyond the
     matrix.
@@ -89,8 +89,8 @@ class Alignment(eqx.Module):
     - `normal`: human against a standard normal matrix.
     - `shuffled`: human against human responses with every column shuffled on its own.
     - `human_rank`, `twin_rank`: ranks at which the two sides were imputed.
-    - `stacked_rank`: the rank chosen for the stacked matrix; the directions compared are 2 more.
-    - `status`: the worst [`Status`][] code of the imputations behind it.
+    - `stacked_rank`: the rank chosen for the stacked matrix; 2 more directions are compared.
+    - `status`: the worst [`Status`][] code of the imputations.
     """
 
     twin: SubspaceAlignment
@@ -110,7 +110,17 @@ def alignment_of_complete(
     *,
     space: str = "row",
 ) -> tuple[SubspaceAlignment, SubspaceAlignment, SubspaceAlignment]:
-    """(twin, normal, shuffled) against the humans, for complete, scaled (n, m) matrices; jit-able.
+    """Align twins and two baselines with the humans, for complete matrices. Works under `jit`.
+
+    **Arguments:**
+
+    - `key`: for the two random baselines.
+    - `human`, `twin`: (n, m) complete, scaled answers.
+    - `directions`: how many leading directions are compared; static.
+    - `space`: `"row"` (questions) or `"column"` (users).
+
+    **Returns:** the alignments of the twins, of a standard normal matrix and of the shuffled human
+    answers, as in [`Alignment`][].
 
     **Raises:** `ValueError` for what holds no numbers, unequal shapes, another space or too many
     directions.
@@ -140,23 +150,25 @@ def alignment(
     min_sd: float = 1.0,
     repeats: int = 1,
 ) -> Alignment:
-    """Align the latent spaces of humans and twins (n, m); NaN = missing, same users and questions.
+    """Align the latent spaces of humans and twins (section 4.2).
 
-    No unit matters with `min_sd=0`; otherwise that of a column whose standard deviation is below
-    the floor does.
+    With `min_sd=0` the result does not depend on the units of the answers.
 
     **Arguments:**
 
     - `key`: for the hidden entries and the two random baselines.
+    - `human`, `twin`: (n, m) answers of the same users to the same questions, NaN where missing.
     - `space`: `"row"` (questions; figures 3 and 4) or `"column"` (users; figures 6 and 7).
     - `rank`: of imputation and comparison. By default chosen as published (`select_rank`), for
       humans, twins and the two stacked over each other separately: each side is imputed at its
       own rank, and as many directions as the stacked rank plus 2 are compared.
-    - `min_sd`: columns are scaled by their own observed statistics first, those with a smaller
-      standard deviation only centred.
+    - `candidates`: ranks to choose from.
+    - `min_sd`: columns are scaled by their own observed statistics first; those with a smaller
+      standard deviation than this are only centred.
     - `repeats`: sets of hidden entries per rank selection.
 
-    Not jit-able as a whole, since the chosen ranks shape it; `alignment_of_complete` is.
+    **Returns:** an [`Alignment`][]. The chosen ranks fix shapes, so this does not work under `jit`;
+    [`alignment_of_complete`][] does.
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, unequal shapes, an
     unknown space, or too large a rank.

@@ -1,4 +1,4 @@
-"""Theorem 4.1 of SYN-DIGITS term by term: how far ridge transfer can be off on a new question.
+"""Theorem 4.1 of SYN-DIGITS term by term: the error bound of ridge transfer on a new question.
 
 Human answers follow Y = U Vᵀ + E and the new question's Y_v = U v + E_v; twins likewise, with
 tildes. The new question's factors are written v = Vᵀ b + e with any coefficients b on the existing
@@ -34,7 +34,7 @@ from .rank_selection import observed
 
 
 class LatentPanel(eqx.Module):
-    """One side of the latent factor model (section 4.1), the new question beside the others.
+    """One side of the latent factor model (section 4.1), with the new question kept apart.
 
     `user_factors` (n, d), `question_factors` (m, d), `new_question` (d,), `noise` (n, m) and
     `new_noise` (n,): anything that holds numbers.
@@ -66,7 +66,7 @@ class ErrorBound(eqx.Module):
 
     **The theorem:** `error <= bound`, `structural_error <= structural_bound`.
 
-    - `error`: ‖Ŷ_v - Y_v‖, what actually happened.
+    - `error`: ‖Ŷ_v - Y_v‖, the actual error.
     - `structural_error`: ‖r‖.
     - `estimation_error`: ‖Y‖ / (σ_min(Σ̂) + λ) · (‖Σ̂ - Σ̃‖ ‖β*‖ + ‖γ̂ - γ̃‖).
     - `bound`: `structural_error + estimation_error`.
@@ -81,8 +81,8 @@ class ErrorBound(eqx.Module):
     σ_min(Σ̃) + λ, `gram_error` ‖Σ̂ - Σ̃‖, `cross_error` ‖γ̂ - γ̃‖, `population_coef_norm` ‖β*‖,
     `coef_error` ‖β̂ - β*‖, `coef_gap` ‖b - β*‖.
 
-    In other units of the human answers every error and every term of the bounds scales with them;
-    in other units of the twins' the curvatures and the errors of moments do, with the square.
+    Errors and terms of the bounds have the unit of the human answers; curvatures and errors of
+    moments have the squared unit of the twins' answers.
 
     Where λ = 0 and Σ̂ or Σ̃ is singular, β is the minimum-norm solution and the bounds that divide
     by its curvature are infinite.
@@ -129,7 +129,7 @@ def representing_coefficients(
             f"{question_factors.shape}, got {new_question.shape}"
         )
     penalty = _penalty("penalty", penalty, question_factors.dtype)
-    # So far only that its square is in range: the compiler divides by that.
+    # Clipped so that its square is in range: the compiler divides by that.
     unit = jnp.clip(largest(question_factors), 2.0**-60, 2.0**60)
     question_factors, new_question = question_factors / unit, new_question / unit
     penalty = penalty / unit / unit
@@ -148,10 +148,12 @@ def gaussian_moments(
     user_covariance: Numbers,
     noise_variance: Numbers,
 ) -> tuple[Float[Array, "m m"], Float[Array, " m"]]:
-    """Population (Σ̃, γ̃) of users with mean 0 and that covariance, and independent noise.
+    """Population moments (Σ̃, γ̃) for user factors of mean 0 and independent noise.
 
-    Σ̃ = Ṽ S Ṽᵀ + σ² I and γ̃ = Ṽ S ṽ for Ṽ (m, d), ṽ (d,), S (d, d); exact for any such
-    distribution, Gaussian or not.
+    Σ̃ = Ṽ S Ṽᵀ + σ² I and γ̃ = Ṽ S ṽ; exact for any such distribution, Gaussian or not.
+
+    **Arguments:** `question_factors`: Ṽ (m, d); `new_question`: ṽ (d,); `user_covariance`: S (d, d)
+    of the user factors; `noise_variance`: σ².
 
     **Raises:** `ValueError` for what holds no numbers, or a negative noise variance.
     """
@@ -261,7 +263,7 @@ def theorem_4_1(
     b: Numbers,
     penalty: Numbers,
 ) -> ErrorBound:
-    """Every term of Theorem 4.1, exactly, where both sides of the model are known.
+    """Every term of Theorem 4.1, computed exactly from known models of both sides.
 
     **Arguments:**
 
@@ -315,9 +317,14 @@ def estimate_error_bounds(
     *,
     representation_penalty: Numbers = 0.0,
 ) -> ErrorBound:
-    """`estimate_error_bound` for several targets (t,) (leading axis), imputing only once.
+    """[`estimate_error_bound`][] for several targets, imputing only once.
 
     Works under `jit` with `rank` static.
+
+    **Arguments:** `targets`: (t,) positions of the held-out questions; `human`, `twin`, `penalty`,
+    `rank`, `key`, `representation_penalty`: as in [`estimate_error_bound`][].
+
+    **Returns:** an [`ErrorBound`][] with a leading axis (t,). **Raises:** as there.
     """
     human, twin = as_floats(human=human, twin=twin)
     (human, human_mask), (twin, twin_mask) = _questions("human", human), _questions("twin", twin)
@@ -340,7 +347,7 @@ def estimate_error_bounds(
     def one(target: Int[Array, ""]) -> ErrorBound:
         donors = jnp.arange(human.shape[1] - 1)
         donors = donors + (donors >= target).astype(donors.dtype)
-        # Rows without the truth are zeroed: they leave every norm over respondents alone.
+        # Rows without the truth are zeroed, so that they add nothing to norms over respondents.
         row = human_mask[:, target].astype(human.dtype)
         b = representing_coefficients(factors[donors], factors[target], representation_penalty)
         remainder = factors[target] - factors[donors].T @ b
@@ -385,7 +392,7 @@ def estimate_error_bound(
     """The terms of Theorem 4.1 on data, for one held-out question. **Retrospective.**
 
     It needs the human answers to the target, so it explains an evaluation; it cannot tell
-    beforehand whether a transfer will work. What stands in for what is unknown:
+    beforehand whether a transfer will work. Unknown quantities are replaced as follows:
 
     - Missing answers are hard-imputed at `rank`, each side with the target included. Y is the
       completed matrix of the other questions; norms run over the respondents who answered the
@@ -394,12 +401,16 @@ def estimate_error_bound(
       and E is the rest. b is `representing_coefficients` with `representation_penalty`: with at
       least `rank` other questions and no penalty e vanishes and the misfit is in the noise term.
     - The twins are split at random: one half gives Σ̂, γ̂ and the fitted β̂, the other stands for
-      the population Σ̃, γ̃. The estimation error so overstates that of a fit on all twins.
+      the population Σ̃, γ̃. So the estimation error exceeds that of a fit on all twins.
 
-    Scaling and intercept are off, and norms are spectral, as in the theorem. For these stand-ins
-    the inequalities still hold exactly; what is estimated is the split between the terms. Many
-    questions make σ_min(Σ̃) practically 0 and the bound vacuous at a small penalty, above all on
-    raw answers, where long scales dominate every norm: pass scaled columns for readable terms.
+    Scaling and intercept are off, and norms are spectral, as in the theorem. With these
+    replacements the inequalities still hold exactly; only the split between the terms is
+    estimated. Many questions make σ_min(Σ̃) practically 0 and the bound vacuous at a small penalty,
+    above all on raw answers, where long scales dominate every norm: pass scaled columns.
+
+    **Arguments:** `human`, `twin`: (n, m) and (k, m) answers, NaN where missing; `target`: position
+    of the held-out question; `penalty`: λ, per respondent; `rank`: of the imputation and of U, V;
+    `key`: for the halves of the twins; `representation_penalty`: the penalty μ on b.
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, fewer than two questions
     or twins, unequal numbers of questions, a target outside them, a rank beyond the matrix or a

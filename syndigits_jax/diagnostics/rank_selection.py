@@ -1,4 +1,4 @@
-"""How many factors a response matrix has: hidden entries and cumulative variance (app. A.1)."""
+"""The rank of a response matrix: by hidden entries and by cumulative variance (appendix A.1)."""
 
 import equinox as eqx
 import jax
@@ -52,7 +52,7 @@ def scaled_columns(x: Numbers, mask: Numbers, *, min_sd: float = 1.0) -> Float[A
     x, mask = _matrix_and_mask(x, mask)
     count = jnp.maximum(jnp.sum(mask, axis=0, dtype=x.dtype), 1)
     unit = largest(x, axis=0)
-    # From the column's smallest answer up, so that equal answers differ by exactly nothing.
+    # Less the column's smallest answer, so that equal answers become exactly 0.
     lowest = jnp.min(jnp.where(mask, x, jnp.inf), axis=0)
     raised = jnp.where(mask, x - lowest[None, :], 0) / unit[None, :]
     centred = jnp.where(mask, raised - (jnp.sum(raised, axis=0) / count)[None, :], 0)
@@ -71,7 +71,7 @@ def hide_entries(key: PRNGKey, mask: Numbers, share: float = 0.2) -> Bool[Array,
     mask = as_mask("mask", mask)
     draws = jnp.where(mask, jax.random.uniform(key, mask.shape), jnp.inf).ravel()
     order = jnp.argsort(jnp.argsort(draws))
-    # The hundredth keeps rounding in single precision from losing an entry of a whole product.
+    # 0.01 prevents rounding in single precision from losing an entry where the product is whole.
     count = jnp.floor(share * jnp.sum(mask, dtype=jnp.float32) + 0.01)
     return (order < count.astype(order.dtype)).reshape(mask.shape)
 
@@ -81,8 +81,8 @@ class RankSelection(eqx.Module):
 
     - `rank`: the candidate with the smallest mean error.
     - `candidates`: the ranks tried.
-    - `errors`: ‖X̂ - X‖ / ‖X‖ over the hidden entries, per repeat and candidate. Above 1 is worse
-      than predicting 0 throughout.
+    - `errors`: ‖X̂ - X‖ / ‖X‖ over the hidden entries, per repeat and candidate. An error above 1
+      is worse than that of predicting 0 everywhere.
     - `status`: a [`Status`][] code of each imputation.
     """
 
@@ -107,11 +107,16 @@ def select_rank(
 
     **Arguments:**
 
+    - `key`: for the hidden entries.
     - `x`, `mask`: (n, m) responses and where they are observed; centre the columns first
       (`scaled_columns`), or the error is mostly that of the means.
     - `candidates`: ranks, static.
+    - `share`: share of the observed entries that is hidden.
     - `repeats`: how many random sets of hidden entries the errors are averaged over. The
-      published protocol takes one, unseeded; its choice moves by a candidate or two.
+      published protocol takes one, unseeded; its choice varies by a candidate or two.
+    - `tol`, `max_steps`: stopping rule of [`hard_impute`][].
+
+    **Returns:** a [`RankSelection`][].
 
     **Raises:** `ValueError` for what is no matrix of numbers with a boolean mask of its shape,
     without candidates or repeats, for a rank beyond the matrix, or a share outside (0, 1).
@@ -145,15 +150,15 @@ def select_rank(
 def cumulative_variance(x: Numbers) -> Float[Array, " k"]:
     """Share of variance that the leading 1, 2, ..., min(n, m) singular directions explain.
 
-    Columns are demeaned first; `x` (n, m) is complete (impute before): with a missing entry all
-    shares are NaN. All ones if nothing varies.
+    Columns are centred first. `x` (n, m) must be complete: with a missing entry all shares are
+    NaN. All shares are 1 if nothing varies.
 
     **Raises:** `ValueError` for what is no matrix of numbers.
     """
     x = as_float("x", x)
     if x.ndim != 2:
         raise ValueError(f"`x` must be a matrix (n, m), got shape {x.shape}")
-    # From the first row, so that a column of equal entries is exactly zero.
+    # Less the first row, so that a column of equal entries is exactly zero.
     raised = x - x[:1]
     raised = raised / largest(raised)
     values = jnp.linalg.svd(raised - jnp.mean(raised, axis=0)[None, :], compute_uv=False)
@@ -169,11 +174,17 @@ def svd_diagnostics(
     rank: int = 5,
     scale: bool = False,
 ) -> tuple[Float[Array, " p"], Float[Array, " q"]]:
-    """Figure 10: the cumulative variance of humans (n, m) and of twins (k, l), NaN = missing.
+    """The cumulative variance of humans and of twins (Figure 10).
 
-    Missing answers are hard-imputed at `rank`, which favours the first `rank` directions where
-    much is missing. `scale=True` applies `scaled_columns` first: without it, questions with long
-    scales make up most of the variance.
+    **Arguments:**
+
+    - `human`, `twin`: (n, m) and (k, l) answers, NaN where missing.
+    - `rank`: missing answers are hard-imputed at this rank, which favours the first `rank`
+      directions where much is missing.
+    - `scale`: whether to apply `scaled_columns` first; without it, questions with long scales make
+      up most of the variance.
+
+    **Returns:** the shares of [`cumulative_variance`][] of the humans and of the twins.
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, and a rank beyond a
     matrix.

@@ -1,14 +1,14 @@
 """Calibrated draws: answers a new question could get, with the conditional variance restored.
 
-A calibrated prediction is a conditional mean, and a population of means is flatter than the
-population it stands for. Draws add back what the mean leaves out, as seen on the questions whose
-human answers are known: their hold-out residuals, in units known without the target's human
-answers. A draw has two parts:
+A calibrated prediction is a conditional mean, and a population of means varies less than the
+population it stands for. Draws add the missing variance, estimated on the questions whose human
+answers are known: their hold-out residuals, in units known without the target's human answers. A
+draw has two parts:
 
 - one *offset* for the whole question, since residuals of one question share their level;
 - one residual *within* the question for every person, taken from people whose prediction had a
-  similar position: near the end of a scale residuals are small and skewed, and where predictions
-  are shrunken towards the mean so far away from it are the residuals.
+  similar position. Residuals depend on the position: near the end of a scale they are small and
+  skewed, and where predictions are shrunk towards the mean they point away from it.
 """
 
 from dataclasses import dataclass
@@ -48,6 +48,8 @@ def residual_pool(
 ) -> ResidualPool:
     """Pool out-of-sample residuals of t questions (rows) with s cells each.
 
+    **Arguments:**
+
     - `prediction`, `truth`: (t, s), NaN where missing; a question without any answer takes no part.
     - `scale`: (t,) the unit of each question's residuals, such as [`residual_scale`][].
     - `position`: (t, s) where the prediction lies, comparable over questions ([`positions`][]).
@@ -78,10 +80,10 @@ def positions(
     low: Numbers,
     high: Numbers,
 ) -> Float[Array, "*t s"]:
-    """Where predictions lie: as a share of the answer range, or else about the question's mean.
+    """Where predictions lie: as a share of the answer range, or relative to the question's mean.
 
-    The latter, in units of `scale`, if a range is unknown (NaN). `prediction` is (*t, s), the
-    others (*t,).
+    **Arguments:** `prediction`: (*t, s); `low`, `high`: (*t,) ends of the answer range, NaN where
+    unknown, in which case positions are deviations from the mean in units of `scale` (*t,).
     """
     prediction, scale, low, high = as_floats(prediction=prediction, scale=scale, low=low, high=high)
     centred = prediction - jnp.nanmean(prediction, axis=-1, keepdims=True)
@@ -107,13 +109,15 @@ def calibrated_draws(
 
     **Arguments:**
 
+    - `key`: random key.
     - `prediction`: (s,) calibrated means, on the scale of the answers.
     - `residuals`: a [`ResidualPool`][], resampled; or a standard deviation (a scalar or one per
       person), for normal residuals.
+    - `num_draws`: d, the number of populations.
     - `scale`: the question's unit for pooled residuals.
-    - `position`: (s,) see [`positions`][]; by default about the mean of `prediction`.
+    - `position`: (s,) see [`positions`][]; by default relative to the mean of `prediction`.
     - `low`, `high`, `step`: draws are rounded to `low + step · integer` and clipped to
-      [low, high]. NaN is unknown: no rounding, no clipping.
+      [low, high]. NaN is unknown: no rounding, no clipping. By default there is neither.
     - `window`: share of the pool, nearest in position, that a person's residual is drawn from.
 
     **Raises:** `ValueError` for fewer than one draw or a window outside (0, 1].
@@ -169,15 +173,17 @@ def residual_scale(
     low: Numbers,
     high: Numbers,
 ) -> Float[np.ndarray, " t"]:
-    """How large residuals are expected to be, from what is known without human answers.
+    """The expected size of residuals, from what is known without human answers.
 
     log error is regressed on the logarithms of the answer range (the twins' where the scale is
-    unknown) and of the twins' standard deviation, with a ridge penalty of 1: with few questions all
-    get the same relative error. The result covers every row; rows whose `error` is NaN (new
-    questions) take no part in the fit.
+    unknown) and of the twins' standard deviation, with a ridge penalty of 1, so that few questions
+    all get nearly the same size.
 
-    - `error`: (t,) root-mean-square deviation of the residuals from their mean, per question.
-    - `twin`: (t, s) the twins' answers, NaN where missing. `low`, `high`: (t,).
+    **Arguments:** `error`: (t,) root-mean-square deviation of the residuals from their mean, NaN
+    for new questions, which take no part in the fit but get a result; `twin`: (t, s) the twins'
+    answers, NaN where missing; `low`, `high`: (t,) ends of the answer range, NaN where unknown.
+
+    **Raises:** `ValueError` if no `error` is positive.
     """
     error, twin, low, high = (
         np.asarray(as_float(name, values), float)
@@ -188,7 +194,7 @@ def residual_scale(
     known = np.isfinite(error) & (error > 0)
     if not known.any():
         raise ValueError("error: no question has residuals to learn from")
-    # Constant twins say nothing of the range; they get the typical one.
+    # Constant twins do not show the range; they get the typical one.
     width = np.where(width > 0, width, np.median(width[width > 0]) if (width > 0).any() else 1.0)
     features = np.log(np.stack([width, np.maximum(np.nanstd(twin, axis=1), 0.05 * width)], axis=1))
     features = features - features[known].mean(axis=0)
@@ -248,9 +254,12 @@ def draw_answers(
 
     **Arguments:**
 
-    - `prediction`, `twin`: (s,) the calibrated prediction for the new question, and its twins.
+    - `key`: random key.
+    - `prediction`, `twin`: (s,) the calibrated prediction for the new question, and its twins'
+      answers.
     - `holdout`, `name`: [`leave_one_question_out`][] on the known questions, and the method's name
-      in it. Its settings should be those behind `prediction`.
+      in it. Its settings should be those that `prediction` was made with.
+    - `num_draws`: d, the number of draws per person.
     - `low`, `high`, `step`: the new question's answer scale, NaN where unknown or continuous.
 
     **Raises:** `ValueError` for the hold-out of users, an unknown name, or no known question.
@@ -271,7 +280,7 @@ def draw_answers(
     twins = np.concatenate([known.twin, twin[None]])
     lows, highs = np.append(known.low, low), np.append(known.high, high)
     scale = residual_scale(np.append(known.error(), np.nan), twins, lows, highs)
-    # One unknown range makes the positions of all questions relative to their means.
+    # If one range is unknown, the positions of all questions are relative to their means.
     lows, highs = _comparable(lows, highs)
     means = np.concatenate([known.prediction, prediction[None]])
     place = positions(means, scale, lows, highs)
@@ -326,8 +335,11 @@ def evaluate_draws(
     """Draw the answers to every held-out question from the residuals of all the others.
 
     The target's human answers are used for scoring only. (They were among the donors of the other
-    questions' predictions, so their residuals are those of a jackknife; a method used on a new
-    question has no such answers.)
+    questions' predictions, so these residuals are those of a jackknife; for a new question there
+    are no such answers.)
+
+    **Arguments:** `key`: random key; `holdout`, `name`: as in [`draw_answers`][]; `num_draws`: the
+    number of draws per person and question.
 
     **Raises:** `ValueError` for the hold-out of users, an unknown name, or fewer than two
     questions.

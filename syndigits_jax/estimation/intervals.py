@@ -34,9 +34,9 @@ def question_intervals(
 ) -> tuple[Float[Array, "n q"], Interval]:
     """Calibrated answers to q new questions, with an interval for every person's answer.
 
-    The known questions are held out in turn, predicted, and how far off the predictions are, in
-    units of the standard deviation of the twins' answers to the question, decides the width. An
-    interval holds the answer of a person drawn at random to a question drawn like the known ones:
+    The known questions are held out and predicted. The errors of these predictions, in units of the
+    standard deviation of the twins' answers to the question, decide the width. An interval holds
+    the answer of a person drawn at random to a question drawn like the known ones:
 
     - `"split"`: with probability >= 1 - alpha. A random half of the known questions predicts the
       other half and the new ones. One fit per question, but from half the donors.
@@ -45,13 +45,15 @@ def question_intervals(
 
     No condition on the method or on how people answer is needed, only that new questions are
     exchangeable with the known ones: for questions chosen because they are hard, or taken from
-    another survey, intervals may be too narrow. Nor is the probability conditional on a question:
-    intervals hold more of one question's answers and less of another's.
+    another survey, intervals may be too narrow. The probability is not conditional on a question:
+    intervals hold more of one question's answers and fewer of another's.
 
-    **Arguments:** as [`calibrate_question`][], and
+    **Arguments:**
 
-    - `alpha`: the share of answers that may miss. Ends are infinite with fewer than 1/alpha - 1
-      questions to learn from.
+    - `method`, `human`, `twin`, `sample_weight`, `settings`: as in [`calibrate_question`][].
+    - `alpha`: the share of answers that intervals may miss. Ends are infinite with fewer than
+      1/alpha - 1 questions to learn from.
+    - `kind`: `"split"` or `"jackknife+"`, as above.
     - `seed`: decides the halves of `"split"`.
 
     **Returns:** predictions (n, q) and an [`Interval`][] of that shape. With `"split"` the
@@ -133,7 +135,7 @@ def _usable(human: Array, twin: Array, least: int) -> Int[np.ndarray, " t"]:
 
 
 def _scale(twin: Float[Array, "n k"]) -> Float[Array, " k"]:
-    """The unit of each question. All questions are treated alike, which exchangeability needs."""
+    """The unit of each question, the same function for all, as exchangeability requires."""
     tiny = float(jnp.finfo(twin.dtype).tiny)
     floor = SMALLEST_SCALE * float(jnp.median(twin_scale(twin.T, floor=tiny)))
     return twin_scale(twin.T, floor=max(floor, tiny))

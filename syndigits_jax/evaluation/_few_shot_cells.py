@@ -27,7 +27,11 @@ Scores = dict[str, Float[Array, "b K"]]
 
 
 class Cells(eqx.Module):
-    """A target's human answers (0 where missing), which are `known` when, and which never are."""
+    """A target's human answers: `truth`, 0 where missing.
+
+    `known`: which are known in each order at each number of known answers. `hidden`: which are
+    known in no configuration of an order, and so are judged.
+    """
 
     truth: Float[Array, " s"]
     known: Bool[Array, "R K s"]
@@ -59,7 +63,18 @@ def draw_cells(
     direction: str,
     vectorised: bool,
 ) -> Cells:
-    """Random orders in which the targets' answers become known, the first `ks` of them each."""
+    """Random orders in which the targets' answers become known; in each the first k, for k in `ks`.
+
+    **Arguments:**
+
+    - `panel`: humans and twins.
+    - `targets`: positions of the questions or users of a batch.
+    - `ks`: numbers of known answers, increasing.
+    - `key`: random key; draws depend on a target's position in the panel, not on the batch.
+    - `repeats`: orders per target.
+    - `direction`: `"question"` or `"user"`.
+    - `vectorised`: see [`folds.over_batch`][].
+    """
     axis = 1 if direction == "question" else 0
 
     def one(target):
@@ -183,7 +198,7 @@ def method_scores(
     return folds.over_batch(one, (problems, prediction, cells), vectorised)
 
 
-# Without twins the donors carry everything, so that their prior is wider; there is no slope on a
+# Without twins the donors carry all information, so their prior is wider; there is no slope on a
 # prediction that is 0 for everyone.
 _HUMANS_ONLY: dict[str, Any] = {"few_shot_slope": 0.0, "few_shot_donors": 0.5}
 
@@ -198,14 +213,14 @@ def control_scores(
     settings: Settings,
     vectorised: bool,
 ) -> dict[str, Scores]:
-    """Scores of `flat`, which knows no answer, of `KnownMean` and of `HumansOnly`.
+    """Scores of `flat`, predictions that use no known answer, of `KnownMean` and of `HumansOnly`.
 
     The `problems` must have the humans' statistics.
     """
     settings = dataclasses.replace(settings, **_HUMANS_ONLY)
     new_question = direction == "question"
     if new_question:
-        # Nothing but the known answers says what level a new question has.
+        # Only the known answers inform the level of a new question.
         settings = dataclasses.replace(settings, few_shot_level=10.0)
 
     def one(item):

@@ -28,9 +28,9 @@ from .folds import over_batch
 class Errors(NamedTuple):
     """Errors of k candidates on t questions (k, t), their mean and its standard error (k,).
 
-    Errors are NaN where twins, or humans as judges, answer alike: the mean leaves those out.
-    `converged` (k,): every fit of the candidate ended well. `imputation_status`: the worst of the
-    imputations before them.
+    Errors are NaN where the twins, or the humans whose answers are the truth, all answer alike:
+    the mean leaves those questions out. `converged` (k,): whether every fit of the candidate
+    converged. `imputation_status`: the worst status of the imputations before them.
     """
 
     mean: Float[Array, " k"]
@@ -70,9 +70,16 @@ def twin_data(
     weight: Float[Array, " n"] | None,
     settings: Settings,
 ) -> TwinData:
-    """What all candidates share; imputation is the expensive part. `targets` are columns of `twin`.
+    """What all candidates share; imputation is the expensive part.
 
-    `method` only says of which kind the candidates are.
+    **Arguments:**
+
+    - `method`: any of the candidates, since only their kind matters.
+    - `human`: (n, m) human answers, NaN where missing.
+    - `twin`: the twins' answers, the m known questions first.
+    - `targets`: columns of `twin`.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Settings`][].
     """
     humans, donors = answers(human), answers(twin[:, : human.shape[1]])
     chosen = answers(twin[:, targets])
@@ -129,7 +136,7 @@ def _hide(problem: Regression | Stack, out: Bool[Array, " n"]) -> Regression | S
 
 
 def _predict_held_out(methods, problem, held_out, settings, vectorised):
-    """Every user's prediction from the fit without its fold (k, n), and whether fits ended well."""
+    """Every user's prediction from the fit without its fold (k, n), and whether fits converged."""
 
     def one_fold(out):
         rest = _hide(problem, out)
@@ -140,7 +147,7 @@ def _predict_held_out(methods, problem, held_out, settings, vectorised):
 
         return over_batch(fit, methods, vectorised)
 
-    # Folds are disjoint: the sum puts together what each predicts for its own users.
+    # Folds are disjoint: the sum joins each fold's predictions for its own users.
     prediction, ended_well = jax.lax.map(one_fold, held_out)
     return jnp.sum(prediction, axis=0), jnp.all(ended_well, axis=0)
 
@@ -164,10 +171,18 @@ def twin_errors(
 ) -> Errors:
     """Out-of-sample errors of the twins' targets, in units of each target's variance.
 
-    `held_out`: folds of users, or `None` for leave-one-out in closed form. A user left out keeps
-    its part in the scaling of the columns; only its answer to the target is unknown to the fit.
-    The standard error is over users. Differentiable in the leaves of `methods`. A target that the
-    twins answer alike has error NaN and no part in the mean: every fit of it is perfect.
+    A user left out still takes part in the scaling of the columns; only its answer to the target
+    is unknown to the fit. The standard error is over users. Differentiable in the leaves of
+    `methods`. A target that all twins answer alike has error NaN and is not in the mean, since
+    every fit to it is perfect.
+
+    **Arguments:**
+
+    - `methods`: the stacked candidates.
+    - `data`: what [`twin_data`][] prepared.
+    - `held_out`: (f, n) folds of users, or `None` for leave-one-out in closed form.
+    - `settings`: see [`Settings`][].
+    - `vectorised`: see [`over_batch`][].
     """
 
     def one(target: Answers):
@@ -242,9 +257,20 @@ def question_errors(
     settings: Settings,
     vectorised: bool,
 ) -> tuple[Float[Array, "t k"], Bool[Array, " k"], Int[Array, ""]]:
-    """Errors of the humans' answers to known questions, each left out in turn.
+    """Errors of the predicted human answers to known questions, each left out in turn.
 
-    And whether every fit of a candidate ended well, and the worst status of the imputations.
+    **Arguments:**
+
+    - `methods`: the stacked candidates.
+    - `panel`: humans and twins on the known questions.
+    - `targets`: positions of the questions left out.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `metric`: `"mse"` (relative to the truth's variance) or `"pearson"` (1 - correlation).
+    - `settings`: see [`Settings`][].
+    - `vectorised`: see [`over_batch`][].
+
+    **Returns:** the errors, whether every fit of a candidate converged, and the worst status of
+    the imputations.
     """
 
     def one(j):
@@ -262,7 +288,7 @@ def question_errors(
         judged = panel.human_mask[:, j].astype(panel.human.dtype)
         judged = judged if weight is None else judged * weight
         judge = jax.vmap(lambda row: _judge(row, panel.human[:, j], judged, metric))
-        # Nothing is learnt from twins who answer alike, whatever the candidate.
+        # Where all twins answer alike, no candidate can be judged.
         error = jnp.where(problem.twins_alike, jnp.nan, judge(prediction))
         return error, ended_well, code
 

@@ -97,7 +97,15 @@ def new_columns(human: Array, twin: Array, targets) -> np.ndarray:
 
 
 def fold_masks(method, folds: int | None, key, n: int) -> Bool[Array, "f n"] | None:
-    """Who is held out in each fold; `None` for leave-one-out in closed form."""
+    """Which of the n users are held out in each fold; `None` for leave-one-out in closed form.
+
+    **Arguments:**
+
+    - `method`: decides whether there is a closed form.
+    - `folds`: number of folds; by default leave-one-out if there is a closed form, else at most 10.
+    - `key`: random key that assigns users to folds; by default user i is in fold i mod `folds`.
+    - `n`: number of users.
+    """
     if folds is None:
         if has_closed_form(method):
             return None

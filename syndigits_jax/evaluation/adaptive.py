@@ -6,14 +6,14 @@ the τ that is best on the very questions it is scored on; `leave_one_out_thresh
 the other questions. `uncertainty_rule` and `local_uncertainty_rule` compare conformal bounds on
 the two errors instead, and need no threshold.
 
-**Constant twin answers.** If all twins answer a question alike, there was nothing to learn, and its
+**Constant twin answers.** If all twins answer a question alike, there is nothing to fit, and the
 training error is NaN: no rule transfers it. In the reference settings (`alike_twins="fitted"`) the
 error is 0 as published, and the threshold rule transfers it at every τ. The fit-and-transfer
 methods then predict a constant too, and by the Pearson rule for constants both choices score 0: on
-such questions no decision changes a correlation, though it does change errors and whatever the
-matrix completions predict. `on_constant` says what to do with them:
+such questions the decision changes no correlation, though it does change errors and the scores of
+the matrix completions. `on_constant` decides how they are treated:
 
-- `"rule"`: nothing special, what the training error says;
+- `"rule"`: nothing special, decide by the training error;
 - `"baseline"`: never transfer;
 - `"calibrated"`: always transfer;
 - `"exclude"`: leave them out of every mean.
@@ -55,8 +55,16 @@ def transfer_decision(
 ) -> Bool[Array, " t"]:
     """True where the training error on the twins is at most `tau`; never for a NaN error.
 
-    **Raises:** `ValueError` for an unknown `on_constant`, or if it needs `constant` (which targets
-    have constant twin answers) and that is not given.
+    **Arguments:**
+
+    - `training_mse`: (t,) training errors of the targets.
+    - `tau`: the threshold τ (section 5.3).
+    - `constant`: (t,) which targets have constant twin answers; needed unless `on_constant` is
+      `"rule"`.
+    - `on_constant`: what to do with those, see the module; `"exclude"` gives false here.
+
+    **Raises:** `ValueError` for an unknown `on_constant`, or if it needs `constant` and that is
+    not given.
     """
     training_mse, tau = as_floats(training_mse=training_mse, tau=tau)
     decision = training_mse <= tau
@@ -76,7 +84,7 @@ def adapt(
     calibrated: Numbers,
     baseline: Numbers,
 ) -> Float[Array, " t *cells"]:
-    """`calibrated` where the decision is to transfer, else `baseline`: scores or predictions."""
+    """`calibrated` where `decision` (t,) is to transfer, else `baseline`: scores or predictions."""
     calibrated, baseline = as_floats(calibrated=calibrated, baseline=baseline)
     decision = as_mask("decision", decision)
     shape = (-1,) + (1,) * (calibrated.ndim - 1)
@@ -132,8 +140,16 @@ def adaptive_curve(
 ) -> AdaptiveCurve:
     """Scores of the threshold rule for every τ.
 
-    `calibrated` and `baseline` are the per-target scores of the two predictions. The best point of
-    the curve is chosen on the targets it is averaged over, so it is optimistic.
+    The best point of the curve is chosen on the targets it is averaged over, so it is optimistic.
+
+    **Arguments:**
+
+    - `calibrated`, `baseline`: (t,) scores of the two predictions; NaN scores are not counted.
+    - `training_mse`, `constant`, `on_constant`: as in [`transfer_decision`][]; `"exclude"` leaves
+      constant targets out of the means.
+    - `taus`: (g,) thresholds; the published sweep by default.
+
+    **Returns:** an [`AdaptiveCurve`][]. **Raises:** as [`transfer_decision`][].
     """
     grid, decisions, scores = _scores_per_threshold(
         calibrated, baseline, training_mse, taus, constant, on_constant
@@ -145,13 +161,13 @@ def adaptive_curve(
 
 
 def best_threshold(curve: AdaptiveCurve, *, maximize: bool = True) -> Float[Array, ""]:
-    """The τ with the best mean score, the smallest of several: the one to use for new questions."""
+    """The τ with the best mean score, for use on new questions. Ties go to the smallest τ."""
     mean = curve.summary.mean if maximize else -curve.summary.mean
     return curve.tau[jnp.nanargmax(mean)]
 
 
 class AdaptiveChoice(eqx.Module):
-    """A decision per target, what it scores, and the summary of those scores.
+    """A decision per target, the score it leads to, and the summary of those scores.
 
     - `tau`: the threshold used for each target (NaN for rules without one).
     """
@@ -173,19 +189,24 @@ def leave_one_out_threshold(
     on_constant: str = "rule",
     maximize: bool = True,
 ) -> AdaptiveChoice:
-    """For each target the τ that is best on all *other* targets: an honest score of the rule.
+    """For each target the τ that is best on all *other* targets: an out-of-sample score.
 
-    Ties go to the smallest τ, the least transfer. `maximize=False` for errors.
+    Ties go to the smallest τ, which transfers least.
+
+    **Arguments:** `calibrated`, `baseline`, `training_mse`, `taus`, `constant`, `on_constant`: as
+    in [`adaptive_curve`][]; `maximize`: false for errors, of which the smallest is best.
+
+    **Returns:** an [`AdaptiveChoice`][]. **Raises:** as [`transfer_decision`][].
     """
     grid, decisions, scores = _scores_per_threshold(
         calibrated, baseline, training_mse, taus, constant, on_constant
     )
     counted = ~jnp.isnan(scores)
     filled = jnp.where(counted, scores, 0)
-    # Sums over the others, never total minus own: nothing of a target may reach its threshold.
+    # Sums over the others, never total minus own: a target must not influence its threshold.
     others = 1 - jnp.eye(scores.shape[1], dtype=scores.dtype)
     mean = (filled @ others) / jnp.maximum(counted.astype(scores.dtype) @ others, 1)
-    # Thresholds that decide alike differ by the rounding of their sums at most: count them as
+    # Thresholds with the same decisions differ only by the rounding of their sums: count them as
     # ties, or the choice among them would be arbitrary.
     gain = mean if maximize else -mean
     size = jnp.max(jnp.max(jnp.abs(filled), axis=0)[:, None] * others, axis=0)
@@ -224,9 +245,9 @@ def uncertainty_rule(
     - `alpha`: the bound holds with probability 1 - alpha over targets; 0.5 compares medians,
       0.1 is cautious.
 
-    The bound of target j is scale_j times the conformal quantile of error / scale over the *other*
-    targets, so the rule's score is out of sample. For a new target use `conformal_quantile` over
-    all known ones, times its own scale.
+    **Returns:** an [`UncertaintyRule`][]. The bound of target j is scale_j times the conformal
+    quantile of error / scale over the *other* targets, so the rule's score is out of sample. For a
+    new target use `conformal_quantile` over all known ones, times its own scale.
     """
 
     def bound(error: Float[Array, " t"], scale: Float[Array, " t"]) -> Float[Array, " t"]:
@@ -289,12 +310,17 @@ def local_uncertainty_rule(
     """`uncertainty_rule` with both scales learned from targets of similar `difficulty`.
 
     The expected error of a target is the mean error of the others, weighted by a Gaussian kernel
-    in the rank of `difficulty` (the training MSE) with standard deviation `bandwidth`, a fraction
-    of the targets. No part of a target's bounds, scales included, uses its own errors. NaN errors
-    are left out. A target whose `difficulty` is NaN is like no other: it takes part in no bound,
-    its own are infinite, and it is not transferred.
+    in the rank of `difficulty`. No part of a target's bounds, scales included, uses its own errors.
 
-    **Raises:** `ValueError` for a bandwidth that is not positive.
+    **Arguments:**
+
+    - `calibrated_error`, `baseline_error`: (t,) errors at least 0; NaN errors are left out.
+    - `difficulty`: (t,) what makes targets similar, such as the training MSE. A target where it is
+      NaN takes part in no other's bound, has infinite bounds, and is not transferred.
+    - `alpha`: as in [`uncertainty_rule`][].
+    - `bandwidth`: standard deviation of the kernel, as a fraction of the targets.
+
+    **Returns:** an [`UncertaintyRule`][]. **Raises:** `ValueError` unless `bandwidth` is positive.
     """
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: must be positive, got {bandwidth}")
@@ -303,7 +329,7 @@ def local_uncertainty_rule(
     )
     rank = _ranks(difficulty)
     known = ~jnp.isnan(rank)
-    # Neighbours are 1/t apart: a narrower kernel would see nobody.
+    # Neighbours are 1/t apart: a narrower kernel would give all of them practically no weight.
     width = jnp.maximum(bandwidth, 1 / jnp.maximum(jnp.sum(known, dtype=rank.dtype), 1))
     rank = jnp.where(known, rank, 0)
     weight = jnp.exp(-(((rank[:, None] - rank[None, :]) / width) ** 2) / 2)
@@ -360,7 +386,16 @@ def adaptive_transfer(
 
     The uncertainty rule is `local_uncertainty_rule` on 1 - correlation and the training MSE.
 
-    **Raises:** `ValueError` for a method without training errors, or an alpha outside (0, 1).
+    **Arguments:**
+
+    - `holdout`: the evaluation, such as [`leave_one_question_out`][] returns.
+    - `method`, `baseline`: names of the calibrated and the other predictions in it.
+    - `taus`: thresholds of the threshold rule; the published sweep by default.
+    - `on_constant`: what to do with targets of constant twin answers, see the module.
+    - `alpha`, `bandwidth`: as in [`local_uncertainty_rule`][].
+
+    **Returns:** an [`AdaptiveTransfer`][]. **Raises:** `ValueError` for a method without training
+    errors, or an alpha outside (0, 1).
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha: a probability strictly between 0 and 1, got {alpha}")

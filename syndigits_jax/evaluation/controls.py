@@ -11,12 +11,14 @@ def controls(
 ) -> dict[str, Float[np.ndarray, "t s"]]:
     """Predictions of the human answers that need no calibration, one row per target.
 
+    `direction` is `"question"` or `"user"`; `targets` are positions of either. The predictions are
+
     - `Baseline`: the twins themselves.
     - those of `panel.controls`, such as `InContext`.
     - `UserMean`: the user's own mean answer to the other questions (new questions only).
     - `ItemMean`: the other users' mean human answer to the question (new users only).
 
-    For a new question the item mean is not known, and for a new user the user mean is not.
+    For a new question the item mean is unknown, and for a new user the user mean.
     Missing twin answers stay NaN: those cells have no prediction to judge.
     """
     by_target = (lambda x: x[:, targets].T) if direction == "question" else (lambda x: x[targets])
@@ -35,7 +37,7 @@ def _mean_of_others(
 ) -> Float[np.ndarray, "t s"]:
     """Per target row, the column means of all other rows' observed entries; NaN without any.
 
-    The target's row is left out of the sum, not taken off it: not even rounding depends on it.
+    The target's row is left out of the sum, not subtracted: not even rounding depends on it.
     """
     observed = ~np.isnan(human)
     values = np.where(observed, human, 0.0)

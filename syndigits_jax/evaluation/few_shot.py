@@ -2,7 +2,7 @@
 
 A few people may already have answered the new question (or the new user a few questions). Every
 method uses such answers (`observed=` of `calibrate_question` and `calibrate_user`), and so can
-predictors that have never met a twin. Where the latter, given k answers, come to the error that
+predictors that use no twins. If such a predictor needs k answers to reach the error that
 calibrated twins have without any, the twins are worth k respondents.
 """
 
@@ -58,7 +58,10 @@ class FewShotCurve:
     methods: tuple[str, ...]
 
     def mean(self, metric: str, name: str) -> Float[np.ndarray, " K"]:
-        """Mean over targets for every k; NaN where the predictor needs more answers."""
+        """Mean over targets for every k, of one `metric` and prediction `name`.
+
+        NaN where the predictor needs more answers.
+        """
         return np.array([row["mean"] for row in self.summary(metric, name)])
 
     def se(self, metric: str, name: str) -> Float[np.ndarray, " K"]:
@@ -100,31 +103,33 @@ def few_shot_curve(
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> FewShotCurve:
-    """Hold targets out, give k random human answers back, and score what stays hidden.
+    """Hold targets out, reveal k random human answers, and score what stays hidden.
 
     **Arguments:**
 
     - `methods`: one calibrator, a sequence, or a mapping from names.
-    - `ks`: (K,) numbers of known answers, increasing, 0 for none. For one draw of the answers,
-      those known at a smaller k are among those known at a larger; the cells hidden at the largest
-      k are the ones judged at every k.
+    - `panel`: humans and their twins.
+    - `ks`: (K,) numbers of known answers, increasing, 0 for none. Within one draw, the answers
+      known at a smaller k are also known at a larger one; the cells hidden at the largest k are
+      judged at every k.
+    - `key`: random key for the draws of the known answers.
     - `direction`: `"question"`: k users have answered the target question; `"user"`: the target
       user has answered k questions.
     - `targets`: positions of the targets; by default all with at least max(ks) + 2 human answers.
     - `repeats`: random draws of the known answers per target.
     - `metrics`: names from `METRICS` other than `"accuracy"`. `"r2"` is the scale-free form of
       `"mse"`, for questions in different units.
-    - `batch_size`, `workers`, `on_progress`: as in [`leave_one_question_out`][].
+    - `settings`, `batch_size`, `workers`, `on_progress`: as in [`leave_one_question_out`][].
 
     **Returns:** a [`FewShotCurve`][]. The scores are those of [`calibrate_question`][] or
     [`calibrate_user`][] with `observed=` and one target at a time; users are never held out in
-    blocks. Beside the methods it holds the controls of the hold-out (`Baseline`, the twins
-    themselves, among them), which know none of the k answers, and
+    blocks. Beside the methods it holds the controls of the hold-out (among them `Baseline`, the
+    twins themselves), which use none of the k answers, and
 
     - `KnownMean`: the mean of the k known answers for everyone; NaN at k = 0;
     - `HumansOnly`: ridge regression of the k answers on the human answers of the donors, without
-      any twin. For a new question NaN at k = 0; for a new user about the others' mean answers,
-      which is what it predicts at k = 0.
+      any twin. For a new question it is NaN at k = 0; for a new user it shrinks towards the
+      others' mean answers, which it predicts at k = 0.
 
     **Raises:** `ValueError` for unusable methods, ks, targets or metrics.
     """
@@ -201,11 +206,18 @@ def equivalent_respondents(
 ) -> float:
     """How many human answers the control needs to match the method without any.
 
-    The first k, interpolated linearly between the curve's, at which the control's mean score is
-    as good as the method's at k = 0. 0 if it is without any answer; infinity if not even the
-    largest k suffices; where the control needs answers to predict at all, at least the smallest
-    k > 0 of the curve. In the direction of new questions the unit is respondents asked the target
-    question; in that of new users, questions asked of the target user.
+    **Arguments:**
+
+    - `curve`: what [`few_shot_curve`][] returned, with k = 0 among its numbers.
+    - `method`: name of the method; may be omitted if the curve has only one.
+    - `metric`: one of the curve's metrics.
+    - `control`: name of the prediction it is compared with.
+
+    **Returns:** the first k, interpolated linearly between the curve's, at which the control's
+    mean score is as good as the method's at k = 0. It is 0 if the control is as good without any
+    answer, and infinity if not even the largest k suffices. If the control needs answers to
+    predict at all, it is at least the smallest k > 0 of the curve. The unit is respondents asked
+    the target question for new questions, and questions asked of the target user for new users.
 
     **Raises:** `ValueError` if the curve has no k = 0, if it has several methods and `method` is
     not given, or for a metric that is neither an error nor a likeness (`"sd_ratio"`).
@@ -218,7 +230,7 @@ def equivalent_respondents(
         raise ValueError("the curve needs k = 0, the error without any human answer")
     if metric == "sd_ratio":
         raise ValueError("metric: 'sd_ratio' is best at 1; choose one that only falls or rises")
-    # Errors fall with k; what rises (correlations) is turned round.
+    # Errors fall with k; metrics that rise (correlations) change sign.
     sign = 1 if metric in _LESS_IS_BETTER else -1
     level = sign * curve.mean(metric, method)[0]
     errors = sign * curve.mean(metric, control)

@@ -29,7 +29,7 @@ from ..panel import PanelArrays
 def over_batch(function: Callable, batch: Any, vectorised: bool) -> Any:
     """`function` over the leading axis: `vmap` on accelerators, one by one on a CPU.
 
-    One by one keeps a fold's matrices in cache, and no fold waits for the slowest.
+    One by one, a fold's matrices stay in cache, and no fold waits for the slowest.
     """
     return jax.vmap(function)(batch) if vectorised else jax.lax.map(function, batch)
 
@@ -48,7 +48,18 @@ def question_regressions(
     settings: Settings,
     vectorised: bool,
 ) -> tuple[Regression, Int[Array, " b"]]:
-    """Leave-one-question-out regressions for a batch of target columns, and imputation codes."""
+    """Leave-one-question-out regressions for a batch of target columns.
+
+    **Arguments:**
+
+    - `panel`: humans and twins.
+    - `targets`: (b,) positions of the questions.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Settings`][].
+    - `vectorised`: see [`over_batch`][].
+
+    **Returns:** the regressions, with a leading axis (b,), and the status of each imputation.
+    """
     n, m = panel.human.shape
     ones = jnp.ones((n,), panel.human.dtype)
 
@@ -79,7 +90,11 @@ def question_stacks(
     settings: Settings,
     vectorised: bool,
 ) -> Stack:
-    """Leave-one-question-out stacks for a batch of target columns."""
+    """Leave-one-question-out stacks for a batch of target columns.
+
+    **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`: as in
+    [`question_regressions`][].
+    """
     m = panel.human.shape[1]
 
     def prepare(j):
@@ -107,8 +122,17 @@ def impute_without(
 ) -> tuple[Float[Array, "n m"], Float[Array, "n m"], Int[Array, ""]]:
     """Impute humans and twins with the row space of the users who are not held out.
 
-    Held-out rows have weight 0: they take no part in the fit and are placed on it afterwards, each
-    from its own answers only.
+    Held-out rows have weight 0: they take no part in the fit and are imputed from it afterwards,
+    each from its own answers only.
+
+    **Arguments:**
+
+    - `panel`: humans and twins.
+    - `held_out`: (n,) which users are held out.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Settings`][].
+
+    **Returns:** the completed humans, the completed twins, and the worse status of the two.
     """
     ones = jnp.ones(held_out.shape, panel.human.dtype) if weight is None else weight
     keep = jnp.where(held_out, 0, ones)
@@ -129,7 +153,14 @@ def user_regressions(
 ) -> Regression:
     """Leave-one-user-out regressions for target rows, given the imputed responses of all users.
 
-    The target's own row is left out of `human` and `twin` by indexing.
+    **Arguments:**
+
+    - `panel`: humans and twins, from which the targets' twins are taken.
+    - `human`, `twin`: (n, m) imputed responses; a target's own row is left out by indexing.
+    - `targets`: (b,) positions of the users.
+    - `weight`, `settings`, `vectorised`: as in [`question_regressions`][].
+
+    **Returns:** the regressions, with a leading axis (b,).
     """
     n = panel.human.shape[0]
     ones = jnp.ones((n,), panel.human.dtype) if weight is None else weight
@@ -159,9 +190,17 @@ def user_stack(
     weight: Float[Array, " n"] | None,
     settings: Settings,
 ) -> Stack:
-    """One stack with all users of `targets` held out; where `real` is false, `targets` is padding.
+    """One stack with all users of `targets` held out.
 
     Targets keep their donor column too, fully masked, so that every block has one shape.
+
+    **Arguments:**
+
+    - `panel`: humans and twins.
+    - `targets`: (b,) positions of the users.
+    - `real`: (b,) false where an entry of `targets` is padding.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Settings`][].
     """
     n = panel.human.shape[0]
     ones = jnp.ones((n,), panel.human.dtype) if weight is None else weight
@@ -184,7 +223,16 @@ def user_stack(
 
 @functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
 def fit_batch(method, problems, status, settings: Settings, vectorised: bool):
-    """Fit `method` to a batch of problems; see [`finish`][] for the result, batched."""
+    """Fit a method to a batch of problems; the result is that of [`finish`][], batched.
+
+    **Arguments:**
+
+    - `method`: a calibrator.
+    - `problems`: regressions or stacks with a leading axis (b,).
+    - `status`: (b,) status of the imputation of each.
+    - `settings`: see [`Settings`][].
+    - `vectorised`: see [`over_batch`][].
+    """
 
     def solve(item):
         problem, code = item

@@ -1,4 +1,4 @@
-"""Leave one question, or one user, out: any set of methods on one panel, sharing all they can."""
+"""Leave one question, or one user, out: any set of methods on one panel, with shared work."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,14 +43,16 @@ def leave_one_question_out(
     - `settings`: [`Settings`][]; `Settings.reference()` reproduces the paper.
     - `targets`: positions of the questions to hold out; all by default.
     - `sample_weight`: (n,) weights of the users.
-    - `batch_size`: folds in memory at a time, per worker.
+    - `batch_size`: folds in memory at a time, per worker; by default 4 on a CPU, else 64.
     - `workers`: batches computed at once; by default the number of cores on a CPU, else 1.
     - `on_progress`: called with (folds done, folds in all), from one thread at a time.
 
-    **Raises:** `ValueError` for unusable methods, targets or weights (all zero, say), for answers
-    whose squares overflow, and for a rank beyond the matrix. Constant twin columns and columns
-    without human answers are legal: the former predict a constant (training error NaN, correlation
-    0), the latter score NaN.
+    **Returns:** a [`HoldOut`][] with a row per question.
+
+    **Raises:** `ValueError` for unusable methods, targets or weights (such as all zero), for
+    answers whose squares overflow, and for a rank beyond the matrix. Constant twin columns and
+    columns without human answers are accepted: the former predict a constant (training error NaN,
+    correlation 0), the latter score NaN.
     """
     named, positions = named_methods(methods), target_positions(targets, panel.m, "question")
     settings = resolve(settings)
@@ -98,9 +100,14 @@ def leave_one_user_out(
 ) -> HoldOut:
     """Predict every user's answers from the other users (section 6).
 
-    As [`leave_one_question_out`][]; `targets` are positions of users, `sample_weight` weighs users
-    where a mean is taken over people. Users are held out in `settings.new_user_blocks` groups: a
-    group's imputations and completions never see its members' human answers.
+    Users are held out in `settings.new_user_blocks` groups: a group's imputations and completions
+    never use its members' human answers.
+
+    **Arguments:** `methods`, `panel`, `settings`, `batch_size`, `workers`, `on_progress`: as in
+    [`leave_one_question_out`][]; `targets`: positions of users, all by default; `sample_weight`:
+    (n,) weights of the users where a mean is taken over people.
+
+    **Returns:** a [`HoldOut`][] with a row per user. **Raises:** as [`leave_one_question_out`][].
     """
     named, positions = named_methods(methods), target_positions(targets, panel.n, "user")
     settings = resolve(settings)
@@ -141,7 +148,7 @@ def leave_one_user_out(
             run.advance(len(part))
 
     def block(slots: Int[np.ndarray, " t"]) -> None:
-        # Blocks are fixed by position in the panel, whatever subset of targets is asked for.
+        # Blocks are fixed by position in the panel, for any subset of targets.
         members = np.arange(int(positions[slots[0]]) % blocks, panel.n, blocks)
         if stacks:
             complete(members, slots)
@@ -159,6 +166,7 @@ def leave_one_user_out(
 def methods_by_kind(
     methods: dict[str, Calibrator],
 ) -> tuple[dict[str, Calibrator], dict[str, Calibrator]]:
+    """The regressions and the matrix completions among the methods."""
     regressions: dict[str, Calibrator] = {
         k: v for k, v in methods.items() if isinstance(v, FitAndTransfer)
     }
@@ -169,6 +177,7 @@ def methods_by_kind(
 
 
 def named_methods(methods: Methods) -> dict[str, Calibrator]:
+    """Checked methods by name. **Raises:** `ValueError` for an unusable name or method."""
     if isinstance(methods, Calibrator):
         methods = [methods]
     if isinstance(methods, Mapping):
@@ -192,6 +201,7 @@ def named_methods(methods: Methods) -> dict[str, Calibrator]:
 def target_positions(
     targets: Iterable[int] | Int[np.ndarray, " t"] | None, count: int, kind: str
 ) -> Int[np.ndarray, " t"]:
+    """Checked positions among `count` targets, by default all. **Raises:** `ValueError`."""
     if targets is None:
         return np.arange(count)
     positions = np.asarray(list(targets))
@@ -200,7 +210,7 @@ def target_positions(
     if positions.min() < 0 or positions.max() >= count:
         raise ValueError(f"targets must lie in 0..{count - 1}, the panel's {kind}s")
     if len(np.unique(positions)) < len(positions):
-        raise ValueError("targets holds a position twice")
+        raise ValueError("targets repeats a position")
     return positions
 
 
@@ -215,6 +225,7 @@ def _weight(sample_weight: Numbers, panel: Panel) -> Array | None:
 
 
 def default_batch_size(batch_size: int | None, vectorised: bool) -> int:
+    """The batch size, or the default for `None`. **Raises:** `ValueError` if below 1."""
     if batch_size is None:
         return 64 if vectorised else 4
     if batch_size < 1:
@@ -223,6 +234,7 @@ def default_batch_size(batch_size: int | None, vectorised: bool) -> int:
 
 
 def threads(workers: int | None) -> int:
+    """The number of threads, or the default for `None`. **Raises:** `ValueError` if below 1."""
     if workers is None:
         return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     if workers < 1:

@@ -14,15 +14,17 @@ from .metrics import score_targets, summarize
 class HoldOut:
     """Out-of-sample predictions of several methods: one row per target in both directions.
 
-    - `truth`: (t, s) human answers, NaN where missing; s are users for questions, and questions
-      for users.
+    - `direction`: whether the targets are questions or users of the `panel`.
+    - `targets`: (t,) positions of the targets.
+    - `truth`: (t, s) human answers, NaN where missing; the columns are users if the targets are
+      questions, and questions if the targets are users.
     - `predictions`: by name, (t, s); the methods and the controls.
     - `training_mse`, `status`, `steps`, `optimality`, `imputation_status`: by method, (t,), as in
       [`Calibrated`][].
     - `twins_alike`: (t,) whether a target's twin answers are all alike, so that there is nothing to
       fit: the training error is NaN (`settings.alike_twins`).
-    - `seconds`: by method, time in its own fits; `preparation_seconds`: what all share. The first
-      batch of a shape includes compilation.
+    - `seconds`: by method, time in its own fits; `preparation_seconds`: time in work that all
+      methods share. The first batch of a shape includes compilation.
     """
 
     direction: Literal["question", "user"]
@@ -53,7 +55,7 @@ class HoldOut:
     def scores(self, metric: str, name: str) -> Float[np.ndarray, " t"]:
         """One metric of one prediction for every target; NaN where there is nothing to judge.
 
-        `"training_mse"` counts as a metric too, of the methods.
+        For the methods, `"training_mse"` is a metric too.
 
         **Raises:** `ValueError` for an unknown metric or name.
         """
@@ -64,7 +66,7 @@ class HoldOut:
                 raise ValueError(f"{name!r} is not fitted, so that it has no training error")
             return np.asarray(self.training_mse[name])
         prediction = self.predictions[name]
-        # A cell without a prediction (a twin that gave no answer) cannot be judged.
+        # A cell without a prediction (because a twin gave no answer) is not scored.
         truth = np.where(np.isnan(prediction), np.nan, self.truth)
         prediction = np.where(np.isnan(prediction), 0, prediction)
         if metric == "accuracy":
@@ -75,7 +77,7 @@ class HoldOut:
     def summary(self, metric: str = "pearson") -> list[dict]:
         """`method`, `metric`, `mean`, `se`, `count` and `fisher_z_mean` of every prediction.
 
-        `left_out` says how many targets have no score and are not in the mean.
+        `left_out` is the number of targets without a score, which are not in the mean.
         """
         rows = []
         for name in self.methods if metric == "training_mse" else self.predictions:
@@ -94,7 +96,7 @@ class HoldOut:
         return rows
 
     def _width(self) -> Float[np.ndarray, "t s"]:
-        """Range of the answers behind every cell; a question everyone answers alike has width 1."""
+        """Answer range of every cell's question; 1 for a question that everyone answers alike."""
         panel = self.panel.with_observed_ranges()
         width = panel.high - panel.low
         width = np.where(width > 0, width, 1.0)

@@ -24,11 +24,11 @@ class _Stopped(Exception):
 
 
 class Run:
-    """One evaluation: its arrays of results, its clock and its progress.
+    """One evaluation: its arrays of results, its timing and its progress.
 
-    XLA runs one small fold on one core, so a CPU is filled by running batches on several threads;
-    an accelerator by larger batches on one. The first batch runs alone, its methods side by side,
-    so that every program is compiled once and the compilations overlap.
+    XLA runs one small fold on one core. A CPU is therefore used fully by running batches on several
+    threads, an accelerator by larger batches on one. The first batch runs alone, with its methods
+    in parallel, so that every program is compiled once and the compilations overlap.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Run:
         self._methods_side_by_side: ThreadPoolExecutor | None = None
 
     def prepare(self, function: Callable, *args: Any) -> Any:
-        """Compute what methods share, on the shared clock."""
+        """`function(*args)`, whose time counts as preparation that all methods share."""
         if self._stop.is_set():
             raise _Stopped
         start = time.perf_counter()
@@ -64,7 +64,15 @@ class Run:
     def fit(
         self, methods: Mapping[str, Calibrator], function: Callable, args: tuple, store: Callable
     ) -> None:
-        """`store(name, function(method, *args))` for every method, each on its own clock."""
+        """`store(name, function(method, *args))` for every method, each timed separately.
+
+        **Arguments:**
+
+        - `methods`: calibrators by name.
+        - `function`: fits one method.
+        - `args`: further arguments of `function`.
+        - `store`: called with a name and what `function` returned.
+        """
 
         def one(item: tuple[str, Calibrator]) -> None:
             if self._stop.is_set():
@@ -80,7 +88,7 @@ class Run:
         list(map(one, methods.items()) if pool is None else pool.map(one, methods.items()))
 
     def store(self, name: str, slots: Int[np.ndarray, " b"], outcome: Finished) -> None:
-        """Write one batch of one method, a target a row; what lies beyond `slots` is padding."""
+        """Store one batch of one method, a row per target; rows beyond `slots` are padding."""
         for field, into in (
             ("prediction", self._prediction),
             ("training_mse", self._training_mse),
@@ -141,7 +149,13 @@ class Run:
         truth: Float[np.ndarray, "t s"],
         controls: dict[str, Float[np.ndarray, "t s"]],
     ) -> HoldOut:
-        """Everything collected, with the controls beside the methods."""
+        """Everything collected, with the controls beside the methods.
+
+        **Arguments:**
+
+        - `direction`, `panel`, `targets`, `truth`: as in [`HoldOut`][].
+        - `controls`: (t, s) predictions of the controls, by name.
+        """
         return HoldOut(
             direction=direction,
             panel=panel,

@@ -2,7 +2,7 @@
 
 Every metric is a pure function of `(prediction (s,), truth (s,), mask (s,))` returning a scalar.
 They may be anything that holds numbers, and the mask booleans. Only entries where `mask` is true
-count; what the others hold (NaN included) does not matter. Without any such entry the value is
+count; the values of the others (NaN included) do not matter. Without any such entry the value is
 NaN, which summaries skip. A non-finite prediction or truth inside the mask gives NaN too.
 """
 
@@ -28,7 +28,7 @@ _SCALARS = ("fair", "min_sd", "alpha")
 
 
 def _converts(function: Callable) -> Callable:
-    """Takes whatever holds numbers for the arrays of a metric, and brings them to one type."""
+    """Let a metric take anything that holds numbers, and convert all to one type."""
     names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
@@ -87,11 +87,11 @@ def pearson(
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
-    """Pearson correlation; 0 where it means nothing.
+    """Pearson correlation of `prediction` and `truth` over `mask`, (s,) each; 0 if degenerate.
 
     0 when either population standard deviation is at most `min_sd` (in the units of the answers)
     or fewer than two entries are observed; NaN when none is. This is the published protocol's
-    rule: a constant prediction says nothing about who answers what.
+    rule: a constant prediction does not distinguish between people.
     """
     x, x_sd = _centred(prediction, mask)
     y, y_sd = _centred(truth, mask)
@@ -112,10 +112,13 @@ def residual_pearson(
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
-    """Pearson correlation after `reference` (such as the item means) is taken off both sides.
+    """Pearson correlation after `reference` (such as the item means) is subtracted from both sides.
 
     For new users most of the plain correlation is the difference between popular and unpopular
-    items; this leaves what is personal. Entries where `reference` is NaN are left out.
+    items; this leaves what is personal.
+
+    **Arguments:** `prediction`, `truth`, `mask`, `min_sd`: as in [`pearson`][]; `reference`: (s,),
+    entries where it is NaN are left out.
     """
     mask = mask & ~jnp.isnan(reference)
     reference = jnp.where(mask, reference, 0)
@@ -138,7 +141,11 @@ def spearman(
     *,
     min_sd: float = 1e-2,
 ) -> Float[Array, ""]:
-    """Rank correlation with average ranks for ties, and `pearson`'s rules for degenerate sides."""
+    """Rank correlation with average ranks for ties.
+
+    **Arguments:** `prediction`, `truth`, `mask`, `min_sd`: as in [`pearson`][], whose rules for
+    degenerate sides hold too.
+    """
     raw = pearson(prediction, truth, mask, min_sd=min_sd)
     _, x_sd = _centred(prediction, mask)
     _, y_sd = _centred(truth, mask)
@@ -182,8 +189,8 @@ def accuracy(
 ) -> Float[Array, ""]:
     """Range-scaled accuracy 1 - mean|prediction - truth| / (high - low).
 
-    `low` and `high` are the ends of the question's scale, not of the data. 1 is exact; a
-    prediction outside the scale can push it below 0.
+    `prediction`, `truth` and `mask` are (s,); `low` and `high` are the ends of the question's
+    scale, not of the data. 1 is exact; a prediction outside the scale can push it below 0.
 
     **Raises:** `ValueError` if the ends are Python numbers and `high` is not above `low`.
     """
@@ -213,8 +220,8 @@ def wasserstein(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Arr
 def sd_ratio(prediction: Numbers, truth: Numbers, mask: Numbers) -> Float[Array, ""]:
     """Standard deviation of the predictions over that of the truth.
 
-    Below 1 the predicted population is flatter than the real one, as conditional means always
-    are. NaN when the truth does not vary.
+    Below 1 the predicted population varies less than the real one, as conditional means always
+    do. NaN when the truth does not vary.
     """
     _, predicted = _centred(prediction, mask)
     _, real = _centred(truth, mask)
@@ -232,8 +239,10 @@ def crps_from_draws(
     """Mean over entries of the ensemble's continuous ranked probability score (answer units).
 
     Per entry mean_k |x_k - y| - Σ_kl |x_k - x_l| / (2 d(d-1)), from d sorted draws in O(d log d).
-    `fair=True` is unbiased for the score of the distribution that the draws come from, whatever d
-    (Ferro, 2014); `fair=False` divides by 2d² and scores the d-point ensemble itself.
+
+    **Arguments:** `draws`: (d, s); `truth`, `mask`: (s,); `fair`: true is unbiased for the score
+    of the distribution that the draws come from, whatever d (Ferro, 2014); false divides by 2d²
+    and scores the d-point ensemble itself.
 
     **Raises:** `ValueError` for fewer than two draws with `fair=True`.
     """
@@ -258,7 +267,7 @@ def interval_coverage(
     truth: Numbers,
     mask: Numbers,
 ) -> Float[Array, ""]:
-    """Share of observed truths inside [lower, upper]."""
+    """Share of the `truth` (s,) over `mask` (s,) inside [`lower`, `upper`], (s,) each."""
     inside = (lower <= truth) & (truth <= upper)
     return _mean(jnp.where(jnp.isnan(truth), jnp.nan, inside.astype(truth.dtype)), mask)
 
@@ -274,7 +283,10 @@ def interval_score(
 ) -> Float[Array, ""]:
     """Mean width plus 2/α times the distance of the truths outside (Winkler; lower is better).
 
-    Coverage alone rewards wide intervals; this proper score charges for the width too.
+    Coverage alone rewards wide intervals; this proper score penalises their width too.
+
+    **Arguments:** `lower`, `upper`, `truth`, `mask`: (s,), as in [`interval_coverage`][]; `alpha`:
+    α, the share of truths that the intervals may miss.
     """
     truth = jnp.where(mask, truth, 0)
     outside = jnp.maximum(lower - truth, 0) + jnp.maximum(truth - upper, 0)
@@ -291,7 +303,7 @@ METRICS: dict[str, Metric] = {
     "wasserstein": wasserstein,
     "sd_ratio": sd_ratio,
 }
-"""Metrics by name. `accuracy` also wants the scale (`metric_function` binds it)."""
+"""Metrics by name. `accuracy` also needs the scale (`metric_function` binds it)."""
 
 
 def metric_function(metric: str | Metric, *, scale: tuple[float, float] | None = None) -> Metric:
@@ -318,7 +330,11 @@ def score_targets(
     *,
     scale: tuple[float, float] | None = None,
 ) -> Float[Array, " t"]:
-    """The metric of every target: `prediction` and `truth` (t, s), NaN where `truth` is missing."""
+    """The metric of every target.
+
+    **Arguments:** `metric`, `scale`: as in [`metric_function`][]; `prediction`, `truth`: (t, s),
+    NaN where the truth is missing. **Raises:** `ValueError` as there, and for unequal shapes.
+    """
     function = metric_function(metric, scale=scale)
     prediction, truth = as_floats(prediction=prediction, truth=truth)
     if prediction.ndim != 2 or prediction.shape != truth.shape:
@@ -372,7 +388,7 @@ def summarize(scores: Numbers) -> Summary:
 
 
 def percent_delta(value: Numbers, baseline: Numbers) -> Float[Array, "*shape"]:
-    """100 · (value - baseline) / |baseline|, the tables' %Δ; NaN for a baseline of 0."""
+    """100 · (value - baseline) / |baseline|, the %Δ of the tables; NaN for a baseline of 0."""
     value, baseline = as_floats(value=value, baseline=baseline)
     size = jnp.abs(baseline)
     return jnp.where(size > 0, 100 * (value - baseline) / jnp.where(size > 0, size, 1), jnp.nan)

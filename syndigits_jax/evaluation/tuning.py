@@ -1,6 +1,6 @@
 """Choose a penalty without knowing the humans' answers to the new questions.
 
-Two stand-ins for the unknown truth, both honest about what is not known:
+There are two substitutes for the unknown truth, neither of which uses it:
 
 - the *twins* have answered the new questions: leave a user's twin out, predict it from the others;
 - the humans have answered the *known questions*: leave a question out, predict the humans' answers.
@@ -44,17 +44,17 @@ TOL_FOR_GRADIENTS = 1e-6
 
 
 class Choice(eqx.Module, Generic[Method]):
-    """Candidates, how far off each is out of sample, and the best of them.
+    """Candidates, the out-of-sample error of each, and the best of them.
 
     - `best`: the calibrator with the smallest error.
     - `penalties`: by field, (k,) the candidates' values.
     - `error`: (k,) mean over questions of the squared error relative to the truth's variance (or
-      of 1 - correlation). Infinite where a fit failed. Having chosen the smallest, expect more.
+      of 1 - correlation). Infinite where a fit failed. The smallest is optimistic, being chosen.
     - `se`: (k,) its standard error: over users if twins were the judge, else over questions.
-    - `by_question`: (k, t) the errors behind it. NaN, which means left out, for a question that
-      all twins answer alike, or all humans if they are the truth: no candidate is better there.
-    - `converged`: (k,) whether every fit of the candidate ended well.
-    - `imputation_status`: the worst of the imputations of the donors before those fits.
+    - `by_question`: (k, t) the errors that `error` is the mean of. NaN, and left out of the mean,
+      for a question that all twins answer alike, or all humans where they are the truth.
+    - `converged`: (k,) whether every fit of the candidate converged.
+    - `imputation_status`: the worst status of the donors' imputations before those fits.
     """
 
     best: Method
@@ -82,12 +82,12 @@ def choose_penalty(
 ) -> Choice[Method]:
     """Compare penalties of one method by errors that need no human answer to a new question.
 
-    All candidates run in one program; another set of as many candidates uses it again. Traceable,
-    and `error` has derivatives with respect to the penalties, the responses and the weights.
+    All candidates run in one compiled program, which another set of as many candidates uses again.
+    Traceable, and `error` has derivatives with respect to the penalties, responses and weights.
 
     **Arguments:**
 
-    - `method`: a calibrator; its other hyperparameters stay.
+    - `method`: a calibrator; its other hyperparameters stay as they are.
     - `human`, `twin`: (n, m) and (n, m + q) as for [`calibrate_question`][].
     - `penalties`: (k,) values of the method's `penalty` (or `alpha`), or a mapping from fields to
       values, whose product is tried.
@@ -96,12 +96,15 @@ def choose_penalty(
       given) in folds. It sees these very questions, but not how humans and twins differ.
       `"questions"`: leave the known questions out in turn and predict the humans' answers. It sees
       that difference, but on other questions, and needs several of them.
-    - `metric`: `"pearson"` only if questions are the judge.
+    - `metric`: `"mse"`, or, only if questions are the judge, `"pearson"`.
     - `folds`: number of folds; 10 by default. User i is in fold i mod `folds`, or in a random one
       if `key` is given.
     - `targets`: which questions to judge on: positions among the q new ones, or (`"questions"`)
       among the m known ones. All by default.
     - `sample_weight`: (n,) weights of the users, in the fits and in the errors.
+    - `settings`: see [`Settings`][].
+
+    **Returns:** a [`Choice`][] with k candidates.
 
     **Raises:** `ValueError` as [`calibrate_question`][], and for a field that is no array of the
     method (ranks and layer sizes shape the program), penalties out of range, or if no candidate
@@ -118,7 +121,7 @@ def choose_penalty(
     if judge == "twins":
         if metric != "mse":
             raise ValueError(
-                "metric: twins judge by squared errors; 'pearson' wants judge='questions'"
+                "metric: twins judge by squared errors; 'pearson' needs judge='questions'"
             )
         columns = new_columns(human, twin, targets)
         held_out = fold_masks(method, folds, key, human.shape[0])
@@ -150,24 +153,30 @@ def tune_penalty(
     """Descend from the method's penalty along the gradient of the twins' out-of-sample error.
 
     The error is that of [`choose_penalty`][] with twins as the judge, differentiated through the
-    fits with respect to the logarithm of the penalty. Steps go down the slope, however steep, and
-    their length falls to 0 along a cosine, so that the way is at most `steps * learning_rate / 2`.
-    It finds a local minimum: where the error has several, the start decides. The regressions only:
-    derivatives of a completion want fits far closer to convergence than comparing candidates does.
+    fits with respect to the logarithm of the penalty. Steps go downhill whatever the size of the
+    slope, and their length falls to 0 along a cosine, so that all together they cover at most
+    `steps * learning_rate / 2`. The result is a local minimum, which depends on the start. Only
+    regressions can be tuned: derivatives of a completion need fits far closer to convergence.
 
-    **Arguments:** as [`choose_penalty`][], and
+    **Arguments:**
 
+    - `method`: a convex regression.
     - `field`: the penalty to tune, by default `penalty` or `alpha`. It starts from its value in
       `method`, which must be positive.
     - `steps`, `learning_rate`: how many steps, and the length of the first (in log units).
+    - `human`, `twin`, `folds`, `key`, `targets`, `sample_weight`, `settings`: as in
+      [`choose_penalty`][].
 
-    **Returns:** a [`Choice`][] whose candidates are the penalties on the way, in order.
+    **Returns:** a [`Choice`][] whose candidates are the penalties of all steps, in order.
+
+    **Raises:** `ValueError` as [`choose_penalty`][], and for another method or field, a start that
+    is not positive, or fewer than one step.
     """
     settings = resolve(settings)
     if not isinstance(method, FitAndTransfer) or isinstance(method, NeuralNet):
         raise ValueError(
-            f"method: a convex regression has a penalty to descend, {type(method).__name__} has "
-            "not; compare candidates with choose_penalty"
+            f"method: only convex regressions can be tuned, not {type(method).__name__}; compare "
+            "candidates with choose_penalty"
         )
     field = default_field(method) if field is None else field
     if steps < 1:
@@ -196,7 +205,7 @@ def tune_penalty(
 
 
 def _one_blas_thread():
-    """A context. Many small systems are no faster on several threads, which on a busy CPU wait."""
+    """A context with one BLAS thread: many small systems are no faster on several threads."""
     return threadpool_limits(1, user_api="blas")
 
 
@@ -232,7 +241,7 @@ def _on_questions(candidates, human, twin, columns, weight, settings, vectorised
 def _descend(
     method, rate, human, twin, columns, weight, held_out, field, steps, settings, vectorised
 ) -> tuple[Float[Array, " s"], Errors]:
-    """The penalties on the way (steps + 1 of them) and their errors."""
+    """The penalties of all steps (steps + 1 of them) and their errors."""
     data = twin_data(method, human, twin, columns, weight, settings)
 
     def loss(log_penalty):

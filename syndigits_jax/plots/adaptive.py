@@ -35,7 +35,8 @@ def plot_adaptive_curve(
     - `thresholds`, `scores`: (t,) arrays; `se`: standard errors (t,), drawn as a band.
     - `baseline`: score of the uncalibrated twins; `always`: score of calibrating every target.
     - `chosen`: a threshold to mark, such as one chosen on the other questions.
-    - `ax`: where to draw; a new figure if None.
+    - `metric`: label of the scores.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if the arrays are not of one length.
     """
@@ -56,8 +57,8 @@ def plot_adaptive_curve(
 
     best = int(np.nanargmax(scores))
     ax.plot(thresholds[best], scores[best], "o", color=BLUE, markersize=6)
-    # The label goes where there is room: left of a top on the right, and beyond the mark of a
-    # chosen threshold that lies just beside the top.
+    # The label goes where there is room: left of a maximum in the right half, and to the right of
+    # the mark of a chosen threshold that lies close to the maximum.
     left = thresholds[best] > 0.5 * (thresholds[0] + thresholds[-1])
     ax.annotate(
         f"{scores[best]:.3f} at τ = {thresholds[best]:.2f}",
@@ -80,7 +81,7 @@ def plot_adaptive_curve(
             fontsize="x-small",
             color=INK,
         )
-    # Room for the label above the curve's top; the zero of a correlation says nothing here.
+    # Room for the label above the maximum; the axis need not start at 0.
     ax.margins(x=0.01, y=0.12)
     legend_above(ax, ncols=3)
     finish(ax, xlabel="Threshold τ on the training MSE", ylabel=metric, title=None)

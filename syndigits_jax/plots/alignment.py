@@ -1,4 +1,4 @@
-"""Figures 3, 4, 6 and 7: do the twins span the space the humans live in?"""
+"""Figures 3, 4, 6 and 7: how far twins and humans share their latent spaces."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ def plot_principal_cosines(
 
     - `cosines`: per comparison, by its label, the cosines (r,) in [0, 1], largest first; the
       twins come first, random baselines after.
-    - `ax`: where to draw; a new figure if None.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. 1 means that a direction is shared exactly.
     **Raises:** `ValueError` if nothing is given, or a series is not one-dimensional.
@@ -44,7 +44,7 @@ def plot_projection_distance(
     **Arguments:**
 
     - `distances`: per comparison, by its label, the norm (r,) at ranks 1, 2, ..., r.
-    - `ax`: where to draw; a new figure if None.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. 0 is the same subspace, sqrt(2) an orthogonal one.
     **Raises:** `ValueError` if nothing is given, or a series is not one-dimensional.
@@ -64,6 +64,13 @@ def plot_alignment(
     title: str | None = None,
 ) -> list[Axes]:
     """Both panels side by side, as in Figures 3, 4 (row spaces), 6 and 7 (column spaces).
+
+    **Arguments:**
+
+    - `cosines`: as in [`plot_principal_cosines`][].
+    - `distances`: as in [`plot_projection_distance`][].
+    - `axes`: two Axes to draw in; a new figure if None.
+    - `title`: of the left panel; none if None.
 
     **Returns:** the two Axes. **Raises:** `ValueError` unless `axes` is None or two Axes.
     """

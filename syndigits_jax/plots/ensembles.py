@@ -1,4 +1,4 @@
-"""Figures 8 and 9: answer distributions of weighted ensembles; and how fast their gap closes."""
+"""Figures 8 and 9: answer distributions of weighted ensembles; and the gap of their fits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ def plot_answer_distribution(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """The answers to one question as bars: what people say, calibrated twins, twins as they are.
+    """The answers to one question as bars: people, calibrated twins, uncalibrated twins.
 
     Figure 8.
 
@@ -48,7 +48,7 @@ def plot_answer_distribution(
       those of equally weighted twins.
     - `interval`: lower and upper ends (K,) for the true shares, drawn on the calibrated bars.
     - `options`: K labels; 1, 2, ... by default.
-    - `ax`: where to draw; a new figure if None.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` unless everything has K entries.
     """
@@ -90,15 +90,15 @@ def plot_variance_ratios(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Histograms of predicted over true variance, question by question; 1 is right.
+    """Histograms over questions of the predicted over the true variance; 1 is ideal.
 
     Figure 9. Twins that all answer alike have ratios near 0.
 
     **Arguments:**
 
     - `calibrated`, `baseline`: (q,) ratios, such as those of `variance_ratio`; NaN is left out.
-    - `bins`: how many, the same for both.
-    - `ax`: where to draw; a new figure if None.
+    - `bins`: number of bins, which both share.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if either has no number, or is not a vector.
     """
@@ -130,15 +130,16 @@ def plot_gap(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """How the certified gap falls with time, or with steps; the gap on a logarithmic axis.
+    """The certified gap against time or steps, with the gap on a logarithmic axis.
 
     **Arguments:**
 
     - `curves`: by label, the times (or steps) and the gaps reached by then, both (t,). A gap of 0
-      has no place on the axis and is left out.
-    - `level`: a gap to mark, such as the one fits stop at.
+      cannot be shown on the axis and is left out.
+    - `level`: a gap to mark, such as the one at which fits stop.
+    - `xlabel`: label of the times or steps.
     - `xscale`: `"log"` or `"linear"`.
-    - `ax`: where to draw; a new figure if None.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six curves, or times and
     gaps that do not match.

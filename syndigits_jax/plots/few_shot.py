@@ -1,4 +1,4 @@
-"""Error against known human answers, and how many of them the twins are worth."""
+"""Error against the number of known human answers, and how many of these the twins are worth."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish, la
 
 _METRICS = {"mse": "Mean squared error", "mae": "Mean absolute error", "pearson": "Correlation"}
 _UNITS = {"question": "respondents", "user": "questions asked"}
-# Grey and ink are the controls', which are drawn thin and told apart by their dashes.
+# Grey and ink are for controls, which are drawn thin and distinguished by their dashes.
 _LOOKS = tuple(look for look in SERIES if look["color"] != GREY)
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 
@@ -31,11 +31,12 @@ def plot_few_shot(
 
     **Arguments:**
 
+    - `curve`: what [`few_shot_curve`][] returned.
     - `metric`: one of those the curve holds.
-    - `methods`: names to draw; by default all of the curve's methods. At most five stay apart.
+    - `methods`: names to draw, at most five; by default all of the curve's methods.
     - `worth`: the method whose score without any answer is marked where `control` reaches it (see
       [`equivalent_respondents`][]); by default the first of `methods`.
-    - `ax`: where to draw; a new figure if None.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for a metric or name that the curve does not
     hold, no or more than five methods, or a curve without k = 0.

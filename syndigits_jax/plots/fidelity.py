@@ -25,14 +25,14 @@ def plot_fidelity_gap(
 ) -> Axes:
     """The Fidelity Gap Index as bars: a group per population, a bar per metric.
 
-    Figure 2. 0 is what fresh real users get, 1 what the ceiling gets; both are marked. An index
+    Figure 2. 0 is the index of fresh real users, 1 that of the ceiling; both are marked. An index
     that is NaN (unstable) is drawn as a cross on the axis, not as a bar.
 
     **Arguments:**
 
     - `gaps`: by population, then by metric; a metric that a population lacks counts as NaN.
-    - `intervals`: (low, high) in the same order; NaN or absent draws no whisker.
-    - `ax`: where to draw; a new figure if None.
+    - `intervals`: (low, high) by population, then by metric; no whisker if NaN or absent.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no population or more than six metrics.
     """
@@ -77,15 +77,16 @@ def plot_collapse(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """One number per population as horizontal bars: homogeneity, coverage and their like.
+    """One number per population as horizontal bars, such as homogeneity or coverage.
 
-    Figure 3 is two of these, of `coverage` and of `cosine_mean`; of `norm_ratio`, it is Figure 7.
+    Figure 3 shows `coverage` and `cosine_mean` in this way, Figure 7 `norm_ratio`.
 
     **Arguments:**
 
     - `values`: by population. `intervals`: (low, high) by population, NaN or absent for none.
     - `reference`: the population whose value is marked across the plot, such as real users.
-    - `ax`: where to draw; a new figure if None.
+    - `xlabel`: label of the values.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if nothing is given, or `reference` is not in
     `values`.
@@ -118,12 +119,16 @@ def plot_local_against_global(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """A point per population: near real users one by one, and covering them as a whole?
+    """A point per population: local against global fidelity.
 
     Figure 4. The paper's pattern of collapse is the lower right corner: every persona is
-    plausible, and most real users have none near.
+    plausible, but most real users have none near them.
 
-    **Arguments:** `local`, `coverage`: by population, both in [0, 1]; `ax`: where to draw.
+    **Arguments:**
+
+    - `local`, `coverage`: by population, both in [0, 1].
+    - `xlabel`, `ylabel`: labels of the two.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if nothing is given or populations differ.
     """
@@ -154,15 +159,17 @@ def plot_projection(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Populations in two dimensions, those of the first: real users (Figure 5).
+    """Populations projected to two dimensions (Figure 5).
 
     **Arguments:**
 
-    - `populations`: by name, (n, d) embeddings; at most 3000 of each are drawn.
-    - `method`: `"pca"`: principal axes of the first population, with their shares of its variance;
-      `"umap"`: of all together, needs umap-learn; distances between clusters then mean little.
-    - `seed`: of who is drawn, and of UMAP.
-    - `ax`: where to draw; a new figure if None.
+    - `populations`: by name, (n, d) embeddings; the first are real users. At most 3000 of each
+      are drawn.
+    - `method`: `"pca"` takes the principal axes of the first population and shows their shares of
+      its variance; `"umap"` takes all populations together and needs umap-learn. Distances between
+      clusters of UMAP mean little.
+    - `seed`: for the choice of the points drawn, and for UMAP.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six populations, unequal
     widths, NaN, or another method; `ImportError` for `"umap"` without umap-learn.
@@ -210,10 +217,15 @@ def plot_histograms(
 ) -> Axes:
     """Histograms of one quantity in several groups, each as shares of its group, on shared bins.
 
-    For distances to the seed beside those to another's seed (Figure 6), and for lengths of
+    For distances to a persona's own seed and to another's seed (Figure 6), and for lengths of
     embeddings, of which the paper's Figure 7 shows the mean.
 
-    **Arguments:** `values`: by group, vectors; NaN is left out. `ax`: where to draw.
+    **Arguments:**
+
+    - `values`: by group, vectors; NaN is left out.
+    - `xlabel`: label of the values; `ylabel`: what is counted.
+    - `bins`: number of bins.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six groups, or one without a
     number.

@@ -1,4 +1,4 @@
-"""The methods of a table as bars, beside the trivial predictors they have to beat."""
+"""The methods of a table as bars, beside the trivial predictors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +39,9 @@ def plot_methods(
 
     - `means`: by method name, the mean score; NaN is left out. `errors`: standard errors, drawn
       as whiskers. `paper`: published means, drawn as diamonds.
-    - `ax`: where to draw; a new figure, as high as there are methods, if None.
+    - `xlabel`: label of the scores.
+    - `ax`: where to draw; a new figure, whose height fits the methods, if None.
+    - `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if there is no finite mean to draw.
     """
@@ -98,8 +100,16 @@ def plot_score_differences(
 ) -> Axes:
     """One dot per held-out target: its calibrated score against its uncalibrated one.
 
-    A mean hides which questions lose; those below the diagonal do. `calibrated` and `baseline`
-    are (t,), NaN left out. **Raises:** `ValueError` if they differ in shape.
+    Targets below the diagonal lose by calibration, which a mean does not show.
+
+    **Arguments:**
+
+    - `calibrated`, `baseline`: (t,) scores; NaN is left out.
+    - `ax`: where to draw; a new figure if None.
+    - `xlabel`, `ylabel`: labels of the baseline's and of the calibrated scores.
+    - `title`: none if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` if the scores differ in shape.
     """
     calibrated, baseline = np.asarray(calibrated, float), np.asarray(baseline, float)
     if calibrated.shape != baseline.shape:

@@ -1,4 +1,4 @@
-"""Colours and furniture that all figures share."""
+"""Colours, labels and legends that all figures share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which stays apart under every common colour-vision deficiency; each
-# series also gets its own marker and dash, so that nothing rests on colour alone.
+# Okabe and Ito's palette, whose colours differ under every common colour-vision deficiency. Each
+# series also has its own marker and dash, so that none is identified by colour alone.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 SKY, YELLOW, PURPLE = "#56B4E9", "#E69F00", "#CC79A7"
 INK, GREY, PALE = "#222222", "#8A8A8A", "#DDDDDD"
@@ -45,7 +45,7 @@ def label(name: str) -> str:
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float] = (4.8, 3.4)) -> Axes:
-    """`ax` itself, or the Axes of a new figure that no window system knows of."""
+    """`ax` itself, or the Axes of a new figure that opens no window."""
     if ax is None:
         ax = Figure(figsize=size, layout="constrained").subplots()
     return ax
@@ -65,7 +65,13 @@ def axes_row(axes: Sequence[Axes] | None, count: int, size: tuple[float, float])
 
 
 def finish(ax: Axes, *, xlabel: str, ylabel: str, title: str | None, grid: str = "y") -> Axes:
-    """Labels, light grid, and no lines that carry no information."""
+    """Set labels, a light grid and plain spines.
+
+    **Arguments:** `ax`: the Axes; `xlabel`, `ylabel`: labels of the axes; `title`: none if None;
+    `grid`: `"x"`, `"y"` or `"both"`, the axes with grid lines, or `""` for none.
+
+    **Returns:** the same Axes.
+    """
     ax.set_xlabel(xlabel, color=INK)
     ax.set_ylabel(ylabel, color=INK)
     if title:
@@ -82,7 +88,7 @@ def finish(ax: Axes, *, xlabel: str, ylabel: str, title: str | None, grid: str =
 
 
 def legend_above(ax: Axes, **options: Any) -> None:
-    """A legend in one row over the plot, where it hides no data."""
+    """Put a legend above the plot, where it hides no data."""
     ax.legend(
         frameon=False,
         fontsize="small",
@@ -95,5 +101,5 @@ def legend_above(ax: Axes, **options: Any) -> None:
 
 
 def title_above_legend(ax: Axes, title: str) -> None:
-    """The title of a plot that has its legend above."""
+    """Set the title of a plot whose legend is above it."""
     ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK, pad=24)

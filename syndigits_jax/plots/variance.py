@@ -1,4 +1,4 @@
-"""Figure 10: how few directions carry most of the variance."""
+"""Figure 10: cumulative variance of the leading directions."""
 
 from collections.abc import Mapping
 
@@ -23,9 +23,9 @@ def plot_cumulative_variance(
 
     - `shares`: by label ("Humans", "Twins"), the cumulative shares (k,), in [0, 1], at 1, 2, ...
       components.
-    - `level`: a share to mark, with the number of components each series needs for it in the
-      legend; None marks none.
-    - `ax`: where to draw; a new figure if None.
+    - `level`: a share to mark; the legend gives the number of components that each series needs
+      to reach it. None marks none.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if nothing is given, or a series is not
     one-dimensional.

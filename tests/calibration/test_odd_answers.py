@@ -94,9 +94,9 @@ def test_frames_with_other_labels_are_refused():
     twins = pandas.DataFrame(twin, columns=questions)
     # The tests' type checker lets no frame through to `calibrate_question` itself.
     check_labels(frame, twins, 0)
-    with pytest.raises(ValueError, match="columns are labelled otherwise"):
+    with pytest.raises(ValueError, match="labels of its columns differ"):
         check_labels(frame, twins[questions[::-1]], 0)
-    with pytest.raises(ValueError, match="index are labelled otherwise"):
+    with pytest.raises(ValueError, match="labels of its index differ"):
         check_labels(frame.set_index(frame.index + 1), twins, 0)
     check_labels(frame[:10], twins[questions[:-1]], 1)
 

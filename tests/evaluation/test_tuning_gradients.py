@@ -78,8 +78,8 @@ def test_a_penalty_descends_to_its_grid_optimum(method, field, low, high):
 @pytest.mark.parametrize(
     "method, options, message",
     [
-        (SoftImpute(2), {}, "SoftImpute has not"),
-        (NeuralNet(), {"field": "weight_decay"}, "NeuralNet has not"),
+        (SoftImpute(2), {}, "not SoftImpute"),
+        (NeuralNet(), {"field": "weight_decay"}, "not NeuralNet"),
         (Ridge(0.0), {}, "penalty: the descent starts at a positive value"),
         (Ridge(), {"field": "alpha"}, "no array called 'alpha'"),
         (Ridge(), {"steps": 0}, "steps must be at least 1"),
