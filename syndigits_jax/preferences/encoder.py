@@ -3,6 +3,8 @@
 Kumar, Dev and Garg, "The Persona Fidelity Gap", section 3.1, equations 1 to 4 and Table 4. A
 user is a mixture π = softmax(w / τ) over p shared projectors P_k. Functions of w take that of all
 users as an array (n, p), which is kept apart from the encoder.
+
+Longer than 400 lines: the scores and the Gram form that stands for them are read together.
 """
 
 import itertools
