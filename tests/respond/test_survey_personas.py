@@ -108,7 +108,7 @@ def test_limits_hold_and_no_persona_tells_what_is_asked(rows, asked, form, shown
     try:
         people = survey_personas(survey(rows), SURVEY, **arguments, **limits)
     except ValueError as error:
-        assert "nothing is left to tell" in str(error)
+        assert "have no answer to show" in str(error)
         return
     assert people == survey_personas(survey(rows), SURVEY, **arguments, **limits)
     blocks = {q.block for q in SURVEY if q.identifier in asked and q.block}
