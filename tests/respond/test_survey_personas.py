@@ -145,7 +145,7 @@ def test_a_few_answers_are_spread_over_blocks():
         ({"questions": SURVEY[:2]}, "`answers`: 4 columns.*'b1'"),
         ({"questions": (*SURVEY, SURVEY[0])}, "`questions`: duplicate"),
         ({"answers": survey([[3, 1, 1, 1, 1, 1]])}, "3, by 'r0' to question 'a1'.*1, 2, 9"),
-        ({"answers": survey([[1] * 6, [NAN] * 6])}, "1 respondents nothing.*'r1'"),
+        ({"answers": survey([[1] * 6, [NAN] * 6])}, "1 respondents have no answer.*'r1'"),
         ({"answers": survey([[1] * 6]).reset_index(drop=True)}, "default index"),
     ],
 )
