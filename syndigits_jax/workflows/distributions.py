@@ -76,7 +76,7 @@ def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndar
     lost = [q for q, total, asked in zip(data.questions, left, data.asked) if asked and total == 0]
     if lost:
         raise ValueError(
-            f"drop: nobody chose another option in {len(lost)} questions ({some(lost)})"
+            f"drop: no other option was chosen in {len(lost)} questions ({some(lost)})"
         )
     return keep
 

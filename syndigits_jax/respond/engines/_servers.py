@@ -27,7 +27,7 @@ _UNUSABLE = (401, 402, 403, 404, 405, 407, 410, 501, 505)
 _MOST_REDIRECTS = 5
 _HINTS = {
     401: " (the API key is missing or wrong: set SYNDIGITS_API_KEY or OPENAI_API_KEY)",
-    407: " (the proxy wants a user name and a password)",
+    407: " (the proxy requires a user name and a password)",
 }
 MOST_TOP = 20  # the most log-probabilities per token that servers return
 
