@@ -1,13 +1,13 @@
-"""The `syndigits` command: a thin shell over [`syndigits_jax.studies`][] and the plots."""
+"""The `syndigits` command, a thin layer over the workflows, the studies and the plots."""
 
 import sys
 
-# Modules of the `study` extra that the command line cannot do without.
+# Modules of the `study` extra that the command line needs.
 _NEEDS = ("typer", "rich", "pandas", "matplotlib")
 
 
 def main() -> None:
-    """Run the command line; exit with 2 and one line where the `study` extra is missing."""
+    """Run the command line; exit with 2 and one line if the `study` extra is missing."""
     try:
         from syndigits_jax.cli.app import app
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""`python -m syndigits_jax.cli`, where the `syndigits` script is not on the path."""
+"""`python -m syndigits_jax.cli`, for use without the `syndigits` script on the path."""
 
 from syndigits_jax.cli import main
 

@@ -1,4 +1,4 @@
-"""The commands, put together; each is whole in its own module of `commands`."""
+"""The application with all commands; each command is in its own module of `commands`."""
 
 from typing import Annotated
 
@@ -43,8 +43,8 @@ def _entry(
         typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Simulate people with language models, calibrate them against real ones, and tell how far
-    apart the two are.
+    """Simulate people with language models, calibrate them against real people, and measure the
+    distance between the two.
 
     Exit codes: 0 done, 1 ended but incomplete, 2 bad options or files, 3 failed at run time, 130
     interrupted."""

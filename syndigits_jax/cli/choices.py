@@ -1,7 +1,7 @@
-"""What options may be, where they are one of a few words: checked, shown in --help, completed.
+"""Options with a few possible values, which are checked, shown in --help, and completed.
 
-The numerics name their choices themselves; a test holds these lists to theirs, so that the command
-line starts without them.
+The lists repeat the library's own, so that the command line can start without importing it; a test
+compares the two.
 """
 
 import enum
@@ -23,7 +23,7 @@ class Method(enum.StrEnum):
 
 
 class Setting(enum.StrEnum):
-    """As published, corrected, or both."""
+    """The settings of a study: as published, the package's defaults, or both."""
 
     REFERENCE = "reference"
     DEFAULT = "default"
@@ -31,14 +31,14 @@ class Setting(enum.StrEnum):
 
 
 class Join(enum.StrEnum):
-    """What becomes of people and questions that only one table has."""
+    """The treatment of people and questions that only one table has."""
 
     ERROR = "error"
     INNER = "inner"
 
 
 class Divergence(enum.StrEnum):
-    """What ensembles minimise."""
+    """The divergences that ensembles minimise."""
 
     TV = "tv"
     CHI2 = "chi2"
@@ -50,7 +50,7 @@ class Divergence(enum.StrEnum):
 
 
 class Variant(enum.StrEnum):
-    """What ensembles weigh."""
+    """The blocks of weights of ensembles."""
 
     PERSONAS = "personas"
     DUMMIES = "dummies"
@@ -58,14 +58,14 @@ class Variant(enum.StrEnum):
 
 
 class Control(enum.StrEnum):
-    """The ratings that place real users as personas are placed."""
+    """The ratings from which real users are placed by the personas' procedure."""
 
     HELD_OUT = "held_out"
     ALL = "all"
 
 
 class EngineKind(enum.StrEnum):
-    """vLLM on this machine, or any server that speaks OpenAI's protocol."""
+    """vLLM on this machine, or any server with OpenAI's interface."""
 
     VLLM = "vllm"
     OPENAI = "openai"
@@ -95,7 +95,7 @@ class Form(enum.StrEnum):
 
 
 class LeaveOut(enum.StrEnum):
-    """What is left out of a survey persona with a question that will be asked."""
+    """What a survey persona leaves out: the block of a question asked, or the question only."""
 
     BLOCK = "block"
     QUESTION = "question"

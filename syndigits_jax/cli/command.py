@@ -1,4 +1,4 @@
-"""What every command has: --quiet, --verbose, --json, an exit code, one line for an error."""
+"""Common parts of all commands: --quiet, --verbose, --json, exit codes and one-line errors."""
 
 import contextlib
 import functools
@@ -34,7 +34,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Showing:
-    """What a command shows: `results` on standard output, `progress` on the error stream."""
+    """Whether a command shows `results` on standard output and `progress` on the error stream."""
 
     results: bool = True
     progress: bool = True
@@ -44,7 +44,7 @@ _showing: ContextVar[Showing | None] = ContextVar("showing", default=None)
 
 
 def showing() -> Showing:
-    """What the command that runs is to show."""
+    """What the running command is to show."""
     return _showing.get() or Showing()
 
 
@@ -53,11 +53,12 @@ def command(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a command of `app`, with the options that all commands have.
 
-    The function returns what `--json` prints, a mapping of plain values, or nothing. It ends with
-    another exit code than 0 by raising [`Ended`][syndigits_jax.cli.exits.Ended]; every other
-    exception becomes one, as `ending_well` says.
+    The function returns a mapping of plain values, which `--json` prints, or nothing. To end with
+    an exit code other than 0 it raises [`Ended`][syndigits_jax.cli.exits.Ended]; other exceptions
+    are converted to one by [`ending_well`][syndigits_jax.cli.exits.ending_well].
 
-    **Arguments:** `resume`: what to tell after an interrupt.
+    **Arguments:** `app`: the application; `name`: of the command, by default the function's;
+    `resume`: advice to print after an interrupt.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +96,7 @@ def command(
 
 @contextlib.contextmanager
 def _shown(wanted: Showing, verbose: bool, quiet: bool) -> Iterator[None]:
-    """Logging goes to the error stream while a command runs; tables only where wanted."""
+    """While a command runs, log to the error stream, and show only what is `wanted`."""
     logger = logging.getLogger("syndigits_jax")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -116,7 +117,7 @@ def _print_json(content: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it: paths as text, numbers that are not finite as null."""
+    """A value for JSON: paths become text, numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

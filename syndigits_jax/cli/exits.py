@@ -1,4 +1,4 @@
-"""How commands end: the exit codes, and one line on the error stream for everything but success."""
+"""Exit codes of commands, and one line on the error stream for every end except success."""
 
 import contextlib
 import errno
@@ -15,21 +15,21 @@ import typer.core
 from syndigits_jax.cli.wording import as_typed
 
 INCOMPLETE = 1
-"""It ended, but something that was asked for is missing."""
+"""The command ended, but its results are incomplete."""
 BAD_INPUT = 2
 """The options or files given cannot be used; nothing was done."""
 FAILED = 3
-"""It failed while it ran: a full disk, a dead engine, a solver without a result."""
+"""The command failed while it ran: a full disk, an engine that stopped, a solver that failed."""
 INTERRUPTED = 130
 _LONGEST = 600
-# Errors of files that come from the machine; others are mended by naming another file.
+# Errors of the machine; other errors of files are the user's, who may name another file.
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
             errno.EPIPE, errno.ESTALE)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
 class Ended(Exception):
-    """A command that ends with another code than 0, and what to say of it."""
+    """Ends a command with an exit code other than 0 and one line of explanation."""
 
     def __init__(self, code: int, line: str = ""):
         super().__init__(line)
@@ -37,14 +37,14 @@ class Ended(Exception):
 
 
 class OneLineErrors(typer.core.TyperGroup):
-    """A command group whose usage errors take one line, like all other errors."""
+    """A command group that reports usage errors in one line, like all other errors."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """Parse, run and exit."""
         try:
             code = super().main(*args, standalone_mode=False, **kwargs)
         except Exception as error:
-            # Usage errors: the parser's exceptions, wherever this typer's version keeps them.
+            # Usage errors: the parser's exceptions, whose module depends on typer's version.
             message = getattr(error, "format_message", None)
             if message is None:
                 raise
@@ -60,10 +60,10 @@ class OneLineErrors(typer.core.TyperGroup):
 
 @contextlib.contextmanager
 def ending_well(resume: str) -> Iterator[None]:
-    """Turn every way to end but success into an [`Ended`][] with its code and one line.
+    """Convert exceptions and interrupts into an [`Ended`][] with its code and one line.
 
-    `resume`: what to tell after an interrupt. A termination signal counts as one, so that
-    half-written files are removed then too.
+    `resume`: advice to print after an interrupt. A termination signal is treated as an interrupt,
+    so that temporary files are removed then too.
     """
     previous = _on_terminate(_interrupt)
     try:
@@ -81,7 +81,7 @@ def ending_well(resume: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """One line on the error stream."""
+    """Print one line on the error stream."""
     print(line, file=sys.stderr)
 
 
@@ -101,14 +101,14 @@ def _one_line(error: Exception) -> str:
         line = "out of memory"
     if not isinstance(error, OSError | ValueError | ImportError | RuntimeError | MemoryError):
         line = f"{type(error).__name__}: {line} (a defect; --verbose shows where)"
-    if len(line) > _LONGEST:  # XLA appends whole programs
+    if len(line) > _LONGEST:  # errors of XLA may contain whole programs
         line = line[:_LONGEST] + " ..."
     return line or type(error).__name__
 
 
 @contextlib.contextmanager
 def _noting() -> Iterator[None]:
-    """Warnings about tables become notes on the error stream."""
+    """Print warnings about tables as notes on the error stream."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         show = warnings.showwarning
@@ -128,7 +128,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _on_terminate(handler: Any) -> Any:
-    """Set the handler of SIGTERM and return the one before; nothing outside the main thread."""
+    """Set the handler of SIGTERM and return the previous one; no effect outside the main thread."""
     try:
         return signal.signal(signal.SIGTERM, handler)
     except ValueError:

@@ -9,7 +9,7 @@ import typer
 
 from syndigits_jax.cli.choices import EngineKind
 
-NO_OPTIONS: list[str] = []  # not None: old versions of typer know no optional list
+NO_OPTIONS: list[str] = []  # not None: old versions of typer do not support optional lists
 
 # Tables and folders
 Human = Annotated[
@@ -66,7 +66,7 @@ IdColumn = Annotated[
     typer.Option("--id-column", help="Column of people's identifiers; the first by default."),
 ]
 
-# What is asked, and of how many
+# Questions and people
 Ask = Annotated[list[str], typer.Option("--ask", help="Question that is asked; repeatable.")]
 Block = Annotated[
     list[str], typer.Option("--block", help="Block of questions that is asked; repeatable.")
@@ -118,7 +118,8 @@ MoreOption = Annotated[
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
-    """Tables to write, by option: each of a known format, and none over an input or another.
+    """Check that tables to write, by option, have a known format and overwrite neither an input
+    nor each other.
 
     **Raises:** `ValueError` naming the option.
     """
@@ -146,7 +147,11 @@ def build_engine(
     retry_for: float | None = None,
     options: Sequence[str] = (),
 ) -> Any:
-    """The engine that the options stand for, further ones as NAME=VALUE.
+    """The engine described by options.
+
+    **Arguments:** `engine`, `model`, `url`, `concurrency`, `timeout`, `retry_for`: as in
+    [`build_engine`][syndigits_jax.respond.engines.build.build_engine]; `options`: further settings
+    as texts NAME=VALUE, where VALUE is JSON or a word.
 
     **Raises:** `ValueError` naming the option; `ImportError` that says what to install.
     """

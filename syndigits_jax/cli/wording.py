@@ -1,4 +1,4 @@
-"""Messages of the library in the words of the command line: arguments become options."""
+"""Messages of the library adapted to the command line: arguments become options."""
 
 import ast
 import contextlib
@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import Any
 
-# What the readers' messages call by its Python name, as it is typed here.
+# Python expressions in messages of the readers, and the same on the command line.
 _TYPED = (
     ("new_questions=True keeps them as new, ", ""),
     ("new_users=True keeps them as new", "--new-users predicts them"),
@@ -17,8 +17,8 @@ _MISSING = re.compile(r"""missing=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 def as_typed(text: str) -> str:
-    """A message with options in place of arguments: of those in backticks, the ones that the
-    command that runs has."""
+    """A message with options in place of arguments: names in backticks become options if the
+    running command has them."""
     for name, option in _TYPED:
         text = text.replace(name, option)
     text = _MISSING.sub(lambda found: f"--missing {_quoted(ast.literal_eval(found[1]))}", text)
@@ -38,7 +38,7 @@ def _quoted(text: str) -> str:
 
 
 def _context() -> Any:
-    # Newer versions of typer keep a copy of click of their own.
+    # Newer versions of typer include their own copy of click.
     for module in ("typer._click.globals", "click.globals"):
         with contextlib.suppress(ImportError):
             context = importlib.import_module(module).get_current_context(silent=True)

@@ -10,12 +10,12 @@ from .requests import Decoding
 
 
 def content_hash(content: str) -> bytes:
-    """128 bits that are equal for equal content."""
+    """A 128-bit BLAKE2b digest of the text."""
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def persona_json(persona: Persona) -> str:
-    """Everything that a persona says, in a canonical order."""
+    """All fields of a persona as JSON with sorted keys."""
     return _canonical(
         {
             "identifier": persona.identifier,
@@ -27,12 +27,12 @@ def persona_json(persona: Persona) -> str:
 
 
 def persona_from_json(text: str) -> Persona:
-    """Back from [`persona_json`][]."""
+    """The inverse of [`persona_json`][]."""
     return Persona(**json.loads(text))
 
 
 def question_json(question: Question) -> str:
-    """Everything that a question says, in a canonical order."""
+    """All fields of a question as JSON with sorted keys."""
     scale = question.scale
     return _canonical(
         {
@@ -49,7 +49,7 @@ def question_json(question: Question) -> str:
 
 
 def question_from_json(text: str) -> Question:
-    """Back from [`question_json`][]."""
+    """The inverse of [`question_json`][]."""
     fields = json.loads(text)
     fields["options"] = tuple(Option(*option) for option in fields["options"])
     fields["scale"] = fields["scale"] and Scale(*fields["scale"])
@@ -57,10 +57,11 @@ def question_from_json(text: str) -> Question:
 
 
 def settings_json(decoding: Decoding) -> str:
-    """The settings that change an answer, and no others, so that no change of another asks anew.
+    """The settings that can change an answer, as JSON; part of the key of a run.
 
-    Answer probabilities and the greedy choice depend on none but the read-out. How many draws and
-    orders are wanted is no part: more of them add to those there are.
+    Settings that do not change answers are left out, so that changing them asks nothing again.
+    Answer probabilities and the greedy choice depend on the read-out only. The numbers of draws and
+    orders are left out too: increasing them adds responses to the same run.
     """
     settings: dict[str, Any] = {"readout": decoding.readout}
     if decoding.readout == "text":

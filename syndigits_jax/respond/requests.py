@@ -1,4 +1,4 @@
-"""What an engine is asked and what it returns: the one interface between prompts and models."""
+"""Requests to an engine and their results: the interface between prompts and models."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 READOUTS = ("probabilities", "choice", "text", "sample")
-"""How an answer is read:
+"""Ways of reading an answer:
 
-- `"probabilities"`: log-probability of every answer string, in one forward pass where each is one
-  token;
+- `"probabilities"`: log-probability of every answer string, in one forward pass if each answer is
+  one token;
 - `"choice"`: greedy decoding constrained to the answer strings;
 - `"text"`: free text, parsed;
 - `"sample"`: draws from the distribution constrained to the answer strings, one seed each.
@@ -18,7 +18,7 @@ READOUTS = ("probabilities", "choice", "text", "sample")
 
 @dataclass(frozen=True)
 class Decoding:
-    """How answers are read and drawn: all that changes them besides the prompt and the model.
+    """How answers are read and drawn: everything besides prompt and model that affects them.
 
     **Arguments:**
 
@@ -27,9 +27,9 @@ class Decoding:
     - `top_p`: nucleus sampling, 1 for none.
     - `max_tokens`: the longest free text.
     - `draws`: answers per question, each with its own seed.
-    - `orders`: orders in which the options are shown, over which answers are averaged; 1 shows
-      them as they are, 2 adds the reverse, more are random permutations.
-    - `seed`: every request's seed derives from this and from what is asked.
+    - `orders`: number of orders in which the options are shown; answers are averaged over them. 1
+      shows the question's own order, 2 adds the reverse, more add random permutations.
+    - `seed`: the seed of every request is derived from this and from the request's content.
 
     **Raises:** `ValueError` naming the argument.
     """
@@ -72,9 +72,9 @@ class Message:
 class Request:
     """One question to a model.
 
-    **Arguments:** `messages`: the chat so far. `readout`, `temperature`, `top_p`, `max_tokens`: as
-    in [`Decoding`][]. `answers`: the strings the model may answer with, in a fixed order (not used
-    by `"text"`). `seed`: of this request alone.
+    **Arguments:** `messages`: the chat. `readout`, `temperature`, `top_p`, `max_tokens`: as in
+    [`Decoding`][]. `answers`: the strings the model may answer with, in a fixed order (not used
+    by `"text"`). `seed`: the seed of this request.
     """
 
     messages: tuple[Message, ...]
@@ -88,16 +88,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model answered.
+    """A model's answer to a request.
 
     **Arguments:**
 
     - `text`: the raw text (for `"probabilities"`, the most probable answer).
-    - `log_probabilities`: of each of the request's `answers`, natural logarithm, not
-      renormalised (`"probabilities"` alone); `-inf` where the engine could not see it.
-    - `finish_reason`: the engine's: "stop", "length", ...
-    - `prompt_tokens`, `completion_tokens`: as the engine counts; `cached_tokens`: of the prompt,
-      found in the prefix cache (0 where the engine does not say).
+    - `log_probabilities`: natural logarithm of the probability of each of the request's `answers`,
+      not renormalised (`"probabilities"` only); `-inf` where the engine did not return it.
+    - `finish_reason`: as reported by the engine: "stop", "length", ...
+    - `prompt_tokens`, `completion_tokens`: as counted by the engine; `cached_tokens`: those of the
+      prompt that were in the prefix cache (0 if the engine does not report them).
     """
 
     text: str
@@ -110,18 +110,19 @@ class Completion:
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that the engine could not answer, after its retries: why, in one line."""
+    """A request that the engine could not answer after its retries; `reason` is one line."""
 
     reason: str
 
 
 class EngineDied(RuntimeError):
-    """The engine is gone and could not be brought back; what was answered before is kept."""
+    """The engine stopped and could not be restarted; earlier answers are kept."""
 
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """Which model answered, on what: `model` is part of a response's key, the rest is recorded."""
+    """The model and the engine that answered: `model` is part of a response's key, `engine` and
+    `version` are only recorded."""
 
     model: str
     engine: str
@@ -130,9 +131,9 @@ class EngineIdentity:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What answers requests.
+    """Interface of everything that answers requests.
 
-    An engine that knows what its model is called before it starts says so in a property `model`.
+    An engine that knows the name of its model before it starts also has a property `model`.
     """
 
     @property
@@ -141,14 +142,14 @@ class Engine(Protocol):
         ...
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion | Failure]]:
-        """Answer `requests`, which is read lazily, a bounded number ahead.
+        """Answer `requests`, an iterable that is read lazily, a bounded number of items ahead.
 
-        Yields each request's position and outcome once, in any order, as they come.
+        Yields the position and the outcome of each request once, in the order of completion.
 
         **Raises:** [`EngineDied`][] if nothing more can be answered.
         """
         ...
 
     def close(self) -> None:
-        """End the engine; it may be closed twice."""
+        """Stop the engine; closing it again has no effect."""
         ...

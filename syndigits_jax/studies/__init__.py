@@ -1,1 +1,1 @@
-"""The published studies, our own, and the demo."""
+"""The published studies, further studies, and the demonstration."""

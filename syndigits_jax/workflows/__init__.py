@@ -1,1 +1,1 @@
-"""What the commands do with a user's own files, callable from Python."""
+"""The workflows behind the commands, on a user's own files, callable from Python."""

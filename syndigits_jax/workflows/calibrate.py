@@ -1,4 +1,4 @@
-"""Calibration of a user's own tables: which targets, which method, and the tables written back."""
+"""Calibration of a user's own tables: choice of targets and method, and the tables written."""
 
 import csv
 import dataclasses
@@ -34,21 +34,21 @@ HYPERPARAMETERS = (
 )
 AUTO = "auto"
 TWINS_ALIKE = "twins all alike"
-# Candidates of an automatic penalty, as multiples of the method's own.
+# Candidates for an automatic penalty, as multiples of the method's own penalty.
 _FACTORS = np.logspace(-2, 2, 9)
 
 
 @dataclass(frozen=True)
 class CalibratedFiles:
-    """Predictions and what is known about each.
+    """Predictions and their diagnostics.
 
     - `predictions`: data frame, respondents x new questions (or new respondents x questions).
-    - `report`: data frame with one row per target: human answers seen, training MSE (twins,
-      scaled units), status, whether the transfer rule would use the calibrated values. Where all
-      twins answer alike, the status says so and there is no training MSE. The imputation of
-      the donors has a status of its own.
+    - `report`: data frame with one row per target: number of human answers used, training MSE on
+      the twins (scaled units), status, and whether the transfer rule uses the calibrated values. If
+      all twins answer alike, the status says so and there is no training MSE. The imputation of
+      the donors has its own status.
     - `method`: the calibrator used; `direction`: what was predicted.
-    - `dropped`: of the respondents and questions that only one table has, how many were dropped
+    - `dropped`: the numbers of respondents and questions dropped because only one table has them
       ([`Panel`][]`.dropped`); also in `report.attrs`.
     """
 
@@ -60,11 +60,13 @@ class CalibratedFiles:
 
 
 def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
-    """A calibrator from a name in any spelling, with the hyperparameters that are given.
+    """A calibrator from its name in any spelling, with the given hyperparameters.
 
-    A penalty may be `"auto"`, to be chosen later: the method is built with its default. The others
-    keep the class's defaults. **Raises:** `ValueError` for an unknown method, a hyperparameter that
-    it does not have, or a value that it refuses.
+    Other hyperparameters have the class's defaults. A penalty may be `"auto"`, to be chosen later:
+    the method is then built with its default.
+
+    **Raises:** `ValueError` for an unknown method, a hyperparameter that it does not have, or a
+    value that it does not accept.
     """
     cls = getattr(calibration, method_name(name))
     known = [field.name for field in dataclasses.fields(cls) if field.name in HYPERPARAMETERS]
@@ -81,7 +83,7 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
 
 
 def method_title(method: Any) -> str:
-    """A calibrator and its hyperparameters as they are typed: `ridge --penalty 100`."""
+    """A calibrator and its hyperparameters as on the command line: `ridge --penalty 100`."""
     parts = [kebab(type(method).__name__)]
     for field in dataclasses.fields(method):
         if field.name in HYPERPARAMETERS:
@@ -93,14 +95,14 @@ def method_title(method: Any) -> str:
 
 
 def option(hyperparameter: str) -> str:
-    """A hyperparameter as it is typed on a command line."""
+    """The command-line option of a hyperparameter."""
     return "--" + hyperparameter.replace("_", "-")
 
 
 def choose_targets(
     panel: Panel, direction: Direction, named: Iterable[str] | None = None
 ) -> tuple[str, ...]:
-    """Identifiers to predict: those `named`, or else all without any human answer.
+    """Identifiers to predict: those `named`, by default all without any human answer.
 
     **Raises:** `ValueError` if there are none, one is unknown, or fewer than two donors remain.
     """
@@ -137,12 +139,24 @@ def calibrate_panel(
 ) -> CalibratedFiles:
     """Predict the targets of a panel from its other questions (or users).
 
-    Human answers to a target that exist are used (few-shot). Other questions (or users) without
-    any human answer take no part. `choose`: the penalty of the method that is to be chosen, by how
-    well the twins' own answers to the targets are predicted (`choose_penalty`; questions only).
-    Where the training MSE exceeds `threshold`, the prediction is the twins' own answer.
+    Existing human answers to a target are used (few-shot). Other questions (or users) without any
+    human answer are ignored.
 
-    **Raises:** `ValueError` as `choose_targets` and the calibration do.
+    **Arguments:**
+
+    - `panel`: human and twin answers.
+    - `method`: a calibrator, such as [`build_method`][] returns.
+    - `direction`: `"question"` to predict questions, `"user"` to predict users.
+    - `targets`: identifiers to predict; by default all without any human answer.
+    - `threshold`: where the training MSE (scaled units) exceeds it, the prediction is the twins'
+      own answer; no threshold by default.
+    - `choose`: the name of a penalty of the method to be chosen from multiples of its value, by how
+      well the twins' own answers to the targets are predicted
+      ([`choose_penalty`][syndigits_jax.evaluation.choose_penalty]; questions only).
+    - `settings`: of the calibration; the defaults if `None`.
+
+    **Raises:** `ValueError` as [`choose_targets`][] and the calibration do; `ImportError` without
+    pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
@@ -223,9 +237,17 @@ def calibrate_files(
 ) -> CalibratedFiles:
     """Read two tables, match them by identifier, and predict what humans have not answered.
 
-    **Arguments:** `missing` and `join` as in [`Panel.from_frames`][]: of what only one table has,
-    the twins' new questions are kept, with `new_users` their new respondents instead; the result's
-    `dropped` counts what `"inner"` drops.
+    **Arguments:**
+
+    - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
+    - `method`: name of the calibrator, in any spelling.
+    - `hyperparameters`: of the calibrator, by name; a penalty may be `"auto"`, to be chosen.
+    - `new_users`: predict the twins' new respondents instead of their new questions.
+    - `targets`, `threshold`, `settings`: as in [`calibrate_panel`][].
+    - `id_column`: the column of identifiers; by default the first.
+    - `join`: as in [`Panel.from_frames`][]; the result's `dropped` counts what `"inner"` drops. The
+      twins' new questions (or respondents) are always kept.
+    - `missing`: what stands for a missing answer, as in [`Panel.from_frames`][].
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
     and `calibrate_panel` do.
@@ -256,11 +278,11 @@ def calibrate_files(
 
 
 def write_table(path: str | os.PathLike[str], frame: Any) -> None:
-    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, whole or not at all.
+    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, replacing the whole file.
 
-    What [`read_table`][syndigits_jax.datasets.read_table] finds in it is what the frame holds:
-    numbers have as many digits as tell them from all others of their precision, whole ones have no
-    decimal point, identifiers stay as they are.
+    [`read_table`][syndigits_jax.datasets.read_table] restores the same content: numbers have enough
+    digits to be exact in their precision, integers have no decimal point, identifiers are
+    unchanged.
 
     **Raises:** `ValueError` for another suffix.
     """
@@ -269,7 +291,7 @@ def write_table(path: str | os.PathLike[str], frame: Any) -> None:
     if suffix in SEPARATORS:
         text = as_text_frame(frame)
         labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
-        # Python quotes no carriage return, and readers drop a byte-order mark that is not quoted.
+        # Python does not quote carriage returns, and readers drop an unquoted byte-order mark.
         quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
         quoted = quoted or any("\r" in cell for column in text for cell in text[column])
         with replacing(path) as temporary:
@@ -285,7 +307,7 @@ def write_table(path: str | os.PathLike[str], frame: Any) -> None:
 
 
 def check_table_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that no table can be written to, before any work is done.
+    """Check, before any work is done, that a table can be written to a path.
 
     **Raises:** `ValueError` for an unknown suffix or a folder.
     """
@@ -302,7 +324,7 @@ def _status(code: Any, twins_alike: Any = False) -> str:
 
 
 def _first_column(path: str | os.PathLike[str]) -> str:
-    """What the identifiers of a table are called in its own header."""
+    """The name of the identifier column in the table's header."""
     from syndigits_jax.datasets import read_table
 
     return read_table(path, numeric=False).index.name or "user"

@@ -1,4 +1,4 @@
-"""Answer distributions of a user's own questions, predicted from twins; and the tables written."""
+"""Answer distributions of a user's own questions, predicted from twins, as tables."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,23 +23,23 @@ from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.tables.responses import some
 
 HELD_OUT, UNIFORM, MEAN = "held_out", "uniform_twins", "mean_distribution"
-# Of the choice between penalties, and of the errors that are reported and make intervals.
+# Folds for the choice of a penalty, and for the errors in reports and intervals.
 _CHOICE_FOLDS, _ERROR_FOLDS = 5, 10
 
 
 @dataclass(frozen=True)
 class CalibratedDistributions:
-    """Predicted distributions and what is known about them.
+    """Predicted distributions and their diagnostics.
 
     - `predictions`: data frame, new questions x options, then `<option>_lower`, `<option>_upper`.
-    - `report`: data frame with a row per question that people answered: how many did, and the
-      divergence from their answers of the fit to all questions (`training`), of the fit without
-      this question (`held_out`), and of the controls.
-    - `assumed`: the options of new questions that were not stated but inferred, by question: see
+    - `report`: data frame with one row per question that people answered: the number of human
+      answers, and the divergence between these answers and the fit to all questions (`training`),
+      the fit without this question (`held_out`), and the controls.
+    - `ensemble`: the fit to all questions; `spec`: the objective that it minimises;
+      `share_of_mean`: the weight, from 0 to 1, of the other questions' mean distribution in a
+      prediction; `carriers`: the twins with the largest weights, in descending order, with weights.
+    - `assumed`: the options of new questions that were inferred rather than given, by question: see
       `load_distributions`.
-    - `ensemble`: the fit to all questions; `spec`: what it minimises; `share_of_mean`: what part
-      of a prediction is the mean distribution of the other questions; `carriers`: the twins that
-      weigh most, heaviest first, with their weights.
     """
 
     predictions: Any
@@ -52,10 +52,10 @@ class CalibratedDistributions:
 
 
 def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndarray, " K"]:
-    """Which options stay, (K,), when those of these names (or values) are dropped.
+    """Which options remain, (K,), without those with the names (or values) `dropped`.
 
-    **Raises:** `ValueError` for a name that is no option, or if fewer than two stay, or if a
-    question keeps no option, or all answers to it were dropped ones.
+    **Raises:** `ValueError` for an unknown name, or if fewer than two options remain, a question
+    has no option left, or all answers to a question were dropped.
     """
     keep = np.ones(len(data.options), bool)
     for name in dropped:
@@ -76,7 +76,7 @@ def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndar
     lost = [q for q, total, asked in zip(data.questions, left, data.asked) if asked and total == 0]
     if lost:
         raise ValueError(
-            f"drop: nobody chose another option in {len(lost)} questions ({some(lost)})"
+            f"drop: no other option was chosen in {len(lost)} questions ({some(lost)})"
         )
     return keep
 
@@ -91,13 +91,18 @@ def calibrate_distributions(
     weight_by_count: bool = False,
     alpha: float | None = None,
 ) -> CalibratedDistributions:
-    """Predict the answer distributions of the questions that nobody was asked.
+    """Predict the answer distributions of the questions without human answers.
 
-    **Arguments:** `divergence`, `variant` as in `fit_ensemble`; `drop`: options, such as refusals,
-    that take no part; `blend`: choose an entropy penalty, and the share of the mean distribution,
-    by cross-validation over the questions that people answered; `weight_by_count`: let a question
-    count as its number of human answers in the fit, rather than all alike; `alpha`: the share of
-    intervals that may miss the true shares, no intervals if None.
+    **Arguments:**
+
+    - `data`: counts of human answers and the twins' choices.
+    - `divergence`, `variant`: as in `fit_ensemble`.
+    - `drop`: options that are ignored, such as refusals, by name or value.
+    - `blend`: whether to choose an entropy penalty and the weight of the mean distribution by
+      cross-validation over the questions with human answers.
+    - `weight_by_count`: whether to weight questions in the fit by their number of human answers;
+      by default all have equal weight.
+    - `alpha`: one minus the nominal coverage of the prediction intervals; no intervals if `None`.
 
     **Raises:** `ValueError` for an unknown name; if there is no question to predict, or fewer than
     two with counts; if it is not known which options a new question has (`data.unknown`); for an
@@ -167,7 +172,7 @@ def calibrate_distributions(
 
 
 def _example(data: DistributionData) -> str:
-    """The options that twins chose of the first question whose options are not known."""
+    """The options that twins chose in the first question whose options are not known."""
     name = data.unknown[0]
     chosen = data.choices[:, data.questions.index(name)]
     used = np.unique(chosen[~np.isnan(chosen)]).astype(int)
@@ -183,10 +188,13 @@ def calibrate_distribution_files(
     missing: str | Iterable[Any] = (),
     **options: Any,
 ) -> CalibratedDistributions:
-    """Read two tables, match them by question, and predict what people were not asked.
+    """Read two tables, match them by question, and predict the questions without human answers.
 
-    **Arguments:** `new_options`, `missing` as in `load_distributions`, the others as in
-    `calibrate_distributions`.
+    **Arguments:**
+
+    - `targets`: path of the table of human counts; `twins`: path of the table of twin answers.
+    - `new_options`, `missing`: as in `load_distributions`.
+    - `divergence`, `options`: arguments of [`calibrate_distributions`][].
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
     `calibrate_distributions` do.

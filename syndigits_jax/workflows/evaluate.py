@@ -1,4 +1,4 @@
-"""How good are these twins? Every question held out in turn, and what that says in plain words."""
+"""Quality of twins: every question held out in turn, with a verdict in words."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,16 @@ from syndigits_jax.evaluation import HoldOut, leave_one_question_out
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.names import kebab
 
-MEANT = {  # controls: what needs no calibration
+MEANT = {  # controls, which need no calibration
     "Baseline": "the twins as they are",
     "UserMean": "people's mean answer to other questions",
 }
 _TWINS = "Baseline"
-_LEAST_SD = 1e-2  # answers that differ less correlate with nothing; `metrics.pearson`
+_LEAST_SD = 1e-2  # below this standard deviation a correlation counts as 0; `metrics.pearson`
 
 
 class Interval(NamedTuple):
-    """A mean over questions and its 95% interval, NaN where there is nothing to tell it from."""
+    """A mean over questions and its 95% interval; NaN if there are too few questions or people."""
 
     mean: float
     low: float
@@ -35,24 +35,26 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class TwinQuality:
-    """What a hold-out says of the twins and of calibrating them.
+    """Results of a hold-out of every question, for the twins and for their calibration.
 
-    - `holdout`: all predictions. `rows`: a row per predictor, controls first: `method`, then
-      `correlation`, its standard error over questions `se`, and `mse`, means over the questions;
-      `count`: how many questions have a correlation, the others being left out.
-    - `spread`: standard deviation of the twins' answers over that of the people's, the median over
-      the questions (1: as different from each other as people are; 0: all alike).
-    - `alike`: questions to which all twins give the same answer, or only one, or answers that
-      differ by a standard deviation of 0.01 at most: their correlation counts as 0.
-    - `best`: the method whose correlation is highest.
-    - `twins`: correlation of the twins' own answers with people's.
-    - `calibrated`, `plain`: that of the method that is best by the other questions, for each
-      question; and of the control that is. `gain`: the first less the second.
+    - `holdout`: all predictions.
+    - `rows`: one row per predictor, controls first: `method`; `correlation` and `mse`, means over
+      the questions; `se`, the standard error of the correlation over questions; `count`, the number
+      of questions with a correlation, to which the mean is restricted.
+    - `spread`: standard deviation of the twins' answers relative to that of people's answers,
+      median over the questions (1: twins differ as much as people; 0: all twins are alike).
+    - `alike`: questions to which all twins give the same answer, only one twin answers, or the
+      standard deviation of the answers is at most 0.01: their correlation counts as 0.
+    - `best`: the method with the highest correlation.
+    - `twins`: correlation of the twins' own answers with people's answers.
+    - `calibrated`: correlation of calibrated answers; for each question, the method is the best
+      one on the other questions. `plain`: the same for the controls. `gain`: `calibrated` less
+      `plain`.
 
-    The best of several would look better than it is on the questions that made it the best; so
-    it is chosen without the question it is judged by. Intervals allow for which questions were
-    asked and for which people answered them: the variance over questions, plus that of the
-    jackknife over people, which sees what errors to different questions have in common.
+    As the best of several methods looks better than it is on the data that selected it, each
+    question's method is chosen without that question. Intervals account for the sampling of both
+    questions and people: their variance is the variance over questions plus that of the jackknife
+    over people, which includes errors that are shared by questions.
     """
 
     holdout: HoldOut
@@ -68,7 +70,7 @@ class TwinQuality:
 
     @property
     def verdict(self) -> tuple[str, ...]:
-        """What the numbers say, one sentence each."""
+        """The results in words, one sentence each."""
         return tuple(_verdict(self))
 
 
@@ -80,6 +82,15 @@ def judge_twins(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TwinQuality:
     """Hold every question out in turn and compare predictions of people's answers to it.
+
+    Questions without human answers are ignored.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers.
+    - `methods`: calibrators by name.
+    - `settings`: of the calibration; the defaults if `None`.
+    - `on_progress`: called as in [`leave_one_question_out`][].
 
     **Raises:** `ValueError` if fewer than three questions have human answers, and as
     [`leave_one_question_out`][] does.
@@ -170,7 +181,7 @@ def _verdict(quality: TwinQuality) -> list[str]:
 
 @dataclass(frozen=True)
 class _Scores:
-    """Correlations of one predictor: per question, and each with one person left out."""
+    """Correlations of one predictor: per question, and per question without each person."""
 
     whole: Float[np.ndarray, " m"]
     without: Float[np.ndarray, "n m"]
@@ -196,7 +207,7 @@ class _Scores:
 
 
 def _chosen(candidates: Sequence[_Scores]) -> tuple[_Scores, Int[np.ndarray, " m"]]:
-    """For each question the candidate that is best on average over the others, and which it is."""
+    """For each question the scores and the index of the candidate that is best on the others."""
     whole = np.stack([one.whole for one in candidates])
     known = np.isfinite(whole)
     filled = np.where(known, whole, 0.0)
@@ -225,7 +236,7 @@ def _without_each(
     def moment(
         a: Float[np.ndarray, "n m"], b: Float[np.ndarray, "n m"]
     ) -> Float[np.ndarray, "n m"]:
-        # Sums of the centred are 0, so without row i they are less than 0 by its own value.
+        # Sums of centred values are 0, so without row i they are minus the value in row i.
         return ((a * b).sum(axis=0)[None, :] - a * b) / left - (a / left) * (b / left)
 
     x_sd, y_sd = (np.sqrt(np.maximum(moment(a, a), 0.0)) for a in (x, y))
@@ -251,7 +262,7 @@ def _or_least(value: float) -> float:
 
 
 def _deviation(answers: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:
-    """Standard deviation of each column over who answered; NaN where fewer than two did."""
+    """Standard deviation of each column over its answers; NaN with fewer than two answers."""
     there = ~np.isnan(answers)
     count = there.sum(axis=0)
     mean = np.where(there, answers, 0.0).sum(axis=0) / np.maximum(count, 1)

@@ -1,4 +1,4 @@
-"""Personas built from files: what `syndigits personas` and pipelines call, by kind and options."""
+"""Personas built from files, by kind and options, for `syndigits personas` and pipelines."""
 
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -54,14 +54,20 @@ def survey(
     id_column: str | None = None,
     missing: str = "",
 ) -> tuple[Persona, ...]:
-    """Respondents' answers to a survey, without what will be asked.
+    """Personas from respondents' answers to a survey, without what will be asked.
 
-    **Arguments:** `human`: a table of human answers; `questions`: the catalogue of its columns.
-    What will be asked: questions by identifier (`ask`), whole blocks (`block`), or those of a
-    file (`ask_questions`), as far as the catalogue has them. `people`: only the
-    first so many respondents. `shown`: at most so many answers are told. `missing`: what stands
-    for a missing answer, as in [`read_table`][syndigits_jax.datasets.read_table]. The others as in
-    [`survey_personas`][syndigits_jax.respond.survey_personas].
+    **Arguments:**
+
+    - `human`: path of a table of human answers.
+    - `questions`: path of the catalogue of its questions.
+    - `ask`, `block`, `ask_questions`: what will be asked: questions by identifier, all questions of
+      blocks, and the questions of a file that are in the catalogue.
+    - `form`, `leave_out`, `shown`, `characters`: as in
+      [`survey_personas`][syndigits_jax.respond.survey_personas].
+    - `people`: use only this many respondents, the first ones; all by default.
+    - `id_column`: the column of identifiers; by default the first.
+    - `missing`: what stands for a missing answer, as in
+      [`read_table`][syndigits_jax.datasets.read_table].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -86,7 +92,15 @@ def demographics(
     people: int | None = None,
     id_column: str | None = None,
 ) -> tuple[Persona, ...]:
-    """Demographic variables of a table; `questions` say what its codes mean.
+    """Personas from the demographic variables of a table.
+
+    **Arguments:**
+
+    - `table`: path of the table.
+    - `column`: the columns to use; by default those of the fourteen variables that
+      [`demographics_personas`][syndigits_jax.respond.demographics_personas] recognises.
+    - `questions`: path of a catalogue of questions whose options give the meaning of codes.
+    - `people`, `id_column`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -106,7 +120,14 @@ def summary(
     people: int | None = None,
     id_column: str | None = None,
 ) -> tuple[Persona, ...]:
-    """Summaries of a table, behind the `surveys` (personas of the same people) if given.
+    """Personas from summaries in a table.
+
+    **Arguments:**
+
+    - `table`: path of the table.
+    - `column`: the column of the summaries.
+    - `surveys`: path of personas of the same people; their texts are put before the summaries.
+    - `people`, `id_column`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -132,11 +153,18 @@ def history(
     seed: int = 0,
     missing: str = "",
 ) -> tuple[Persona, ...]:
-    """Users' rating histories; see [`history_personas`][syndigits_jax.respond.history_personas].
+    """Personas from users' rating histories.
 
-    **Arguments:** `ask`, `ask_questions`: the items that will be asked, by identifier or as the
-    questions of a file. `user`: whose histories; by default all, or the first `people`.
-    `missing`: what stands for a missing rating; its row is left out.
+    **Arguments:**
+
+    - `ratings`, `items`: paths of the tables, or MovieLens folders.
+    - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
+      file.
+    - `shown`, `in_context`, `as_text`, `seed`: as in
+      [`history_personas`][syndigits_jax.respond.history_personas].
+    - `user`: identifiers of the users; by default all, or the first `people` of them.
+    - `people`: number of users; not together with `user`.
+    - `missing`: what stands for a missing rating; its row is left out.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -159,7 +187,9 @@ def history(
 def sampled(
     people: int = 100, *, marginals: _Path | None = None, seed: int = 0
 ) -> tuple[Persona, ...]:
-    """People drawn from marginals (a TOML file, or ours), whose text a model is to write.
+    """Personas with attributes drawn from marginals, for which a model is to write the texts.
+
+    `marginals`: path of a TOML file; by default those of the package.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -168,7 +198,7 @@ def sampled(
 
 
 def backstory(people: int = 100) -> tuple[Persona, ...]:
-    """People of whom nothing is given, whose text a model is to write.
+    """Personas without attributes, for which a model is to write the texts.
 
     **Raises:** `ValueError` naming the argument.
     """
@@ -187,11 +217,15 @@ def grounded(
     seed: int = 0,
     missing: str = "",
 ) -> tuple[Persona, ...]:
-    """Real users' highest-rated items, from which a model is to write a text.
+    """Personas with real users' highest-rated items, from which a model is to write the texts.
 
-    **Arguments:** `ask_questions`: questions of the items that will be asked; these are not shown.
-    `missing`: what stands for a missing rating; its row is left out.
-    The others as in [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
+    **Arguments:**
+
+    - `ratings`, `items`: paths of the tables, or MovieLens folders.
+    - `people`, `shown`, `fewest`, `category_label`, `seed`: as in
+      [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
+    - `ask_questions`: path of the questions that will be asked; their items are not shown.
+    - `missing`: what stands for a missing rating; its row is left out.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
@@ -204,7 +238,7 @@ def grounded(
 
 
 def rewritten(personas: _Path) -> tuple[Persona, ...]:
-    """Personas of a file, from which a model is to write others, such as summaries.
+    """Personas of a file, from which a model is to write other texts, such as summaries.
 
     **Raises:** `ValueError` naming the file.
     """
@@ -221,7 +255,7 @@ KINDS: dict[str, Callable[..., tuple[Persona, ...]]] = {
     "grounded": grounded,
     "rewritten": rewritten,
 }
-"""What builds personas of each kind, by the names of the commands."""
+"""The function that builds personas of each kind, by the name of its command."""
 
 WRITTEN_KINDS = ("sampled", "backstory", "grounded", "rewritten")
 """Kinds whose texts a model is to write."""
@@ -272,7 +306,7 @@ def _text_frame(path: _Path, id_column: str | None) -> Any:
 
 
 def _rated(ratings: _Path, items: _Path, missing: str) -> RatingTable:
-    """The ratings of all items of the items file; of a MovieLens release, if folders are named."""
+    """The ratings of the items in the items file; `ratings`, `items` may be MovieLens folders."""
     ratings, items = Path(ratings), Path(items)
     items = items / "movies.csv" if items.is_dir() else items
     ratings = ratings / "ratings.csv" if ratings.is_dir() else ratings

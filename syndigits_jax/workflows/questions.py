@@ -1,4 +1,4 @@
-"""The questions that are asked: read from a file, and chosen by name or by block."""
+"""Questions to ask: read from a file, and selected by identifier or block."""
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -10,7 +10,7 @@ from syndigits_jax.schema import Question
 
 
 def read_asked(path: str | PathLike[str], scale: str | None = None) -> tuple[Question, ...]:
-    """The questions of a file, or with a `scale` ("stars" or "purchase") one per item of a table.
+    """The questions of a file; with a `scale` ("stars" or "purchase"), one per item of a table.
 
     **Raises:** `FileNotFoundError`, `ValueError` naming the file.
     """
@@ -20,9 +20,10 @@ def read_asked(path: str | PathLike[str], scale: str | None = None) -> tuple[Que
 def select_questions(
     questions: Sequence[Question], ask: Sequence[str] = (), block: Sequence[str] = ()
 ) -> tuple[Question, ...]:
-    """Those in `ask` (identifiers, in that order), then those of the blocks `block`; or all.
+    """The questions in `ask` (identifiers, in that order), then those of the blocks `block`; all if
+    both are empty.
 
-    **Raises:** `ValueError` naming a question or block that is not there, and the nearest there is.
+    **Raises:** `ValueError` naming an unknown question or block, and the nearest known one.
     """
     by_name = {question.identifier: question for question in questions}
     there = dict.fromkeys(question.block for question in questions if question.block)

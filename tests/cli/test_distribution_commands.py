@@ -359,7 +359,7 @@ def test_bad_tables_are_refused(own):
     refused = counts.assign(**{"1": 0, "2": 0, "3": 0})
     refused.iloc[1:] = counts.iloc[1:]
     refused.to_csv(own / "counts.csv")
-    assert failed_in_one_line(calibrate(own, "--drop", 4), "nobody chose another option", "'q0'")
+    assert failed_in_one_line(calibrate(own, "--drop", 4), "no other option was chosen", "'q0'")
     counts.to_csv(own / "counts.csv")
     answers[list(counts.index)].to_csv(own / "answers.csv")
     assert failed_in_one_line(calibrate(own), "no question without targets")

@@ -160,7 +160,7 @@ def test_killed_half_way_it_starts_anew_and_answers_all(offline, tiny):
     expected = answers_of(offline, requests)
     engine = tiny_engine(tiny, batch_size=16, threads=1)
     found, pids = {}, set()
-    with engine, pytest.warns(RuntimeWarning, match="vLLM died.*signal 9"):
+    with engine, pytest.warns(RuntimeWarning, match="vLLM failed.*signal 9"):
         for position, outcome in engine.stream(requests):
             assert position not in found
             found[position] = outcome

@@ -11,7 +11,7 @@ from test_openai_engine import asking
 from syndigits_jax.respond.engines._http_answers import in_words, read_json, said_error
 from syndigits_jax.respond.engines._model_lists import served_models
 from syndigits_jax.respond.engines._server_readouts import Readouts
-from syndigits_jax.respond.engines._servers import Refused, Servers, Unwell, server_at
+from syndigits_jax.respond.engines._servers import Refused, Servers, Unavailable, server_at
 
 NAMES = (
     "choices error errors message content logprobs top_logprobs token logprob bytes detail code "
@@ -51,7 +51,7 @@ def test_any_json_is_an_answer_or_a_clear_word(said, part, readout):
 
     answers = Readouts(Sole(), "m", {}, {})
     request = asking(readout=readout, answers="12")
-    with contextlib.suppress(Refused, Unwell):
+    with contextlib.suppress(Refused, Unavailable):
         found = asyncio.run(answers.answer(server_at("http://host"), request))
         assert isinstance(found.text, str) and isinstance(found.finish_reason, str)
         counts = found.prompt_tokens, found.completion_tokens, found.cached_tokens

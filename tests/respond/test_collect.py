@@ -258,7 +258,7 @@ def test_requests_that_an_engine_forgets_are_failures(path, uninterrupted):
             return (outcome for outcome in super().stream(requests) if outcome[0] % 4)
 
     report = ask(path, Forgetful())
-    assert report.reasons == {"the engine never answered": 5} and report.missing == 5
+    assert report.reasons == {"the engine returned no outcome": 5} and report.missing == 5
     ask(path)
     assert contents(path) == uninterrupted
 
@@ -270,7 +270,7 @@ def test_an_engine_that_answers_twice_is_an_error(path):
                 yield outcome
                 yield outcome
 
-    with pytest.raises(RuntimeError, match="which it was not asked or had answered"):
+    with pytest.raises(RuntimeError, match="which was not sent or already answered"):
         ask(path, Stammering())
 
 

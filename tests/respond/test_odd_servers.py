@@ -228,7 +228,7 @@ def test_a_cap_of_log_probabilities_is_kept_to_and_remembered(status, words, cap
         np.testing.assert_allclose(np.exp(answer.log_probabilities), expected)
     (note,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert "count as impossible" in note
-    assert (f"of {cap} tokens at most" if cap else "of the token it drew alone") in note
+    assert (f"of {cap} tokens at most" if cap else "of the sampled token only") in note
 
 
 @pytest.mark.parametrize(

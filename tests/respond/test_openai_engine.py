@@ -277,7 +277,7 @@ def test_an_address_where_nobody_is_does_not_matter_beside_one_that_answers():
 
 def test_retry_after_is_honoured(monkeypatch):
     waits = []
-    real = _servers.Servers._well
+    real = _servers.Servers._next_server
 
     async def spy(self):
         waits.append(max(server.not_before for server in self.servers) - time.monotonic())
@@ -285,7 +285,7 @@ def test_retry_after_is_honoured(monkeypatch):
             server.not_before = -math.inf  # the test does not wait
         return await real(self)
 
-    monkeypatch.setattr(_servers.Servers, "_well", spy)
+    monkeypatch.setattr(_servers.Servers, "_next_server", spy)
 
     def behave(_body, number):
         return (429, {"Retry-After": "17"}, b"{}") if number == 0 else chat_answer("4")

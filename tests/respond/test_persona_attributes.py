@@ -109,5 +109,5 @@ def test_what_a_model_wrote_becomes_the_text(tmp_path):
     assert read_personas(tmp_path / "p.csv") == written.personas
     with pytest.raises(ValueError, match="'z' is none"):
         written_personas(asked, {"z": "x"})
-    with pytest.raises(ValueError, match=r"not one of 4.*1 empty, 0 refused, 3 missing"):
+    with pytest.raises(ValueError, match=r"none of 4.*1 empty, 0 refused, 3 missing"):
         written_personas(asked, {"b": ""})

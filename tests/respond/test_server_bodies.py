@@ -318,7 +318,7 @@ def test_a_proxys_password_is_sent_to_it_and_shown_nowhere(clean, caplog):
     with caplog.at_level(0), StubServer(lambda *_: GOOD, models=407) as proxy:
         clean.setenv("HTTP_PROXY", proxy.url.replace("://", f"://me:{SECRET}@"))
         died = identity_problem(OpenAIEngine("http://model.invalid/v1", retries=0))
-    assert "the proxy wants a user name" in died
+    assert "the proxy requires a user name" in died
     assert proxy.proxy_keys == [f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}"]
     clean.setenv("HTTP_PROXY", f"http://me:{SECRET}@127.0.0.1:9")
     gone = identity_problem(OpenAIEngine("http://model.invalid/v1", retries=0))

@@ -108,7 +108,7 @@ def test_limits_hold_and_no_persona_tells_what_is_asked(rows, asked, form, shown
     try:
         people = survey_personas(survey(rows), SURVEY, **arguments, **limits)
     except ValueError as error:
-        assert "nothing is left to tell" in str(error)
+        assert "have no answer to show" in str(error)
         return
     assert people == survey_personas(survey(rows), SURVEY, **arguments, **limits)
     blocks = {q.block for q in SURVEY if q.identifier in asked and q.block}
@@ -145,7 +145,7 @@ def test_a_few_answers_are_spread_over_blocks():
         ({"questions": SURVEY[:2]}, "`answers`: 4 columns.*'b1'"),
         ({"questions": (*SURVEY, SURVEY[0])}, "`questions`: duplicate"),
         ({"answers": survey([[3, 1, 1, 1, 1, 1]])}, "3, by 'r0' to question 'a1'.*1, 2, 9"),
-        ({"answers": survey([[1] * 6, [NAN] * 6])}, "1 respondents nothing.*'r1'"),
+        ({"answers": survey([[1] * 6, [NAN] * 6])}, "1 respondents have no answer.*'r1'"),
         ({"answers": survey([[1] * 6]).reset_index(drop=True)}, "default index"),
     ],
 )

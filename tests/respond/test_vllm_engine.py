@@ -113,7 +113,7 @@ def test_a_stream_that_is_left_does_not_disturb_the_next(make):
 def test_an_engine_that_dies_once_is_replaced_and_nothing_is_lost(make, tmp_path, what):
     engine = make()
     requests = asking("a", "b", "c", f"{what} {tmp_path / 'once'}", *"efghijkl")
-    with pytest.warns(RuntimeWarning, match="vLLM died and is started anew"):
+    with pytest.warns(RuntimeWarning, match="vLLM failed and is restarted"):
         found = answers_of(engine, requests)
     assert all(isinstance(outcome, Completion) for outcome in found)
     assert texts_of(found[4:]) == list("EFGHIJKL")
@@ -163,7 +163,7 @@ def test_it_gives_up_when_it_dies_time_and_again(make, tmp_path):
     engine = make(restarts=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        with pytest.raises(EngineDied, match=r"died 4 times in a row; .*die was said"):
+        with pytest.raises(EngineDied, match=r"failed 4 times in a row; .*die was said"):
             list(engine.stream(asking(*(["die"] * 50))))
     assert len(started(tmp_path)) == 4
     assert engine.pid is None

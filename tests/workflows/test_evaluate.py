@@ -114,7 +114,7 @@ def test_a_question_that_one_twin_answered_is_alike_and_one_that_none_did_is_lef
         "Baseline": M - 1, "UserMean": M, "Ridge": M,
     }  # fmt: skip
     text = "\n".join(calibration_section(quality))
-    assert "Left out for want of answers in common, questions: the twins as they are 1." in text
+    assert "Questions left out because too few answers overlap: the twins as they are 1." in text
 
 
 def test_less_is_said_of_a_fit_to_noise_and_nothing_where_nothing_is_known():

@@ -117,7 +117,7 @@ def calibrate(
 
 
 def _number_or_auto(option: str, text: str | None) -> float | str | None:
-    """A penalty as it was typed. **Raises:** `ValueError` for what is neither."""
+    """A penalty from an option: a number, "auto" or None. **Raises:** `ValueError`."""
     if text is None or text == "auto":
         return text
     try:

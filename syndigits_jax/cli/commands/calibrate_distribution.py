@@ -1,4 +1,4 @@
-"""`syndigits calibrate-distribution`: how people answer a new question, as shares."""
+"""`syndigits calibrate-distribution`: predicted distributions of answers to new questions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +102,7 @@ def calibrate_distribution(
 
 
 def _by_question(given: Sequence[str]) -> dict[str, list[str]]:
-    """`QUESTION=1,2` by question."""
+    """The options of questions, from texts `QUESTION=1,2`."""
     found = {}
     for text in given:
         name, sign, values = text.rpartition("=")

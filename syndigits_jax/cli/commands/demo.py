@@ -1,4 +1,4 @@
-"""`syndigits demo`."""
+"""`syndigits demo`: a demonstration on simulated people."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(out: OutFolder = Path("syndigits-out")) -> dict[str, Any]:
-    """Try it on simulated people: calibration, answer distributions, persona fidelity."""
+    """Demonstrate calibration, answer distributions and persona fidelity on simulated people."""
     from syndigits_jax.cli.render.demo import show_demo
 
     return {"written": show_demo(out)}

@@ -1,4 +1,4 @@
-"""`syndigits fidelity`."""
+"""`syndigits fidelity`: the distance between personas and real users."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ def fidelity(
         bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
     ] = False,
 ) -> dict[str, Any]:
-    """Measure how far your personas are from real users in what they prefer.
+    """Measure how far the preferences of your personas are from those of real users.
 
     An encoder of preferences is trained on the real ratings; personas are placed in its space and
     compared with real users, with baselines and, where they have seeds, with those.

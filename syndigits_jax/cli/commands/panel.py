@@ -62,7 +62,7 @@ def panel(
         typer.Option("--all", help="All that was ever asked, not what the latest command asked."),
     ] = False,
 ) -> dict[str, Any]:
-    """Make tables of responses; without anything to write, say what the store holds."""
+    """Make tables of responses; without any table to write, list the runs of the store."""
     from syndigits_jax.cli.render.store import show_store, write_tables
 
     if not any((out, tensor, ratings, records, human)):

@@ -1,4 +1,4 @@
-"""`syndigits personas KIND`: build personas, have their texts written, write them to a file."""
+"""`syndigits personas KIND`: build personas, with texts by a model, and write them to a file."""
 
 import functools
 import inspect
@@ -77,7 +77,7 @@ _TEXTS: dict[str, tuple[Any, Any]] = {
     "retry_for": (RetryForOption, None),
     "engine_option": (MoreOption, NO_OPTIONS),
 }
-"""Options of the commands whose personas' texts a model writes."""
+"""Options of the commands for kinds of personas whose texts a model writes."""
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""`syndigits pipeline`: personas, their answers, and what these are worth, in one go."""
+"""`syndigits pipeline`: personas, their answers, and the evaluation of these."""
 
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,9 @@ def pipeline(
         bool, typer.Option("--dry-run", help="Show prompts and count tokens; ask nothing.")
     ] = False,
 ) -> dict[str, Any]:
-    """Personas, their answers, and calibration or fidelity, with a report: all that a file says.
+    """Run a configuration file: personas, their answers, calibration or fidelity, and a report.
 
-    Whatever interrupts it, the same command goes on where it was.
+    After an interrupt, the same command continues where it stopped.
     """
     from syndigits_jax.cli.render.asking import print_report, showing_collection
     from syndigits_jax.cli.render.console import output, showing_progress, showing_step

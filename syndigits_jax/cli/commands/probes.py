@@ -1,4 +1,4 @@
-"""`syndigits probes`."""
+"""`syndigits probes`: the items that personas are asked to rate."""
 
 from pathlib import Path
 from typing import Annotated, Any

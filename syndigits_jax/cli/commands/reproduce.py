@@ -1,4 +1,4 @@
-"""`syndigits reproduce TABLE`: the published tables and studies, and our numbers beside them."""
+"""`syndigits reproduce TABLE`: the published tables and studies, with the package's numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path

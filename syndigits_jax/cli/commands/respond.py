@@ -1,4 +1,4 @@
-"""`syndigits respond`: ask a language model, and keep every answer."""
+"""`syndigits respond`: ask a language model, and store every answer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,10 +85,10 @@ def respond(
         float | None, typer.Option(help="Price of a million completion tokens, for --dry-run.")
     ] = None,
 ) -> dict[str, Any]:
-    """Ask a language model the questions as each of the personas; keep every answer.
+    """Ask a language model the questions as each of the personas, and store every answer.
 
-    By default all questions of the file are asked. Whatever interrupts it, the same command asks
-    only what is still missing.
+    By default all questions of the file are asked. After an interrupt, the same command asks only
+    what is still missing.
     """
     from syndigits_jax.cli.render.asking import print_dry_run, print_report, showing_collection
     from syndigits_jax.cli.render.console import output
@@ -118,8 +118,8 @@ def respond(
         return {"requests": found.requests, "prompt_tokens": found.prompt_tokens}
     if store is None:
         raise ValueError("`store` is missing: the file of the responses")
-    make_plan(chosen, people, asked, settings, blocks)  # what cannot be asked is found here
-    # A bad option is found before the store is made, a busy store before the engine starts.
+    make_plan(chosen, people, asked, settings, blocks)  # fails early if something cannot be asked
+    # Invalid options fail before the store is created, a locked store before the engine starts.
     answering = build_engine(
         engine, model, url,
         concurrency=concurrency, timeout=timeout, retry_for=retry_for, options=engine_option,
@@ -139,7 +139,7 @@ def respond(
 
 
 def finish(report: "Report", store: Path) -> dict[str, Any]:
-    """Say what the store holds. **Raises:** `Ended` where requests failed or nothing came."""
+    """Print what the store holds. **Raises:** `Ended` if requests failed or none is answered."""
     from syndigits_jax.cli.render.console import output
 
     held = report.planned - report.missing

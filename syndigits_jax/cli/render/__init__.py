@@ -1,1 +1,1 @@
-"""What commands show: tables, figures and progress."""
+"""Output of the commands: tables, figures and progress."""

@@ -1,4 +1,4 @@
-"""What is asked, how far that is, and what it came to, as they are printed."""
+"""Output about requests to a model: dry runs, progress and reports."""
 
 import contextlib
 import math
@@ -18,7 +18,7 @@ from syndigits_jax.results.format import duration, short
 
 @contextlib.contextmanager
 def showing_collection() -> Iterator[OnProgress]:
-    """Yield a callback that shows rate, time left and tokens: a bar, or lines into a pipe."""
+    """Yield a callback that shows rate, time left and tokens: a bar, or lines in a pipe."""
     console = progress_output()
     if not console.is_terminal:
         yield _lines(console)
@@ -58,7 +58,7 @@ def said(progress: Progress) -> str:
 
 
 def print_report(console: Console, report: Report) -> None:
-    """What came, and what did not."""
+    """Print the counts of a collection, and the reasons for failures."""
     found = {name: getattr(report, name) for name in ("answered", "refused", "unparsed", "empty")}
     counts = ", ".join(f"{count} {name}" for name, count in found.items() if count)
     lines = [
@@ -102,7 +102,11 @@ def _lines(console: Console):
 def print_dry_run(
     console: Console, found: DryRun, input_price: float | None, output_price: float | None
 ) -> None:
-    """A few prompts in full, and the counts."""
+    """Print a few complete prompts, the counts of requests and tokens, and the cost.
+
+    **Arguments:** `console`: where to print; `found`: the dry run; `input_price`, `output_price`:
+    per million tokens; no cost is printed if both are `None`.
+    """
     for number, messages in enumerate(found.examples, start=1):
         console.print(f"--- prompt {number} ---", markup=False)
         for message in messages:
@@ -124,7 +128,7 @@ def print_dry_run(
 
 
 def print_templates(console: Console) -> None:
-    """The built-in templates."""
+    """Print the built-in templates."""
     for template in list_templates():
         slots = ", ".join(template.slots)
         settings = ", ".join(f"{name} {value}" for name, value in template.decoding.items())

@@ -1,4 +1,4 @@
-"""What `syndigits calibrate` predicted, as a table."""
+"""The predictions of `syndigits calibrate` as a table."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ _SHOWN = 12  # targets printed; all of them are in --report
 
 
 def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> None:
-    """A row per target. `joined`: say what was dropped."""
+    """Print one row per target; with `joined`, also what was dropped."""
     console = output()
     if joined:
         console.print(dropped_text(result.dropped), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What commands print: progress on the error stream, results on standard output."""
+"""Consoles of the commands: progress on the error stream, results on standard output."""
 
 import contextlib
 import time
@@ -15,13 +15,13 @@ from syndigits_jax.results.format import with_error
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.studies.syn_digits.comparison import Block, Row
 
-# Narrow terminals wrap tables into noise; a pipe has no width at all.
+# A pipe has no width, and narrow tables are unreadable.
 _PLAIN_WIDTH = 120
 SECONDS_BETWEEN_LINES = 15
 
 
 def output(width: int = _PLAIN_WIDTH) -> Console:
-    """The console for results, mute where they are not shown; `width` is that of a pipe."""
+    """The console for results, silent if they are not shown; `width`: used for a pipe."""
     if not showing().results:
         return Console(quiet=True)
     console = Console(highlight=False)
@@ -29,13 +29,13 @@ def output(width: int = _PLAIN_WIDTH) -> Console:
 
 
 def progress_output() -> Console:
-    """The console for progress, on the error stream; mute where progress is not shown."""
+    """The console for progress, on the error stream; silent if progress is not shown."""
     return Console(stderr=True, highlight=False, quiet=not showing().progress)
 
 
 @contextlib.contextmanager
 def showing_progress() -> Iterator[OnProgress]:
-    """Yield a callback that shows a table's progress: a bar per unit, or lines into a pipe."""
+    """Yield a callback that shows a table's progress: a bar per unit, or lines in a pipe."""
     console = progress_output()
     if not console.is_terminal:
         yield _lines(console)
@@ -67,7 +67,7 @@ def showing_progress() -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def showing_step(text: str) -> Iterator[None]:
-    """A spinner beside `text` while something of unknown length runs, or one line into a pipe."""
+    """Show a spinner beside `text` while a step of unknown length runs, or one line in a pipe."""
     console = progress_output()
     if not console.is_terminal:
         console.print(text, soft_wrap=True, markup=False)
@@ -78,13 +78,13 @@ def showing_step(text: str) -> Iterator[None]:
 
 
 def print_block(console: Console, block: Block) -> None:
-    """Our numbers and the paper's, side by side; the best mean of a column is bold."""
+    """Print the package's and the paper's numbers; the best mean of a column is bold."""
     console.print(f"\n{block.title}", style="bold", soft_wrap=True, markup=False)
     console.print(_comparison(block))
     for setting, shares in block.unfinished.items():
         alike: dict[str, list[str]] = {}
         for method, share in shares.items():
-            # Never "100%" of what is not all of them.
+            # Never "100%" unless it is all of them.
             alike.setdefault(f"{min(99, round(100 * share))}%", []).append(method)
         said = "; ".join(f"{share} of {', '.join(methods)}" for share, methods in alike.items())
         console.print(

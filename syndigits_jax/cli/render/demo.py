@@ -1,4 +1,4 @@
-"""The demo on simulated people, as it is told."""
+"""The output of the demonstration on simulated people."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ _DISTANCES = {
 
 
 def show_demo(out: Path) -> list[Path]:
-    """Calibrate the sample panel, print the tables, draw the figures; what was written."""
+    """Run all parts of the demonstration, print tables and draw figures; return the files."""
     panel = sample_panel()
     console = output()
     console.print(
@@ -101,7 +101,7 @@ def run_distributions(console: Console, out: Path) -> Path:
 
 
 def run_fidelity(console: Console, out: Path) -> list[Path]:
-    """Measure and repair personas, print the tables, draw the figure; what was written."""
+    """Measure and repair personas, print the tables, draw the figure and return the files."""
     with showing_step("placing personas ..."):
         demo = run_fidelity_demo(out)
     judged, items = demo.settings.judged, demo.settings.items
@@ -150,7 +150,7 @@ def _indices(demo: FidelityDemo) -> Table:
 
 
 def _with_interval(record: FidelityRecord) -> str:
-    """An index that is not stable is a dash."""
+    """An index with its interval; a dash if it is undefined."""
     if not math.isfinite(record.mean):
         return UNDEFINED
     mean, low, high = (fixed(value, 2) for value in (record.mean, record.low, record.high))

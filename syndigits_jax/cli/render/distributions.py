@@ -1,4 +1,4 @@
-"""What `syndigits calibrate-distribution` predicted, as tables."""
+"""The predictions of `syndigits calibrate-distribution` as tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _SHOWN = 12  # questions printed; all of them are in --out
 def print_distributions(
     result: CalibratedDistributions, out: Path, intervals: float | None
 ) -> None:
-    """The fit, its errors, and the predicted shares; `intervals`: the share they are to cover."""
+    """Print the fit, its errors and the predicted shares; `intervals`: their nominal coverage."""
     console = output()
     frame = result.predictions
     _print_fit(console, result)
@@ -65,13 +65,13 @@ def _print_fit(console: Console, result: CalibratedDistributions) -> None:
 
 
 def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
-    """Why intervals run from 0 to 1, where they do: too few questions have the option."""
+    """A note if intervals are from 0 to 1, because too few questions have the option."""
     options = [
         option
         for option in frame.columns[: frame.shape[1] // 3]
         if ((frame[f"{option}_lower"] == 0) & (frame[f"{option}_upper"] == 1)).any()
     ]
-    # The quantile is the ceil((m + 1)(1 - alpha))-th largest error of m questions, if m has it.
+    # The quantile is the ceil((m + 1)(1 - alpha))-th smallest error of m questions, if it exists.
     needed = math.ceil(1 / alpha - 1 - 1e-9)
     if not options:
         return None
@@ -85,7 +85,7 @@ def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:
 
 
 def _assumptions(assumed: Mapping[str, Sequence[str]]) -> str:
-    """Which options were inferred; the first few questions."""
+    """A note on the options that were inferred, for the first questions."""
     listed = [f"{name}={','.join(options)}" for name, options in assumed.items()]
     more = f" and {len(listed) - _SHOWN} more questions" if len(listed) > _SHOWN else ""
     return (

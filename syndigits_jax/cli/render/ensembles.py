@@ -21,7 +21,12 @@ Row = dict[str, Record]
 
 
 def show_ensembles(table: str, data: Path, out: Path, setting: str) -> list[Path]:
-    """Fit, evaluate and print; returns what was written."""
+    """Evaluate a table of ensembles, print it and draw its figures; return the files.
+
+    **Arguments:** `table`, `out`, `setting`: as in
+    [`run_ensembles`][syndigits_jax.studies.syn_digits.ensembles.run_ensembles]; `data`: the folder
+    of the public data.
+    """
     units: list[tuple] = []
 
     def keep(*unit) -> None:
@@ -60,9 +65,9 @@ def show_ensembles(table: str, data: Path, out: Path, setting: str) -> list[Path
 
 
 def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> None:
-    """Test divergences of every fit and control; the lowest of a column is bold.
+    """Print test divergences of every fit and control; the lowest of a column is bold.
 
-    The paper's numbers stand below ours. `training` is the divergence that the fit attained;
+    The paper's numbers are below the package's. `training` is the divergence attained by the fit;
     `leaked` the weight that the published single-block fits leave on the other block; `gap` the
     certified distance from the best fit, relative to the improvement over equal weights.
     """
@@ -97,13 +102,13 @@ def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> 
 
 
 def furthest_from_paper(records: Sequence[Record]) -> tuple[float, Record] | None:
-    """The largest relative difference from a printed number, and the record that has it."""
+    """The largest relative difference from a printed number, and its record."""
     found = [(r.mean / r.paper_mean - 1, r) for r in records if r.paper_mean and r.mean is not None]
     return max(found, key=lambda pair: abs(pair[0]), default=None)
 
 
 def _took(rows: dict[tuple[str, str], Row]) -> str:
-    """How many fits there are and how long they took together, compilation included."""
+    """The number of fits and their total time, including compilation."""
     fits = [row["training"] for row in rows.values() if "training" in row]
     blends = [row["share_of_mean"] for row in rows.values() if "share_of_mean" in row]
     parts = [
@@ -130,7 +135,7 @@ def _quality(row: Row) -> str:
     gap, leaked = row.get("gap"), row.get("leaked_mass")
     if gap is not None and gap.mean is not None:
         return f"{gap.mean:.0e}"
-    # With personas and dummies together nothing is frozen.
+    # With personas and dummies together no weight is fixed.
     if leaked is not None and leaked.mean is not None and leaked.variant != "both":
         return f"{100 * leaked.mean:.1f}%"
     return ""

@@ -1,4 +1,4 @@
-"""What `syndigits fidelity` measured: tables and figures."""
+"""The results of `syndigits fidelity`: tables and figures."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from syndigits_jax.workflows.fidelity.run import PERSONAS
 
 
 def show_fidelity(report: FidelityReport, out: Path) -> list[Path]:
-    """Print what was measured, and draw its figures into `out`; what was written."""
+    """Print the results, draw their figures into `out`, and return the files."""
     written = [out / RESULTS, out / PERSONAS, *save_fidelity_figures(report, out)]
     _print(output(), report)
     output().print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""The figures that go with a fidelity report (figures 2 to 7 of the paper)."""
+"""The figures of a fidelity report (figures 2 to 7 of the paper)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ _Rows = Mapping[str, Mapping[str, FidelityRecord]]
 
 
 def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
-    """All figures that the report has numbers for, one file each, written whole or not at all."""
+    """Draw all figures for which the report has numbers, one file each; return the files."""
     figures = {}
     for reference, populations in report.populations.items():
         figures |= reference_figures(report.records, reference, populations)
@@ -40,7 +40,7 @@ def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
 
 
 def paired_figures(paired: Mapping[tuple[str, str, str], PairedColumns]) -> dict[str, Axes]:
-    """Distances of personas to their own seeds and to those of others."""
+    """Figures of the distances of personas to their own and to other personas' seeds, by name."""
     figures = {}
     several = len({population for population, _, _ in paired}) > 1
     for (population, procedure, reference), columns in paired.items():
@@ -59,10 +59,15 @@ def reference_figures(
     populations: Mapping[str, np.ndarray],
     drawn: Sequence[str] | None = None,
 ) -> dict[str, Axes]:
-    """Figures of everything that is compared with real users placed as `reference` says.
+    """Figures of all populations compared with one placement of real users, by name.
 
-    `populations`: embeddings by name; `drawn`: those whose embeddings are drawn, at most six; by
-    default real users, the ceilings and personas.
+    **Arguments:**
+
+    - `records`: of the report.
+    - `reference`: how the real users were placed.
+    - `populations`: embeddings (n, d) by name.
+    - `drawn`: names of those whose embeddings are drawn, at most six; by default real users, the
+      ceilings and personas.
     """
     if drawn is None:
         drawn = [*_DRAWN, *(name for name in populations if is_personas(name))][:_MOST_DRAWN]
@@ -118,7 +123,7 @@ def reference_figures(
 
 
 def _rows(records: Sequence[FidelityRecord], reference: str) -> _Rows:
-    """Records by population, then by metric; what the procedure tells apart is in the name."""
+    """Records by population, then by metric; names include the procedure where ambiguous."""
     rows: dict[str, dict[str, FidelityRecord]] = {}
     for r in records:
         if r.reference == reference:

@@ -37,7 +37,7 @@ _DRAWN = {
     ),
 }  # fmt: skip
 _MOST_DRAWN = 6
-_WIDTH = 150  # of a pipe: ranges of the paper stand in every column
+_WIDTH = 150  # of a pipe: every column has a range of the paper's numbers
 
 
 def show_studies(
@@ -50,7 +50,16 @@ def show_studies(
     seed: int,
     quick: bool,
 ) -> list[Path]:
-    """Run the studies, print and draw; returns what was written."""
+    """Run the studies of fidelity, print tables and draw figures; return the files.
+
+    **Arguments:**
+
+    - `data`, `out`, `datasets`, `studies`: as in
+      [`run_fidelity`][syndigits_jax.studies.persona_fidelity.reproduction.run_fidelity].
+    - `embeddings`: a folder of encoded item texts; by default one in `out`.
+    - `seed`: of all random draws.
+    - `quick`: few epochs and resamples.
+    """
     settings, twin_settings = BaselinesSettings(), None
     if quick:
         settings = quick_settings(settings)
@@ -77,7 +86,7 @@ def _quick_twins() -> Any:
 
 
 def _embedding(cache: Path) -> Callable[[Sequence[str]], np.ndarray]:
-    """Texts to vectors; the encoder is loaded when the cache lacks a text."""
+    """A function from texts to vectors; the encoder is loaded if the cache lacks a text."""
     loaded: list[TextEncoder] = []
 
     def encode(texts: list[str]) -> np.ndarray:
@@ -120,13 +129,13 @@ def _print(console: Console, result: StudyResult) -> None:
 
 
 def references(result: StudyResult) -> list[str]:
-    """How the real users were placed that populations are compared with."""
+    """The placements of real users with which populations are compared."""
     found = [r.reference for r in result.records if r.metric == "fgi_coverage" and r.reference]
     return list(dict.fromkeys(found))
 
 
 def _figures(result: StudyResult, out: Path) -> list[Path]:
-    """All figures of the references whose embeddings the study kept."""
+    """Draw all figures for the references whose embeddings were saved; return the files."""
     figures: dict[str, Any] = {}
     for reference, populations in result.populations.items():
         drawn = [name for name in _DRAWN.get(result.study, populations) if name in populations]

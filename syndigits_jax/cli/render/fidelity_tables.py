@@ -1,4 +1,4 @@
-"""The numbers of fidelity as tables, those of the paper below ours where it prints any."""
+"""The numbers of fidelity as tables, with those of the paper below, if it prints any."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,11 +36,11 @@ _ACCURACY = {
 _FIXED = ("real", "noise")  # floor and ceiling: their index is 0 and 1 by definition
 
 PaperValues = Callable[[FidelityRecord], tuple[float, float] | None]
-"""The lowest and highest printed number that a record is comparable with, or None."""
+"""A function from a record to the lowest and highest comparable printed number, or None."""
 
 
 def accuracy_table(records: Sequence[FidelityRecord]) -> Table:
-    """Held-out pairwise accuracies: a row per ranker, a column per kind of pair."""
+    """A table of held-out pairwise accuracies: a row per ranker, a column per kind of pair."""
     found: dict[str, dict[str, FidelityRecord]] = {}
     for r in records:
         if r.metric in _ACCURACY:
@@ -56,7 +56,10 @@ def accuracy_table(records: Sequence[FidelityRecord]) -> Table:
 def population_table(
     records: Sequence[FidelityRecord], reference: str, paper: PaperValues | None = None
 ) -> Table:
-    """Indices and metrics of everything compared with real users placed in one way."""
+    """A table of indices and metrics of all populations compared with one placement of real users.
+
+    `paper`: adds the paper's numbers.
+    """
     rows: dict[tuple[str, str], dict[str, FidelityRecord]] = {}
     for r in records:
         if r.reference == reference:
@@ -79,9 +82,9 @@ def paired_table(
     pairs: Sequence[tuple[str, str, str]],
     paper: PaperValues | None = None,
 ) -> Table:
-    """Personas and their seeds by (population, procedure, reference).
+    """A table of paired metrics of personas and seeds by (population, procedure, reference).
 
-    In brackets with the seeds shuffled.
+    Values with shuffled seeds are in brackets.
     """
     found = {
         (r.population, r.procedure, r.reference, r.metric): r
@@ -107,7 +110,10 @@ def paired_table(
 
 
 def seeds_table(records: Sequence[FidelityRecord], paper: PaperValues | None = None) -> Table:
-    """A row per population and placement, a column per paired metric; shuffled in brackets."""
+    """A table with a row per population and placement and a column per paired metric.
+
+    Values with shuffled seeds are in brackets.
+    """
     rows: dict[tuple[str, str], dict[str, FidelityRecord]] = {}
     for r in records:
         if r.metric.removesuffix("_shuffled") in _PAIRED:
@@ -124,7 +130,7 @@ def seeds_table(records: Sequence[FidelityRecord], paper: PaperValues | None = N
 
 
 def placed(procedure: str) -> str:
-    """How raters were placed, in words."""
+    """The placement of raters, in words."""
     return "as trained" if procedure == "trained" else f"by {procedure.replace('_', ' ')}"
 
 

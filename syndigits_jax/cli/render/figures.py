@@ -1,4 +1,4 @@
-"""Which figures go with which results, and how they are saved."""
+"""The figures of results, and how they are saved."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,8 +42,8 @@ _RANKS = (1, 3, 5)
 
 
 def save_figure(ax: Axes, path: Path) -> Path:
-    """Write the figure that holds `ax`, whole or not at all."""
-    figure: Any = ax.figure.figure  # the whole of it, if `ax` lies in a part
+    """Write the figure of `ax` to a file, which is replaced as a whole."""
+    figure: Any = ax.figure.figure  # the whole figure, also if `ax` is in a subfigure
     with replacing(path) as temporary:
         # A fixed creation record: equal numbers give equal files.
         figure.savefig(temporary, dpi=_DPI, metadata={"Software": None})
@@ -125,7 +125,7 @@ def alignment_figures(panel: Panel) -> dict[str, Axes]:
 
 
 def distribution_figure(demo: DistributionDemo) -> Axes:
-    """A new question that is predicted neither well nor badly, and the spread of all of them."""
+    """The new question with the median error, and the spread of all new questions."""
     left, right = Figure(figsize=(9.2, 3.6), layout="constrained").subplots(1, 2)
     true = demo.new.counts / demo.new.counts.sum(axis=1, keepdims=True)
     blend, uniform = demo.predictions["blend"], demo.predictions["uniform"]
@@ -146,7 +146,7 @@ def distribution_figure(demo: DistributionDemo) -> Axes:
 
 
 def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
-    """Where users and personas are, and how far apart, before and after repair."""
+    """Users and personas in preference space, and their distances before and after repair."""
     left, right = Figure(figsize=(10.4, 3.9), layout="constrained").subplots(1, 2)
     names = {
         "real": "real users",
@@ -182,7 +182,11 @@ def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
 def save_ensemble_figures(
     out: Path, unit: EnsembleUnit, data: DistributionData, arrays: Mapping[str, np.ndarray]
 ) -> list[Path]:
-    """Figures 8 and 9 of one data set and setting: predicted answers, and how spread they are."""
+    """Figures 8 and 9 of one data set and setting: predicted answers, and their spread.
+
+    **Arguments:** `out`: the folder; `unit`, `data`, `arrays`: as `on_unit` of
+    [`run_ensembles`][syndigits_jax.studies.syn_digits.ensembles.run_ensembles] receives them.
+    """
     test = data.take(data.published_split()[1])
     name = unit.dataset if unit.construction == "summary" else f"{unit.dataset} without refused"
     ending = f"{_plain(name)}-{unit.setting}.png"
@@ -203,7 +207,7 @@ def new_answers_figure(
     shares: Float[np.ndarray, "q K"],
     uniform: Float[np.ndarray, "q K"],
 ) -> Axes:
-    """Three new questions: at the first quartile of the error, the median and the third."""
+    """Three new questions: at the first, second and third quartile of the error."""
     true = np.where(new.kept, new.counts, 0)
     true = true / true.sum(axis=1, keepdims=True)
     order = np.argsort(np.abs(shares - true).sum(axis=1), kind="stable")

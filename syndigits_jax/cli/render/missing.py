@@ -1,10 +1,10 @@
-"""What a join left out."""
+"""People and questions dropped by a join."""
 
 from collections.abc import Mapping
 
 
 def dropped_text(dropped: Mapping[str, int]) -> str:
-    """How many respondents and questions `--join inner` left out, by table."""
+    """The numbers of respondents and questions dropped by `--join inner`, by table, as text."""
     parts = []
     for table in ("human", "twin"):
         counts = [

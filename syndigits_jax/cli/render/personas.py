@@ -1,4 +1,4 @@
-"""Personas whose texts a model writes, and what is said of them."""
+"""Personas whose texts a model writes, with output about them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,17 @@ def write_texts_of(
     store: Path | None,
     decoding: dict[str, Any],
 ) -> dict[str, Any]:
-    """Build personas of a kind, have a model write their texts, and write them to `out`."""
+    """Build personas of a kind, have a model write their texts, and write them to `out`.
+
+    **Arguments:**
+
+    - `kind`: one of `WRITTEN_KINDS`; `options`: of its function in `workflows.personas`.
+    - `out`: the file of personas.
+    - `engine`: a function that returns the engine.
+    - `template`: a name or path; by default the kind's.
+    - `store`: for the responses; by default a file beside `out`.
+    - `decoding`: settings that differ from the template's.
+    """
     check_personas_path(out)
     chosen = find_template(template or WRITING_TEMPLATES[kind])
     settings = chosen.settings(**decoding)
@@ -74,7 +84,7 @@ def _summary(written: WrittenPersonas, out: Path) -> str:
 
 
 def lengths(personas: tuple[Persona, ...]) -> str:
-    """How long the texts are, where there are any."""
+    """The lengths of the texts, as text; empty if there are none."""
     found = [len(p.text) + sum(len(line) + 1 for line in p.answers.values()) for p in personas]
     if not any(found):
         return ""

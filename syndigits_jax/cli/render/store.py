@@ -1,4 +1,4 @@
-"""What a store holds, and the tables made of it."""
+"""The runs of a store, and tables of its responses."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from syndigits_jax.workflows.calibrate import check_table_path, write_table
 
 
 def show_store(store: Path) -> dict[str, Any]:
-    """A line per run."""
+    """Print one line per run; return the runs."""
     with ResponseStore(store, read_only=True) as opened:
         _describe(output(), opened)
         return {"runs": [{"run": one.id, "what": str(one)} for one in opened.runs()]}
@@ -44,7 +44,20 @@ def write_tables(
     everything: bool,
     missing: str = "",
 ) -> dict[str, Any]:
-    """Write what is asked for; what was written."""
+    """Write tables of a run; return the files and the number of the run.
+
+    **Arguments:**
+
+    - `store`: path of the store; `run`: as in
+      [`choose_run`][syndigits_jax.respond.choose_run].
+    - `out`: the table of values; `ratings`: the table of ratings; `records`: the table of all
+      responses; `tensor`: the `.npz` file. Those that are `None` are not written.
+    - `human`: a table of human answers with which `out` is aligned; `join`, `missing`: as in
+      [`to_panel`][syndigits_jax.respond.to_panel].
+    - `everything`: include all personas and questions that were ever asked.
+
+    **Raises:** `ValueError` naming the option.
+    """
     for path in (out, ratings, records):
         if path is not None:
             check_table_path(path)
@@ -60,7 +73,7 @@ def write_tables(
     console = output()
     with ResponseStore(store, read_only=True) as opened:
         chosen = choose_run(opened, run)
-        # All of it is read before any of it is written.
+        # Everything is read before anything is written.
         made: list[tuple[Path, Any]] = []
         if out is not None:
             made.append((out, _table(console, opened, chosen.id, human, join, everything, missing)))
@@ -83,7 +96,7 @@ def write_tables(
 
 
 def _check_distinct(paths: dict[str, Path | None], store: Path) -> None:
-    """Each file is written once, and none over the store."""
+    """**Raises:** `ValueError` if a file is named twice, or is the store."""
     seen = {store.resolve(): "the store"}
     for name, path in paths.items():
         if path is None:
@@ -130,7 +143,7 @@ def _say_missing(console: Console, values: np.ndarray, people: str) -> None:
 
 
 def _describe(console: Console, store: ResponseStore) -> None:
-    """A line per run."""
+    """Print one line per run."""
     counts: dict[tuple[int, str], int] = {}
     for number, status, count in store.rows(
         "SELECT run, status, COUNT(*) FROM responses GROUP BY run, status"

@@ -18,7 +18,12 @@ def show_table(
     methods: Sequence[str],
     setting: str,
 ) -> list[Path]:
-    """Evaluate, print, draw; returns what was written."""
+    """Evaluate a table of the paper, print it and draw its figures; return the files.
+
+    **Arguments:** `table`, `out`, `constructions`, `methods`, `setting`: as in
+    [`run_table`][syndigits_jax.studies.syn_digits.tables.run_table]; `data`: the folder of the
+    public data.
+    """
     with showing_progress() as on_progress:
         records, results = run_table(
             table,

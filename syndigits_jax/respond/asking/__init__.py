@@ -1,1 +1,1 @@
-"""What is asked of whom, in which order, and what it costs."""
+"""Plans of requests, their cost, and their collection."""

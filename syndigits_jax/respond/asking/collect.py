@@ -1,4 +1,7 @@
-"""Asking: everything a plan has and the store has not, once, in an order that caches like."""
+"""Collection: send the requests of a plan that have no response in the store.
+
+Requests go persona by persona, so that prompts with a common beginning share a prefix cache.
+"""
 
 import collections
 import math
@@ -18,14 +21,14 @@ from ..store.responses import Response, ResponseStore
 from .plan import Plan, make_plan, missing_tasks
 
 _SECONDS_BETWEEN_REPORTS = 0.1
-_REASONS = 5  # distinct reasons of failures that a report names
-_TRIES = 3  # failures in a row after which the rest of a persona's requests is asked last
+_REASONS = 5  # distinct reasons for failures in a report
+_TRIES = 3  # consecutive failures after which a persona's other requests are postponed
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a collection is: `done` of `total` requests of this call, `failed` among them;
-    `already`: responses that were in the store before it. Tokens are those of this call."""
+    """Progress of a collection: `done` of `total` requests of this call, including `failed`;
+    `already`: responses stored before this call. Tokens and seconds are those of this call."""
 
     done: int
     total: int
@@ -38,12 +41,12 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Requests per second, 0 before the first."""
+        """Requests per second; 0 before the first."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float:
-        """At the present rate; infinite before the first response."""
+        """Seconds left at the present rate; infinite before the first response."""
         return (self.total - self.done) / self.rate if self.done else math.inf
 
 
@@ -52,13 +55,18 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass
 class Report:
-    """What a call of [`collect`][] did.
+    """Result of a call of [`collect`][].
 
-    **Arguments:** `run`: its number in the store. `planned`: requests that the store should hold
-    answers to; `already`: those it had. `asked`: requests of this call that came back, of which
-    `answered`, `refused`, `unparsed` and `empty` are stored, and `failed` are not. `reasons`: how
-    often a few of the failures' reasons came. `outside`: mean probability of anything but an
-    answer, NaN for other read-outs. `gave_up`: nothing but failures came in the end.
+    **Arguments:**
+
+    - `run`: its number in the store.
+    - `planned`: number of requests in the plan; `already`: those with a response before this call.
+    - `asked`: requests of this call that were completed. Of these, `answered`, `refused`,
+      `unparsed` and `empty` are stored, and `failed` are not.
+    - `reasons`: the most frequent reasons for failures, with their counts.
+    - `outside`: mean probability of anything but an answer; NaN for other read-outs.
+    - `prompt_tokens`, `completion_tokens`, `cached_tokens`, `seconds`: of this call.
+    - `gave_up`: whether the call stopped because only failures were returned.
     """
 
     run: int
@@ -80,7 +88,7 @@ class Report:
 
     @property
     def missing(self) -> int:
-        """Requests without a response; the same call asks them again."""
+        """Requests without a response; repeating the call asks them again."""
         return self.planned - self.already - self.asked + self.failed
 
     @property
@@ -102,28 +110,33 @@ def collect(
     limit: int | None = None,
     patience: int = 100,
 ) -> Report:
-    """Ask every persona every question, except what the store has an answer to.
+    """Ask every persona every question, except where the store already has a response.
 
-    Interrupt it at any moment, in any way: calling it again with the same arguments asks the rest.
-    The engine is started last, after all that can be wrong was looked at. A request that the engine
-    failed to answer is counted, not stored, and asked again by the next call.
+    It may be interrupted at any time: calling it again with the same arguments asks the rest. The
+    engine is started last, after all inputs have been checked. A request that the engine failed to
+    answer is counted, not stored, and asked again by the next call.
 
     **Arguments:**
 
-    - `engine`, `template`, `personas`, `questions`, `decoding`: who answers what, as
-      whom, and how.
+    - `engine`: the engine that answers.
+    - `template`: the prompt template.
+    - `personas`, `questions`: every persona is asked every question.
+    - `decoding`: how answers are read and drawn, as `template.settings(...)` returns it.
     - `store`: an open store, or the path of one.
-    - `blocks`: of the questions that the personas have answered, where the template shows these
-      answers; see [`make_plan`][syndigits_jax.respond.asking.plan.make_plan].
-    - `on_progress`: called a few times a second at most.
-    - `limit`: ask no more than so many requests.
-    - `patience`: after so many failures in a row it stops asking. A persona counts a few times
-      only: one whose requests fail (too long a text, say) is asked the rest of them last, so that
-      it keeps nobody from being asked; they are among `failed` or, not asked, `missing`.
+    - `blocks`: the block of each question that the personas have answered, for templates that show
+      these answers; see [`make_plan`][syndigits_jax.respond.asking.plan.make_plan].
+    - `on_progress`: called with a [`Progress`][] at most a few times a second.
+    - `limit`: the most requests to send; all by default.
+    - `patience`: stop after this many consecutive failures. Each persona counts at most a few times
+      towards it: after a few failures in a row (caused by a text that is too long, for example) the
+      other requests of that persona are postponed to the end, so that other personas are asked
+      first. Requests given up are counted as `failed` or, if they were not sent, as `missing`.
+
+    **Returns:** a [`Report`][].
 
     **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does, or
-    for a bad `limit`; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine did, after
-    what came before is committed.
+    for a `limit` below 1; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine stopped,
+    after earlier answers have been committed.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` must be at least 1, got {limit}")
@@ -141,11 +154,12 @@ class _Collection:
         self.engine, self.plan, self.store, self.on_progress = engine, plan, store, on_progress
         self.patience, self.in_a_row = patience, 0
         self.tries = max(1, min(_TRIES, patience // _TRIES))
-        self.failing: collections.Counter[int] = collections.Counter()  # since its last answer
-        self.row: collections.Counter[int] = collections.Counter()  # since anybody's last answer
-        # An engine that knows its model's name need not start where nothing is missing.
+        # Failures by persona, since that persona's last answer and since the last answer of any.
+        self.failing: collections.Counter[int] = collections.Counter()
+        self.row: collections.Counter[int] = collections.Counter()
+        # An engine that knows its model's name is not started if nothing is missing.
         model = getattr(engine, "model", None) or engine.identity.model
-        with store.together():  # a kill leaves no run that asks nothing
+        with store.together():  # so that an interrupt leaves no run without a grid
             run = store.register_run(plan.template, EngineIdentity(model, "", ""), plan.decoding)
             self.persona_ids, self.question_ids = store.register_grid(
                 run, plan.personas, plan.questions, plan.answers()
@@ -179,13 +193,13 @@ class _Collection:
                 "the same command asks only the rest"
             ) from error
         finally:
-            # An interrupt must not leave requests running that nobody waits for.
+            # An interrupt must not leave requests running.
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
             self.finish()
         for position in list(self.waiting):
-            self.take(position, Failure("the engine never answered"))
+            self.take(position, Failure("the engine returned no outcome"))
         self.finish()
         self.store.flush()
         self.show(last=True)
@@ -200,7 +214,7 @@ class _Collection:
             yield self.plan.request(persona, task, prompt)
 
     def cells(self) -> Iterator[int]:
-        """What is missing, in order, but last of all what is left of personas that only fail."""
+        """Missing cells in order; those of personas whose requests keep failing come last."""
         tasks, late = len(self.plan.tasks), []
         for cell in self.todo.tolist():
             if self.failing[cell // tasks] >= self.tries:
@@ -211,7 +225,7 @@ class _Collection:
                 return
             yield cell
         for cell in late:
-            # Of one persona or two it may be the texts, of more it is the engine.
+            # Failures of one or two personas may be due to their texts; of more, to the engine.
             nothing = self.report.asked == self.report.failed
             long = self.row.total() >= self.patience and (nothing or len(self.row) >= _TRIES)
             if long or self.in_a_row >= self.patience:
@@ -220,13 +234,13 @@ class _Collection:
             yield cell
 
     def take(self, position: int, outcome: Completion | Failure) -> None:
-        """Store what came, or count it as a failure."""
+        """Store an outcome, or count it as a failure."""
         report = self.report
         try:
             persona, task, prompt = self.waiting.pop(position)
         except KeyError:
             raise RuntimeError(
-                f"the engine answered request {position}, which it was not asked or had answered"
+                f"the engine answered request {position}, which was not sent or already answered"
             ) from None
         report.asked += 1
         question = self.plan.questions[task.question]
@@ -244,7 +258,7 @@ class _Collection:
         if isinstance(outcome, Completion):
             try:
                 self.keep(persona, task, outcome, read)
-            except ValueError as error:  # a number of tokens that is none, say
+            except ValueError as error:  # such as a token count that is not a number
                 outcome = Failure(f"malformed completion: {error}")
         if isinstance(outcome, Failure):
             report.failed += 1
@@ -262,7 +276,7 @@ class _Collection:
             self.outside[1] += 1
 
     def keep(self, persona: int, task: Any, outcome: Completion, read: Outcome) -> None:
-        # Half a character cannot be stored.
+        # An unpaired surrogate cannot be stored.
         text, reason = (
             part.encode("utf-8", "replace").decode()
             for part in (outcome.text, str(outcome.finish_reason or ""))

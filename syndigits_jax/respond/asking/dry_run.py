@@ -1,4 +1,4 @@
-"""What a plan would cost, without an engine: prompts, tokens, and how much of them is shared."""
+"""Estimate of a plan's cost without an engine: prompts, tokens, and shared prompt beginnings."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from ..requests import Message
 from .plan import Plan
 
 CHARACTERS_PER_TOKEN = 4.0
-"""Of English prose, about; used where a model's own tokenizer is not at hand."""
-_PERSONAS, _TASKS = 40, 50  # looked at, of more
+"""Approximate value for English prose, used without a model's own tokenizer."""
+_PERSONAS, _TASKS = 40, 50  # the most that are rendered
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """How tokens are counted: `chat` writes a chat as the model reads it, `count` counts; `how`
-    says by what."""
+    """How tokens are counted: `chat` renders a chat as the model reads it, `count` counts the
+    tokens of a text, `how` describes the method."""
 
     chat: Callable[[Sequence[Message]], str]
     count: Callable[[str], int]
@@ -28,18 +28,18 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a plan asks.
+    """Size of a plan.
 
     **Arguments:**
 
-    - `requests`: how many; `counted`: of how many of them tokens were counted.
-    - `prompt_tokens`: of all requests; `completion_tokens`: about as many as there can be. For
-      the read-out "probabilities" each answer is taken to be one token: where answers are of
-      several, an engine reads the prompt again for each further token, which is not counted.
-    - `shared`: the share of prompt tokens that the previous prompt begins with too, which a prefix
-      cache need not compute again.
-    - `how`: by what tokens were counted.
-    - `examples`: a few chats in full.
+    - `requests`: their number; `counted`: those whose tokens were counted.
+    - `prompt_tokens`: of all requests; `completion_tokens`: approximately the most there can be.
+      For the read-out "probabilities" each answer is assumed to be one token. For longer answers an
+      engine processes the prompt once more per further token, which is not counted.
+    - `shared`: the share of prompt tokens that are also at the beginning of the previous prompt,
+      which a prefix cache need not compute again.
+    - `how`: how tokens were counted.
+    - `examples`: a few complete chats.
     """
 
     requests: int
@@ -51,18 +51,21 @@ class DryRun:
     examples: tuple[tuple[Message, ...], ...]
 
     def cost(self, input_price: float | int, output_price: float | int) -> float:
-        """About, at these prices per million tokens, nothing off for what is cached."""
+        """Approximate cost at these prices per million tokens, without a discount for caching."""
         return (self.prompt_tokens * input_price + self.completion_tokens * output_price) / 1e6
 
 
 def dry_run(plan: Plan, tokens: Tokens | None = None, examples: int = 2) -> DryRun:
-    """Render and count without asking.
+    """Render prompts and count tokens without asking.
 
-    More than two thousand requests are estimated from as many: 40 personas at even distances,
-    50 questions each.
+    Plans of more than 2,000 requests are estimated from at most that many: 40 evenly spaced
+    personas with 50 evenly spaced tasks each.
 
-    **Arguments:** `tokens`: as [`find_tokens`][] finds. `examples`: how many chats to keep, each
-    of another persona and question as far as there are any.
+    **Arguments:**
+
+    - `plan`: as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] returns it.
+    - `tokens`: how to count, as [`find_tokens`][] returns it; by default an estimate.
+    - `examples`: how many chats to keep, each of a different persona and question where possible.
     """
     tokens = estimated_tokens() if tokens is None else tokens
     personas = _spread(len(plan.personas), _PERSONAS)
@@ -104,9 +107,11 @@ def estimated_tokens() -> Tokens:
 
 
 def find_tokens(model: str | None) -> Tokens:
-    """The tokenizer of a model folder; without a folder, or the libraries for it, an estimate.
+    """The tokenizer of a model folder; an estimate without a folder or the libraries to read it.
 
-    Nothing is fetched. **Raises:** `ValueError` naming the folder if its tokenizer cannot be read.
+    Nothing is downloaded.
+
+    **Raises:** `ValueError` naming the folder if its tokenizer cannot be read.
     """
     if model is None or not (Path(model) / "tokenizer.json").is_file():
         return estimated_tokens()
@@ -114,7 +119,7 @@ def find_tokens(model: str | None) -> Tokens:
         return _transformers(model)
     except ImportError:
         pass
-    except Exception as error:  # whatever these libraries say of a bad file
+    except Exception as error:  # these libraries raise errors of many types for a bad file
         raise ValueError(f"{model}: its tokenizer cannot be read ({error})") from error
     try:
         from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
@@ -161,5 +166,5 @@ def _longest(plan: Plan, answers: Sequence[str], tokens: Tokens) -> int:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Up to `most` positions at even distances."""
+    """Up to `most` evenly spaced positions."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()

@@ -1,4 +1,4 @@
-"""Which requests a template, personas and questions make, checked before any is sent."""
+"""The requests for a template, personas and questions, checked before any is sent."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from ..requests import Decoding, Request
 
 
 class Task(NamedTuple):
-    """What is asked of every persona: a question (its position), with its options in the sequence
-    `order` (`None`: as they are; `shown` is the same as text), for the `draw`-th time."""
+    """One request per persona: the position of a `question`, the `order` of its options (`None`:
+    their own), the same as text in `shown`, and the number of the `draw`."""
 
     question: int
     order: tuple[int, ...] | None
@@ -34,9 +34,9 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """All requests, persona by persona, so that their shared beginnings meet in a prefix cache.
+    """All requests, persona by persona, so that a prefix cache can reuse common beginnings.
 
-    Made by [`make_plan`][]. `tasks` are asked of each of the `personas`, in this order.
+    Made by [`make_plan`][]. All `tasks` are asked of each of the `personas`, in this order.
     """
 
     template: Template
@@ -51,18 +51,18 @@ class Plan:
         return len(self.personas) * len(self.tasks)
 
     def prompt(self, persona: int, task: Task) -> Any:
-        """The rendered prompt of a task, asked of the persona at this position."""
+        """The rendered prompt of a task for the persona at this position."""
         return render(
             self.template, self.personas[persona], self.questions[task.question], task.order,
             blocks=self.blocks,
         )  # fmt: skip
 
     def answers(self) -> list[list[list[Any]]]:
-        """Per question the [value, words] of each answer that may be given, in order."""
+        """For each question the [value, words] of each possible answer, in order."""
         return [_answers(self.template, question) for question in self.questions]
 
     def request(self, persona: int, task: Task, prompt: Any) -> Request:
-        """What an engine is sent for a rendered `prompt`."""
+        """The request to an engine for a rendered `prompt`."""
         decoding = self.decoding
         return Request(
             prompt.messages, decoding.readout, tuple(prompt.answers), decoding.temperature,
@@ -71,8 +71,8 @@ class Plan:
 
 
 class Seeds:
-    """A seed per request, derived from `Decoding.seed` and all the request asks, so that it is the
-    same whatever else is asked, and in whatever order."""
+    """A seed per request, derived from `Decoding.seed` and the request's content, so that it does
+    not depend on the other requests or their order."""
 
     def __init__(self, seed: int, personas: Sequence[Persona], questions: Sequence[Question]):
         self._start = hashlib.blake2b(f"{seed}|".encode(), digest_size=4)
@@ -81,7 +81,7 @@ class Seeds:
         self._latest = (-1, self._start)
 
     def __call__(self, persona: int, task: Task) -> int:
-        """31 bits."""
+        """The seed of one request, an integer of 31 bits."""
         position, of_persona = self._latest
         if position != persona:
             of_persona = self._start.copy()
@@ -100,16 +100,22 @@ def make_plan(
     decoding: Decoding,
     blocks: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Plan the requests, and find what cannot be asked before anything is.
+    """Plan the requests, and check that they can be asked before any is sent.
 
     Renders every question for the first persona and the first question for every persona.
 
-    **Arguments:** `decoding`: as `template.settings(...)` gives it. `blocks`: of the questions that
-    the personas have answered, by identifier, for templates that show these answers; those of
-    `questions` by default.
+    **Arguments:**
+
+    - `template`: the prompt template.
+    - `personas`, `questions`: every persona is asked every question.
+    - `decoding`: as `template.settings(...)` returns it.
+    - `blocks`: the block of each question that the personas have answered, by identifier, for
+      templates that show these answers; by default the blocks of `questions`.
+
+    **Returns:** a [`Plan`][].
 
     **Raises:** `ValueError` if there are no personas or questions, identifiers repeat, the template
-    asks nothing (a question that says nothing stands for none), a slot cannot be filled, or the
+    has no slot for a question (unless all questions are empty), a slot cannot be filled, or the
     read-out does not fit a question.
     """
     personas, questions = tuple(personas), tuple(questions)
@@ -141,10 +147,16 @@ def make_plan(
 def missing_tasks(
     plan: Plan, stored: Any, persona_ids: Sequence[int], question_ids: Sequence[int]
 ) -> np.ndarray:
-    """Which requests have no response yet: Booleans, (personas, tasks).
+    """Which requests of a plan have no response yet.
 
-    **Arguments:** `stored`: (persona, question, shown, draw) of each response of the run, by the
-    numbers in `persona_ids` and `question_ids`.
+    **Arguments:**
+
+    - `plan`: the plan, of n personas and t tasks.
+    - `stored`: an iterable of (persona, question, shown, draw), one per response of the run.
+    - `persona_ids`, `question_ids`: the numbers of the plan's personas and questions in the store,
+      as used in `stored`.
+
+    **Returns:** Booleans, (n, t).
     """
     missing = np.ones((len(persona_ids), len(plan.tasks)), dtype=bool)
     row = {number: position for position, number in enumerate(persona_ids)}
@@ -163,12 +175,12 @@ def missing_tasks(
 
 
 def _orders(question: Question, decoding: Decoding) -> list[tuple[int, ...] | None]:
-    """Sequences of options, each once; `None` is the question's own."""
+    """Distinct orders of the options; `None` is the question's own order."""
     if not question.options:
         return [None]
     as_is = tuple(range(len(question.options)))
     orders = option_orders(question, decoding.orders, decoding.seed)
-    # Three options have but six orders, whatever is wanted.
+    # There may be fewer orders than wanted: three options have six.
     return [None if order == as_is else order for order in dict.fromkeys(map(tuple, orders))]
 
 

@@ -1,1 +1,1 @@
-"""Language models: vLLM on this machine, and servers that speak OpenAI's protocol."""
+"""Language models: vLLM on this machine, and servers with OpenAI's interface."""

@@ -1,15 +1,15 @@
-"""Answers as token sequences: what to ask a model for the probability of each, and the sum of it.
+"""Answers as token sequences: the forward passes that give their probabilities.
 
-Answers of one token each need one forward pass. Longer ones share beginnings, so they form a tree;
-every inner node is one more pass over the prompt and the tokens that lead there, of which all but
-the last few are in the prefix cache.
+Answers of one token each need one forward pass. Longer answers share beginnings, so they form a
+tree; every inner node needs one more pass over the prompt and the tokens that lead to the node, of
+which all but the last few are in the prefix cache.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-# Engines return the log-probabilities of at most so many named tokens at a time.
+# The most named tokens whose log-probabilities engines return at a time.
 MOST_TOKENS = 128
 
 
@@ -24,8 +24,8 @@ class Probe:
 class AnswerTree:
     """Answers as a tree of tokens.
 
-    The events whose probabilities are returned exclude each other, so that they may be
-    renormalised: "the reply begins with this answer, and with no longer one" ("10" is not "1").
+    The probabilities returned are of mutually exclusive events, so that they can be renormalised:
+    "the reply begins with this answer, but with no longer one" ("10" does not count as "1").
 
     **Arguments:** `answers` and their `sequences` of tokens.
 
@@ -56,7 +56,7 @@ class AnswerTree:
             for start in range(0, len(tokens), MOST_TOKENS)
         )
         self.depth = max(map(len, self.sequences))
-        # Of each answer those that continue it, but not those that continue one of these.
+        # For each answer the shortest answers that continue it.
         self.longer: dict[tuple[int, ...], list[tuple[int, ...]]] = {
             sequence: [] for sequence in self.sequences
         }
@@ -67,7 +67,7 @@ class AnswerTree:
                 self.longer[prefix].append(sequence)
 
     def log_probabilities(self, scores: Sequence[Mapping[int, float]]) -> tuple[float, ...]:
-        """Of each answer, from the log-probabilities of each probe's tokens (absent: unseen)."""
+        """Log-probability of each answer, from those of each probe's tokens (absent: unseen)."""
         edges: dict[tuple[int, ...], float] = {
             (*probe.prefix, token): float(found.get(token, -math.inf))
             for probe, found in zip(self.probes, scores, strict=True)
@@ -94,11 +94,14 @@ def answer_sequences(
     prompt: Sequence[int] = (),
     prompt_text: str = "",
 ) -> list[tuple[int, ...]]:
-    """Tokens of each answer as it stands in a reply, right after a prompt.
+    """Tokens of each answer at the beginning of a reply, directly after a prompt.
 
-    Some tokenisers put a space before a text that stands alone, so the answer is encoded behind the
-    end of a rendered `prompt` (its tokens and its text), whose tokens are taken off; where the two
-    do not come apart, or no prompt is given, the answer is encoded alone.
+    Some tokenisers add a space before a separate text, so an answer is encoded together with
+    the prompt before it, whose tokens are then removed. Where this is not possible, or no prompt is
+    given, the answer is encoded alone.
+
+    **Arguments:** `answers`: the answer strings; `encode`: the tokens of a text; `prompt`,
+    `prompt_text`: a rendered prompt as tokens and as text.
     """
     prompt = tuple(prompt)
     sequences = []
@@ -130,5 +133,5 @@ def choice_problem(answers: Sequence[str]) -> str | None:
 
 
 def longest_reply(answers: Sequence[str]) -> int:
-    """Tokens that surely hold any of the answers and the end of the turn: a byte each at worst."""
+    """An upper bound on the tokens of any answer and the end of the turn: one per byte, plus 2."""
     return max(len(answer.encode()) for answer in answers) + 2

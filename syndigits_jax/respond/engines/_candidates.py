@@ -1,7 +1,7 @@
-"""Tokens with their log-probabilities, as servers report them, and what they say of answers.
+"""Tokens with their log-probabilities, as servers report them, and the answers' probabilities.
 
-The same text may be several tokens: with a space before it or without, from bytes, or twice in a
-vocabulary. They are all the same answer, so their probabilities add up.
+Several tokens may stand for the same text: with or without a space before it, made from bytes, or
+repeated in a vocabulary. They are the same answer, so their probabilities are added.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from syndigits_jax.respond.engines._answer_tokens import choice_problem
 from syndigits_jax.respond.engines._servers import Refused
 
-_UNSEEN = -9999.0  # how JSON writes minus infinity
-_ABOVE = 1e-3  # a log-probability that much above 0 is rounding, and so is ...
-_EXCESS = 1e-2  # ... a sum of probabilities that much above 1
-_SAME = 1e-3  # two reports of one token's log-probability
-_MARKS = "Ġ▁Ċ"  # how tokenisers write a space, a space and a newline
+_UNSEEN = -9999.0  # what servers write for minus infinity in JSON
+_ABOVE = 1e-3  # how far rounding may lift a log-probability above 0, and ...
+_EXCESS = 1e-2  # ... a sum of probabilities above 1
+_SAME = 1e-3  # how far two reports of one token's log-probability may differ
+_MARKS = "Ġ▁Ċ"  # tokenisers' symbols for a space, a space and a newline
 NUMBERED = "token_id:"
 
 NOTHING_RETURNED = (
@@ -25,8 +25,8 @@ NOTHING_RETURNED = (
 
 
 class Candidate(NamedTuple):
-    """A token that might have been first: `name` as the server writes it, its `text` in bytes
-    (None if that is unknown), and `log`, its log-probability (None if it is no number)."""
+    """A possible first token: `name` as the server writes it, its `text` in bytes (None if
+    unknown), and `log`, its log-probability (None if it is not a number)."""
 
     name: str
     text: bytes | None
@@ -34,7 +34,10 @@ class Candidate(NamedTuple):
 
 
 def candidate(entry: Any) -> Candidate:
-    """From `{"token": " 1", "logprob": -0.1, "bytes": [32, 49]}`. **Raises:** `Refused`."""
+    """A candidate from an entry such as `{"token": " 1", "logprob": -0.1, "bytes": [32, 49]}`.
+
+    **Raises:** `Refused` for a log-probability above 0; `TypeError` if the entry is no object.
+    """
     if not isinstance(entry, Mapping):
         raise TypeError(f"{entry!r:.80} is no token with its log-probability")
     token = entry.get("token")
@@ -48,9 +51,9 @@ def candidate(entry: Any) -> Candidate:
 
 
 def log_probability(value: Any, name: Any = "a token") -> float | None:
-    """A number, also where it is written as text; None for what is none (null, NaN).
+    """A log-probability, which may be written as text; None if it is not a number (null, NaN).
 
-    **Raises:** `Refused` if it is that of a probability above 1.
+    **Raises:** `Refused` if it is above 0.
     """
     if value is None or isinstance(value, bool):
         return None
@@ -68,7 +71,7 @@ def log_probability(value: Any, name: Any = "a token") -> float | None:
 
 
 def _text(token: str | None, given: Any) -> bytes | None:
-    """The bytes of a token without the space around it: `bytes` are right where both are given."""
+    """The bytes of a token without surrounding space; `given` bytes take precedence."""
     if (
         isinstance(given, list)
         and given
@@ -97,9 +100,9 @@ def _bare(raw: bytes) -> bytes:
 
 
 def first_candidates(choice: Mapping[str, Any]) -> list[Candidate]:
-    """What a reply's first token might have been, and the token that it was.
+    """The candidates for a reply's first token, including the one that was sampled.
 
-    **Raises:** `Refused` if the server said nothing of it.
+    **Raises:** `Refused` if the server returned none.
     """
     logs = choice.get("logprobs")
     sampled: Candidate | None = None
@@ -113,7 +116,7 @@ def first_candidates(choice: Mapping[str, Any]) -> list[Candidate]:
         top = entry.get("top_logprobs")
         if "token" in entry or entry.get("bytes"):
             sampled = candidate(entry)
-    elif isinstance(logs, Mapping):  # as the completions interface has it
+    elif isinstance(logs, Mapping):  # the format of the completions interface
         top, tokens, own = (
             one[0] if isinstance(one, list) and one else None if one == [] else one
             for one in map(logs.get, ("top_logprobs", "tokens", "token_logprobs"))
@@ -139,7 +142,7 @@ def with_sampled(top: list[Candidate], sampled: Candidate | None) -> list[Candid
     known = [one.log for one in (alike if sampled.text is not None else named)]
     if any(log is not None and _is_same(log, sampled.log) for log in known):
         return top
-    # Another token of the same text, unless there is no room for it: then one is rounded.
+    # Another token of the same text, unless the probabilities would then exceed 1.
     return [*top, sampled] if not named or _mass([*top, sampled]) <= 1 + _ABOVE else top
 
 
@@ -152,7 +155,7 @@ def _mass(found: Iterable[Candidate]) -> float:
 
 
 def check_mass(logs: Iterable[float]) -> None:
-    """**Raises:** `Refused` if probabilities add up to more than one."""
+    """**Raises:** `Refused` if the probabilities add up to more than 1."""
     total = math.fsum(map(math.exp, logs))
     if total > 1 + _EXCESS:
         raise Refused(
@@ -164,9 +167,9 @@ def check_mass(logs: Iterable[float]) -> None:
 def by_answer(answers: Sequence[str], found: Sequence[Candidate]) -> tuple[float, ...]:
     """Log-probabilities of answers of one token each, from the likeliest tokens.
 
-    **Raises:** `Refused` if a likely token begins an answer that is not itself among them: then the
-    answer is longer than a token, and its probability cannot be seen; if the log-probability of an
-    answer's token is missing; or if the probabilities add up to more than one.
+    **Raises:** `Refused` if one of the tokens is the beginning of an answer that is itself not
+    among them, so that the answer is longer than one token and its probability unknown; if the
+    log-probability of an answer's token is missing; or if the probabilities add up to more than 1.
     """
     if not answers:
         raise Refused("there are no answers to score")
@@ -205,7 +208,7 @@ def by_answer(answers: Sequence[str], found: Sequence[Candidate]) -> tuple[float
 
 
 def _check_unseen(found: Sequence[Candidate]) -> None:
-    """**Raises:** `Refused` if it says nothing of the answers that none of them was seen."""
+    """**Raises:** `Refused` if the candidates do not show that all answers are unlikely."""
     if len(found) < 2:
         raise Refused(NOTHING_RETURNED)
     likeliest = max(found, key=lambda one: -math.inf if one.log is None else one.log)
@@ -221,13 +224,13 @@ def by_number(
     wanted: Iterable[int],
     decode: Callable[[int], str] | None = None,
 ) -> dict[int, float]:
-    """Log-probabilities of `wanted` tokens, of an engine that knows tokens by number.
+    """Log-probabilities of `wanted` tokens, from an engine that reports tokens by number.
 
-    With `decode`, other tokens of exactly the same text add to them. A space before it makes
-    another text: the engine's constrained choices know the answers without it.
+    With `decode`, the probabilities of other tokens of exactly the same text are added. A text
+    with a space before it is a different text, as the engine's constrained choices have none.
 
-    **Raises:** `Refused` for a log-probability that is missing, above 0 or no number, and where the
-    probabilities add up to more than one.
+    **Raises:** `Refused` for a log-probability that is missing, above 0 or no number, and if the
+    probabilities add up to more than 1.
     """
     found = [(int(token), log_probability(value, token)) for token, value in entries]
     if not any(log is not None and log > -math.inf for _, log in found):
@@ -248,7 +251,7 @@ def by_number(
 
 
 def log_sum(logs: Sequence[float]) -> float:
-    """The logarithm of a sum of probabilities, at most 0; the order does not matter."""
+    """The logarithm of a sum of probabilities, at most 0; independent of their order."""
     top = max(logs, default=-math.inf)
     if top == -math.inf:
         return top
@@ -256,10 +259,10 @@ def log_sum(logs: Sequence[float]) -> float:
 
 
 def by_token(found: Sequence[Candidate], wanted: Iterable[int]) -> dict[int, float]:
-    """Log-probabilities by token, of candidates named such as `"token_id:32"`.
+    """Log-probabilities by token, from candidates with names such as `"token_id:32"`.
 
-    **Raises:** `Refused` where none is named so, for a `wanted` token without a log-probability,
-    and where the probabilities add up to more than one.
+    **Raises:** `Refused` if no candidate has such a name, for a `wanted` token without a
+    log-probability, and if the probabilities add up to more than 1.
     """
     numbers = [one.name.removeprefix(NUMBERED) for one in found]
     logs = {

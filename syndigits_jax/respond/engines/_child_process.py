@@ -1,4 +1,4 @@
-"""A child process that is spoken to in lines of JSON, and that can be given up at any moment."""
+"""A child process that exchanges lines of JSON and can be killed at any time."""
 
 import contextlib
 import json
@@ -13,28 +13,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-_LAST_WORDS = 20_000  # bytes of its log that are looked at when it dies
+_LOG_TAIL = 20_000  # bytes at the end of its log that are searched for an error when it ends
 
 
 class ChildDied(RuntimeError):
-    """The child ended, or said something that is not JSON."""
+    """The child process ended, or its output is not JSON."""
 
 
 class ChildProcess:
-    """A child process: lines of JSON to its standard input, lines of JSON from its output.
+    """A child process that reads lines of JSON from its standard input and writes such lines.
 
-    Reading and writing happen in threads of their own, so that neither a full pipe nor a child that
-    hangs can block the caller for longer than it said. The child leads a group of its own: a
-    Ctrl-C at the terminal is the parent's to handle, and killing takes the child's children along.
+    Separate threads read and write, so that neither a full pipe nor a child that hangs can block
+    the caller beyond the time it allows. The child leads its own process group: a Ctrl-C at the
+    terminal only reaches the parent, and killing the group also ends the child's children.
 
-    **Arguments:** `command`; `environment`, all of it; `log`: a file to which the child's standard
-    error is appended (nowhere by default, but for the last words).
+    **Arguments:** `command`: program and arguments; `environment`: all variables; `log`: a file to
+    which standard error is appended (by default a temporary file, for error messages).
     """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
     ):
-        # Of the child alone; the parent reads it when the child has died.
+        # Written by the child; read by the parent once the child has ended.
         self._log: IO[bytes] = (
             tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115
         )
@@ -57,34 +57,34 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Its process identifier."""
+        """The process identifier."""
         return self._process.pid
 
     def send(self, message: Any) -> None:
-        """Say something; returns at once, whether or not the child listens."""
+        """Queue a message and return at once, whether or not the child reads it."""
         self._to_say.put(json.dumps(message).encode() + b"\n")
 
     def receive(self, seconds: float) -> Any:
-        """The next thing it says. **Raises:** `TimeoutError`; [`ChildDied`][] at its end."""
+        """The next message. **Raises:** `TimeoutError`; [`ChildDied`][] if the process ended."""
         try:
             line = self._said.get(timeout=max(seconds, 0.0))
         except queue.Empty:
             raise TimeoutError from None
         if line is None:
-            raise ChildDied(self._how_it_ended())
+            raise ChildDied(self._exit_reason())
         try:
             return json.loads(line)
         except ValueError:
-            raise ChildDied(f"it said what is not JSON: {line[:80]!r}") from None
+            raise ChildDied(f"its output is not JSON: {line[:80]!r}") from None
 
     def kill(self) -> None:
-        """End it and its children, and wait until it is gone; it may be gone already."""
+        """Kill the process and its children, if they still run, and wait for its end."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 if sys.platform == "win32":
                     self._process.kill()
                 else:
-                    # Its group is its own: nobody else is in it.
+                    # The group consists of the child and its children only.
                     os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._to_say.put(None)
@@ -94,22 +94,22 @@ class ChildProcess:
             if stream is not None and not stream.closed:
                 stream.close()
 
-    def last_words(self) -> str:
-        """The last line of its log that reads like an error, or else the last line."""
+    def log_tail(self) -> str:
+        """The last line of the log that looks like an error message, or else the last line."""
         end = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(self._start_of_log, end - _LAST_WORDS))
+        self._log.seek(max(self._start_of_log, end - _LOG_TAIL))
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
         lines = [line for line in lines if line]
         errors = [line for line in lines if "Error" in line or "error:" in line]
         return (errors or lines or [""])[-1][-400:]
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return "it closed its output"
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        words = self.last_words()
+        words = self.log_tail()
         return f"{how}: {words}" if words else how
 
     def _read(self) -> None:
@@ -122,7 +122,7 @@ class ChildProcess:
     def _write(self) -> None:
         pipe = self._process.stdin
         assert pipe is not None
-        with contextlib.suppress(OSError, ValueError):  # it is gone, as the reader will say
+        with contextlib.suppress(OSError, ValueError):  # it ended, which `receive` reports
             while (line := self._to_say.get()) is not None:
                 pipe.write(line)
                 pipe.flush()

@@ -1,4 +1,4 @@
-"""What an HTTP answer holds: its JSON, however it is packed, or what went wrong, in one line."""
+"""The body of an HTTP answer: its JSON, decompressed and decoded, or a one-line error message."""
 
 import contextlib
 import email.utils
@@ -13,12 +13,12 @@ from datetime import UTC
 from typing import Any
 
 _LONGEST_RETRY_AFTER = 600.0
-_LARGEST = 1 << 26  # bytes of an unpacked answer
-_PLAIN = (b"{", b"[", b"<", b"d", b"")  # of JSON, pages and events
+_LARGEST = 1 << 26  # bytes of a decompressed answer
+_PLAIN = (b"{", b"[", b"<", b"d", b"")  # first bytes of JSON, HTML pages and events
 _PAYLOAD = ("choices", "data", "models", "tokens", "prompt", "version")
 _CODES = ("code", "status", "status_code", "statusCode", "http_status", "type")
 _SAYING = ("message", "msg", "detail", "error_description", "description", "title", "reason")
-# Words of error codes and types, for errors that bring no HTTP status.
+# Error codes and types as regular expressions, for errors without an HTTP status.
 _MEANINGS = (
     (402, "insufficient_quota|billing|payment|credit"),
     (429, "rate_?limit|too_?many|resource_?exhausted|overloaded|throttl"),
@@ -31,9 +31,9 @@ _MEANINGS = (
 
 
 def unpacked(content: bytes, encoding: str = "") -> bytes:
-    """A body as it was before it was compressed; servers say so rightly, wrongly, or not at all.
+    """The decompressed body; the encoding that a server names may be wrong or absent.
 
-    **Raises:** `ValueError` that says what it is compressed with, or that it is cut short.
+    **Raises:** `ValueError` for an unknown encoding or a truncated body.
     """
     names = [name.strip().lower() for name in encoding.split(",") if name.strip()]
     if content[:2] == b"\x1f\x8b" and not names:
@@ -44,14 +44,14 @@ def unpacked(content: bytes, encoding: str = "") -> bytes:
                 raise ValueError(f"its answer is compressed with {name!r}, which was not asked for")
             content = _inflated(content, name)
         except ValueError:
-            # It may be plain after all.
+            # The body may be uncompressed after all.
             if name not in ("identity", "none") and content.lstrip()[:1] not in _PLAIN:
                 raise
     return content
 
 
 def _inflated(content: bytes, name: str) -> bytes:
-    # gzip or zlib, by their first bytes; what is called deflate may have none.
+    # gzip or zlib, recognised by their headers; "deflate" may also be without one.
     for bits in (47, -15) if name == "deflate" else (47,):
         whole, rest = b"", content
         try:
@@ -65,7 +65,7 @@ def _inflated(content: bytes, name: str) -> bytes:
                 rest = unpacker.unused_data if bits > 0 else b""
         except zlib.error:
             if whole:
-                return whole  # what follows the compressed part is none of it
+                return whole  # bytes after the compressed part are ignored
             continue
         return whole
     raise ValueError(f"its answer is said to be compressed ({name}) and is not")
@@ -74,7 +74,7 @@ def _inflated(content: bytes, name: str) -> bytes:
 def read_json(content: bytes, content_type: str = "") -> Any:
     """The JSON of a body: in any encoding, with a byte-order mark, or as a stream of events.
 
-    **Raises:** `ValueError` that says what the body is instead.
+    **Raises:** `ValueError` that describes a body without JSON.
     """
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(content)
@@ -106,7 +106,7 @@ def _decoded(content: bytes, content_type: str) -> str:
 
 
 def _events(text: str) -> list[dict[str, Any]]:
-    """The JSON objects of server-sent events, or one of each line."""
+    """The JSON objects of server-sent events, or of lines of JSON."""
     found, begun = [], ""
     for line in re.split(r"\r\n|\r|\n", text):
         line = line.strip()
@@ -126,7 +126,7 @@ def _events(text: str) -> list[dict[str, Any]]:
 
 
 def _merged(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Events of a chat as the one answer that they would have been without streaming."""
+    """The events of a streamed chat merged into one answer."""
     message: dict[str, Any] = {}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": None}
     whole: dict[str, Any] = {"choices": [choice]}
@@ -159,7 +159,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def said_error(answer: Mapping[str, Any]) -> tuple[int, str] | None:
-    """The error in an answer of HTTP 200, as an HTTP status (0: unknown) and in words."""
+    """The error in an answer of HTTP 200: an HTTP status (0: unknown) and a message."""
     error = answer.get("error") or answer.get("errors")
     if any(answer.get(name) for name in _PAYLOAD):
         choices = answer.get("choices")
@@ -195,7 +195,7 @@ def _status(error: Any) -> int:
 
 
 def in_words(error: Any, depth: int = 0) -> str:
-    """What an error object says."""
+    """The message of an error object."""
     if depth > 4:
         return ""
     if isinstance(error, list | tuple):
@@ -206,16 +206,16 @@ def in_words(error: Any, depth: int = 0) -> str:
     for name in (*_SAYING, "error", "errors"):
         if error.get(name) and (said := in_words(error[name], depth + 1)):
             break
-    if place := error.get("loc"):  # which field, in FastAPI's words
+    if place := error.get("loc"):  # the field at fault, in FastAPI's errors
         said = f"{'.'.join(map(str, place)) if isinstance(place, list) else place}: {said}"
     more = error.get("metadata")
-    if isinstance(more, Mapping) and isinstance(more.get("raw"), str):  # of whom a router asked
+    if isinstance(more, Mapping) and isinstance(more.get("raw"), str):  # behind a router
         said += f": {more['raw']}"
     return " ".join((said or json.dumps(error, default=str)).split())
 
 
 def in_one_line(content: bytes, content_type: str = "") -> str:
-    """What the body of an HTTP error says."""
+    """The message in the body of an HTTP error."""
     text = _decoded(content, content_type)
     with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(text)
@@ -228,14 +228,14 @@ def _is_html(text: str) -> bool:
 
 
 def _page(text: str) -> str:
-    """A page's title, or what it says."""
+    """The title of an HTML page, or its text."""
     title = re.search(r"<(title|h1)[^>]*>(.*?)</\1>", text, re.I | re.S)
     text = title[2] if title else re.sub(r"<(script|style).*?</\1>", " ", text, flags=re.I | re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())[:300]
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to be left alone: a number, or a date; 0 if neither."""
+    """Seconds to wait by the header `Retry-After`, a number or a date; 0 without either."""
     value = str(headers.get("Retry-After", "")).strip()
     seconds = 0.0
     try:
@@ -243,7 +243,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     except ValueError:
         with contextlib.suppress(ValueError, TypeError, OverflowError, OSError):
             date = email.utils.parsedate_to_datetime(value)
-            # A date without a zone is not this machine's but Greenwich's.
+            # A date without a time zone is in UTC, not in local time.
             date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
             seconds = date.timestamp() - time.time()
     if not value:

@@ -1,4 +1,4 @@
-"""What a server's list of models says, whatever its form."""
+"""A server's list of models, in any of several formats."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,11 @@ _NAMES = ("id", "model", "name")
 
 
 def served_models(said: Any) -> dict[str, Mapping[str, Any]]:
-    """The models by each of their names: of an object that holds a list, or of a bare one.
+    """The models by each of their names, from a list or from an object that holds a list.
 
-    An entry may be an object or a name. **Raises:** `ValueError` if there is no list.
+    An entry may be an object or a name.
+
+    **Raises:** `ValueError` if there is no list.
     """
     if isinstance(said, Mapping):
         lists = [said[name] for name in _LISTS if name in said]

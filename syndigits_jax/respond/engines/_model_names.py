@@ -1,4 +1,4 @@
-"""What a model is called in the key of a response: all that changes its answers, in one line."""
+"""The model's name in the key of a response: one line with everything that affects its answers."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ _NEUTRAL_ARGUMENTS = {
     "disable_custom_all_reduce",
     "max_parallel_loading_workers",
     "limit_mm_per_prompt",
-    # Where things lie, what is said, and a password, which must stand nowhere.
+    # Locations, logging, and a secret, which must not be recorded.
     "download_dir",
     "load_format",
     "safetensors_load_strategy",
@@ -58,7 +58,7 @@ _NEUTRAL_ARGUMENTS = {
     "enable_log_requests",
     "log_level",
     "hf_token",
-    # Every request has a seed of its own; more log-probabilities than allowed are a failure.
+    # Every request has its own seed; asking for more log-probabilities than allowed is an error.
     "seed",
     "max_logprobs",
 }
@@ -81,14 +81,14 @@ def model_name(
     chat_template_arguments: Mapping[str, Any],
     arguments: Mapping[str, Any] | None = None,
 ) -> str:
-    """What a model on this machine is called.
+    """The name of a local model.
 
-    A folder's own name is not enough, as "checkpoint-500" may be anything, and its path changes
-    from machine to machine: a hash of its configuration and of its weights follows. Of weights,
-    names, sizes and samples are taken, as all of them would take minutes to read.
+    The name of a folder does not identify a model ("checkpoint-500" may be any), and its path
+    differs between machines, so a hash of its configuration and weights is added. Of the weight
+    files, names, sizes and samples are hashed, as reading all of them would take minutes.
 
-    **Arguments:** `model`, `name`, `chat_template_arguments`: as `VLLMEngine`'s; `arguments`: all
-    of vLLM's, of which those stand in the name that change answers.
+    **Arguments:** `model`, `name`, `chat_template_arguments`: as for `VLLMEngine`; `arguments`: all
+    arguments of vLLM; those that affect answers become part of the name.
     """
     if name is None:
         name = model
@@ -101,7 +101,7 @@ def model_name(
 def with_settings(
     name: str, chat_template_arguments: Mapping[str, Any], **others: Mapping[str, Any]
 ) -> str:
-    """`name`, and behind it the settings there are, in an order that is always the same."""
+    """`name` followed by the settings as JSON with sorted keys; empty ones are left out."""
     if chat_template_arguments:
         name += " " + json.dumps(dict(chat_template_arguments), sort_keys=True)
     for what, settings in others.items():
@@ -111,7 +111,7 @@ def with_settings(
 
 
 def telling_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request's body that may change the answer."""
+    """The fields of a request's body that may affect the answer."""
     return {key: value for key, value in body.items() if key not in _NEUTRAL_FIELDS}
 
 
@@ -136,7 +136,7 @@ def _digest(folder: Path) -> str:
 
 
 def _add_samples(file: Path, digest: Any) -> None:
-    """A file's name, its size, and pieces of it; a small one whole."""
+    """Add a file's name, its size, and samples of its content; all of a small file."""
     size = file.stat().st_size
     digest.update(f"{file.name} {size}".encode())
     with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Requests as bodies of the chat-completions interface, and its answers as completions."""
+"""Requests to the chat-completions interface, and completions from its answers."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ from syndigits_jax.respond.engines._candidates import (
     by_token,
     first_candidates,
 )
-from syndigits_jax.respond.engines._servers import Refused, Server, Servers, Unwell
+from syndigits_jax.respond.engines._servers import Refused, Server, Servers, Unavailable
 from syndigits_jax.respond.requests import Completion, Request
 
 _UNKNOWN = re.compile(
@@ -32,14 +32,15 @@ _UNKNOWN = re.compile(
 _BOUND = re.compile(
     r"[<>≤]|\b(?:less|greater|larger|more|above|below|exceed\w*|most|max\w*|up to|between|range)\b"
 )
-_LARGEST_COUNT = 2**53  # of tokens; a larger one is none
+_LARGEST_COUNT = 2**53  # of tokens; larger numbers are ignored
 
 
 class Readouts:
-    """Answers requests on servers; vLLM's own tell more than others.
+    """Answers requests by asking servers; vLLM's own servers return more than others.
 
-    **Arguments:** `servers`; `model`; `chat_template_arguments` (vLLM alone); `extra`: fields of
-    every body, of which None takes one out.
+    **Arguments:** `servers`: the servers to ask; `model`: its name on the servers;
+    `chat_template_arguments`: sent to vLLM's servers only; `extra`: additional fields of every
+    body, where None removes a field.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Readouts:
         self._trees: dict[tuple[str, ...], asyncio.Task[AnswerTree]] = {}
 
     async def answer(self, server: Server, request: Request) -> Completion:
-        """**Raises:** `Refused`, `Unwell`."""
+        """The answer of one server to a request. **Raises:** `Refused`, `Unavailable`."""
         try:
             if request.readout == "probabilities":
                 if server.vllm:
@@ -62,9 +63,11 @@ class Readouts:
                 return await self._by_text(server, request)
             return await self._reply(server, request)
         except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as problem:
-            # The JSON is not what the interface says.
+            # The JSON does not have the format of the interface.
             name = type(problem).__name__
-            raise Unwell(f"{server.api}: an answer of another form ({name}: {problem})") from None
+            raise Unavailable(
+                f"{server.api}: an answer of another form ({name}: {problem})"
+            ) from None
 
     def _body(self, server: Server, request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = {
@@ -74,7 +77,7 @@ class Readouts:
             ],
         }
         if server.vllm:
-            # Servers take what is not said from the model's own settings; offline, nothing is.
+            # Servers take missing values from the model's own settings; offline inference does not.
             body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
             if self.chat_template_arguments:
                 body["chat_template_kwargs"] = self.chat_template_arguments
@@ -83,7 +86,7 @@ class Readouts:
         return {name: value for name, value in body.items() if value is not None}
 
     async def _reply(self, server: Server, request: Request) -> Completion:
-        """Text, free or constrained."""
+        """A reply in text, free or constrained to the answers."""
         chosen = request.readout != "text"
         fields: dict[str, Any] = {
             "temperature": 0.0 if request.readout == "choice" else request.temperature,
@@ -111,12 +114,12 @@ class Readouts:
     def _scoring(self, tokens: Sequence[int] | None = None) -> dict[str, Any]:
         fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1}
         if tokens is not None:
-            # Older servers ignore the names, and return the likeliest tokens.
+            # Older servers ignore these fields and return the likeliest tokens.
             fields |= {"logprob_token_ids": list(tokens), "return_tokens_as_token_ids": True}
         return fields
 
     async def _exact(self, server: Server, request: Request) -> Completion:
-        """The answers' probabilities on vLLM's server: one pass, and one more for long answers."""
+        """The answers' probabilities from a vLLM server: one call, and another for long answers."""
         tree = await self._tree(server, request.answers)
         root = [probe for probe in tree.probes if not probe.prefix]
         rest = [probe for probe in tree.probes if probe.prefix]
@@ -144,7 +147,7 @@ class Readouts:
     async def _continued(
         self, server: Server, prompt: Sequence[int], probes: Sequence[Probe]
     ) -> tuple[list[dict[str, Any]], dict[Probe, dict[int, float]]]:
-        """Probes after the prompt and tokens of answers: all in one body where that is allowed."""
+        """The scores of probes with a prefix, after the prompt; all in one body if allowed."""
         named = list(dict.fromkeys(token for probe in probes for token in probe.tokens))
         groups = [list(probes)] if len(named) <= MOST_TOKENS else [[probe] for probe in probes]
 
@@ -168,7 +171,7 @@ class Readouts:
         return list(answers), found
 
     async def _tree(self, server: Server, answers: tuple[str, ...]) -> AnswerTree:
-        """The answers' tokens, asked for once."""
+        """The answers as a tree of tokens; the server is asked once."""
         task = self._trees.get(answers)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._trees[answers] = asyncio.create_task(self._grow(server, answers))
@@ -199,7 +202,7 @@ class Readouts:
         return list(said["tokens"])
 
     async def _by_text(self, server: Server, request: Request) -> Completion:
-        """The answers' probabilities among the likeliest tokens of any other server."""
+        """The answers' probabilities among the likeliest tokens, from any other server."""
         said = await self._scored(server, request, self._scoring())
         return self._of_texts(server, request, said)
 
@@ -215,7 +218,7 @@ class Readouts:
     async def _scored(
         self, server: Server, request: Request, fields: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A chat's answer with the log-probabilities of its first token."""
+        """The answer to a chat, with the log-probabilities of its first token."""
 
         def body(top: int) -> dict[str, Any]:
             logs: dict[str, Any] = {"logprobs": True}
@@ -228,15 +231,15 @@ class Readouts:
     async def _capped(
         self, server: Server, url: str, body: Callable[[int], Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """An answer with as many log-probabilities as the server allows, which is remembered.
+        """An answer with as many log-probabilities as the server allows; the limit is kept.
 
-        **Raises:** `Refused` naming the log-probabilities if it knows none at all.
+        **Raises:** `Refused` naming the log-probabilities if the server supports none at all.
         """
         while True:
             top = server.top
             try:
                 return await self.servers.call(server, url, body(top))
-            except (Refused, Unwell) as problem:
+            except (Refused, Unavailable) as problem:
                 if "logprobs" not in problem.said.lower():
                     raise
                 allowed = most_allowed(problem.said, top)
@@ -246,7 +249,7 @@ class Readouts:
                 self._note_cap(server, allowed)
 
     def _note_cap(self, server: Server, top: int) -> None:
-        kept = f"{top} tokens at most" if top else "the token it drew alone"
+        kept = f"{top} tokens at most" if top else "the sampled token only"
         self.servers.note(
             server,
             f"it returns the log-probabilities of {kept}: answers that are not among them count as "
@@ -255,7 +258,7 @@ class Readouts:
 
 
 def most_allowed(said: str, asked: int) -> int | None:
-    """How many log-probabilities a server allows, which refused `asked` with these words."""
+    """How many log-probabilities a server allows, by its message `said` that refused `asked`."""
     if not asked:
         return None
     said = said.lower()
@@ -283,7 +286,7 @@ def choices(said: Mapping[str, Any], count: int = 1) -> list[dict[str, Any]]:
 def reply(choice: Mapping[str, Any]) -> str:
     """The text of a choice.
 
-    **Raises:** `Refused` if it has reasoning only, or calls a tool; `TypeError` if it is no text.
+    **Raises:** `Refused` if it is only reasoning or a tool call; `TypeError` if it is no text.
     """
     message = choice.get("message")
     if message is None:
@@ -306,7 +309,7 @@ def reply(choice: Mapping[str, Any]) -> str:
 
 
 def plain_text(content: Any) -> str:
-    """Content as text: of a list of parts, that of all that are text. **Raises:** `TypeError`."""
+    """Content as text; of a list, all parts that are text. **Raises:** `TypeError`."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -318,20 +321,20 @@ def plain_text(content: Any) -> str:
     if isinstance(content, dict):
         kind = str(content.get("type") or "text")
         if kind not in ("text", "output_text", "refusal"):
-            return ""  # an image, or what the model thought
+            return ""  # an image, or the model's reasoning
         text = content.get("text", content.get("refusal"))
         return plain_text(text.get("value") if isinstance(text, dict) else text)
     raise TypeError("the content is no text")
 
 
 def finish_reason(choice: Mapping[str, Any]) -> str:
-    """Why a reply ended, in the server's word."""
+    """The server's reason for the end of a reply."""
     reason = choice.get("finish_reason")
     return reason if isinstance(reason, str) and reason else "unknown"
 
 
 def usage(answers: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
-    """Tokens of prompts, of completions, and of prompts from the cache; 0 where it does not say."""
+    """Tokens of prompts, of completions, and of prompts from the cache; 0 if not reported."""
     prompt = completion = cached = 0
     for said in answers:
         counts = _mapping(said.get("usage"))
@@ -347,7 +350,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int:
-    """A count of tokens; 0 for what is none."""
+    """A count of tokens; 0 for an invalid value."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,7 +1,8 @@
-"""HTTP to one or several servers: what to try again, when, and where."""
+"""HTTP requests to one or several servers: what to retry, when, and where."""
 
 import asyncio
 import http
+import itertools
 import logging
 import math
 import random
@@ -21,13 +22,13 @@ from syndigits_jax.respond.engines._http_answers import (
 )
 
 _LONGEST_WAIT = 30.0
-_AGAIN = (408, 409, 425, 429)  # and all from 500 but for those below
-# No request will fare better: the key, the account, the model or the address is wrong.
+_AGAIN = (408, 409, 425, 429)  # and all from 500 except those below
+# All requests will fail alike: the key, the account, the model or the address is wrong.
 _UNUSABLE = (401, 402, 403, 404, 405, 407, 410, 501, 505)
 _MOST_REDIRECTS = 5
 _HINTS = {
     401: " (the API key is missing or wrong: set SYNDIGITS_API_KEY or OPENAI_API_KEY)",
-    407: " (the proxy wants a user name and a password)",
+    407: " (the proxy requires a user name and a password)",
 }
 MOST_TOP = 20  # the most log-probabilities per token that servers return
 
@@ -35,9 +36,9 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """The server will not answer this request, however often it is asked.
+    """The server rejects this request; repeating it will not help.
 
-    `status`: of HTTP, or 0; `said`: the server's own words.
+    `status`: the HTTP status, or 0; `said`: the server's message.
     """
 
     def __init__(self, reason: str, status: int = 0, said: str = ""):
@@ -46,14 +47,14 @@ class Refused(Exception):
 
 
 class Unusable(Refused):
-    """It will not answer any other either: the key, the model or the address is wrong."""
+    """The server rejects all requests: the key, the model or the address is wrong."""
 
 
-class Unwell(Exception):
-    """The server could not answer now.
+class Unavailable(Exception):
+    """The server could not answer at the moment.
 
-    `wait`: seconds that it asked for; `status`: of HTTP, 0 if there was no answer; `said`: the
-    server's own words.
+    `wait`: seconds to wait, as the server asked; `status`: the HTTP status, 0 without an answer;
+    `said`: the server's message.
     """
 
     def __init__(self, reason: str, wait: float = 0.0, status: int = 0, said: str = ""):
@@ -63,7 +64,7 @@ class Unwell(Exception):
 
 @dataclass
 class Server:
-    """One address: where its interface is, what is known about it, how busy it is."""
+    """One address: its interface, what is known about it, and its load."""
 
     api: str
     root: str
@@ -73,15 +74,15 @@ class Server:
     opened: bool = False
     vllm: bool = False
     version: str = "unknown"
-    unlisted: int = 0  # how often it did not list its models
-    top: int = MOST_TOP  # log-probabilities per token that it returns
+    unlisted: int = 0  # failed requests for its list of models
+    top: int = MOST_TOP  # the most log-probabilities per token that it returns
     noted: set[str] = field(default_factory=set)
 
 
 def server_at(url: str) -> Server:
-    """The server of an address: `http://host:8000` and `http://host:8000/v1` are the same.
+    """The server at an address: `http://host:8000` and `http://host:8000/v1` are the same.
 
-    **Raises:** `ValueError` if it is no address, or holds a password.
+    **Raises:** `ValueError` if it is not an HTTP address, or contains a password.
     """
     parts = urlsplit(url)
     if parts.username or parts.password:
@@ -99,12 +100,18 @@ def server_at(url: str) -> Server:
 
 
 class Servers:
-    """The least busy of the servers that are well, and another if it fails.
+    """Several servers; each request goes to the least busy one that is available.
 
-    **Arguments:** `session`: an `aiohttp.ClientSession`. `retries`: of a request, after its first
-    attempt; each waits twice as long as the one before it, from `backoff` seconds, less a random
-    part of it, and no less than the server asked for (`Retry-After`). `hide`: takes secrets out of
-    a message. `headers`: of each request, which no other server must see.
+    **Arguments:**
+
+    - `servers`: the servers.
+    - `session`: an `aiohttp.ClientSession`.
+    - `retries`: the most retries of a request after its first attempt.
+    - `retry_for`: seconds since the first attempt within which it is retried beyond `retries`.
+    - `backoff`: the first wait before a retry, in seconds. The wait doubles with every retry, less
+      a random part of up to one half, but is no less than the server asked for (`Retry-After`).
+    - `hide`: removes secrets from a message.
+    - `headers`: headers of every request, such as the key; not sent to other addresses.
     """
 
     def __init__(
@@ -113,32 +120,36 @@ class Servers:
         session: Any,
         *,
         retries: int,
+        retry_for: float = 0.0,
         backoff: float,
         hide: Callable[[str], str],
         headers: Mapping[str, str] | None = None,
     ):
         self.servers = tuple(servers)
         self.session, self.headers = session, dict(headers or {})
-        self.retries, self.backoff, self.hide = retries, backoff, hide
+        self.retries, self.retry_for, self.backoff = retries, retry_for, backoff
+        self.hide = hide
 
     async def ask(self, how: Callable[[Server], Awaitable[T]]) -> T:
-        """`how`, with one server after another until it succeeds.
+        """Call `how` with one server after another until it succeeds.
 
-        **Raises:** `Refused`, or the last `Unwell`.
+        **Raises:** `Refused`, or the last `Unavailable`.
         """
-        problem = Unwell("it was never asked")
-        for attempt in range(self.retries + 1):
+        problem, start = Unavailable("no request was sent"), time.monotonic()
+        for attempt in itertools.count():
+            if attempt > self.retries and time.monotonic() - start >= self.retry_for:
+                break
             if attempt:
-                wait = min(_LONGEST_WAIT, self.backoff * 2.0 ** (attempt - 1))
+                wait = min(_LONGEST_WAIT, self.backoff * 2.0 ** min(attempt - 1, 16))
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-            server = await self._well()
+            server = await self._next_server()
             server.busy += 1
             try:
                 answer = await how(server)
-            except Unwell as now:
+            except Unavailable as now:
                 problem = now
                 server.failures += 1
-                # A server that fails is left alone for a while: others take over, if there are any.
+                # A server that failed is not asked for a while if there are others.
                 pause = min(_LONGEST_WAIT, self.backoff * 2.0 ** min(server.failures - 1, 16))
                 pause = max(now.wait, pause if len(self.servers) > 1 else 0.0)
                 server.not_before = max(server.not_before, time.monotonic() + pause)
@@ -149,16 +160,16 @@ class Servers:
                 server.busy -= 1
         raise problem
 
-    async def _well(self) -> Server:
+    async def _next_server(self) -> Server:
         while True:
             now = time.monotonic()
-            well = [server for server in self.servers if server.not_before <= now]
-            if well:
-                return min(well, key=lambda server: server.busy)
+            ready = [server for server in self.servers if server.not_before <= now]
+            if ready:
+                return min(ready, key=lambda server: server.busy)
             await asyncio.sleep(min(server.not_before for server in self.servers) - now)
 
     def note(self, server: Server, text: str) -> None:
-        """Say once what a server cannot do and what is done instead."""
+        """Log a limitation of a server, once."""
         if text not in server.noted:
             server.noted.add(text)
             logging.getLogger(__name__).warning(self.hide(f"{server.api}: {text}"))
@@ -171,9 +182,14 @@ class Servers:
         *,
         lists: bool = False,
     ) -> Any:
-        """One exchange: GET, or POST with a body; a JSON object (or one of `lists`).
+        """One HTTP exchange: GET, or POST with a body.
 
-        **Raises:** `Refused`, `Unwell`.
+        **Arguments:** `server`: the server; `url`: the address on it; `body`: sent as JSON;
+        `lists`: whether a JSON list is a valid answer too.
+
+        **Returns:** the JSON object of the answer (or a list).
+
+        **Raises:** `Refused`, `Unavailable`.
         """
         where = urlsplit(url).netloc
         status, headers, content = await self._exchange(url, body)
@@ -181,28 +197,28 @@ class Servers:
         try:
             content = unpacked(content, headers.get("Content-Encoding", ""))
         except ValueError as problem:
-            raise Unwell(f"{where}: HTTP {status}: {problem}", status=status) from None
+            raise Unavailable(f"{where}: HTTP {status}: {problem}", status=status) from None
         if status >= 300:
             raise self._problem(where, status, in_one_line(content, kind), headers)
         try:
             answer = read_json(content, kind)
         except ValueError as problem:
-            raise Unwell(self.hide(f"{where}: {problem}"), status=status) from None
+            raise Unavailable(self.hide(f"{where}: {problem}"), status=status) from None
         if lists and isinstance(answer, list):
             return answer
         if isinstance(answer, list) and len(answer) == 1:
-            (answer,) = answer  # so do some return errors
+            (answer,) = answer  # some servers return errors in a list
         if not isinstance(answer, dict):
             said = self.hide(" ".join(str(answer).split())[:300])
-            raise Unwell(f"{where}: its answer is no JSON object: {said!r}", status=status)
+            raise Unavailable(f"{where}: its answer is no JSON object: {said!r}", status=status)
         if (error := said_error(answer)) is not None:
             raise self._problem(where, error[0], error[1], headers, inside=True)
         return answer
 
     def _problem(
         self, where: str, status: int, said: str, headers: Mapping[str, str], inside: bool = False
-    ) -> Refused | Unwell:
-        """What an HTTP status, or one `inside` an answer of HTTP 200, means for the request."""
+    ) -> Refused | Unavailable:
+        """The error for an HTTP status, or for a status `inside` an answer of HTTP 200."""
         known = status in http.HTTPStatus.__members__.values()
         said = self.hide(said)[:300] or (http.HTTPStatus(status).phrase if known else "no reason")
         name = f"HTTP {status}" if not inside else f"error {status or ''}".rstrip()
@@ -210,18 +226,18 @@ class Servers:
         if status in _UNUSABLE or 300 <= status < 400:
             return Unusable(reason, status, said)
         if status >= 500 or status in _AGAIN or not status:
-            return Unwell(reason, retry_after(headers), status or 200, said)
+            return Unavailable(reason, retry_after(headers), status or 200, said)
         return Refused(reason, status, said)
 
     async def _exchange(
         self, url: str, body: Mapping[str, Any] | None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body, behind redirects to the same host if there are any."""
+        """Status, headers and body, after following redirects to the same host."""
         import aiohttp
 
         where, first = urlsplit(url).netloc, url
         for _ in range(_MOST_REDIRECTS + 1):
-            # The key is for the address that was named.
+            # The key is only sent to the address that was given.
             headers = self.headers if _origin(url) == _origin(first) else {}
             try:
                 async with self.session.request(
@@ -235,19 +251,19 @@ class Servers:
                     status, answered = response.status, response.headers
                     content = await response.read()
             except TimeoutError:
-                raise Unwell(f"{where} did not answer in time") from None
-            except ValueError as problem:  # of an address or header that cannot be sent
+                raise Unavailable(f"{where} did not answer in time") from None
+            except ValueError as problem:  # an address or header that cannot be sent
                 raise Unusable(self.hide(f"{where}: {str(problem)[:200]}")) from None
             except (aiohttp.ClientError, OSError) as problem:
                 name = type(problem).__name__
-                raise Unwell(self.hide(f"{where}: {name}: {str(problem)[:200]}")) from None
+                raise Unavailable(self.hide(f"{where}: {name}: {str(problem)[:200]}")) from None
             if status not in (301, 302, 303, 307, 308):
                 return status, answered, content
             url = self._redirected(where, status, url, answered.get("Location", ""), body)
         raise Unusable(f"{where}: HTTP {status}: more than {_MOST_REDIRECTS} redirects", status)
 
     def _redirected(self, where: str, status: int, url: str, location: str, body: Any) -> str:
-        """Where a redirect leads, if that may be followed. **Raises:** `Unusable`."""
+        """The address of a redirect, if it may be followed. **Raises:** `Unusable`."""
         try:
             there = urlsplit(urljoin(url, location.strip()))
             host, _ = there.hostname, there.port
@@ -278,11 +294,11 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) names for `url`.
+    """The proxy for `url` in the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
 
-    aiohttp's own way to it would also send passwords from a `.netrc` file.
+    aiohttp's own support for these variables would also send passwords from a `.netrc` file.
 
-    **Raises:** `ValueError` if it is no HTTP proxy.
+    **Raises:** `ValueError` if it is not an HTTP proxy.
     """
     parts = urlsplit(url)
     proxies = urllib.request.getproxies()

@@ -1,4 +1,4 @@
-"""Engines by name and settings, as commands and pipelines give them."""
+"""Engines from a name and settings, as given by commands and pipelines."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,18 @@ def build_engine(
     retry_for: float | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The engine that the settings stand for; it starts when it is first needed.
+    """The engine described by the settings; it starts when it is first needed.
 
     **Arguments:**
 
-    - `engine`: "vllm" (on this machine) or "openai" (any server that speaks OpenAI's protocol).
-    - `model`: a folder or a name; for a server, its name there.
-    - `url`: of one or several servers; for "openai" only.
-    - `concurrency`: most requests that a server has at a time; for "openai" only.
-    - `timeout`: seconds after which a request, or vLLM's batch, is given up.
-    - `retry_for`: seconds for which a server that is busy or gone is asked again; for "openai"
-      only.
-    - `options`: further settings of the engine by name; what
-      [`VLLMEngine`][syndigits_jax.respond.VLLMEngine] does not know is passed on to vLLM.
+    - `engine`: "vllm" (on this machine) or "openai" (any server with OpenAI's interface).
+    - `model`: a folder or a name; for a server, the model's name on it.
+    - `url`: addresses of one or several servers; for "openai" only.
+    - `concurrency`: the most requests in flight at a time; for "openai" only.
+    - `timeout`: seconds after which a request, or a batch of vLLM, is given up.
+    - `retry_for`: seconds for which a busy or unreachable server is asked again; for "openai" only.
+    - `options`: further settings of the engine by name; those that are not arguments of
+      [`VLLMEngine`][syndigits_jax.respond.VLLMEngine] are passed on to vLLM.
 
     **Raises:** `ValueError` naming the argument; `ImportError` that says what to install.
     """
@@ -61,7 +60,7 @@ def build_engine(
             raise ValueError(f"`{name}` is for the engine openai; vLLM runs on this machine")
     from .vllm import VLLMEngine
 
-    # What is no setting of ours is one of vLLM's, which knows them.
+    # Everything that is not an argument of VLLMEngine goes to vLLM, which checks it.
     own = {name: given.pop(name) for name in list(given) if name in _keywords(VLLMEngine)}
     more = own.pop("engine_arguments", {}) | given
     return VLLMEngine(model, **own, engine_arguments=more)

@@ -1,4 +1,4 @@
-"""Any server with OpenAI's chat-completions interface, vLLM's own above all."""
+"""Servers with OpenAI's chat-completions interface, such as vLLM's own."""
 
 import asyncio
 import concurrent.futures
@@ -17,53 +17,55 @@ from syndigits_jax.respond.engines._servers import (
     Refused,
     Server,
     Servers,
+    Unavailable,
     Unusable,
-    Unwell,
     server_at,
 )
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure, Request
 
 T = TypeVar("T")
 _FIXED = ("messages", "model", "n", "stream", "logprobs", "top_logprobs", "structured_outputs")
-# Some servers refuse these, or call them something else, so they may be taken out.
+# Some servers reject these or name them differently, so they may be removed.
 _DECODING = ("temperature", "top_p", "seed", "max_tokens")
 _KEYS = ("SYNDIGITS_API_KEY", "OPENAI_API_KEY")
-_FIRST = 8  # requests read ahead before anything is answered
-_ASKED_FOR_MODELS = 2  # times that a server which is not well is asked for its models again
+_FIRST = 8  # requests in flight before the first answer
+_ASKED_FOR_MODELS = 2  # retries of the list of models at a server that is unavailable
 
 
 class OpenAIEngine:
-    """One or several servers that speak the chat-completions interface, asked concurrently.
+    """One or several servers with the chat-completions interface, asked concurrently.
 
-    vLLM's own servers give exact probabilities of any answers and constrain choices. Of others,
-    only answers among the 20 likeliest first tokens have a probability, and a choice is what the
-    model happens to reply, which must be one of the answers.
+    vLLM's own servers return exact probabilities of any answers and constrain choices. On other
+    servers only answers among the 20 likeliest first tokens have a probability, and a choice is the
+    model's unconstrained reply, which must be one of the answers.
 
-    What may pass is tried again: errors from 500, 429, time-outs, lost connections, answers of
-    another form. What will not (any other 4xx) is a [`Failure`][] at once. An error inside an
-    answer of HTTP 200 means what its code does.
+    Temporary errors are retried: status 429 and 500 or above, time-outs, lost connections, and
+    answers in another format. Others (any other 4xx) become a [`Failure`][] at once. An error
+    inside an answer of HTTP 200 is treated by its own code.
 
     Redirects are followed on the same host, with the key only to the same port. The environment's
     proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) are used.
 
     **Arguments:**
 
-    - `urls`: addresses such as `http://127.0.0.1:8000/v1`; requests go to the least busy.
-    - `model`: as the server calls it; may be left out if it serves only one.
-    - `concurrency`: requests in flight; as many as that once the first are answered.
+    - `urls`: addresses such as `http://127.0.0.1:8000/v1`; each request goes to the least busy.
+    - `model`: its name on the server; may be omitted if the server has only one.
+    - `concurrency`: the most requests in flight; reached after the first answers.
     - `timeout`: seconds for one exchange.
-    - `retries`: of each request, with waits from `backoff` seconds that double; `Retry-After` is
-      honoured.
-    - `most_failures`: so many failed requests without an answer in between end the engine. Before
-      the first answer all failures count; after it those do not that may be one request's fault
-      (400, 413, 422).
+    - `retries`: of each request. `retry_for`: seconds within which a request is retried beyond
+      `retries`, as long as servers are busy or gone. `backoff`: the first wait in seconds, which doubles with every
+      retry; the header `Retry-After` is respected.
+    - `most_failures`: the engine stops after this many failed requests without an answer in
+      between. Before the first answer all failures count; later, rejections that may be due to a
+      single request (400, 413, 422) do not.
     - `chat_template_arguments`: for the model's chat template, on vLLM's servers; they become part
       of the model's name.
-    - `extra_body`: fields of every request's body; None takes one out. What the requests say
-      themselves cannot be changed; what may change answers becomes part of the model's name.
+    - `extra_body`: additional fields of every request's body; None removes a field. Fields that the
+      requests set themselves cannot be changed. Fields that may affect answers become part of the
+      model's name.
 
-    The API key, if the servers want one, is the environment variable SYNDIGITS_API_KEY or else
-    OPENAI_API_KEY, and is given nowhere else. It goes to all of `urls`.
+    An API key is read from the environment variable SYNDIGITS_API_KEY or else OPENAI_API_KEY. It
+    is sent to all of `urls`, and nowhere else.
 
     **Raises:** `ValueError` naming the argument; `ImportError` without the extra `server`.
     """
@@ -76,6 +78,7 @@ class OpenAIEngine:
         concurrency: int = 32,
         timeout: float = 60.0,
         retries: int = 5,
+        retry_for: float = 0.0,
         backoff: float = 0.5,
         most_failures: int = 20,
         chat_template_arguments: Mapping[str, Any] | None = None,
@@ -88,7 +91,7 @@ class OpenAIEngine:
         }.items():
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive, got {value}")
-        for name, value in {"retries": retries, "backoff": backoff}.items():
+        for name, value in {"retries": retries, "retry_for": retry_for, "backoff": backoff}.items():
             if not value >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {value}")
         self._servers = [server_at(url) for url in ([urls] if isinstance(urls, str) else urls)]
@@ -102,7 +105,7 @@ class OpenAIEngine:
             ) from None
         self._model = model
         self._concurrency, self._timeout = concurrency, timeout
-        self._retries, self._backoff = retries, backoff
+        self._retries, self._retry_for, self._backoff = retries, retry_for, backoff
         self._most_failures = most_failures
         self._template_arguments = dict(chat_template_arguments or {})
         self._extra = _checked_extra(extra_body or {})
@@ -111,7 +114,7 @@ class OpenAIEngine:
         self._readouts: Readouts | None = None
         self._opening: dict[int, asyncio.Lock] = {}
         self._failures = 0
-        self._answered = 0  # of the stream that is read
+        self._answered = 0  # requests of the current stream
         self._last_failure = ""
 
     def __repr__(self) -> str:
@@ -125,14 +128,14 @@ class OpenAIEngine:
 
     @property
     def identity(self) -> EngineIdentity:
-        """The model as the server calls it, and the server's version where it tells.
+        """The model's name on the server, and the server's version if available.
 
         **Raises:** `ValueError` if it does not serve the model; [`EngineDied`][] if none answers.
         """
         readouts = self._start()
         try:
             server = self._wait(readouts.servers.ask(self._opened))
-        except Unwell as problem:
+        except Unavailable as problem:
             raise EngineDied(f"no server answers: {problem}") from None
         except Refused as problem:
             raise EngineDied(f"the server refuses: {problem}") from None
@@ -141,7 +144,7 @@ class OpenAIEngine:
 
     @property
     def model(self) -> str | None:
-        """The model as responses name it, known before any server is asked, or None."""
+        """The model's name in responses, or None if only a server can tell it."""
         return self._named(self._model) if self._model else None
 
     def _named(self, model: str) -> str:
@@ -153,15 +156,15 @@ class OpenAIEngine:
         **Raises:** as `identity` does; [`EngineDied`][] after `most_failures` in a row.
         """
         readouts = self._start()
-        _ = self.identity  # a wrong model or key is known before anything is asked
+        _ = self.identity  # a wrong model or key is found before any request is sent
         gate = self._wait(_make_gate(self._concurrency))
         done: queue.SimpleQueue[tuple[int, concurrent.futures.Future[Any]]] = queue.SimpleQueue()
         flying: set[concurrent.futures.Future[Any]] = set()
         self._failures = self._answered = 0
-        source = iter(enumerate(requests))  # read here: what it reads from may be bound to a thread
+        source = iter(enumerate(requests))  # read in this thread: the source may be bound to it
         try:
             while True:
-                # Few at first: a server that refuses them all is soon known.
+                # Few at first, so that a server that rejects everything is detected early.
                 most = min(2 * self._concurrency, _FIRST + 2 * self._answered)
                 while len(flying) < most and (item := next(source, None)):
                     position, request = item
@@ -175,7 +178,7 @@ class OpenAIEngine:
                 yield position, future.result()
                 if self._failures >= self._most_failures:
                     failures, self._failures = self._failures, 0
-                    while not done.empty():  # what was answered meanwhile is kept
+                    while not done.empty():  # requests completed in the meantime
                         position, future = done.get()
                         flying.discard(future)
                         yield position, future.result()
@@ -187,7 +190,7 @@ class OpenAIEngine:
                 future.cancel()
 
     def close(self) -> None:
-        """Drop the connections; it may be closed twice, and opens again when needed."""
+        """Close the connections; they are opened again when needed."""
         loop, self._loop = self._loop, None
         thread, self._thread = self._thread, None
         readouts, self._readouts = self._readouts, None
@@ -207,15 +210,15 @@ class OpenAIEngine:
             try:
                 await self._opened(server)
             except ValueError as problem:  # another server may have the model
-                raise Unwell(str(problem)) from None
+                raise Unavailable(str(problem)) from None
             return await readouts.answer(server, request)
 
         async with gate:
             try:
                 completion = await readouts.servers.ask(ask)
-            except (Refused, Unwell) as problem:
-                # Before anything was answered, what is refused may be refused to everybody.
-                if isinstance(problem, Unwell | Unusable) or not self._answered:
+            except (Refused, Unavailable) as problem:
+                # Before the first answer, a rejection may concern all requests.
+                if isinstance(problem, Unavailable | Unusable) or not self._answered:
                     self._failures += 1
                     self._last_failure = str(problem)
                 return Failure(str(problem))
@@ -224,7 +227,7 @@ class OpenAIEngine:
         return completion
 
     async def _opened(self, server: Server) -> Server:
-        """The server, once it is known what it is and that it serves the model."""
+        """The server, after its kind, its version and the model have been checked."""
         readouts = self._readouts
         assert readouts is not None
         async with self._opening.setdefault(id(server), asyncio.Lock()):
@@ -248,17 +251,17 @@ class OpenAIEngine:
                 try:
                     version = await readouts.servers.call(server, f"{server.root}/version")
                     server.version = str(version.get("version", "unknown"))
-                except (Refused, Unwell) as problem:  # a proxy may hide it
+                except (Refused, Unavailable) as problem:  # a proxy may block this address
                     if not problem.status:
                         raise
             server.opened = True
             return server
 
     async def _served(self, servers: Servers, server: Server) -> dict[str, Mapping[str, Any]]:
-        """The server's models by name; of one that does not list them, the one that is named.
+        """The server's models by name; if it does not list them, the one that was given.
 
-        **Raises:** `Refused` for a wrong key; `Unwell` if nobody answers; `ValueError` if the model
-        is not named.
+        **Raises:** `Refused` for a wrong key; `Unavailable` if the server does not answer;
+        `ValueError` if no model was given.
         """
         try:
             listed = served_models(await servers.call(server, f"{server.api}/models", lists=True))
@@ -267,7 +270,7 @@ class OpenAIEngine:
             why = "it lists no models"
         except ValueError as problem:
             why = str(problem)
-        except Unwell as problem:
+        except Unavailable as problem:
             server.unlisted += 1
             again = min(_ASKED_FOR_MODELS, self._retries // len(self._servers))
             busy = problem.status >= 400 and server.unlisted <= again
@@ -275,7 +278,7 @@ class OpenAIEngine:
                 raise
             why = str(problem)
         except Refused as problem:
-            if problem.status in (0, 401, 407):  # the same will happen to whatever is asked
+            if problem.status in (0, 401, 407):  # all requests will fail in the same way
                 raise
             why = str(problem)
         if self._model is None:
@@ -310,11 +313,12 @@ class OpenAIEngine:
         )
 
         def hide(text: str) -> str:
-            text = re.sub(r"//[^/@\s]+@", "//***@", text)  # of a proxy
+            text = re.sub(r"//[^/@\s]+@", "//***@", text)  # a proxy's password
             return text.replace(key, "***") if key else text
 
         servers = Servers(
-            self._servers, session, retries=self._retries, backoff=self._backoff, hide=hide,
+            self._servers, session, retries=self._retries, retry_for=self._retry_for,
+            backoff=self._backoff, hide=hide,
             headers={"Authorization": f"Bearer {key}"} if key else {},
         )  # fmt: skip
         return Readouts(servers, self._model or "", self._template_arguments, self._extra)
@@ -328,7 +332,7 @@ class OpenAIEngine:
 
 
 def _checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """**Raises:** `ValueError` for what is no JSON or would belie a response's key."""
+    """**Raises:** `ValueError` for values that are not JSON and fields of a response's key."""
     for field, value in extra.items():
         if field in _FIXED or (field in _DECODING and value is not None):
             how = "the decoding" if field in _DECODING else "the engine"
@@ -336,7 +340,7 @@ def _checked_extra(extra: Mapping[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(dict(extra))
     except TypeError as problem:
-        raise ValueError(f"`extra_body` takes what JSON does only: {problem}") from None
+        raise ValueError(f"`extra_body` takes only JSON values: {problem}") from None
     return dict(extra)
 
 

@@ -1,4 +1,4 @@
-"""vLLM in a child process: batches that survive the engine's death.
+"""vLLM in a child process, which is restarted if it fails.
 
 Longer than 400 lines: one class, the life of a child process from start to end.
 """
@@ -20,9 +20,9 @@ from syndigits_jax.respond.engines._model_names import model_name
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure, Request
 
 _FIRST_BATCH = 32
-_SECONDS_PER_BATCH = 5.0  # so that progress is seen, and that little is lost with the engine
+_SECONDS_PER_BATCH = 5.0  # short enough to show progress and to lose little if the engine fails
 _PAUSE = 3.0  # seconds before another start
-_DEATHS = 2  # of one batch, before it is suspected
+_MOST_FAILURES = 2  # failures of the engine with one batch, after which the batch is halved
 _WORKER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from syndigits_jax.respond.engines.vllm_worker import main; main()"
@@ -33,47 +33,48 @@ _WORKER = (
 class _Batch:
     positions: list[int]
     requests: list[Request]
-    deaths: int = 0
+    failures: int = 0
 
     def halves(self) -> "list[_Batch]":
         middle = len(self.requests) // 2
         return [
-            _Batch(self.positions[part], self.requests[part], _DEATHS - 1)
+            _Batch(self.positions[part], self.requests[part], _MOST_FAILURES - 1)
             for part in (slice(None, middle), slice(middle, None))
         ]
 
 
 class VLLMEngine:
-    """vLLM on this machine's GPU or CPU, in a process of its own.
+    """vLLM on this machine's GPU or CPU, in a separate process.
 
-    An engine in which a step failed is unusable and may spin for ever, so the process is killed and
-    started anew where it dies, reports an error or is silent for too long, and its batch is asked
-    again. A batch that killed two engines is halved until the request at fault stands alone; that
-    one becomes a [`Failure`][].
+    An engine in which a step failed is unusable and may never return. The process is therefore
+    restarted if it ends, reports an error or does not answer in time, and its batch is asked again.
+    A batch with which the engine failed twice is halved until the request that causes the failure
+    is alone; that request becomes a [`Failure`][].
 
     **Arguments:**
 
     - `model`: a folder or a name on the Hugging Face hub.
-    - `name`: what the model is called in responses and their keys. Default: the name itself; of a
-      folder, its name and a hash of its configuration and weights, so that it may be moved.
-    - `dtype`, `max_model_len`, `tensor_parallel_size`, `gpu_memory_utilization`: as vLLM's; only
-      what is given is passed on.
-    - `kv_cache_gib`: size of the cache on a CPU.
-    - `threads`: of a CPU; by default OMP_NUM_THREADS, or else all.
-    - `engine_arguments`: any others of `vllm.LLM`; they go before our own settings. Those that may
-      change answers become part of the model's name, as `dtype` does.
+    - `name`: the model's name in responses and their keys. Default: `model`; for a folder, its name
+      and a hash of its configuration and weights, which does not depend on the folder's location.
+    - `dtype`, `max_model_len`, `tensor_parallel_size`, `gpu_memory_utilization`: arguments of vLLM,
+      passed on if given.
+    - `kv_cache_gib`: size of the key-value cache on a CPU, in GiB.
+    - `threads`: CPU threads; by default OMP_NUM_THREADS, or else all.
+    - `engine_arguments`: further arguments of `vllm.LLM`; they override the engine's own settings.
+      Those that may affect answers become part of the model's name, as `dtype` does.
     - `chat_template_arguments`: for the model's chat template (`{"enable_thinking": False}`); they
-      change what is asked, and become part of the model's name.
-    - `batch_size`: the most requests per batch, of which two are with the engine. They begin with
-      as many as it answers at a time, and grow while they take less than a few seconds.
-    - `timeout`, `start_timeout`: seconds until a batch, or a start, is given up.
-    - `restarts`: how many times in a row the engine may die without an answer in between.
-    - `log`: file to which the engine's own messages are appended; by default they are dropped.
+      change the prompt, and become part of the model's name.
+    - `batch_size`: the most requests per batch; the engine has up to two batches at a time. Batches
+      begin with as many requests as the engine answers concurrently, and grow while they take less
+      than a few seconds.
+    - `timeout`, `start_timeout`: seconds after which a batch, or a start, is given up.
+    - `restarts`: the most consecutive failures of the engine without an answer in between.
+    - `log`: a file to which the engine's messages are appended; by default they are discarded.
 
     The engine starts when it is first needed. Close it, or use it as a context manager.
 
-    **Raises:** `ValueError` naming the argument; `ImportError` if vLLM is not installed, not before
-    it is needed.
+    **Raises:** `ValueError` naming the argument; `ImportError` if vLLM is not installed, when the
+    engine is first needed.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class VLLMEngine:
         self._child: ChildProcess | None = None
         self._about: dict[str, Any] = {}
         self._sent = 0
-        self._deaths = 0  # in a row, without an answer in between
+        self._failures = 0  # consecutive failures of the engine, without an answer in between
         self._size = min(batch_size, _FIRST_BATCH)
 
     def __enter__(self) -> "VLLMEngine":
@@ -178,11 +179,11 @@ class VLLMEngine:
 
     @property
     def model(self) -> str:
-        """The model as responses name it, known before the engine starts."""
+        """The model's name in responses, known before the engine starts."""
         return self._name
 
     def check(self) -> None:
-        """Whether the engine could start, as far as that is known without starting it.
+        """Check the requirements of the engine without starting it.
 
         **Raises:** `ImportError` if vLLM is not installed.
         """
@@ -190,11 +191,11 @@ class VLLMEngine:
 
     @property
     def pid(self) -> int | None:
-        """The child's process identifier, while there is one."""
+        """The identifier of the child process, or None if there is none."""
         return None if self._child is None else self._child.pid
 
     def close(self) -> None:
-        """End the process, at once; it may be closed twice, and is started again when needed."""
+        """End the process at once; it is started again when needed."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -202,20 +203,20 @@ class VLLMEngine:
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion | Failure]]:
         """Answer `requests`, which is read at most two batches ahead; see [`Engine`][].
 
-        **Raises:** [`EngineDied`][] if the engine dies time and again or does not start;
-        `ImportError` as `check` does.
+        **Raises:** [`EngineDied`][] if the engine fails more than `restarts` times in a row or does
+        not start; `ImportError` as `check` does.
         """
         source = iter(enumerate(requests))
         waiting: deque[_Batch] = deque()
         asked: deque[tuple[int, _Batch]] = deque()
         try:
             while True:
-                # One batch is being answered while the next joins. One under suspicion is alone,
-                # so that no other is blamed for what it does.
-                while len(asked) < 2 and not any(batch.deaths for _, batch in asked):
-                    if asked and waiting and waiting[0].deaths:
+                # The engine has two batches at a time. A batch with which it failed is sent alone,
+                # so that a further failure can be attributed to it.
+                while len(asked) < 2 and not any(batch.failures for _, batch in asked):
+                    if asked and waiting and waiting[0].failures:
                         break
-                    self._start()  # how large a batch should be is the engine's to say
+                    self._start()  # first, as the size of a batch depends on the engine
                     if (batch := self._next(waiting, source)) is None:
                         break
                     asked.append((self._send(batch), batch))
@@ -228,10 +229,10 @@ class VLLMEngine:
                 except (ChildDied, TimeoutError) as problem:
                     waiting.extendleft(later for _, later in reversed(list(asked)[1:]))
                     asked.clear()
-                    yield from self._after_death(batch, waiting, problem)
+                    yield from self._after_failure(batch, waiting, problem)
                     continue
                 asked.popleft()
-                self._deaths = 0
+                self._failures = 0
                 self._adapt(len(batch.requests), time.monotonic() - begun)
                 yield from zip(batch.positions, outcomes, strict=True)
         except KeyboardInterrupt:
@@ -256,7 +257,7 @@ class VLLMEngine:
 
     @property
     def _least(self) -> int:
-        """Requests that the engine answers at a time: with fewer in a batch it would be idle."""
+        """The requests that the engine answers concurrently, the least size of a batch."""
         return min(int(self._about.get("concurrency", _FIRST_BATCH)), self._batch_size)
 
     def _send(self, batch: _Batch) -> int:
@@ -275,44 +276,46 @@ class VLLMEngine:
             if not isinstance(said, dict) or "error" in said:
                 raise ChildDied(str(said.get("error") if isinstance(said, dict) else said))
             if said.get("batch") != number:
-                continue  # of a stream that was left before its end
+                continue  # a batch of an earlier stream that was not read to its end
             outcomes = said.get("outcomes")
             if not isinstance(outcomes, list) or len(outcomes) != size:
                 raise ChildDied(f"it answered {size} requests with something else")
             try:
                 return [unpacked(outcome) for outcome in outcomes]
             except (TypeError, KeyError) as problem:
-                raise ChildDied(f"it answered what is no outcome: {problem}") from None
+                raise ChildDied(f"it returned an invalid outcome: {problem}") from None
 
-    def _after_death(
+    def _after_failure(
         self, batch: _Batch, waiting: deque[_Batch], problem: Exception
     ) -> Iterator[tuple[int, Failure]]:
-        """Bury the child; put its batch back, or halve it, or give its one request up."""
+        """Clean up after a failure: requeue the batch, halve it, or give up its only request."""
         silent = isinstance(problem, TimeoutError)
         reason = f"no answer within {self._timeout:g} s" if silent else _one_line(problem)
         self.close()
-        self._deaths += 1
-        batch.deaths += 1
-        if self._deaths > self._restarts:
-            raise EngineDied(f"vLLM died {self._deaths} times in a row; the last time: {reason}")
-        warnings.warn(f"vLLM died and is started anew ({reason})", RuntimeWarning, stacklevel=3)
-        if batch.deaths < _DEATHS:
+        self._failures += 1
+        batch.failures += 1
+        if self._failures > self._restarts:
+            raise EngineDied(
+                f"vLLM failed {self._failures} times in a row; the last time: {reason}"
+            )
+        warnings.warn(f"vLLM failed and is restarted ({reason})", RuntimeWarning, stacklevel=3)
+        if batch.failures < _MOST_FAILURES:
             waiting.appendleft(batch)
         elif len(batch.requests) > 1:
-            # To the end: others that are answered meanwhile show that the engine itself is well.
+            # To the end: batches answered before then show that the engine itself works.
             waiting.extend(batch.halves())
         else:
-            yield batch.positions[0], Failure(f"the engine died of this request: {reason}")
+            yield batch.positions[0], Failure(f"the engine failed at this request: {reason}")
 
     def _start(self) -> None:
         while self._child is None:
             try:
                 self._launch()
             except EngineDied:
-                # One that has run before may: the memory of the dead one is free a little later.
-                if not 0 < self._deaths < self._restarts:
+                # A restart may fail at first: the memory of the old process is freed with a delay.
+                if not 0 < self._failures < self._restarts:
                     raise
-                self._deaths += 1
+                self._failures += 1
                 time.sleep(_PAUSE)
 
     def _launch(self) -> None:
@@ -342,7 +345,7 @@ def _one_line(problem: Exception) -> str:
 
 
 def packed(requests: Sequence[Request]) -> dict[str, Any]:
-    """Requests as a message, in which a text that many of them share stands once."""
+    """Requests as a message that holds each distinct text once."""
     texts: dict[str, int] = {}
     return {
         "requests": [
@@ -365,7 +368,7 @@ def packed(requests: Sequence[Request]) -> dict[str, Any]:
 
 
 def unpacked(outcome: Mapping[str, Any]) -> Completion | Failure:
-    """An outcome from a message."""
+    """The outcome of one request in a message."""
     if "failure" in outcome:
         return Failure(" ".join(str(outcome["failure"]).split()))
     fields: dict[str, Any] = dict(outcome)
@@ -377,7 +380,7 @@ def unpacked(outcome: Mapping[str, Any]) -> Completion | Failure:
 def child_environment(
     environment: Mapping[str, str], model: str, threads: int | None
 ) -> dict[str, str]:
-    """What the child's variables are: the parent's, but for these."""
+    """The child's environment: the parent's, with some variables set or overridden."""
     result = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -395,7 +398,7 @@ def child_environment(
 
 
 def _check_model(model: str) -> None:
-    """Whatever can be known before a process is started."""
+    """Check the model as far as possible before a process is started."""
     if not model:
         raise ValueError("`model` must be a folder or a name on the Hugging Face hub")
     path = Path(model)
@@ -407,5 +410,5 @@ def _check_model(model: str) -> None:
 
 def _check_installed() -> None:
     spec = importlib.util.find_spec("vllm")
-    if spec is None or spec.origin is None:  # a folder of that name is not it
+    if spec is None or spec.origin is None:  # a mere folder of that name has no origin
         raise ImportError('vLLM is not installed: pip install "syndigits-jax[vllm]"')

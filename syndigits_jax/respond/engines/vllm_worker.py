@@ -1,15 +1,15 @@
 """The child process of [`VLLMEngine`][]: holds the model, answers batches of requests.
 
-Lines of JSON come in and go out:
+Messages are lines of JSON:
 
 - in, first: `{"model": ..., "arguments": {...}, "chat_template_arguments": {...}, ...}`;
 - out, once the model is loaded: `{"ready": {"version": ..., "concurrency": ..., ...}}`;
 - in: `{"batch": 3, "texts": [...], "requests": [{"messages": [["user", 0]], ...}]}`, where a
-  message names its text by its place, as many requests share a persona;
+  chat message refers to its text by index, as many requests share a persona;
 - out: `{"batch": 3, "outcomes": [...]}`, each a completion's fields or `{"failure": reason}`;
-- out, before it ends: `{"error": ...}`, as an engine in which a step failed is unusable.
+- out, before the process ends: `{"error": ...}`, as an engine with a failed step is unusable.
 
-The process ends when its input does or when its parent is gone.
+The process ends when its input or its parent ends.
 """
 
 import collections
@@ -36,18 +36,18 @@ from syndigits_jax.respond.engines._candidates import by_number
 from syndigits_jax.respond.engines._servers import Refused
 from syndigits_jax.respond.prompts.control_tokens import TokenBreaker
 
-_TOP = 20  # log-probabilities per token that an engine returns without being asked for names
+_TOP = 20  # log-probabilities per token from engines that cannot return those of named tokens
 
 
 class _Pass(NamedTuple):
-    """One prompt for the engine and how it is decoded."""
+    """One prompt for the engine and its decoding parameters."""
 
     tokens: Sequence[int]
     parameters: Any
 
 
 class _Batch(NamedTuple):
-    """A batch that the engine is at: where each request's outputs are, or why there are none."""
+    """A batch in progress. `plans`: for each request the range of its outputs, or its failure."""
 
     message: Mapping[str, Any]
     plans: list[tuple[int, int] | str]
@@ -55,11 +55,15 @@ class _Batch(NamedTuple):
 
 
 class _Failed(Exception):
-    """This request cannot be asked; the others can."""
+    """This request cannot be asked; others are not affected."""
 
 
 class Answering:
-    """Requests into passes through the engine, and what comes back into outcomes."""
+    """Converts requests into passes through the engine, and their outputs into outcomes.
+
+    **Arguments:** `llm`: a `vllm.LLM`; `chat_template_arguments`: for the model's chat template;
+    `named_tokens`: ask for the log-probabilities of named tokens if the engine supports it.
+    """
 
     def __init__(
         self, llm: Any, chat_template_arguments: Mapping[str, Any], *, named_tokens: bool = True
@@ -73,20 +77,20 @@ class Answering:
         self.plain = TokenBreaker(special_tokens(self.tokenizer))
         self.longest = int(llm.llm_engine.model_config.max_model_len)
         self.chat_template_arguments = dict(chat_template_arguments)
-        # By 0.22 an engine returns the log-probabilities of the tokens one names; before, the
-        # likeliest only.
+        # vLLM 0.22 returns the log-probabilities of named tokens; earlier versions only those of
+        # the likeliest tokens.
         fields = getattr(SamplingParams, "__struct_fields__", ())
         self.named_tokens = named_tokens and "logprob_token_ids" in fields
         self.trees: dict[tuple[str, ...], AnswerTree | str] = {}
         self.texts: dict[int, str] = {}
         self.bare_prompt: tuple[tuple[int, ...], str] | None = None
         self.names = itertools.count()
-        self.owners: dict[str, tuple[_Batch, int]] = {}  # of the passes the engine is at
+        self.owners: dict[str, tuple[_Batch, int]] = {}  # batch and position of each pending pass
         self.batches: collections.deque[_Batch] = collections.deque()
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Give a batch to the engine, beside those that it has."""
-        # A message's text must not end it, whatever this model's tokens look like.
+        """Add a batch to those in progress."""
+        # Control tokens of this model in a text must not end the message.
         texts = [self.plain(text) for text in message["texts"]]
         batch = _Batch(message, [], [])
         for request in message["requests"]:
@@ -99,7 +103,7 @@ class Answering:
             batch.plans.append((first, first + len(wanted)))
             for one in wanted:
                 name = str(next(self.names))
-                one.parameters.output_kind = self.once  # no half-written texts
+                one.parameters.output_kind = self.once  # no partial texts
                 prompt = {"prompt_token_ids": list(one.tokens)}
                 self.llm.llm_engine.add_request(name, prompt, one.parameters)
                 self.owners[name] = batch, len(batch.outputs)
@@ -107,15 +111,15 @@ class Answering:
         self.batches.append(batch)
 
     def step(self) -> list[dict[str, Any]]:
-        """One step of the engine; the answers to the first batches that have all of theirs."""
+        """One step of the engine; the answers to the first batches if they are complete."""
         if self.owners:
             for output in self.llm.llm_engine.step():
                 if output.finished:
-                    # Engines may lengthen the names that they are given.
+                    # Engines may append to the names of requests.
                     batch, place = self.owners.pop(str(output.request_id).partition("-")[0])
                     batch.outputs[place] = output
         whole = []
-        # In the order in which they came, though a later one may be done before.
+        # In the order of arrival, even if a later batch is complete earlier.
         while self.batches and None not in self.batches[0].outputs:
             whole.append(self.batches.popleft())
         return [
@@ -139,7 +143,7 @@ class Answering:
         try:
             prompt = self.render(messages)
         except Exception as problem:
-            # A template may know no system role; newer engines refuse long prompts here already.
+            # A template may lack a system role; newer engines already reject long prompts here.
             raise _Failed(f"the model cannot take this prompt: {problem}") from None
         answers = tuple(request["answers"])
         readout = request["readout"]
@@ -186,7 +190,7 @@ class Answering:
         return SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, **how)
 
     def outcome(self, request: Mapping[str, Any], outputs: Sequence[Any]) -> dict[str, Any]:
-        """A completion's fields."""
+        """The fields of a completion."""
         first = outputs[0].outputs[0]
         fields: dict[str, Any] = {
             "prompt_tokens": sum(len(output.prompt_token_ids) for output in outputs),
@@ -208,7 +212,7 @@ class Answering:
         return fields | {"text": most_probable(answers, values), "log_probabilities": values}
 
     def scores(self, probe: Probe, output: Any, alone: bool) -> dict[int, float]:
-        """The log-probabilities of a probe's tokens, each `alone` an answer or a part of one.
+        """The log-probabilities of a probe's tokens; `alone`: each token is a complete answer.
 
         **Raises:** `Refused`.
         """
@@ -224,7 +228,7 @@ class Answering:
         )
 
     def text(self, token: int) -> str:
-        """What a token reads; empty if that is unknown."""
+        """The text of a token; empty if unknown."""
         if token not in self.texts:
             try:
                 self.texts[token] = self.tokenizer.decode([token])
@@ -247,11 +251,11 @@ class Answering:
         return self.encode(text)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Text as tokens, without any that open a prompt."""
+        """Text as tokens, without special tokens at the beginning."""
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
     def tree(self, answers: tuple[str, ...]) -> AnswerTree:
-        """The tokens of these answers in a reply. **Raises:** `_Failed`."""
+        """The answers as a tree of tokens. **Raises:** `_Failed`."""
         if answers not in self.trees:
             if self.bare_prompt is None:
                 prompt = self.render([{"role": "user", "content": "?"}])
@@ -268,7 +272,7 @@ class Answering:
 
 
 def special_tokens(tokenizer: Any) -> set[str]:
-    """The texts that this tokenizer takes for control tokens."""
+    """The texts that this tokenizer treats as control tokens."""
     added = getattr(tokenizer, "added_tokens_decoder", None) or {}
     special = {str(token) for token in added.values() if getattr(token, "special", False)}
     return special | {str(token) for token in getattr(tokenizer, "all_special_tokens", None) or ()}
@@ -281,17 +285,17 @@ def _choice(answers: Sequence[str]) -> Any:
 
 
 def load(setup: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The engine and what is known about it. Settings of ours that it does not know are left out.
+    """The engine and its description. Default settings that this version lacks are left out.
 
-    On a CPU: no chunked prefill (seeds fail with it), one process, and a bounded cache (it would
-    take most of the memory).
+    On a CPU: no chunked prefill (seeds fail with it), one process, and a bounded cache (by default
+    it would take most of the memory).
     """
     import dataclasses
     import importlib.metadata
 
     if "+cpu" in importlib.metadata.version("torch"):
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        # Nothing is compiled that would pay for it, and no compiler may be there.
+        # Compilation does not pay here, and there may be no compiler.
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
     import vllm  # pyright: ignore[reportMissingImports]
     from vllm.engine.arg_utils import EngineArgs  # pyright: ignore[reportMissingImports]
@@ -322,7 +326,7 @@ def load(setup: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def serve(incoming: "queue.SimpleQueue[bytes]", say: Any) -> None:
-    """Load what the first message names, answer the others, for ever."""
+    """Load the model that the first message names, then answer all further messages."""
     try:
         setup = json.loads(incoming.get())
         llm, about = load(setup)
@@ -331,7 +335,7 @@ def serve(incoming: "queue.SimpleQueue[bytes]", say: Any) -> None:
         )
         say({"ready": about})
         while True:
-            # The engine is never idle between batches: the next joins while one runs out.
+            # The next batch is added while one is in progress, so that the engine is never idle.
             while not answering.batches or not incoming.empty():
                 answering.add(json.loads(incoming.get()))
             for answer in answering.step():
@@ -344,11 +348,11 @@ def serve(incoming: "queue.SimpleQueue[bytes]", say: Any) -> None:
 
 
 def listen(descriptor: int, incoming: "queue.SimpleQueue[bytes]") -> None:
-    """Pass lines on until the parent is gone, then end this process and those that it started."""
+    """Queue lines of input until it or the parent ends; then end this process and its children."""
     parent = os.getppid()
     buffer = bytearray()
     while os.getppid() == parent:
-        # The parent's end of the pipe may live on in another child of its; so ask twice a second.
+        # Another child may hold the parent's end of the pipe open; so check twice a second.
         if not select.select([descriptor], [], [], 0.5)[0]:
             continue
         piece = os.read(descriptor, 1 << 20)
@@ -365,13 +369,13 @@ def listen(descriptor: int, incoming: "queue.SimpleQueue[bytes]") -> None:
 
 def _end() -> None:
     sys.stderr.flush()
-    if os.getpgid(0) == os.getpid():  # we lead a group of our own
+    if os.getpgid(0) == os.getpid():  # this process leads its own group
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(0)
 
 
 def main() -> None:
-    """Talk over what were the standard streams; whatever else prints goes to the log."""
+    """Exchange messages over the original standard streams; all other output goes to the log."""
     requests, answers = os.dup(0), os.dup(1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)

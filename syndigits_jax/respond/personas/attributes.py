@@ -1,4 +1,4 @@
-"""Personas before they are written: attributes drawn from stated marginals, or none at all."""
+"""Personas without a text: attributes drawn from given marginals, or none at all."""
 
 import math
 import tomllib
@@ -45,17 +45,17 @@ DEFAULT_MARGINALS: Marginals = MappingProxyType(
         },
     }
 )  # fmt: skip
-"""Adults in the United States, in shares of our own rounding.
+"""Adults in the United States, in rounded shares.
 
 The Persona Fidelity Gap samples its attributes "from realistic marginal distributions" (section 4)
 that it does not state. These follow tables of the American Community Survey of about 2022 (age and
 sex S0101, regions DP05, occupations of those at work S2401, household income S1901, education of
 those over 25 S1501) and, for reasons not to work, the Current Population Survey, rounded to a few
-percent: realistic, no estimates. Bring your own where it matters.
+percent: plausible values, not estimates. Pass other marginals where accuracy matters.
 """
 
 WRITING_ATTRIBUTES = ("category_label", "top_items_block", "rating_hist", "n_reviews")
-"""Attributes that serve to write a persona's text from a history, and go once it is written."""
+"""Attributes used to write a persona's text from a history; dropped once it is written."""
 
 
 def check_marginals(marginals: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ def check_marginals(marginals: Mapping[str, Any]) -> None:
 
 
 def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int]]:
-    """Marginals from a TOML file: a table per attribute, a share per value.
+    """Marginals from a TOML file: one table per attribute, one share per value.
 
         [age]
         "18 to 39" = 0.4
@@ -101,10 +101,10 @@ def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int
 def sample_attributes(
     people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
 ) -> tuple[dict[str, str], ...]:
-    """Attributes of so many `people`, each drawn from its marginal, independently of the others.
+    """Attributes of `people` persons, each drawn from its marginal, independently of the others.
 
-    So a person may be 18 to 24 and retired: marginals say nothing of that. The same arguments give
-    the same people, and more of them begin with the same ones.
+    Unlikely combinations occur, such as a retired person of 18 to 24. The same arguments give the
+    same persons, and a larger number begins with the same ones.
 
     **Raises:** `ValueError` as [`check_marginals`][] does, or if `people` is below 1.
     """
@@ -115,7 +115,7 @@ def sample_attributes(
     for column, (name, shares) in enumerate(marginals.items()):
         ends = np.cumsum(np.asarray(list(shares.values()), dtype=np.float64))
         positive = np.flatnonzero(np.asarray(list(shares.values())))
-        # Where rounding leaves the sum short of 1, the last value that can come takes the rest.
+        # If rounding leaves the sum below 1, the last value with a positive share takes the rest.
         drawn = np.minimum(np.searchsorted(ends, uniform[:, column], side="right"), positive[-1])
         values = [str(value) for value in shares]
         columns[name] = [values[k] for k in drawn]
@@ -125,7 +125,7 @@ def sample_attributes(
 def demographic_prompts(
     people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
 ) -> tuple[Persona, ...]:
-    """Personas without a text whose attributes fill the template `persona-demographic`.
+    """Personas without a text, with attributes for the template `persona-demographic`.
 
     The free-form demographic condition of The Persona Fidelity Gap (section 4, appendix D).
 
@@ -142,7 +142,7 @@ def backstory_prompts(people: int) -> tuple[Persona, ...]:
     """Personas without text or attributes, for the template `persona-backstory`.
 
     The free-form backstory condition of The Persona Fidelity Gap: "no attribute slots and no item
-    history" (section 4); the texts differ by the seeds of their requests alone.
+    history" (section 4); the texts differ only by the seeds of their requests.
 
     **Raises:** `ValueError` if `people` is below 1.
     """
@@ -154,8 +154,8 @@ def backstory_prompts(people: int) -> tuple[Persona, ...]:
 
 @dataclass(frozen=True)
 class WrittenPersonas:
-    """Personas that have their text, and the identifiers of those for which there is none:
-    `empty` (the model wrote nothing), `refused` (it would not) and `missing` (no answer known)."""
+    """Personas with their texts, and the identifiers of those without: `empty` (the text is
+    empty), `refused` (the model refused) and `missing` (there is no response)."""
 
     personas: tuple[Persona, ...]
     empty: tuple[str, ...] = ()
@@ -168,13 +168,15 @@ def written_personas(
     texts: Mapping[str, str | None],
     refused: Collection[str] = (),
 ) -> WrittenPersonas:
-    """Personas whose text is what a model wrote for them.
+    """Personas with the texts that a model wrote for them.
 
-    **Arguments:** `personas`: those that were prompted; `texts`: what was written, by identifier,
-    `None` where that failed; `refused`: whose text is a refusal to write one. Attributes that only
-    served to write the text go ([`WRITING_ATTRIBUTES`][]), as do `answers`.
+    Attributes that are only used to write the text ([`WRITING_ATTRIBUTES`][]) are dropped, and so
+    are `answers`.
 
-    **Raises:** `ValueError` if `texts` has others than these personas, or none of them.
+    **Arguments:** `personas`: those that were prompted; `texts`: the texts by identifier, `None`
+    where writing failed; `refused`: identifiers of personas whose text is a refusal.
+
+    **Raises:** `ValueError` if `texts` has a persona not in `personas`, or no persona has a text.
     """
     known = {persona.identifier for persona in personas}
     strange = [name for name in texts if name not in known]
@@ -194,7 +196,7 @@ def written_personas(
             done.append(replace(persona, text=text.strip(), attributes=kept, answers={}))
     if not done:
         raise ValueError(
-            f"`texts`: not one of {len(personas)} personas was written ({len(empty)} empty, "
+            f"`texts`: none of {len(personas)} personas has a text ({len(empty)} empty, "
             f"{len(declined)} refused, {len(missing)} missing)"
         )
     return WrittenPersonas(tuple(done), tuple(empty), tuple(declined), tuple(missing))
@@ -206,5 +208,5 @@ def _check_people(people: int) -> None:
 
 
 def _names(condition: str, count: int) -> list[str]:
-    # Four digits, so that more people have the names of fewer.
+    # Four digits, so that names do not depend on the number of people.
     return [f"{condition}-{i:04d}" for i in range(1, count + 1)]

@@ -32,7 +32,7 @@ DEMOGRAPHICS = {
     "household size": (),
     "employment status": ("employment",),
 }
-"""The fourteen demographic variables of SYN-DIGITS, appendix A.3, each with other names of it."""
+"""The fourteen demographic variables of SYN-DIGITS, appendix A.3, each with its synonyms."""
 
 
 def survey_personas(
@@ -46,29 +46,32 @@ def survey_personas(
     characters: int | None = None,
     respondents: Iterable[str] | None = None,
 ) -> tuple[Persona, ...]:
-    """Personas that are respondents' answers to a survey, as text or as JSON.
+    """Personas that consist of respondents' answers to a survey, as text or as JSON.
 
-    What is asked of a persona is never told in it: the questions `asked`, the other questions of
-    their blocks, and those of the same wording elsewhere are left out.
+    A persona does not contain what will be asked of it: the questions `asked`, the other questions
+    of their blocks, and questions with the same wording are left out.
 
     **Arguments:**
 
     - `answers`: a pandas data frame of numbers, respondents in the index and questions in the
-      columns. Missing answers and refusals are skipped; others are told by the label of their
-      option, numbers on scales as they are.
-    - `questions`: at least those of the columns.
+      columns. Missing answers and refusals are skipped. Answers to questions with options are shown
+      by the option's label, other answers as numbers.
+    - `questions`: the questions of all columns; there may be more.
     - `asked`: identifiers of the questions that will be asked.
-    - `form`: `"text"`, a question and its answer a line each, or `"json"`, objects by block.
-    - `leave_out`: `"block"`, as above, or `"question"`: only the questions asked (and those of the
-      same wording), so that others of their block are told.
-    - `shown`: tell at most so many answers. `characters`: tell no more than fit. What is told is
-      spread over the blocks: the first answer of each, then the second, and so on; of long ones
-      those are passed over that no longer fit. A model of 2,048 tokens takes some 5,000 characters.
-    - `respondents`: whose, in this order; all by default.
+    - `form`: `"text"`, one line each for question and answer, or `"json"`, objects by block.
+    - `leave_out`: `"block"`, as above, or `"question"`: leave out only the questions asked and
+      those with the same wording, and show the others of their blocks.
+    - `shown`: the most answers shown; all by default.
+    - `characters`: the most characters of a persona's text; no limit by default. 5,000 suit a
+      context of 2,048 tokens. With either limit, answers are taken from all blocks in turn; those
+      that no longer fit are skipped.
+    - `respondents`: identifiers of the respondents to use, in this order; all by default.
 
-    **Raises:** `ValueError` naming the argument for unknown questions or respondents, columns whose
-    question is not known, answers that are none of a question's options, or a respondent of whom
-    nothing is left to tell.
+    **Returns:** one persona per respondent, with the respondent's identifier.
+
+    **Raises:** `ValueError` naming the argument for unknown questions or respondents, columns
+    without a question, answers that are none of a question's options, or a respondent without an
+    answer to show.
     """
     for name, value, known in (("form", form, FORMS), ("leave_out", leave_out, LEAVE_OUT)):
         if value not in known:
@@ -84,26 +87,26 @@ def survey_personas(
             f"`answers`: {len(unknown)} columns are not among the questions ({some(unknown)}); "
             "drop them, or add what they ask"
         )
-    told = _told(by_name, table.questions, asked, leave_out)
+    kept_questions = _questions_to_show(by_name, table.questions, asked, leave_out)
     rows = range(len(table.users))
     if respondents is not None:
         rows = positions(table.users, respondents, "respondents").tolist()
-    personas, silent = [], []
+    personas, empty = [], []
     for i in rows:
         entries = [
-            (question, _said(question, value, table.users[i]))
-            for question, j in told
+            (question, _answer_text(question, value, table.users[i]))
+            for question, j in kept_questions
             if not math.isnan(value := table.values[i, j]) and value != question.refusal
         ]
         entries = _limited(entries, form, shown, characters)
         if entries:
             personas.append(Persona(table.users[i], _written(entries, form)))
         else:
-            silent.append(table.users[i])
-    if silent:
+            empty.append(table.users[i])
+    if empty:
         raise ValueError(
-            f"`answers`: of {len(silent)} respondents nothing is left to tell ({some(silent)}); "
-            "leave them out with `respondents`, or ask less"
+            f"`answers`: {len(empty)} respondents have no answer to show ({some(empty)}); "
+            "leave them out with `respondents`, or ask fewer questions"
         )
     return tuple(personas)
 
@@ -111,20 +114,21 @@ def survey_personas(
 def demographics_personas(
     table: Any, columns: Sequence[str] | None = None, *, questions: Iterable[Question] = ()
 ) -> tuple[Persona, ...]:
-    """Personas that are demographics only, a variable a line.
+    """Personas that consist of demographics only, one variable per line.
+
+    Each variable is also an attribute, named like the column in lower case with underscores, so
+    that templates can use it as a slot.
 
     **Arguments:**
 
     - `table`: a pandas data frame, people in the index. Empty cells are skipped.
-    - `columns`: which of its columns; by default those of the fourteen [`DEMOGRAPHICS`][] that it
-      has, by name or other name, whatever the case.
-    - `questions`: where cells are codes, the questions whose options they are, by column.
+    - `columns`: the columns to use; by default those of the fourteen [`DEMOGRAPHICS`][] that the
+      table has, by name or synonym, ignoring case.
+    - `questions`: for columns of codes, the questions whose options give their meaning; a
+      question's identifier is the name of its column.
 
-    Each variable is an attribute too, called like the column in lower case with underscores, so
-    that templates may name it.
-
-    **Raises:** `ValueError` naming the argument for columns that are not there (or, by default,
-    none that is), codes that are no option, or a person without any.
+    **Raises:** `ValueError` naming the argument for absent columns (by default, if the table has
+    none of the fourteen), codes that are no option, or a person without any value.
     """
     rows = _people(table, "table")
     names = [str(column) for column in table.columns]
@@ -147,12 +151,13 @@ def demographics_personas(
 
 
 def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]:
-    """Personas whose text is a summary that is there already, in a column of a table.
+    """Personas whose text is an existing summary, in the column `column` of a table.
 
-    Other columns become attributes. (Summaries that a model is to write: ask it with the template
-    `persona-summary`, then [`written_personas`][].)
+    `table` is a pandas data frame with people in the index; its other columns become attributes.
+    To have a model write summaries, use the template `persona-summary` and
+    [`written_personas`][].
 
-    **Raises:** `ValueError` if the column is not there or a summary is empty.
+    **Raises:** `ValueError` if the column is absent or a summary is empty.
     """
     people = _people(table, "table")
     names = [str(name) for name in table.columns]
@@ -168,17 +173,20 @@ def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]
 
 
 def with_json(summaries: Sequence[Persona], surveys: Sequence[Persona]) -> tuple[Persona, ...]:
-    """The hybrid construction: a survey as JSON, and after it the summary of the same person.
+    """The hybrid construction: a survey as JSON, followed by the summary of the same person.
 
-    In the order of `summaries`; attributes of both, those of the summary first.
+    Personas are in the order of `summaries`. They have the attributes of both; where names
+    coincide, the summary's.
+
     **Raises:** `ValueError` if the two are not of the same people.
     """
     survey = dict(zip(identifiers([p.identifier for p in surveys], "surveys"), surveys))
     names = identifiers([p.identifier for p in summaries], "summaries")
-    lonely = sorted(set(names) ^ set(survey))
-    if lonely:
+    unmatched = sorted(set(names) ^ set(survey))
+    if unmatched:
         raise ValueError(
-            f"`surveys`: {len(lonely)} people have a survey or a summary, not both ({some(lonely)})"
+            f"`surveys`: {len(unmatched)} people have a survey or a summary, not both "
+            f"({some(unmatched)})"
         )
     return tuple(
         replace(
@@ -190,33 +198,33 @@ def with_json(summaries: Sequence[Persona], surveys: Sequence[Persona]) -> tuple
     )
 
 
-def _told(
+def _questions_to_show(
     by_name: dict[str, Question], columns: Sequence[str], asked: Iterable[str], leave_out: str
 ) -> list[tuple[Question, int]]:
-    """The questions that may be told, with their columns."""
+    """The questions that may be shown, with their columns."""
     names = identifiers(asked, "asked")
     absent = [name for name in names if name not in by_name]
     if absent:
         raise ValueError(f"`asked`: not among the questions: {some(absent)}")
     out, blocks = set(names), {by_name[name].block for name in names}
     wordings = {_wording(by_name[name]) for name in names}
-    told = []
+    kept_questions = []
     for j, column in enumerate(columns):
         question = by_name[column]
         same_block = leave_out == "block" and question.block and question.block in blocks
         if column not in out and not same_block and _wording(question) not in wordings:
-            told.append((question, j))
-    return told
+            kept_questions.append((question, j))
+    return kept_questions
 
 
 def _wording(question: Question) -> str:
-    """What tells that two questions are the same under two names; items differ in fields alone."""
+    """Text and item fields, normalised; equal for one question under two identifiers."""
     words = (question.text, *(f"{k}:{v}" for k, v in sorted(question.item.items())))
     text = " ".join(" ".join(words).casefold().split())
     return text or question.identifier
 
 
-def _said(question: Question, value: float, who: str) -> str:
+def _answer_text(question: Question, value: float, who: str) -> str:
     """An answer in words."""
     if not question.options:
         number = np.format_float_positional(value, trim="-")
@@ -234,7 +242,7 @@ def _said(question: Question, value: float, who: str) -> str:
 def _limited(
     entries: list[tuple[Question, str]], form: str, shown: int | None, characters: int | None
 ) -> list[tuple[Question, str]]:
-    """As many entries as are allowed, spread over blocks, in the order they came in."""
+    """As many entries as allowed, spread over blocks, in their original order."""
     if shown is None and characters is None:
         return entries
     seen: dict[str, int] = {}
@@ -302,13 +310,13 @@ def _fact(cell: Any, question: Question | None, who: str) -> str:
         try:
             value = float(cell)
         except (TypeError, ValueError):
-            return str(cell).strip()  # already words
-        return "" if value == question.refusal else _said(question, value, who)
+            return str(cell).strip()  # already text
+        return "" if value == question.refusal else _answer_text(question, value, who)
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     return str(cell).strip()
 
 
 def _slot(name: str) -> str:
-    """A column's name as templates can write it."""
+    """A column's name as a slot of a template."""
     return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

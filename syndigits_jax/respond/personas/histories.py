@@ -1,4 +1,4 @@
-"""Personas from what real users rated: histories shown as they are, or to write a persona from."""
+"""Personas from real users' ratings: histories to show as they are, or to write a persona from."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from ...tables.frames import FrameTable, is_frame
 from ...tables.responses import positions, some
 
 Items = Mapping[str, Mapping[str, str]]
-"""Fields of items (`title`, `genre`, `tags`, ...) by identifier, as `datasets.read_items` reads."""
+"""Fields of items (`title`, `genre`, `tags`, ...) by identifier, as from `datasets.read_items`."""
 
 _LONGEST_TITLE, _LONGEST_SNIPPET = 80, 120  # characters, in a block of top items
 
@@ -29,27 +29,30 @@ def history_personas(
     users: Iterable[str] | None = None,
     seed: int = 0,
 ) -> tuple[Persona, ...]:
-    """Personas that are a user's rating history (SYN-DIGITS, section 3.3 and Figure 2).
+    """Personas that consist of a user's rating history (SYN-DIGITS, section 3.3 and Figure 2).
 
-    The history is a list of title-genre-tags-rating tuples, a line each, in the persona's
-    `answers`, from which templates leave the item that is asked out (`{history}`).
+    The history is a list of title-genre-tags-rating tuples, one per line, in the persona's
+    `answers`. The slot `{history}` of a template leaves out the item that is asked.
 
     **Arguments:**
 
     - `ratings`: a [`RatingTable`][syndigits_jax.datasets.RatingTable], or a data frame of users by
       items.
-    - `items`: what is known about each.
-    - `shown`: how many of a user's ratings tell who that is; chosen at random by `seed`, for every
-      user alone. Users with fewer show all they have.
-    - `asked`: the items that will be asked. They are never among those `shown`; the published
-      study asks all its users about the same 250 of 500 films. By default any item may be shown,
-      and those of a user that are not are left to be asked.
-    - `in_context`: to the ratings `shown` add those of all items `asked` (by default all others):
-      the in-context baseline, whose templates leave but the one out that is asked. Without it the
-      zero-shot baseline.
-    - `as_text`: put the history into the persona's text, for templates that take `{persona}`
-      alone; nothing can be left out of that, so the user must not be asked about what is shown.
-    - `users`: whose, in this order; by default all who have ratings.
+    - `items`: the fields of each item, by identifier.
+    - `shown`: number of a user's ratings in the persona, chosen at random for each user
+      independently; all of a user who has fewer.
+    - `asked`: identifiers of the items that will be asked, which are never among those `shown`. The
+      published study asks all users about the same 250 of 500 films. By default any item may be
+      shown, and the others can be asked.
+    - `in_context`: add the ratings of all items `asked` (by default, of all items that are not
+      `shown`): the in-context baseline, whose templates leave out only the item that is asked.
+      Without it, the zero-shot baseline.
+    - `as_text`: put the history into the persona's text, for templates that only use `{persona}`.
+      No item can be left out of a text, so the user must not be asked about items shown.
+    - `users`: identifiers of the users, in this order; by default all with ratings.
+    - `seed`: seed of the choice of ratings.
+
+    **Returns:** one persona per user, with the user's identifier.
 
     **Raises:** `ValueError` naming the argument for unknown users or items, users without a rating
     to show, rated items that `items` does not have or that have no title, `shown` below 1, or
@@ -58,7 +61,7 @@ def history_personas(
     if shown < 1:
         raise ValueError(f"`shown` must be at least 1, got {shown}")
     if as_text and in_context:
-        raise ValueError("`as_text`: of a text the item asked cannot be left out (`in_context`)")
+        raise ValueError("`as_text`: the item asked cannot be left out of a text (`in_context`)")
     table = _rating_table(ratings)
     lines = _Lines(items)
     held = np.zeros(len(table.items), dtype=bool)
@@ -73,7 +76,7 @@ def history_personas(
         if not len(free):
             without.append(name)
             continue
-        # A generator of the user's own: whoever else is there, the choice is the same.
+        # One generator per user, so that the choice does not depend on the other users.
         generator = np.random.default_rng([seed, *name.encode()])
         chosen = generator.permutation(len(free))[:shown]
         kept = np.zeros(len(mine), dtype=bool)
@@ -105,32 +108,37 @@ def grounded_prompts(
     reviews: Mapping[tuple[str, str], str] | None = None,
     seed: int = 0,
 ) -> tuple[Persona, ...]:
-    """Personas without a text whose attributes fill the template `persona-grounded`.
+    """Personas without a text, with attributes for the template `persona-grounded`.
 
     The behaviourally grounded condition of The Persona Fidelity Gap (section 4, appendix D): a
-    real user's `shown` highest-rated items (of equal ratings the most recent first) with rating,
-    category, truncated title and truncated review snippet, and how the user's ratings are spread.
+    real user's `shown` highest-rated items (for equal ratings the most recent first) with rating,
+    category, truncated title and truncated review snippet, and the user's distribution of ratings.
 
     **Arguments:**
 
     - `ratings`, `items`: as in [`history_personas`][].
-    - `people`: how many users, drawn at random by `seed` among those with `fewest` ratings; or
-      `users`: which. One of the two.
-    - `exclude`: items that are not shown and count nowhere, such as those asked later.
-    - `category_label`: what the items are, in the prompt's words.
-    - `reviews`: by (user, item), what the user wrote; where there is none, the item's tags or
-      description stand for it.
+    - `people`: number of users, drawn at random among those with at least `fewest` ratings.
+    - `users`: identifiers of the users; give either `people` or `users`.
+    - `shown`: number of items shown.
+    - `exclude`: identifiers of items that are ignored, such as those asked later.
+    - `fewest`: the least ratings of a user who is drawn.
+    - `category_label`: the kind of the items, as the prompt names it.
+    - `reviews`: the user's review by (user, item); where there is none, the item's tags or
+      description are shown instead.
+    - `seed`: seed of the draw of users.
 
-    The attribute `seed` of each persona is its user. **Raises:** `ValueError` naming the argument,
-    also if there are fewer than `people` users with `fewest` ratings.
+    **Returns:** one persona per user; its attribute `seed` is the user's identifier.
+
+    **Raises:** `ValueError` naming the argument, also if fewer than `people` users have `fewest`
+    ratings.
     """
     if shown < 1:
         raise ValueError(f"`shown` must be at least 1, got {shown}")
     if (people is None) == (users is None):
-        raise ValueError("`people`: give either how many users, or which (`users`)")
+        raise ValueError("`people`: give either the number of users or their identifiers (`users`)")
     table = _rating_table(ratings)
     held = np.zeros(len(table.items), dtype=bool)
-    # Probe items may be some that nobody rated.
+    # Excluded items may be without any rating.
     held[positions(table.items, set(exclude) & set(table.items), "exclude")] = True
     table = table.where(~held[table.item])
     chosen = _users(table, users) if people is None else _drawn(table, people, fewest, seed)
@@ -140,9 +148,9 @@ def grounded_prompts(
         name = table.users[user]
         mine = np.arange(starts[user], starts[user + 1])
         if not len(mine):
-            raise ValueError(f"`users`: {name!r} has no ratings but of items to `exclude`")
+            raise ValueError(f"`users`: {name!r} only has ratings of items to `exclude`")
         rating, time = table.rating[mine], table.time[mine]
-        # The last key counts most; of one moment, the later row first.
+        # The last key counts most; for equal times, the later row comes first.
         order = np.lexsort((-mine, -np.where(np.isnan(time), -np.inf, time), -rating))[:shown]
         block = [
             _top_line(items, name, table.items[j], value, reviews or {})
@@ -203,7 +211,7 @@ def _top_line(
 
 
 def _one_line(text: str) -> str:
-    # A line break in a title would pass for a further item.
+    # A line break in a title would look like another item.
     return " ".join(text.split())
 
 
@@ -233,7 +241,7 @@ def _rating_table(ratings: Any) -> RatingTable:
 
 
 def _starts(table: RatingTable) -> Int[np.ndarray, " n1"]:
-    """Where every user's ratings start in the table, and where the last one's end."""
+    """Where each user's ratings start in the table, and where those of the last user end."""
     return np.concatenate([[0], np.cumsum(table.user_counts())])
 
 

@@ -1,4 +1,4 @@
-"""Texts of personas that a model writes: asked through the store like any answer, so resumable."""
+"""Persona texts written by a model. They are stored like any response, so writing can resume."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ..store.responses import ResponseStore, reading
 from .attributes import WrittenPersonas, written_personas
 
 WRITE = Question("persona")
-"""What stands for the question where none is asked: templates that write personas show none."""
+"""The question of templates that write personas, which show none."""
 
 WRITING_TEMPLATES = {
     "sampled": "persona-demographic",
@@ -34,18 +34,24 @@ def write_texts(
     limit: int | None = None,
     allow_missing: float = 0.0,
 ) -> tuple[WrittenPersonas | None, Report]:
-    """Have a model write the text of every persona, and give them these texts.
+    """Have a model write the text of every persona.
 
-    **Arguments:** `template`: one that is answered with text, or its name. `decoding`: by default
-    the template's. The others as in [`collect`][syndigits_jax.respond.asking.collect.collect]:
-    called again, it asks only for the texts that the store has not. `allow_missing`: the share of
-    texts that may be missing; their personas are left out, and named as missing.
+    Called again, it asks only for the texts that are not in the store.
 
-    Returns the personas, or `None` as long as more requests than that were not answered, and the
-    report.
+    **Arguments:**
 
-    **Raises:** `ValueError` if the template asks a question, the decoding draws several texts a
-    persona, or no persona got one; what `collect` raises.
+    - `engine`, `personas`, `store`, `on_progress`, `limit`: as in
+      [`collect`][syndigits_jax.respond.asking.collect.collect].
+    - `template`: a template that is answered with text, or its name.
+    - `decoding`: by default the template's own settings.
+    - `allow_missing`: the share of texts, from 0 to 1, that may be missing; their personas are left
+      out and listed as missing.
+
+    **Returns:** the personas with their texts, or `None` while a larger share of texts is missing;
+    and the report of the call.
+
+    **Raises:** `ValueError` if the template asks a question, the decoding draws several texts per
+    persona, or no persona has a text; what `collect` raises.
     """
     template = find_template(template) if isinstance(template, str) else template
     if template.answer_with != "text" or template.asks:
@@ -67,7 +73,7 @@ def write_texts(
 
 
 def _texts(store: Any, run: int) -> tuple[dict[str, str], list[str]]:
-    """What was written for the personas of the latest call, and who was refused."""
+    """Texts by persona of the latest call, and the personas for which the model refused."""
     query = "SELECT persona, question, text, status FROM responses WHERE run = ?"
     with reading(store) as opened:
         if not opened.read_only:

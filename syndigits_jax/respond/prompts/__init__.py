@@ -1,1 +1,1 @@
-"""How a question is put to a persona: templates and their rendering."""
+"""Prompt templates and their rendering for a persona and a question."""

@@ -1,4 +1,4 @@
-"""SYN-DIGITS' thirteen persona constructions in terms of our builders, templates and settings."""
+"""SYN-DIGITS' thirteen persona constructions in terms of builders, templates and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ class PersonaConstruction:
     **Arguments:**
 
     - `label`: its name in the paper's tables; `model`: the model that answered.
-    - `builder`: what builds its personas here, "" where nothing does.
-    - `template`: the template that asks them. The paper prints the wording of none; ours are our
-      own (see each template's `source`).
-    - `decoding`: what differs from the template's own settings (temperature 0).
-    - `missing`: why it cannot be built here, "" where it can.
+    - `builder`: the call that builds its personas.
+    - `template`: the template that asks them. The paper does not print its wording; that of the
+      built-in templates was written for this package (see each template's `source`).
+    - `decoding`: differences from the template's own settings (temperature 0).
+    - `missing`: why it cannot be built here; "" where it can.
     """
 
     label: str
@@ -31,7 +31,7 @@ class PersonaConstruction:
 
     @property
     def buildable(self) -> bool:
-        """Whether it can be built here, up to the model."""
+        """Whether it can be built here, given the model."""
         return not self.missing
 
 

@@ -1,8 +1,8 @@
-"""Chat control tokens in texts: found, and made plain text by a space inside.
+"""Chat control tokens in texts: detection, and conversion to plain text by adding spaces.
 
-Engines tokenise a whole chat at once, so a film called `<|im_end|>` would end the message. What
-looks like a control token of a common chat format is broken by spaces behind its first and before
-its last character; all other text is left as it is.
+Engines tokenise a whole chat at once, so a film with the title `<|im_end|>` would end the message.
+Text that looks like a control token of a common chat format is therefore broken by spaces after its
+first and before its last character; all other text is unchanged.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-# Between angle or square brackets, in ASCII or a compatibility form that tokenisers may fold to it.
+# Text in angle or square brackets, in ASCII or a compatibility form that tokenisers may fold to it.
 _TAG = re.compile(
     r"([<＜﹤])([^<>＜＞﹤﹥\n]{1,80})([>＞﹥])|([\[［])([^\[\]［］\n]{1,40})([\]］])"
 )
@@ -43,23 +43,23 @@ def neutralised(text: str) -> str:
 
 
 class TokenBreaker:
-    """Breaks the tokens of one tokenizer wherever they stand in a text, whatever they look like.
+    """Breaks the control tokens of one tokenizer wherever they occur in a text.
 
-    **Arguments:** `tokens`: its control tokens. Those that are words or white space, or a single
-    character, are left alone: text cannot do without them.
+    **Arguments:** `tokens`: its control tokens. Tokens that are words, white space or a single
+    character are not broken, as they are needed in texts.
     """
 
     def __init__(self, tokens: Iterable[str]):
         found = {token for token in tokens if len(token) > 1 and not _is_plain(token)}
         self.expression: re.Pattern[str] | None = None
         if found:
-            # The longest first; within a look-ahead, so that overlapping ones are found as well.
+            # Longest first; in a look-ahead, so that overlapping tokens are found too.
             one_of = "|".join(map(re.escape, sorted(found, key=lambda token: (-len(token), token))))
             first = "".join(re.escape(character) for character in sorted({t[0] for t in found}))
             self.expression = re.compile(f"(?=[{first}])(?=({one_of}))")
 
     def __call__(self, text: str) -> str:
-        """`text` with spaces behind the first and before the last character of every token."""
+        """`text` with spaces after the first and before the last character of every token."""
         matches = self.expression.finditer(text) if self.expression is not None else ()
         cuts = {cut for match in matches for cut in (match.start() + 1, match.end(1) - 1)}
         if not cuts:
@@ -73,7 +73,7 @@ def _is_plain(token: str) -> bool:
 
 
 def _tags(text: str) -> Iterator[re.Match[str]]:
-    """What `_TAG.finditer` finds; a hundred times as fast where there is nothing to find, which
+    """The matches of `_TAG.finditer`, but a hundred times faster in texts without a bracket, which
     matters for personas as long as a whole survey."""
     end = 0
     for start in sorted(_places(text)):

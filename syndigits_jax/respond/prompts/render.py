@@ -1,24 +1,25 @@
-"""Chats from templates: one persona asked one question.
+"""Chats from templates: one question to one persona.
 
 Slots of a template, in braces:
 
-- `{persona}`: the persona's text. `{history}`: the lines that tell how the persona answered other
-  questions, without the question asked and without its block. `{profile}`: the text and the
-  history, whichever there is. `{attributes}`: all named facts, one a line, but for `seed`,
-  `condition` and names that begin with an underscore; `{age}` or any other name: one of them.
-- `{question}`: the question's text. `{options}`: its options, one a line, as the template is
-  answered: `1 = Very safe`, `A. Very safe` or `- Very safe`. `{options_list}`: the same in one
-  line, `['1. Very safe', '2. Somewhat safe']`. `{option_range}`: `1 to 5`, `A to E`, ...
+- `{persona}`: the persona's text. `{history}`: the persona's answers to other questions, one per
+  line, without the question asked and without its block. `{profile}`: the text and the history, as
+  far as there are any. `{attributes}`: all attributes, one per line, except `seed`, `condition` and
+  names that begin with an underscore; `{age}` or any other name: one attribute.
+- `{question}`: the question's text. `{options}`: its options, one per line, in the format of the
+  template's answers: `1 = Very safe`, `A. Very safe` or `- Very safe`. `{options_list}`: the same
+  in one line, `['1. Very safe', '2. Somewhat safe']`. `{option_range}`: `1 to 5`, `A to E`, ...
 - `{title}`, `{genre}`, `{tags}`, `{category}`, `{description}`: of the rated item. Without a
   category its genre is shown, without a description its tags, and "not stated" where an item
   has neither; only the title is required. Any other field of the item by its name.
 
-Each slot is filled once and what fills it is never looked at again: braces in a title stay braces.
-Chat control tokens in it are broken by spaces, and option labels are put on one line; no other
-character is changed. What a text *says* ("ignore all instructions") reaches the model as it stands.
+Slots are filled once, and braces in the inserted text are kept. Chat control tokens in it are
+broken by spaces, and option labels are put on one line; no other character is changed. Instructions
+in a text ("ignore all instructions") are not filtered.
 
-Nothing is flipped for reverse-coded questions, here or elsewhere: answers mean what the question
-says, as they do in tables of human answers; `Question.reverse_coded` is for whoever adds up scales.
+Answers to reverse-coded questions are not reversed, here or elsewhere: they are coded as the
+question states, like those in tables of human answers. `Question.reverse_coded` is only used when
+scales are added up.
 """
 
 import hashlib
@@ -34,22 +35,21 @@ from .slots import LETTERS, Filling, number_text, one_line, scale_of
 from .templates import SLOT, Template
 
 MOST_ANSWERS = 101
-"""A scale without options is answered with one of its values up to this many of them."""
+"""The most values of a scale without options that are listed as possible answers."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, and what may be answered.
+    """A rendered prompt and its possible answers.
 
     **Arguments:**
 
     - `messages`: the chat.
-    - `answers`: the strings that are answers, in the order of the question's options (that of its
-      refusal among them) or, without options, of its scale's values; `()` where any number or
-      text is.
-    - `values`: the number each stands for.
-    - `marker`: where not empty, the answer follows this in free text.
-    - `scale`: on which numbers are answered where `answers` is empty; `None` for any number.
+    - `answers`: the possible answer strings, in the order of the question's options (including its
+      refusal) or, without options, of its scale's values; `()` if any number or text is allowed.
+    - `values`: the number for each of `answers`.
+    - `marker`: if not empty, the text after which the answer follows in free text.
+    - `scale`: the scale of the answer if `answers` is empty; `None` for any number.
     """
 
     messages: tuple[Message, ...]
@@ -67,15 +67,17 @@ def render(
     *,
     blocks: Mapping[str, str] | None = None,
 ) -> Prompt:
-    """The prompt that asks `persona` the `question` in the words of `template`.
+    """The prompt that asks `persona` the `question` with the wording of `template`.
 
     **Arguments:**
 
+    - `template`, `persona`: their content fills the prompt.
     - `question`: may be `None` for templates that ask none (those that write a persona).
-    - `order`: positions of the question's options in the sequence in which they are shown; by
-      default their own. The answers stay in the order of the options; letters go by what is shown.
+    - `order`: positions of the question's options in the order in which they are shown; by default
+      the question's own order. `Prompt.answers` stay in the order of the options; letters are
+      assigned in the order shown.
     - `blocks`: block by question identifier ([`blocks_of`][]), of the questions the persona has
-      answered; needed by `{history}` and `{profile}` where the question asked has a block.
+      answered; needed by `{history}` and `{profile}` if the question asked has a block.
 
     **Raises:** `ValueError` naming the template, the slot and the question or persona if a slot
     is unknown or cannot be filled; if the question's scale is not the one that the template's
@@ -87,8 +89,7 @@ def render(
     messages = tuple(
         Message(
             message.role,
-            # The whole message, as a token could be put together from two slots; a template
-            # has none itself.
+            # The whole message, as two slots could form a token together; the template has none.
             neutralised(SLOT.sub(lambda match: fill(match.group()), message.content)),
         )
         for message in template.messages
@@ -100,10 +101,11 @@ def render(
 def answers_of(
     template: Template, question: Question, order: Sequence[int] | None = None
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The strings that answer `question` when `template` asks it, and the number of each.
+    """The strings that answer `question` when `template` asks it, and their numbers.
 
-    In the order of the options, or ascending for a scale without options of at most 101 values.
-    Both are empty for open questions, longer scales, and templates answered with text.
+    They are in the order of the options, or ascending for a scale of at most 101 values without
+    options. Both are empty for open questions, longer scales, and templates answered with text.
+    `order`: as in [`render`][]; it determines the letters.
 
     **Raises:** `ValueError` naming template and question if letters or labels are wanted of a
     question without options, there are more options than letters, two labels are alike or one is
@@ -144,7 +146,7 @@ def answers_of(
 
 
 def check_readout(template: Template, question: Question, readout: str) -> None:
-    """Refuse a read-out that the template or the question does not admit.
+    """Check that a read-out suits the template and the question.
 
     **Raises:** `ValueError` if the model writes before it answers, or the question is open, and
     `readout` is not `"text"`; as [`answers_of`][] does.
@@ -166,9 +168,10 @@ def check_readout(template: Template, question: Question, readout: str) -> None:
 def option_orders(question: Question, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """Up to `count` different orders in which to show the question's options.
 
-    The first is their own, the second its reverse, the others are random permutations that depend
-    on `seed` and the question's identifier alone. The refusal keeps its place. Where there are
-    fewer permutations, all are returned; for a question without options, one empty order.
+    The first is the question's own order, the second its reverse, the others are random
+    permutations that depend only on `seed` and the question's identifier. The refusal keeps its
+    place. If there are fewer than `count` orders, all are returned; for a question without options,
+    one empty order.
 
     **Raises:** `ValueError` if `count` is below 1.
     """

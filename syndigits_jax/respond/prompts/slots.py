@@ -1,4 +1,4 @@
-"""What fills each slot of a template, for one persona and question."""
+"""The text for each slot of a template, for one persona and question."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from .templates import ITEM_SLOTS, PERSONA_SLOTS, QUESTION_SLOTS, Template
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BOOKKEEPING = ("seed", "condition")
-"""Attributes that say where a persona is from, not who it is."""
+"""Attributes about a persona's origin, which are not shown."""
 NOT_STATED = "not stated"
 _INSTEAD = {"category": ("genre",), "description": ("tags",), "genre": (), "tags": ()}
 
 
 class Filling:
-    """What fills each slot for one persona and question."""
+    """Returns the text for each slot, for one persona and question."""
 
     def __init__(
         self,
@@ -172,12 +172,13 @@ class Filling:
 
 
 def number_text(value: float) -> str:
-    """A number as it is shown and answered: `1`, not `1.0`; `0.5`."""
+    """A number as text without trailing zeros: `1`, `0.5`."""
     return np.format_float_positional(round(float(value), 10) + 0.0, trim="-")
 
 
 def scale_of(template: Template, question: Question) -> Scale | None:
-    """The scale answered on: the template's wording and the question must not contradict."""
+    """The scale of the answers: the template's or the question's. **Raises:** `ValueError` if both
+    have one and they differ."""
     named, own = template.scale, question.scale
     if named is None or own is None:
         return own if named is None else named
@@ -216,5 +217,5 @@ def _either(words: Sequence[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    # A line break in a label would pass for a further option.
+    """`text` in one line; a line break in a label would look like another option."""
     return " ".join(text.split())

@@ -1,7 +1,7 @@
 """Prompt templates as versioned data: the built-in ones, and users' own TOML files.
 
-A template is a chat with slots in braces, a name, a version and a hash of what it says, so that
-stored answers name exactly what was asked. One is added by writing a TOML file:
+A template is a chat with slots in braces, a name, a version and a hash of its content, so that
+stored answers identify exactly what was asked. A template is added as a TOML file:
 
     name = "my-survey"
     version = "1"
@@ -24,13 +24,13 @@ stored answers name exactly what was asked. One is added by writing a TOML file:
     {options}
     Respond with one number, {option_range}.\"\"\"
 
-Slots are listed in `prompts`; `{{` and `}}` are literal braces. Optional keys: `marker` (for
-example `"Answer:"`) where the model writes before it answers, and the answer follows that marker;
-`scale` (`low`, `high`, `step`) where the wording itself names the scale.
+Slots are listed in [`render`][syndigits_jax.respond.prompts.render]; `{{` and `}}` are literal
+braces. Optional keys: `marker` (for example `"Answer:"`) if the model writes freely first and its
+answer follows that marker; `scale` (`low`, `high`, `step`) if the wording itself names the scale.
 
-Of the strategies of SYN-DIGITS, Table 3, two are no templates: *predicted output* is a feature of
-OpenAI's service that makes the same answers come faster, and the *fine-tuned* construction asks
-another model with the same words. Temperature 0.7 is a decoding setting; text, JSON, demographics
+Two of the strategies of SYN-DIGITS, Table 3, are not templates: *predicted output* is a feature of
+OpenAI's service that returns the same answers faster, and the *fine-tuned* construction asks
+another model with the same wording. Temperature 0.7 is a decoding setting; text, JSON, demographics
 and summaries are texts of personas.
 """
 
@@ -51,8 +51,8 @@ from ..requests import READOUTS, Decoding, Message
 from .control_tokens import find_control_token
 
 ANSWERS_WITH = ("value", "letter", "label", "text")
-"""What a model answers with: the option's number, a letter by shown position, the option's label,
-or free text that is no answer on a scale (a persona, a summary)."""
+"""What a model answers with: the option's number, a letter by the position shown, the option's
+label, or free text that is not an answer on a scale (a persona, a summary)."""
 
 ROLES = ("system", "user", "assistant")
 QUESTION_SLOTS = ("question", "options", "options_list", "option_range")
@@ -87,12 +87,12 @@ class Template:
     **Arguments:**
 
     - `name`, `version`: letters, digits, `-`, `_`, `.`.
-    - `source`: where the wording is from.
+    - `source`: the origin of the wording.
     - `messages`: the chat; the last message is the user's.
     - `answer_with`: one of [`ANSWERS_WITH`][].
     - `decoding`: defaults of `temperature`, `top_p`, `max_tokens` and `readout`.
-    - `marker`: where not empty, the model writes freely first, and its answer follows this.
-    - `scale`: the scale that the wording names; `None` where the question brings its own.
+    - `marker`: if not empty, the model writes freely first, and its answer follows this text.
+    - `scale`: the scale that the wording names; `None` to use the question's own.
 
     **Raises:** `ValueError` naming the argument.
     """
@@ -144,9 +144,9 @@ class Template:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 (hexadecimal) of all that changes what is asked or how the answer is understood:
-        name, version, messages, what is answered with, marker and scale. Neither source nor
-        decoding defaults."""
+        """SHA-256 (hexadecimal) of everything that affects what is asked or how the answer is read:
+        name, version, messages, `answer_with`, marker and scale. Source and decoding defaults are
+        not included."""
         scale = self.scale
         content = {
             "name": self.name,
@@ -161,14 +161,14 @@ class Template:
 
     @property
     def asks(self) -> bool:
-        """Whether a question is asked; templates that write a persona need none."""
+        """Whether the template asks a question; templates that write a persona do not."""
         return any(name in QUESTION_SLOTS or name in ITEM_SLOTS for name in self.slots)
 
     @property
     def prefix_slots(self) -> tuple[str, ...]:
-        """The slots before the first that the question fills. Two prompts of one persona are alike
-        up to there, so an engine computes that part once; except that `{history}` and `{profile}`
-        leave out what is asked, and so differ from there for questions the persona has answered.
+        """The slots before the first one that the question fills. Prompts of one persona are equal
+        up to that slot, so an engine computes this part once. An exception are `{history}` and
+        `{profile}`, which leave out what is asked, if the persona has answered the question.
         """
         names = self.slots
         for position, name in enumerate(names):
@@ -178,20 +178,20 @@ class Template:
 
     @property
     def readouts(self) -> tuple[str, ...]:
-        """The read-outs that fit: only `"text"` where the model writes before it answers."""
+        """The possible read-outs: only `"text"` if the model writes before it answers."""
         return ("text",) if self.marker or self.answer_with == "text" else READOUTS
 
     def settings(self, **changes: Any) -> Decoding:
-        """This template's decoding, with `changes` (those that are `None` change nothing).
+        """This template's decoding, with `changes` (fields of [`Decoding`][]; `None` is ignored).
 
-        To sample, where nothing else is said, is at temperature 1.
+        The read-out `"sample"` has temperature 1 unless another is given.
 
         **Raises:** `ValueError` as `Decoding` does.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         try:
             settings: dict[str, Any] = {"readout": self.readouts[0]} | dict(self.decoding) | given
-            # A template's temperature of 0 is meant for its own read-out.
+            # A template's temperature of 0 only applies to its own read-out.
             own = dict(self.decoding) if self.decoding.get("readout") == "sample" else {}
             if settings["readout"] == "sample" and "temperature" not in own | given:
                 settings["temperature"] = settings.get("temperature") or 1.0
@@ -230,10 +230,10 @@ def list_templates() -> tuple[Template, ...]:
 
 
 def find_template(name_or_path: str | PathLike[str]) -> Template:
-    """A built-in template by name (its latest version) or `name@version`, or a user's by path.
+    """A built-in template by name (its latest version) or `name@version`, or a file by its path.
 
-    **Raises:** `ValueError` naming the built-in ones if there is no such name; for a path (with a
-    folder, or ending in `.toml`) as [`read_template`][] does.
+    **Raises:** `ValueError` listing the built-in templates if there is no such name; for a path
+    (with a folder, or ending in `.toml`) as [`read_template`][] does.
     """
     name = str(name_or_path)
     if isinstance(name_or_path, PathLike) or name.endswith(".toml") or re.search(r"[/\\]", name):
@@ -329,7 +329,7 @@ def _check_message(message: Message, where: str) -> None:
 
 
 def _normal(content: str) -> str:
-    """Line ends and surrounding space depend on the editor, not on what is said."""
+    """The text without differences in line ends and surrounding space."""
     return content.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 

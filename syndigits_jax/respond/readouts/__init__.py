@@ -1,1 +1,1 @@
-"""What an answer says: from text or probabilities to a value and a status."""
+"""Interpretation of answers: from text or probabilities to a value and a status."""

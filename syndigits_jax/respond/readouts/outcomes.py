@@ -1,4 +1,4 @@
-"""From what an engine returned to what is stored: a value, a status, option probabilities."""
+"""From an engine's completion to the stored value, status and option probabilities."""
 
 import math
 import re
@@ -10,19 +10,19 @@ from ...schema import Question
 from ..requests import Completion
 
 STATUSES = ("answered", "refused", "unparsed", "empty")
-"""What became of a response that the engine did return: a value; the refusal code; text in which no
-answer was found; no text at all."""
+"""Statuses of a response: a value; a refusal; text without a recognised answer; no text at all."""
 
 NO_MASS = 1e-6
-"""Less than that on all answers but the refusal is float32 noise of the refusal's."""
+"""A smaller total probability of all answers except the refusal is regarded as rounding error."""
 
 _LAST_NUMBER = re.compile(r"[^\d\s]?\d[\d.,]*\Z")
 _MOST_ANSWERS = 10_000
 
 
 class Outcome(NamedTuple):
-    """`value` is `None` unless `status` is "answered"; `probabilities` (float32, little-endian, one
-    per answer) and `outside` are those of the read-out "probabilities"."""
+    """A response's content. `value` is `None` unless `status` is "answered"; `probabilities`
+    (float32, little-endian, one per answer) and `outside` are only set for the read-out
+    "probabilities"."""
 
     value: float | None
     status: str
@@ -31,26 +31,32 @@ class Outcome(NamedTuple):
 
 
 class MalformedCompletion(ValueError):
-    """The engine returned what its interface does not allow; the message says what."""
+    """The engine returned a completion that its interface does not allow."""
 
 
 def read_outcome(
     completion: Completion, question: Question, prompt: Any, readout: str, answer_with: str
 ) -> Outcome:
-    """What a completion says.
+    """The value and the status of a completion, by read-out:
 
     - `"probabilities"`: renormalised over the answers. The value is their mean over all answers
-      but the refusal on ordinal and interval scales, the most probable of them on nominal ones; it
-      is refused only where nearly all mass is the refusal's.
-    - `"choice"`, `"sample"`: that of the answer string that came, up to surrounding space. Another
-      text is unparsed, never guessed at: it means that the engine did not constrain.
-    - `"text"`: as [`parse`][syndigits_jax.respond.readouts.parsing.parse] finds. Where the text was
-      cut off (finish reason "length") right behind the number that is its answer, "$1" may have
-      become "$10": it is unparsed, unless it is an answer as a whole that begins no other one.
+      except the refusal on ordinal and interval scales, the most probable of them on nominal ones.
+      The status is "refused" only if nearly all probability is on the refusal.
+    - `"choice"`, `"sample"`: the value of the answer string returned, ignoring surrounding space.
+      Any other text is unparsed: the engine did not constrain the reply.
+    - `"text"`: as [`parse`][syndigits_jax.respond.readouts.parsing.parse] returns. A text that was
+      cut off (finish reason "length") directly after its number is unparsed, as "$1" may be the
+      beginning of "$10", unless it is a complete answer with which no other answer begins.
 
-    **Arguments:** `prompt`: what was rendered, for its `answers` and `values`.
+    **Arguments:**
 
-    **Raises:** [`MalformedCompletion`][].
+    - `completion`: the engine's answer.
+    - `question`: the question asked, for its refusal and scale.
+    - `prompt`: the [`Prompt`][syndigits_jax.respond.Prompt] sent, for its `answers` and `values`.
+    - `readout`: one of [`READOUTS`][syndigits_jax.respond.READOUTS].
+    - `answer_with`: the template's, as in [`ANSWERS_WITH`][].
+
+    **Raises:** [`MalformedCompletion`][] if there is not one valid log-probability per answer.
     """
     if readout == "probabilities":
         return _distribution(completion, question, prompt)
@@ -67,7 +73,7 @@ def read_outcome(
                 rest = parse(before, question, prompt, answer_with)
                 if (rest.status, str(rest.value)) != (parsed.status, str(parsed.value)):
                     return Outcome(None, "unparsed")
-        # A text that is no answer on a scale (a persona, a summary) has no value.
+        # A text that is not an answer on a scale (a persona, a summary) has no value.
         valued = parsed.status == "answered" and not math.isnan(parsed.value)
         return Outcome(float(parsed.value) if valued else None, parsed.status)
     text = completion.text.strip()
@@ -80,7 +86,7 @@ def read_outcome(
 
 
 def _is_whole(text: str, question: Question, prompt: Any) -> bool:
-    """Whether `text` is an answer that no other answer begins with."""
+    """Whether `text` is an answer with which no other answer begins."""
     answers = [answer.strip() for answer in prompt.answers]
     scale = prompt.scale or question.scale
     if not answers and scale is not None and scale.step is not None:
@@ -96,9 +102,9 @@ def _distribution(completion: Completion, question: Question, prompt: Any) -> Ou
         got = "none" if logs is None else str(len(logs))
         raise MalformedCompletion(f"{count} log-probabilities expected, got {got}")
     if any(math.isnan(log) or log > 1e-3 for log in logs):
-        raise MalformedCompletion("log-probabilities that are none: NaN, or above 0")
+        raise MalformedCompletion("invalid log-probabilities: NaN, or above 0")
     top = max(logs)
-    if top == -math.inf:  # the engine saw none of the answers among its candidates
+    if top == -math.inf:  # the engine's candidates include none of the answers
         return Outcome(None, "unparsed", None, 1.0)
     relative = [math.exp(log - top) for log in logs]
     total = sum(relative)
@@ -112,7 +118,7 @@ def _distribution(completion: Completion, question: Question, prompt: Any) -> Ou
 def _mean_or_mode(
     question: Question, values: Sequence[float], shares: Sequence[float]
 ) -> float | None:
-    """What a distribution over all answers stands for; `None` if it refuses."""
+    """The value of a distribution over all answers; `None` for a refusal."""
     answers = [pair for pair in zip(values, shares) if pair[0] != question.refusal]
     mass = sum(share for _, share in answers)
     if mass < NO_MASS:

@@ -1,7 +1,7 @@
 """Free text to answers: a number, an option's label or a letter; a refusal; or neither.
 
-A number that is not an admissible answer is never moved to the nearest one, and a text with two
-different answers is not answered by either: what cannot be read is counted, not guessed.
+A number that is not an admissible answer is never rounded to the nearest one, and a text with two
+different answers counts as unparsed.
 """
 
 import math
@@ -18,7 +18,8 @@ _SAME = 1e-9
 
 @dataclass(frozen=True)
 class Parsed:
-    """`value`: the answer's number, NaN where there is none. `status`: one of [`STATUSES`][]."""
+    """Result of [`parse`][]. `value`: the answer's number, NaN if there is none. `status`: one of
+    [`STATUSES`][]."""
 
     value: float
     status: str
@@ -28,8 +29,8 @@ _EMPTY = Parsed(math.nan, "empty")
 _REFUSED = Parsed(math.nan, "refused")
 _UNPARSED = Parsed(math.nan, "unparsed")
 
-# Whole numbers and decimals, with point or comma, thousands in groups; never a part of a longer
-# number (10.5, 1-2-3 are fine, 1.2.3 is none) or word.
+# Whole numbers and decimals, with point or comma, thousands in groups; not a part of a word or of a
+# longer sequence (10.5 and 1-2-3 are recognised, 1.2.3 is not).
 _NUMBER = (
     r"(?<![\w.,])[-+−]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)"
     r"(?!\w|[.,]\d|\s*(?:hundred|thousand|[mb]illion|trillion|dozen)\b)"
@@ -42,7 +43,7 @@ _RANGE = re.compile(rf"({_NUMBER})\s*(?:-|–|—|\bto\b|\band\b|\bthrough\b)\s*
 _POINTS = re.compile(r"\b\d+[- ](?:point|star)s?\s+(?:rating\s+|likert\s+)?(?:scale|system)", re.I)
 _YEAR = re.compile(r"(?<![\w.,])(?:18|19|20)\d\d(?!\w|[.,]\d)")
 _OTHER = r"[^\w\n]*(?:(?:or|to|and|through|maybe|perhaps|possibly)\b[^\w\n]*)*"
-# A number that opens the text and stands by itself: not "3 or 4", "3-4", "3 films".
+# A number at the beginning of the text that stands alone: not "3 or 4", "3-4", "3 films".
 _LONE = re.compile(
     rf"\W*?({_NUMBER})(?!{_OTHER}\d)(?!\s*\+|-(?!stars?\b|points?\b)[^\W\d_])"
     r"(?=\s*(?P<end>\n|$)|\s*[^\w\s]|\s+(?:stars?|points?|percent|because|since|as|for)\b)",
@@ -64,7 +65,7 @@ _LETTERS = re.compile(
 _BULLET = re.compile(r"^\s*[-–—]\s+")
 _NEGATED = re.compile(r"(?:\b(?:not|never|no|neither|nor|than|hardly)|n't)\s+(?:\w+\s+)?$")
 
-# What makes of a number further on in its sentence something else than the answer.
+# Words before a number which show that it is not the answer.
 _COMPARED = re.compile(
     r"(?:\b(?:not|never|no|neither|nor|cannot|hardly|without|than|but|except|besides|below|above"
     r"|under|over|beyond|at least|at most|up to|instead of)|n't)\s+"
@@ -75,8 +76,8 @@ _BUT = re.compile(r"\b(?<!anything )(?<!everything )(?<!nothing )(?<!all )but\b"
 _COMPARED_AFTER = re.compile(
     r"\s*\+|\s+(?:or|and)\s+(?:more|less|fewer|higher|lower|above|below|over|under|up)\b", re.I
 )
-_BEFORE = 80  # characters looked at before a number
-# What may directly follow an answer; any other word is what the number counts.
+_BEFORE = 80  # characters before a number that are searched
+# Words that may directly follow an answer; any other word is what the number counts.
 _COUNTED = re.compile(
     r"(?:[ \t]+|-)(?!(?:stars?|points?|percent|per|out|of|because|since|as|for|on|in|at|to|by|from"
     r"|with|and|but|so|or|if|when|while|where|which|who|that|than|then|though|although|however"
@@ -114,23 +115,35 @@ _REFUSALS = re.compile(
 
 
 def parse(text: str, question: Question, prompt: Prompt, answer_with: str) -> Parsed:
-    """What a free text answers.
+    """The answer in a free text.
 
-    In this order: nothing but space is `"empty"`. Behind the prompt's marker, or the last
-    "Answer:", only what follows it counts; where the prompt has a marker and the text has not
-    (cut short, say), only a text that is nothing but an answer is one. An answer by itself, or in
-    front of anything else, is taken; then refusals ("As an AI", "I prefer not to answer") win over
-    whatever else the text says; then the only answer anywhere in it is taken, unless it is negated,
-    a bound ("less than 5") or counts something ("2 children"). The refusal's code or label is
-    `"refused"`; all else is `"unparsed"`.
+    Rules, in this order:
 
-    With `answer_with="value"` answers are numbers (`4`, `4/5`, `**4**`, `3,5`, `4 out of 5`,
-    `four`) among the prompt's values, or on its scale where it lists none; repeated scales ("from 1
-    to 5"), the item's title and years are not looked at. The options' labels are understood
-    whatever the template, alone or, from two words on, within the text. `"letter"`: `B`, `(b)`,
-    `B) Somewhat safe`. `"text"`: anything but an evident refusal is answered, without a value.
+    1. Only white space is `"empty"`.
+    2. Only the text after the prompt's marker, or after the last "Answer:", is read. If the prompt
+       has a marker and the text does not (it was cut off, for example), the text is only accepted
+       if it consists of an answer and nothing else.
+    3. An answer alone, or at the beginning of the text, is accepted.
+    4. A text with a refusal ("As an AI", "I prefer not to answer") is `"refused"`.
+    5. The only answer anywhere in the text is accepted, unless it is negated, a bound ("less than
+       5") or counts something ("2 children").
+    6. Any other text is `"unparsed"`.
 
-    **Raises:** nothing, whatever the text.
+    An answer that is the refusal's code or label is `"refused"`.
+
+    **Arguments:**
+
+    - `text`: the model's reply.
+    - `question`: the question asked, for its options, scale and item.
+    - `prompt`: the prompt sent, for its answers, values, marker and scale.
+    - `answer_with`: `"value"`: answers are numbers (`4`, `4/5`, `**4**`, `3,5`, `4 out of 5`,
+      `four`) among the prompt's values, or on its scale if it lists none; repeated scales ("from 1
+      to 5"), the item's title and years are ignored. `"letter"`: `B`, `(b)`, `B) Somewhat safe`.
+      `"label"`: the options' labels, which the other two accept as well; labels of two or more
+      words are also found within the text. `"text"`: any text except an evident refusal is
+      `"answered"`, without a value.
+
+    **Returns:** a [`Parsed`][]. No text raises an error.
     """
     plain = _plain(text)
     if not plain.strip():
@@ -150,7 +163,7 @@ def parse(text: str, question: Question, prompt: Prompt, answer_with: str) -> Pa
 
 
 class _Reader:
-    """Reads answers to one question as one prompt shows it."""
+    """Reads answers to one question, as shown by one prompt."""
 
     def __init__(self, question: Question, prompt: Prompt, answer_with: str):
         self.question, self.prompt, self.answer_with = question, prompt, answer_with
@@ -166,14 +179,14 @@ class _Reader:
         self.scale = scale
 
     def read(self, text: str) -> Parsed:
-        """Alone, in front, or the only one; refusals between the second and the third."""
+        """An answer alone or in front; or else a refusal; or else the only answer anywhere."""
         found = self.alone(text) or self.in_front(text)
         if found is None and _REFUSALS.search(text):
             return _REFUSED
         return found or self.anywhere(text) or _UNPARSED
 
     def alone(self, text: str) -> Parsed | None:
-        """The answer if `text` is nothing else."""
+        """The answer if `text` consists of it."""
         bare = _folded(_BULLET.sub("", text))
         by_label = self._label(bare)
         if self.answer_with == "label":
@@ -188,7 +201,7 @@ class _Reader:
             return by_label
         match = _NUMBERS.match(bare)
         shown = self._label(_folded(bare[match.end() :])) if match else None
-        if match and shown:  # an option as it is shown: "1 = $10"
+        if match and shown:  # an option as shown in the prompt: "1 = $10"
             return shown if shown == self._of_number(_number(match.group())) else _UNPARSED
         cleaned = self._without_fractions(text)
         if cleaned is None:
@@ -199,7 +212,7 @@ class _Reader:
         return self._of_word(text)
 
     def in_front(self, text: str) -> Parsed | None:
-        """The answer that opens `text` and stands by itself, whatever follows."""
+        """The answer at the beginning of `text`, if it stands alone there."""
         if self.answer_with == "letter":
             match = re.match(r"\W*([A-Za-z])(?:\s*[).:,;\]—–]|\s+-|\s*\n)(.*)", text, re.S)
             if match and not re.match(r"\W*(?:(?:or|and)\b)?\W*[A-Z]\b(?!')", match.group(2)):
@@ -211,7 +224,7 @@ class _Reader:
             match = None if cleaned is None else _LONE.match(cleaned)
             if cleaned is not None and match and not _opens_list(cleaned, match):
                 return self._of_number(_number(match.group(1)))
-        # Longer labels first: "Yes" is not read in "Yes, always".
+        # Longer labels first, so that "Yes" is not found in "Yes, always".
         for label, value in sorted(self.labels, key=lambda one: -len(one[0])):
             words = r"\s+".join(map(re.escape, label.split()))
             alone = r"(?![^\w\n]*(?:or|to|and|/)\b)(?=\s*(?:[^\w\s/]|\n|$))"
@@ -253,19 +266,19 @@ class _Reader:
             return False
         rest = _folded(text[word.start(1) : word.start(1) + 200])
         if any(rest.startswith(label) for label, _ in self.labels):
-            return False  # an option as it is shown
+            return False  # an option as shown in the prompt
         # Asked how many countries, "54 countries" is an answer.
         counted = rf"\b{re.escape(word[1].rstrip('s'))}"
         return bool(self.labels) or not re.search(counted, self.question.text, re.I)
 
     def _label_within(self, text: str) -> Parsed | None:
         found = set()
-        # Longer labels first: "agree" is not seen in "agree strongly".
+        # Longer labels first, so that "agree" is not found in "agree strongly".
         for label, value in sorted(self.labels, key=lambda one: -len(one[0])):
             pattern = rf"(?<!\w){re.escape(label)}(?!\w)"
             for match in re.finditer(pattern, text):
                 if " " not in label or _NEGATED.search(text[: match.start()]):
-                    return None  # "some people", "not very safe": too little to go by
+                    return None  # ambiguous: "some people", "not very safe"
                 found.add(value)
             text = re.sub(pattern, "|", text)
         return self._answer(found.pop()) if len(found) == 1 else None
@@ -283,7 +296,7 @@ class _Reader:
             return _REFUSED
         if not self._admits(number):
             return _UNPARSED
-        # The value itself, not what its decimals make of it.
+        # The exact value of the option, not its decimal representation.
         near = [value for value in self.prompt.values if abs(value - number) < _SAME]
         return Parsed(float(near[0] if near else number), "answered")
 
@@ -314,7 +327,8 @@ class _Reader:
         return {high for _, high in self.ends}
 
     def _without_fractions(self, text: str) -> str | None:
-        """`4/5` and `4 out of 5` as `4`; `None` if one is out of something else."""
+        """The text with `4/5` and `4 out of 5` as `4`; `None` if a denominator is not the top of
+        the scale."""
         strange = False
 
         def numerator(match: re.Match[str]) -> str:
@@ -326,7 +340,7 @@ class _Reader:
         return None if strange else text
 
     def _without_echoes(self, text: str) -> str:
-        """Without the item's title, years, and the scale as the question states it."""
+        """The text without the item's title, years, and the ends of the scale."""
         text = self._without_item(text)
         text = _POINTS.sub(" ", text)
         text = _RANGE.sub(
@@ -345,16 +359,16 @@ class _Reader:
         title = str(self.question.item.get("title", "")).strip()
         bare = re.sub(r"\s*\(\d{4}\)$", "", title)
         for name in (title, bare):
-            # A film may be called "10"; then its name is not told from an answer.
+            # A title such as "10" cannot be distinguished from an answer.
             if re.search(r"[^\W\d_]", name):
                 text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", text, flags=re.I)
         return text
 
 
 def _plain(text: str) -> str:
-    """Without hidden reasoning and mark-up, and with the plain forms of quotes and fractions."""
+    """The text without reasoning and mark-up, with plain quotes and fractions."""
     text = text.rpartition("</think>")[2]
-    text = text.partition("<think>")[0]  # cut short while reasoning
+    text = text.partition("<think>")[0]  # cut off within the reasoning
     text = re.sub(r"\\boxed\{([^{}]*)\}", r"\nAnswer: \1\n", text)
     text = text.replace("’", "'").replace("½", " 1/2")
     text = re.sub(r"(\d)\s+1/2\b", r"\1.5", text)
@@ -363,7 +377,7 @@ def _plain(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """In one line, without case, and without quotes, brackets and punctuation around it."""
+    """The text in one line and lower case, without surrounding quotes and punctuation."""
     return " ".join(text.split()).casefold().strip(" .,;:!?\"'“”‘()[]{}<>|=~#&•·\\")
 
 

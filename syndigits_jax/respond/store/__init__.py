@@ -1,1 +1,1 @@
-"""Where answers are kept, and how they are exported."""
+"""Storage and export of responses."""

@@ -1,4 +1,4 @@
-"""The open file of a response store: transactions, and what can go wrong with it."""
+"""The open file of a response store: transactions and errors."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ from ._writer_lock import WriterLock
 
 
 class StoreConnection:
-    """An SQLite connection, the files that it has open, and the right to write them."""
+    """An SQLite connection, its open files, and the lock for writing them."""
 
     def __init__(self, path: str | os.PathLike[str], read_only: bool):
         self.path = Path(path)
-        self._place = Path(os.path.abspath(path))  # wherever the process goes meanwhile
+        self._place = Path(os.path.abspath(path))  # independent of the working directory
         self.read_only = read_only
         self._writing = threading.RLock()
         self._committed_at = 0.0
@@ -35,7 +35,7 @@ class StoreConnection:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or none; within another one, part of that."""
+        """An atomic transaction; within another one, a part of that."""
         database = self._database
         with self._writing, self._errors():
             if database.in_transaction:
@@ -54,11 +54,10 @@ class StoreConnection:
                 self._files.settle()
 
     def _check_files(self) -> None:
-        """Raise `StoreError` unless what is written ends in the file that `path` names, and nobody
-        else may write it."""
+        """Raise `StoreError` unless `path` still names the open file and the lock is held."""
         trouble = self._trouble()
         if trouble is not None:
-            raise StoreError(self._told(trouble))
+            raise StoreError(self._describe(trouble))
 
     def _trouble(self) -> Trouble | None:
         trouble = None if self._files is None else self._files.trouble()
@@ -69,8 +68,8 @@ class StoreConnection:
                 return Trouble(what, "safe in it", end)
         return trouble
 
-    def _told(self, trouble: Trouble) -> str:
-        """What happened to the files, which answers are safe, and what to do."""
+    def _describe(self, trouble: Trouble) -> str:
+        """A message: what happened to the files, which answers are safe, and what to do."""
         database, count, merged = self._database, "an unknown number of answers", False
         with contextlib.suppress(sqlite3.Error):
             query = "SELECT COUNT(*) FROM responses"
@@ -78,7 +77,7 @@ class StoreConnection:
         if self._committed_at:
             count += f" (the last at {time.ctime(self._committed_at)})"
         if trouble.mergeable and not self.read_only and not database.in_transaction:
-            # What lies in the journal alone would be lost with it.
+            # Answers that are only in the journal would be lost with it.
             with contextlib.suppress(sqlite3.Error):
                 _, pages, done = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 merged = pages == done
@@ -94,7 +93,7 @@ class StoreConnection:
 
     def _explained(self, error: sqlite3.Error) -> Exception:
         kind = getattr(error, "sqlite_errorname", "") or ""
-        if not kind:  # not of SQLite, but of Python's interface to it
+        if not kind:  # an error of Python's interface to SQLite
             return StoreError(f"{self.path}: {error}")
         kept = "what was committed is kept, and the same command asks only what is missing"
         if kind.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
@@ -109,18 +108,18 @@ class StoreConnection:
         return StoreError(f"{self.path}: the store is damaged ({error}); restore it from a copy")
 
     def _reason(self, error: BaseException) -> str:
-        """An error of a commit in words that name the store."""
+        """The message of an error in a commit, with the path of the store."""
         text = str(error) or type(error).__name__
         return text if str(self.path) in text else f"{self.path}: cannot commit: {text}"
 
     def _abandon(self) -> str:
-        """Close everything; what is wrong with the files, "" if nothing is."""
+        """Close everything, and return what is wrong with the files, or ""."""
         lost, empty = "", False
         if self._connection is not None:
             trouble = self._trouble()
             if trouble is None and not self.read_only:
-                # At rest a store is one plain file. Not possible while it is read, or if the disk
-                # is full: then the journal stays, and belongs to it.
+                # A closed store is a single file. Merging the journal is not possible while the
+                # store is read or if the disk is full; then the journal remains as a part of it.
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("PRAGMA busy_timeout = 0")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
@@ -129,7 +128,7 @@ class StoreConnection:
                         empty = self._connection.execute(query).fetchone()[0] == 0
                 trouble = None if self._files is None else self._files.database_trouble()
             if trouble is not None:
-                lost, empty = self._told(trouble), False
+                lost, empty = self._describe(trouble), False
             with contextlib.suppress(sqlite3.Error):
                 if trouble is not None and trouble.foreign:
                     close_unmerged(self._connection)

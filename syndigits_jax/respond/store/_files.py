@@ -1,7 +1,7 @@
-"""Whether the files of an open store are still the ones that its path names.
+"""Checks that the files of an open store are still those that its path names.
 
-A file that is removed, moved or replaced stays open: writing to it goes on without an error, and
-ends nowhere. SQLite does not look in WAL mode. So the store looks, before and after each commit.
+A file that is removed, moved or replaced stays open, and what is written to it is lost without an
+error. SQLite does not check this in WAL mode. The store does, before and after each commit.
 """
 
 import collections
@@ -21,18 +21,18 @@ except ImportError:  # Windows, where no open file can be removed, moved or repl
 
 _HEADER = 100  # bytes of an SQLite file before its tables
 _FRAME = 24  # bytes of a frame of the journal before its page, 32 before the first frame
-_INDEX = 104  # bytes of the journal's index that are looked at
+_INDEX = 104  # bytes of the journal's index that are read
 
 
 class Trouble(NamedTuple):
-    """What became of a store's files, for a message.
+    """A problem with a store's files, as parts of a message.
 
     - `what`: what happened to which file.
-    - `fate`: what became of the committed answers.
-    - `otherwise`: the same where `mergeable` and the journal could not be merged.
+    - `fate`: whether the committed answers are safe.
     - `advice`: what to do.
-    - `mergeable`: whether the journal belongs into the open file, and may be written to it.
-    - `foreign`: whether files that are in the way are of someone else and must be left alone.
+    - `otherwise`: instead of `fate`, if `mergeable` and the journal could not be merged.
+    - `mergeable`: whether the journal belongs to the open file and may be merged into it.
+    - `foreign`: whether the files in place belong to another program and must not be changed.
     """
 
     what: str
@@ -50,8 +50,8 @@ _MAYBE = "the latest of which may be lost"
 class StoreFiles:
     """The database file of an open store and its journal, as they were when it was opened.
 
-    Handles are closed only when no store of this process has the file open: to close one would
-    release SQLite's locks on the file, whoever of the process holds them.
+    Handles are closed only when no store of this process has the file open: closing one would
+    release all locks of this process on the file, including SQLite's.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -68,7 +68,7 @@ class StoreFiles:
             _handles[self._key].append(handle)
 
     def watch_journal(self) -> None:
-        """From now on look after the write-ahead journal and its index too, where there is one."""
+        """From now on check the write-ahead journal and its index too, if there is one."""
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self._journal[suffix] = os.open(f"{self._real}{suffix}", os.O_RDONLY)
@@ -77,7 +77,7 @@ class StoreFiles:
         self.settle()
 
     def settle(self) -> None:
-        """Remember the file as it is: what it holds was written by this store, or by SQLite."""
+        """Record the current content of the file as written by this store or by SQLite."""
         if "-shm" in self._journal:
             self._settled = (*self._content(), self._index())
 
@@ -92,11 +92,11 @@ class StoreFiles:
                 os.close(handle)
 
     def trouble(self) -> Trouble | None:
-        """What is wrong with the database file or its journal."""
+        """A problem with the database file or its journal, if there is one."""
         return self.database_trouble() or self._overwritten() or self._journal_trouble()
 
     def database_trouble(self) -> Trouble | None:
-        """What is wrong with the name of the database file."""
+        """A problem with the path of the database file, if there is one."""
         held = os.fstat(self._database)
         try:
             replaced = not os.path.samestat(os.stat(self.path), held)
@@ -135,10 +135,10 @@ class StoreFiles:
         )
 
     def _overwritten(self) -> Trouble | None:
-        """Whether someone else wrote to the database file.
+        """Whether another program wrote to the database file directly.
 
-        With a journal, only the merging of it writes there: by this store as it commits, or by
-        another program, and then the journal's index says so.
+        With a journal, the file only changes when the journal is merged, by this store in a commit
+        or by another program; in the latter case the journal's index shows it.
         """
         if self._settled is None or self._settled[2] != self._index():
             self.settle()
@@ -178,18 +178,18 @@ class StoreFiles:
         return None
 
     def _content(self) -> tuple[bytes, int]:
-        """The first page of the database file, where SQLite notes each change, and its size."""
+        """The first page of the database file, which every change updates, and the file's size."""
         header = os.pread(self._database, _HEADER, 0)
         size = int.from_bytes(header[16:18], "big")
         page = os.pread(self._database, 65536 if size == 1 else max(size, _HEADER), 0)
         return page, os.fstat(self._database).st_size
 
     def _index(self) -> bytes:
-        """How much of the journal counts, how much of it is merged, and which journal it is."""
+        """The beginning of the journal's index: its valid length, merged length and identity."""
         return os.pread(self._journal["-shm"], _INDEX, 0) if "-shm" in self._journal else b""
 
     def _journal_size(self) -> int:
-        """How long the journal must be, by its index (https://www.sqlite.org/walformat.html)."""
+        """The journal's length in bytes by its index (https://www.sqlite.org/walformat.html)."""
         index = self._index()
         if len(index) < _INDEX or not index[12]:
             return 0
@@ -198,7 +198,7 @@ class StoreFiles:
 
 
 def watched(path: str | os.PathLike[str]) -> StoreFiles | None:
-    """The files of the open store at `path`; None on systems that keep open files in place."""
+    """The files of the open store at `path`; None on systems where open files cannot be moved."""
     return None if fcntl is None else StoreFiles(path)
 
 
@@ -210,19 +210,19 @@ def is_open(path: Path) -> bool:
 
 
 def close_unmerged(connection: sqlite3.Connection) -> None:
-    """Close a connection and leave the journal as it lies: it may be another program's."""
+    """Close a connection without merging the journal, which may be another program's."""
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.close()
         return
-    # Python 3.11 cannot tell SQLite so. The connection stays open until the process ends.
+    # Python 3.11 lacks this setting. The connection stays open until the process ends.
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _name_now(handle: int) -> str | None:
-    """The path of an open file, where the system tells."""
+    """The current path of an open file, if the system can tell it."""
     try:
         macos = getattr(fcntl, "F_GETPATH", None)
         if fcntl is not None and macos is not None:

@@ -1,4 +1,4 @@
-"""The responses of a run by cell of its grid: what exports are made of."""
+"""The responses of a run by cell of its grid, the basis of all exports."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ _CHUNK = 100_000  # rows read at a time
 
 
 class Cells:
-    """The responses of a run as flat arrays, and where in the grid each belongs."""
+    """The responses of a run, summed by cell of its grid (persona, question)."""
 
     def __init__(self, store: ResponseStore, run: Run, everything: bool):
         self.run = run
@@ -32,7 +32,7 @@ class Cells:
         self._read_responses(store, grid)
 
     def _read_options(self, grid: Grid) -> None:
-        """Refusals are no options: `slot` says which column an answer's probability goes to."""
+        """The options of each question without refusals; `slot`: the column of each answer."""
         answers = [grid.answers.get(number, []) for number in grid.questions]
         kept = [
             [position for position, (value, _) in enumerate(one) if value != question.refusal]
@@ -64,7 +64,7 @@ class Cells:
         self.mass = np.zeros(n * m * self.width)
         self.asked, self.refusals = np.zeros(n * m), np.zeros(n * m)
         self.outside_sum, self.outside_count = np.zeros(n * m), np.zeros(n * m)
-        # What values differ from the first of the cell by: the mean of equal ones is exact.
+        # Differences from the first value of the cell, so that the mean of equal values is exact.
         self.value_first = np.full(n * m, np.nan)
         self.value_sum, self.value_weight = np.zeros(n * m), np.zeros(n * m)
         for chunk in _chunks(store.rows(query, (self.run.id,))):
@@ -107,7 +107,7 @@ class Cells:
         np.add.at(self.outside_count, cell[seen], 1.0)
         valued = ~np.isnan(value)
         where, values, weights = cell[valued], value[valued], weight[valued]
-        new = np.flatnonzero(np.isnan(self.value_first[where]))[::-1]  # so that the first stays
+        new = np.flatnonzero(np.isnan(self.value_first[where]))[::-1]  # so that the first is kept
         self.value_first[where[new]] = values[new]
         differences = values / 4 - self.value_first[where] / 4  # a quarter cannot overflow
         np.add.at(self.value_sum, where, differences * weights)
@@ -120,19 +120,22 @@ class Cells:
             np.add.at(self.mass, cell[hard][response] * self.width + slot, 1.0)
 
     def distributions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities given an answer, and whether there is one."""
+        """Probabilities of options given an answer, (n, m, k), and whether there is one, (n, m)."""
         mass = self.mass.reshape(*self.shape, self.width)
         total = mass.sum(axis=-1)
         mask = total > NO_MASS
         return np.where(mask[..., None], mass, 0.0) / np.where(mask, total, 1.0)[..., None], mask
 
     def refused(self) -> np.ndarray:
+        """The share of refusals, (n, m); 0 where nothing was asked."""
         return (self.refusals / np.maximum(self.asked, 1)).reshape(self.shape)
 
     def outside(self) -> np.ndarray:
+        """The mean probability outside the answers, (n, m); 0 where it was not read."""
         return (self.outside_sum / np.maximum(self.outside_count, 1)).reshape(self.shape)
 
     def values(self) -> np.ndarray:
+        """The mean value, or for nominal questions the most frequent one, (n, m); NaN if none."""
         known = self.value_weight > NO_MASS
         mean = self.value_first + 4 * (self.value_sum / np.where(known, self.value_weight, 1.0))
         values = np.where(known, mean, np.nan).reshape(self.shape)
@@ -146,7 +149,7 @@ class Cells:
 
 
 def _latest(grid: Grid) -> Grid:
-    """One row per identifier: of a persona or question that was changed, the latest version."""
+    """One entry per identifier: the latest version of a persona or question that was changed."""
 
     def one_each(found: dict[int, Any]) -> dict[int, Any]:
         last = {one.identifier: number for number, one in found.items()}
@@ -158,7 +161,7 @@ def _latest(grid: Grid) -> Grid:
 
 
 def _positions(numbers: Iterable[int]) -> np.ndarray:
-    """The position of each number of the store, -1 for others."""
+    """An array with the position of each number, -1 for numbers that are absent."""
     numbers = list(numbers)
     table = np.full(max(numbers, default=0) + 1, -1)
     table[numbers] = np.arange(len(numbers))

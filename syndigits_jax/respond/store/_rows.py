@@ -1,4 +1,4 @@
-"""What a response store holds: its tables, and the rows of them that others handle."""
+"""The tables of a response store, and the types of their rows."""
 
 import math
 import operator
@@ -46,18 +46,19 @@ CREATE TABLE responses (
 
 
 class StoreError(RuntimeError):
-    """The store cannot be written, is damaged, or is no longer where it was opened; the message
-    says which answers are safe and what to do."""
+    """The store cannot be written, is damaged, or was moved while open; the message states which
+    answers are safe and what to do."""
 
 
 class Response(NamedTuple):
     """One answer, as a row of the table `responses`.
 
-    `run`, `persona`, `question` number rows of the other tables, each of which is found by a hash
-    of its content: template, model and decoding settings; everything the persona says; everything
-    the question says. With `shown` (the sequence in which options were shown, "" as they are) and
-    `draw` these are the key. `probabilities` are float32, one per answer (table `answers`),
-    renormalised; `outside` is the mass that fell on no answer. `time`: seconds since 1970.
+    `run`, `persona`, `question` and `session` are numbers of rows in other tables. Runs are
+    identified by a hash of template, model and decoding settings; personas and questions by a hash
+    of their whole content. The key of a response is (`run`, `persona`, `question`, `shown`,
+    `draw`), where `shown` is the order in which options were shown ("": their own).
+    `probabilities` are float32, one per answer (table `answers`), renormalised; `outside` is the
+    probability of anything else. `time`: seconds since 1970.
     """
 
     run: int
@@ -85,12 +86,12 @@ INSERT = (
 
 
 def counted(answers: int) -> str:
-    """A number of answers in words."""
+    """A number of answers as text: `1 answer`, `2 answers`."""
     return f"{answers} answer{'s' * (answers != 1)}"
 
 
 def storable(response: Response) -> Response:
-    """`response` as SQLite keeps it exactly: plain integers, floats, text and bytes.
+    """`response` with plain integers, floats, text and bytes, which SQLite stores exactly.
 
     **Raises:** `ValueError` naming a field that the table cannot hold.
     """
@@ -148,7 +149,7 @@ class Run:
 
     @property
     def readout(self) -> str:
-        """How answers were read."""
+        """The read-out: one of [`READOUTS`][syndigits_jax.respond.READOUTS]."""
         return self.settings["readout"]
 
     def __str__(self) -> str:
@@ -161,8 +162,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Grid:
-    """Personas and questions by their numbers in the store, in order; by question number the
-    [value, words] of its answers, in the order of the stored probabilities."""
+    """Personas and questions by their numbers in the store, in order; and, by question number, the
+    [value, words] of each answer, in the order of the stored probabilities."""
 
     personas: dict[int, Persona]
     questions: dict[int, Question]

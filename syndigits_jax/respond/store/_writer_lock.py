@@ -1,4 +1,4 @@
-"""One writer per file, also after the last one was killed."""
+"""A lock that admits one writer per file and does not outlive a process that was killed."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-# Locks of a process do not exclude each other within it. By file, not by name: in a folder that was
-# moved the lock file has another name, and under the old name there may be another.
+# Locks within one process do not exclude each other, so they are recorded here; by file rather
+# than name, as the folder may have been moved and another file may have the old name.
 _held: set[tuple[int, ...]] = set()
 _guard = threading.Lock()
 
@@ -20,11 +20,11 @@ _guard = threading.Lock()
 class WriterLock:
     """Exclusive right to write `path`, held through a file `path.lock` beside it.
 
-    The operating system releases it at the holder's death, however that came; processes that the
-    holder forked do not inherit it. The file goes when the lock is released.
+    The operating system releases the lock when its process ends, for whatever reason; forked
+    processes do not inherit it. The file is removed when the lock is released.
 
-    **Raises:** `BlockingIOError` with the holder's process number, if there is a holder; `OSError`
-    naming `path` if no file can be made there.
+    **Raises:** `BlockingIOError` with the number of the process that holds the lock; `OSError`
+    naming `path` if the file cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -48,15 +48,15 @@ class WriterLock:
                 raise BlockingIOError(f"process {holder or 'unknown'}") from None
             if self._is_current():
                 break
-            os.close(self._handle)  # the holder before us removed the file as it left
+            os.close(self._handle)  # the previous holder has just removed the file
         self._key = _key(self._handle)
         _held.add(self._key)
-        with contextlib.suppress(OSError):  # on a full disk there is no room for a number
+        with contextlib.suppress(OSError):  # the disk may be full
             os.ftruncate(self._handle, 0)
             os.write(self._handle, str(os.getpid()).encode())
 
     def trouble(self) -> str:
-        """What became of the file, "" if it still excludes others."""
+        """What happened to the lock file; "" if it still excludes other writers."""
         if self._is_current():
             return ""
         try:
@@ -71,7 +71,7 @@ class WriterLock:
         return f"its lock file {self._file} was replaced by another{by}"
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock and remove its file."""
         if self._key not in _held:
             return
         if self._is_current() and self._key[0] == os.getpid():  # else it is another writer's
@@ -88,7 +88,7 @@ class WriterLock:
 
 
 def _key(file: Path | int) -> tuple[int, ...]:
-    """The process and the file, if it is there. It is not opened: to close it would unlock it."""
+    """The process and the file, if it exists. The file is not opened: closing would unlock it."""
     try:
         status = os.stat(file)
     except OSError:

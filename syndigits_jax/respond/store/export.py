@@ -21,15 +21,15 @@ StoreLike = ResponseStore | str | os.PathLike[str]
 
 
 class ResponseTensor(eqx.Module):
-    """How n personas answered m questions of at most k options, as arrays for `jit`.
+    """Answers of n personas to m questions of at most k options, as arrays for `jit`.
 
     **Arguments:**
 
-    - `probabilities`: of each option given that the persona answers, over all draws and orders;
-      sums to 1 where `mask`, else 0. Answers that were chosen, drawn or parsed count as shares.
+    - `probabilities`: of each option given an answer, averaged over draws and orders; they sum to 1
+      where `mask`, else they are 0. For chosen, drawn or parsed answers they are shares.
     - `mask`: whether there is an answer.
-    - `option_mask`: which options a question has. A refusal is none of them.
-    - `values`: the number that an option stands for, 0 where there is none.
+    - `option_mask`: the options that each question has, without its refusal.
+    - `values`: the number of each option, 0 where there is none.
     - `refused`: the share or probability of the refusal; 0 where nothing was asked.
     - `outside`: the mean probability of anything but an answer, 0 where it was not read.
     """
@@ -44,8 +44,8 @@ class ResponseTensor(eqx.Module):
 
 @dataclass(frozen=True, eq=False)
 class ResponseTable:
-    """A tensor and what its axes mean: identifiers of personas and questions, labels of options
-    (per question), and the run it is of."""
+    """A tensor with the identifiers of its personas and questions, the labels of the options of
+    each question, and its run."""
 
     tensor: ResponseTensor
     personas: tuple[str, ...]
@@ -54,9 +54,9 @@ class ResponseTable:
     run: Run
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of it to an `.npz` file, whole or not at all.
+        """Write the table to an `.npz` file, which is replaced as a whole.
 
-        **Raises:** `ValueError` for another suffix.
+        **Raises:** `ValueError` for another suffix, or for a text with a null character at its end.
         """
         if not str(path).endswith(".npz"):
             raise ValueError(f"{path}: a tensor is written to a file that ends in .npz")
@@ -67,7 +67,9 @@ class ResponseTable:
         texts = {"personas": self.personas, "questions": self.questions, "options": labels}
         for name, of in texts.items():
             arrays[name] = np.array(of)
-            if not np.array_equal(arrays[name], np.array(of, object)):  # it drops zeros at the end
+            if not np.array_equal(
+                arrays[name], np.array(of, object)
+            ):  # zeros at the end are dropped
                 raise ValueError(f"{path}: NumPy cannot keep a null character at the end of {name}")
         arrays["run"] = np.array(str(self.run))
         with replacing(path) as temporary:
@@ -75,12 +77,12 @@ class ResponseTable:
 
 
 def choose_run(store: ResponseStore, run: int | str | None = None) -> Run:
-    """The run that is meant.
+    """The run selected by its number or by words of its description.
 
-    **Arguments:** `run`: its number, or words (of the template, model or settings) that are in the
-    description of one run only; may be left out where there is but one.
+    **Arguments:** `store`: an open store. `run`: the run's number, or words (of the template, model
+    or settings) that only occur in its description; may be omitted if there is only one run.
 
-    **Raises:** `ValueError` listing all runs, unless exactly one is meant.
+    **Raises:** `ValueError` listing all runs, unless exactly one is selected.
     """
     runs = store.runs()
     if not runs:
@@ -94,7 +96,7 @@ def choose_run(store: ResponseStore, run: int | str | None = None) -> Run:
     if len(found) == 1:
         return found[0]
     listed = "; ".join(f"{one.id}: {one}" for one in runs)
-    wanted = "choose one" if run is None else f"{run!r} is {len(found)} of them"
+    wanted = "choose one" if run is None else f"{run!r} matches {len(found)} of them"
     raise ValueError(f"{store.path}: `run`: the store has {len(runs)} runs, {wanted}: {listed}")
 
 
@@ -103,12 +105,16 @@ def read_tensor(
 ) -> ResponseTable:
     """The responses of a run as a tensor (persona, question, option).
 
-    Its axes are the personas and questions of the latest call that asked them, in that order;
-    what has no response yet is masked. Answers to questions without options, and parsed numbers
-    that are none of the options, are in [`read_frame`][] only.
+    Its axes are the personas and questions of the latest call, in their order; cells without a
+    response are masked. Answers to questions without options, and parsed numbers that are none of
+    the options, are only in [`read_frame`][].
 
-    **Arguments:** `run`: as in [`choose_run`][]. `everything`: all personas and questions that
-    were ever asked in the run. `dtype`: JAX's default float by default.
+    **Arguments:**
+
+    - `store`: an open store, or the path of one.
+    - `run`: as in [`choose_run`][].
+    - `everything`: whether to include all personas and questions that were ever asked in the run.
+    - `dtype`: a floating-point type; JAX's default float by default.
 
     **Raises:** `ValueError` as `choose_run` does, or if nothing was asked, no question has
     options, or `dtype` cannot hold an option's value; what [`ResponseStore`][] raises.
@@ -139,9 +145,9 @@ def read_tensor(
 def read_frame(store: StoreLike, run: int | str | None = None, *, everything: bool = False) -> Any:
     """The responses of a run as a pandas data frame of values: personas x questions.
 
-    A cell is the mean over draws, orders and, where probabilities were read, options, refusals
-    aside; for nominal questions the most frequent or probable option, the first of several. NaN is
-    missing, refused, or unparsed.
+    A cell is the mean over draws, orders and, where probabilities were read, options, without
+    refusals; for nominal questions it is the most frequent or probable option, the first of equal
+    ones. NaN: missing, refused, or unparsed.
 
     **Arguments** and **raises:** as [`read_tensor`][]; `ImportError` without pandas.
     """
@@ -157,10 +163,12 @@ def read_frame(store: StoreLike, run: int | str | None = None, *, everything: bo
 
 
 def read_records(store: StoreLike, run: int | str | None = None) -> Any:
-    """Every response as a row of a pandas data frame, with all that is known of it.
+    """Every response as a row of a pandas data frame, with all its stored fields.
 
-    **Arguments:** `run`: as in [`choose_run`][]; all runs by default. `probabilities` is a list,
-    in the order of the question's answers.
+    The column `probabilities` holds lists, in the order of the question's answers.
+
+    **Arguments:** `store`: an open store, or the path of one. `run`: as in [`choose_run`][]; all
+    runs by default.
 
     **Raises:** `ValueError` as `choose_run` does; what [`ResponseStore`][] raises; `ImportError`
     without pandas.
@@ -195,11 +203,11 @@ def read_records(store: StoreLike, run: int | str | None = None) -> Any:
 def read_ratings(
     store: StoreLike, run: int | str | None = None, *, everything: bool = False
 ) -> Any:
-    """The values of a run as a long table, a row per persona and item that was rated.
+    """The values of a run as a long table, one row per persona and rated item.
 
-    A pandas data frame with the columns persona, item and rating and, where personas have such
-    attributes, seed (the real user it was made from) and condition: what `syndigits fidelity`
-    takes.
+    A pandas data frame with the columns persona, item and rating and, if personas have these
+    attributes, seed (the real user that the persona was made from) and condition. This is the
+    input format of `syndigits fidelity`.
 
     **Arguments** and **raises:** as [`read_frame`][].
     """
@@ -232,16 +240,20 @@ def to_panel(
     name: str = "",
     missing: str | Iterable[Any] = (),
 ) -> Panel:
-    """The responses of a run beside human answers, aligned by identifier, as a panel.
+    """The responses of a run and human answers, aligned by identifier, as a panel.
 
-    The ranges are those of the questions' scales; human answers that are a question's refusal code
-    become missing.
+    The panel has the ranges of the questions' scales. Human answers that are a question's refusal
+    code become missing. Personas must have the identifiers of the people they represent.
 
-    **Arguments:** `human`: a pandas data frame, or the path of a table as
-    [`read_table`][syndigits_jax.datasets.read_table] takes it; personas carry the identifiers of
-    the people they stand for. The others as in [`Panel.from_frames`][] and [`read_tensor`][].
+    **Arguments:**
 
-    **Raises:** what these raise, and what [`read_frame`][] does.
+    - `store`, `run`, `everything`: as in [`read_tensor`][].
+    - `human`: a pandas data frame, or the path of a table for
+      [`read_table`][syndigits_jax.datasets.read_table].
+    - `join`, `new_questions`, `new_users`, `name`, `missing`: as in [`Panel.from_frames`][]. With
+      `join="inner"`, questions that no persona answered are dropped too.
+
+    **Raises:** what [`Panel.from_frames`][], `read_table` and [`read_frame`][] raise.
     """
     if isinstance(human, str | os.PathLike):
         from ...datasets.tables import read_table
@@ -250,7 +262,7 @@ def to_panel(
     with reading(store) as opened:
         chosen = choose_run(opened, run)
         twin = read_frame(opened, chosen.id, everything=everything)
-        if join == "inner":  # a question that no twin answered is not there
+        if join == "inner":  # a question that no twin answered counts as absent
             twin = twin.dropna(axis=1, how="all")
         questions = opened.grid(chosen.id, everything=everything).questions.values()
     refusals = {q.identifier: q.refusal for q in questions if q.refusal is not None}

@@ -1,4 +1,4 @@
-"""The response store: every answer, in an SQLite file that survives whatever ends the program.
+"""The response store: all answers in one SQLite file, safe against interrupted programs.
 
 Longer than 400 lines: one class, whose methods keep one promise; its parts are in `_rows`,
 `_files` and `_connection`.
@@ -32,31 +32,33 @@ from ._writer_lock import WriterLock
 __all__ = ["VERSION", "Grid", "Response", "ResponseStore", "Run", "StoreError", "reading"]
 
 VERSION = 1
-"""Of the tables; a store of a newer version is refused."""
+"""Version of the tables; a store of a newer version is rejected."""
 
-_APPLICATION = 0x53796E44  # "SynD": what tells our files from other SQLite files
+_APPLICATION = 0x53796E44  # "SynD": marks response stores among SQLite files
 _WAIT_SECONDS = 60.0
 _LONGEST_BUFFER = 4096
 _SECONDS_BETWEEN_COMMITS = (0.05, 1.0)
-_COMMIT_SHARE = 0.02  # of the time, at most, goes to waiting for the disk
+_COMMIT_SHARE = 0.02  # the largest share of time spent waiting for the disk
 
 
 class ResponseStore(StoreConnection):
     """A file of responses. Use it as a context manager.
 
-    What is committed stays, whenever and however the program ends; a record that was being written
-    then is gone as a whole. What is added is committed in the background, within a second at most,
-    whether more comes or not. Others may read while one writes. At rest it is one file; while it
-    is written, and after a kill, `PATH-wal` beside it belongs to it and must move with it. A new
+    Committed responses are safe whenever and however the program ends; a response is never written
+    in part. Added responses are committed in the background, at most one second later. One process
+    may write while others read. A closed store is a single file; while it is written, and after the
+    program was killed, the file `PATH-wal` beside it belongs to it and must be moved with it. A new
     store in which nothing was registered leaves no file.
 
-    The file and its folder must stay where they are. Where one of them, the journal or the lock
-    file is removed, moved, replaced or cut meanwhile, the next commit says so; what was added and
-    is not committed is not saved then. So it is with any other failure of a commit.
+    The file and its folder must not be moved while the store is open. If the file, the journal or
+    the lock file is removed, moved, replaced or truncated, the next commit raises an error, and
+    responses added since the last commit are not saved. The same holds for any other failure of a
+    commit.
 
-    **Arguments:** `path`: made if it is not there, with its folder. `read_only`: it must be there.
+    **Arguments:** `path`: the file, created with its folder if absent. `read_only`: open an
+    existing file for reading.
 
-    **Raises:** `ValueError` if the file is no response store, or of a newer version;
+    **Raises:** `ValueError` if the file is not a response store, or of a newer version;
     `FileNotFoundError` (`read_only`); `StoreError` if another process is writing it, or it is
     damaged; `OSError` naming the path if it cannot be opened.
     """
@@ -81,11 +83,11 @@ class ResponseStore(StoreConnection):
     # --- writing ------------------------------------------------------------------------------
 
     def together(self) -> contextlib.AbstractContextManager[Any]:
-        """What is registered within is there as a whole or not at all."""
+        """A context manager; everything registered within it is stored as a whole or not at all."""
         return self._transaction()
 
     def register_run(self, template: Any, identity: EngineIdentity, decoding: Decoding) -> int:
-        """The number of the run of this template, model and settings, a new one if need be."""
+        """The number of the run with this template, model and settings; a new one if necessary."""
         names = (template.name, str(template.version), template.hash, identity.model)
         settings = settings_json(decoding)
         digest = content_hash("\0".join((*names, settings)))
@@ -98,7 +100,7 @@ class ResponseStore(StoreConnection):
             return database.execute("SELECT id FROM runs WHERE hash = ?", (digest,)).fetchone()[0]
 
     def register_session(self, run: int, identity: EngineIdentity) -> int:
-        """The number of a new session, which says what answered, in which version, since when."""
+        """The number of a new session, which records the engine, its version and the time."""
         from ... import __version__
 
         with self._transaction() as database:
@@ -116,10 +118,18 @@ class ResponseStore(StoreConnection):
         questions: Sequence[Question],
         answers: Sequence[Any],
     ) -> tuple[list[int], list[int]]:
-        """The numbers of `personas` and `questions`, which become the run's grid: what was asked
-        of whom by the latest call, in this order, and what an export has a cell for.
+        """Register the grid of a run: the personas and questions of its latest call, in order.
 
-        `answers`: per question the [value, words] of each answer, in the order of probabilities.
+        Exports have one cell per persona and question of the grid.
+
+        **Arguments:**
+
+        - `run`: the run's number.
+        - `personas`, `questions`: what the call asks.
+        - `answers`: for each question the [value, words] of each answer, in the order of the
+          probabilities.
+
+        **Returns:** the numbers of `personas` and of `questions` in the store.
         """
         with self._transaction() as database:
             rows = [
@@ -145,10 +155,10 @@ class ResponseStore(StoreConnection):
         return persona_ids, question_ids
 
     def add(self, response: Response) -> None:
-        """Keep a response; one that is there already stays as it is.
+        """Add a response; one with the same key that is already stored is not changed.
 
         **Raises:** `ValueError` naming a field that cannot be stored; `StoreError` if the store is
-        closed, or what was added before could not be committed: the message says what is safe.
+        closed, or earlier responses could not be committed: the message states what is safe.
         """
         row = storable(response)
         self._check_writable()
@@ -162,12 +172,12 @@ class ResponseStore(StoreConnection):
             self.flush()
 
     def flush(self) -> None:
-        """Commit what was added; within [`together`][] that is left for later.
+        """Commit all added responses; within [`together`][] this does nothing.
 
-        After an error what was added is still there, and another `flush` tries to commit it.
+        After an error the responses are kept in memory, and another `flush` tries again.
 
-        **Raises:** `StoreError`: the disk is full, say, or the file is gone; the message says what
-        is safe.
+        **Raises:** `StoreError` if the disk is full or the file was removed, for example; the
+        message states what is safe.
         """
         self._check_writable()
         with self._writing:
@@ -188,28 +198,28 @@ class ResponseStore(StoreConnection):
                 raise self._error(*self._failure) from error
             self._failure = None
             if batch:
-                # A slow disk is asked less often, but at least once a second.
+                # Commits to a slow disk are less frequent, but at least once a second.
                 least, most = _SECONDS_BETWEEN_COMMITS
                 self._wait = min(most, max(least, (time.monotonic() - start) / _COMMIT_SHARE))
 
     def _commit_regularly(self) -> None:
         while not self._closing.wait(self._wait):
-            # It never waits for the lock: whoever holds it may be waiting for this thread to end.
+            # Never wait for the lock: its holder may be waiting for this thread to end.
             if not self._pending or not self._writing.acquire(blocking=False):
                 continue
             try:
                 self.flush()
-            except Exception as error:  # for whoever adds, flushes or closes next
+            except Exception as error:  # raised by the next call that adds, flushes or closes
                 self._failure = self._failure or (self._reason(error), error)
                 return
             finally:
                 self._writing.release()
 
     def close(self) -> None:
-        """Commit and close; it may be closed twice.
+        """Commit and close; closing again has no effect.
 
-        **Raises:** `StoreError` as `flush` does; it is closed then too, and what was not saved is
-        lost.
+        **Raises:** `StoreError` as `flush` does; the store is closed then too, and uncommitted
+        responses are lost.
         """
         if self._connection is None:
             return
@@ -238,7 +248,7 @@ class ResponseStore(StoreConnection):
             raise StoreError(f"{self.path}: the store was opened for reading only")
 
     def _error(self, reason: str, cause: BaseException | None) -> StoreError:
-        """`reason` and how many answers wait in vain."""
+        """An error with `reason` and the number of answers that are not saved."""
         if self._pending:
             reason += f"; not saved: {counted(len(self._pending))} added since"
         error = StoreError(reason)
@@ -268,7 +278,7 @@ class ResponseStore(StoreConnection):
         )
 
     def grid(self, run: int, *, everything: bool = False) -> "Grid":
-        """Whom and what the latest call asked; with `everything`, all that was ever asked."""
+        """The personas and questions of the latest call, or with `everything` of all calls."""
         found = []
         for kind, column in (("personas", "persona"), ("questions", "question")):
             if everything:
@@ -294,11 +304,11 @@ class ResponseStore(StoreConnection):
     def rows(self, query: str, arguments: Any = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of an SQL query.
 
-        **Raises:** `StoreError` if the store is closed, or its file is not there any more.
+        **Raises:** `StoreError` if the store is closed, or its file was moved or removed.
         """
         trouble = None if self._files is None else self._files.database_trouble()
         if trouble is not None:
-            raise StoreError(self._told(trouble))
+            raise StoreError(self._describe(trouble))
         with self._errors():
             yield from self._database.execute(query, arguments)
 
@@ -312,7 +322,7 @@ class ResponseStore(StoreConnection):
         if first is None:
             self.close()
             return
-        # What was answered is kept; what went wrong first is what the caller should see.
+        # Answers are kept, and the caller sees the first error.
         try:
             self.close()
         except StoreError as error:
@@ -329,7 +339,7 @@ class ResponseStore(StoreConnection):
             ) from None
 
     def _open(self) -> None:
-        # A reader too opens for writing where it may, to undo what a killed writer left half-done.
+        # Readers open for writing too if possible, to roll back what a killed writer left behind.
         uri = self.path.absolute().as_uri()
         mode = "rwc"
         if self.read_only:
@@ -358,11 +368,11 @@ class ResponseStore(StoreConnection):
             )
         self._files = watched(self.path)
         if not self.read_only:
-            # Readers go on while this writes. Where no such journal is possible, SQLite stays with
-            # the one it has: as safe, but readers and the writer wait for each other.
+            # Allows reading while this store writes. Where such a journal is not possible, SQLite
+            # keeps its default one: as safe, but readers and the writer wait for each other.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA user_version").fetchone()  # now the journal is there
+            self._connection.execute("PRAGMA user_version").fetchone()  # creates the journal
             if self._files is not None:
                 self._files.watch_journal()
 
@@ -376,7 +386,7 @@ class ResponseStore(StoreConnection):
 
 @contextlib.contextmanager
 def reading(store: ResponseStore | str | os.PathLike[str]) -> Iterator[ResponseStore]:
-    """An open store as it is, with all that was added committed; a path opened for reading."""
+    """A context manager: an open store after committing, or a path opened for reading."""
     if isinstance(store, ResponseStore):
         if not store.read_only:
             store.flush()
@@ -398,14 +408,14 @@ def _registered(
 
 
 def _check_file(path: Path, read_only: bool) -> None:
-    """Refuse what is no SQLite file before anything beside it is touched."""
+    """Check that the file is an SQLite file before any file beside it is changed."""
     if path.is_dir():
         raise ValueError(f"{path}: a folder, not a response store")
     if not path.exists():
         if read_only:
             raise FileNotFoundError(f"no such response store: {path}")
         return
-    if is_open(path):  # to open and close it here would release SQLite's locks
+    if is_open(path):  # opening and closing it here would release SQLite's locks
         return
     with path.open("rb") as file:
         start = file.read(16)

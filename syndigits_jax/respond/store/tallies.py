@@ -1,4 +1,4 @@
-"""What came of a run's latest call, counted in the store."""
+"""Counts of the responses to a run's latest call."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ from .responses import Run, reading
 
 @dataclass(frozen=True)
 class Tally:
-    """The responses of a run to what its latest call asked, whenever they came.
+    """The responses of a run to the requests of its latest call, including earlier responses.
 
-    - `run`; `engines`: what answered, in which version; `personas`, `questions`: how many.
-    - `responses`: how many of each status, in a fixed order, without those that never came.
+    - `run`: the run; `engines`: the engines that answered, with their versions; `personas`,
+      `questions`: their numbers.
+    - `responses`: the number of responses by status, without statuses that do not occur.
     - `outside`: the mean probability of anything but an answer, NaN where it was not read.
     - `prompt_tokens`, `completion_tokens`, `cached_tokens`: sums.
-    - `seconds`: between the first response and the last, pauses included.
+    - `seconds`: between the first response and the last, including pauses.
     """
 
     run: Run

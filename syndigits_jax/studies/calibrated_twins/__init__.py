@@ -1,1 +1,1 @@
-"""Does calibration close the fidelity gap? Digital twins placed as personas."""
+"""Study of the effect of calibration on the fidelity gap: digital twins placed as personas."""

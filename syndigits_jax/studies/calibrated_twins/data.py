@@ -1,4 +1,4 @@
-"""What the study of both papers measures: films as texts, and who answered what how."""
+"""Data of the study of both papers: texts of films, and populations with their answers."""
 
 import ast
 import dataclasses
@@ -26,17 +26,17 @@ from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
 _TOP = Path("MovieLens-20M", "distribution_calibration")
-_COMMON = 20  # films that two people must have rated alike, all of them, to be one
+_COMMON = 20  # the least common films, all rated equally, of two users taken to be the same
 
 Answers = dict[str, Float[np.ndarray, "n m"]]
 
 
 def load_catalogue(data: str | PathLike[str]) -> RatingTable:
-    """`movielens/ml-latest-small` with one text per film, made alike for all.
+    """`movielens/ml-latest-small` with one text per film, in the same format for all films.
 
-    The 500 films of `top_movies_df.csv` have title, genres and tags from there, in training too:
-    a film has one place among the texts. All others have theirs from the release's own files.
-    Rows of `top_movies_df.csv` are named by `persona_ratings.csv`, which lists the same films.
+    Title, genres and tags of 500 films are from `top_movies_df.csv`, in training too, so that each
+    film has one text. Those of all other films are from the release's own files. The identifiers of
+    the rows of `top_movies_df.csv` are in `persona_ratings.csv`, which lists the same films.
 
     **Raises:** `FileNotFoundError` naming what is absent; `ValueError` if the two tables differ, or
     a film is not in the release.
@@ -61,9 +61,10 @@ def load_catalogue(data: str | PathLike[str]) -> RatingTable:
 
 
 def same_people(table: RatingTable, panel: Panel) -> Bool[np.ndarray, " n"]:
-    """Which users of `table` are among the panel's: they share 20 films and rated all alike.
+    """Which users of `table` are in the panel too: they have at least 20 films in common with one
+    of its users and rated all of these equally.
 
-    Public samples of one site overlap, and identifiers differ.
+    Public samples from the same site overlap, with different identifiers.
     """
     theirs = table.matrix(positions(table.items, panel.questions, "films"))
     found = np.zeros(len(theirs), bool)
@@ -80,7 +81,12 @@ def calibrated(
     store: Checkpoints | None,
     on_progress: Callable[[int, int], None],
 ) -> HoldOut:
-    """Every film's answers predicted from the other films, by `methods` (paper's Table 7)."""
+    """Every film's answers predicted from the other films.
+
+    **Arguments:** `panel`: human and twin answers; `methods`: names of calibrators, used with the
+    hyperparameters of SYN-DIGITS, Table 7; `store`: for finished work, or `None`; `on_progress`:
+    called with (done, total) films.
+    """
     chosen = {name: preset("movielens")[name] for name in methods}
     if store is None:
         return leave_one_question_out(chosen, panel, on_progress=on_progress)
@@ -102,10 +108,16 @@ def drawn(
 ) -> Float[np.ndarray, "n m"]:
     """One calibrated draw of every answer, from the residuals of the other films.
 
-    Of a film's own human answers none is read. With `offsets` a draw has a film's part too, the
-    same for all people: how far the level of another film was from its prediction. That is what is
-    not known about one new film; over many it scrambles which films are good, and what it adds is
-    nobody's taste.
+    A film's own human answers are not used.
+
+    **Arguments:**
+
+    - `key`: for the draws.
+    - `holdout`: predictions of every film from the others.
+    - `name`: the method whose predictions and residuals are used.
+    - `offsets`: whether a draw includes the error of a film's mean, drawn from the other films and
+      equal for all people. It represents the uncertainty about one new film; over many films it
+      changes their ranking, without relation to anyone's preferences.
     """
     panel = holdout.panel
     truth = holdout.truth
@@ -131,7 +143,7 @@ def drawn(
 def from_other_films(
     panel: Panel, name: str, known: Bool[np.ndarray, " m"]
 ) -> Float[np.ndarray, "n q"]:
-    """The films that are not `known` predicted from those that are: their answers are not read."""
+    """Predictions by method `name` for films that are not `known`, from the known films only."""
     twin = np.concatenate([panel.twin[:, known], panel.twin[:, ~known]], axis=1)
     solve = jax.jit(lambda human, twin: calibrate_question(method, human, twin).prediction)
     method = preset("movielens")[name]
@@ -141,10 +153,16 @@ def from_other_films(
 def populations(
     key: PRNGKey, panel: Panel, holdout: HoldOut, methods: tuple[str, ...]
 ) -> tuple[Answers, Answers]:
-    """Answers by population, at the films that each user rated; and those complete for all films.
+    """Answers by population, at the films that each user rated; and complete answers to all films.
 
-    `twins_centred` are the twins moved, film by film, to the humans' mean: they know the films'
-    means alone. `item_means` gives everyone the same answers.
+    `twins_centred` are the twins' answers shifted to the humans' mean of each film. `item_means`
+    has the same answers for all users, the humans' means.
+
+    **Arguments:** `key`: for calibrated draws; `panel`: human and twin answers; `holdout`:
+    calibrated answers; `methods`: names of calibrators, the first of which is used for draws.
+
+    **Returns:** answers at the films that each user rated, (n, m) by population, NaN elsewhere; and
+    calibrated answers to all films, by population.
     """
     human, twin = panel.human, panel.twin
     there = ~np.isnan(human) & ~np.isnan(twin)
@@ -162,11 +180,11 @@ def populations(
 
 
 def item_level(answers: Answers) -> list[FidelityRecord]:
-    """How well answers agree with the humans': per film over users, and per user over films.
+    """Agreement of answers with the humans' answers: per film over users, and per user over films.
 
-    `item_pearson` is the first paper's metric; `item_sd_ratio` the spread over users relative to
-    the humans'; `user_pearson` is what a preference is about. Means with 1.96 standard errors over
-    films or users.
+    `item_pearson` is the metric of SYN-DIGITS; `item_sd_ratio` the standard deviation over users
+    relative to the humans'; `user_pearson` measures agreement in preferences. Means and 1.96
+    standard errors over films or users.
     """
     records = []
     human = answers["real"]
@@ -187,7 +205,7 @@ def item_level(answers: Answers) -> list[FidelityRecord]:
 
 
 def mean_row(metric: str, values: Any) -> dict[str, Any]:
-    """Mean of what is defined, with 1.96 standard errors."""
+    """Mean of the finite values, and its interval of 1.96 standard errors."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
@@ -202,7 +220,7 @@ def standardised(answers: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
 
 
 def ranked(answers: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
-    """Each user's answers as shares of their other answers that are lower; ties count one half."""
+    """For each answer the share of the user's other answers that are lower; ties count one half."""
     out = np.full(answers.shape, np.nan)
     for row, values in zip(out, answers, strict=True):
         there = ~np.isnan(values)
@@ -213,5 +231,5 @@ def ranked(answers: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
 
 
 def to_device(answers: Float[np.ndarray, "n m"]) -> Float[Array, "n m"]:
-    """In the default precision."""
+    """Answers as a JAX array of the default precision."""
     return jnp.asarray(answers, jnp.result_type(float))

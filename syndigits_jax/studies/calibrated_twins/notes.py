@@ -1,4 +1,4 @@
-"""The study's answer in words, made from its records."""
+"""The study's conclusions in words, from its records."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,10 +24,12 @@ _BETTER, _WORSE, _SAME = "better", "worse", "no difference that can be told"
 
 
 def answer(records: Sequence[FidelityRecord], calibrated: Sequence[str]) -> list[str]:
-    """Whether calibration closes the item-level gap, and the one in preference space.
+    """Conclusions on the effect of calibration, on the item level and in preference space.
 
-    A difference is called one only where the two 95% intervals are apart, which is cautious: the
-    populations are of the same people.
+    A difference is only reported if the two 95% intervals do not overlap. This is conservative, as
+    the populations are of the same people.
+
+    **Arguments:** `records`: of the study; `calibrated`: names of calibrated populations.
     """
     found = {(r.population, r.metric, r.procedure, r.reference): r for r in records}
     primary = calibrated[0]

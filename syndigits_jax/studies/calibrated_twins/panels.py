@@ -1,4 +1,4 @@
-"""Placing populations by one procedure, and measuring them against the real users among them."""
+"""Placement of populations by one procedure, and their comparison with the real users."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,13 +40,18 @@ _PLACERS = {
 
 @dataclass(frozen=True)
 class Rule:
-    """Which two answers make a pair: `gap` apart in units of the population's SD, or in ranks."""
+    """Which answers form a pair: those at least `gap` apart, in units (`unit`) of the population's
+    standard deviation ("sd") or in ranks."""
 
     gap: float
     unit: str = "sd"
 
     def place(self, key: PRNGKey, gram: ScoreGram, answers: np.ndarray, method: str) -> Placement:
-        """All who answered; SSR starts anywhere, Newton's method where the pairs fit best."""
+        """Place all users with a pair of answers.
+
+        **Arguments:** `key`: for random starts (SSR only); `gram`: score forms of the films;
+        `answers`: (n, m), NaN where missing; `method`: "ssr" or "newton".
+        """
         values = standardised(answers) if self.unit == "sd" else ranked(answers)
         start = {"key": key} if method == "ssr" else {}
         return _PLACERS[method](gram, to_device(values), gap=self.gap, **start)
@@ -55,7 +60,12 @@ class Rule:
 def place_all(
     key: PRNGKey, gram: ScoreGram, answers: Answers, method: str, rule: Rule
 ) -> dict[str, Placement]:
-    """Every population placed, each from starts of its own: shared ones would make them alike."""
+    """Place every population, each from different random starts, as common ones would make them
+    more similar.
+
+    **Arguments:** `key`: for random starts; `gram`: score forms of the films; `answers`: by
+    population; `method`: "ssr" or "newton"; `rule`: which answers form a pair.
+    """
     return {
         name: rule.place(jax.random.fold_in(key, number), gram, values, method)
         for number, (name, values) in enumerate(answers.items())
@@ -63,12 +73,13 @@ def place_all(
 
 
 def users(placed: Placement) -> Users:
-    """Those with a pair of answers are there."""
+    """Placed raters, of whom those with a pair of answers are used."""
     return Users(placed.w, placed.embedding, ~np.asarray(placed.constant))
 
 
 def placement_rows(placed: Placement, answers: Float[np.ndarray, "n m"]) -> list[dict]:
-    """Share of a user's pairs that counted, and how well they were explained (log 2 is chance)."""
+    """Rows of the share of pairs used, and of the placement's loss (log 2 is chance) and gradient
+    norm; means over users."""
     count = np.sum(~np.isnan(answers), axis=1)
     there = ~np.asarray(placed.constant)
     values = {
@@ -80,9 +91,9 @@ def placement_rows(placed: Placement, answers: Float[np.ndarray, "n m"]) -> list
 
 
 def spread_rows(real: Float[Array, "n d"], y: Float[Array, "l d"], replicates: int) -> list[dict]:
-    """What a Fréchet distance is made of, in units of the real users' total SD.
+    """The components of a Fréchet distance, in units of the real users' total standard deviation.
 
-    `dispersion_ratio`: total SD over the real users'; `mean_shift`: distance of the means. 95%
+    `dispersion_ratio`: the total standard deviation; `mean_shift`: the distance of the means. 95%
     bootstrap intervals over both populations.
     """
     rng = np.random.default_rng(0)
@@ -115,10 +126,19 @@ def panels(
     *,
     temperature: float = 1.0,
 ) -> list[FidelityRecord]:
-    """The panel of every population against the real users placed as they are.
+    """The panel of every population against real users placed by the same procedure.
 
-    Floor (`real`: other real users) and ceilings are made once. `real_bootstrap` repeats real
-    users.
+    Floor (`real`: other real users) and ceilings are computed once. `real_bootstrap` consists of
+    real users drawn with replacement.
+
+    **Arguments:**
+
+    - `key`: for resampling.
+    - `placed`: raters by population, including `real`.
+    - `prototypes`: (p, d) of the encoder; `temperature`: of the encoder.
+    - `label`: the procedure, as named in records.
+    - `settings`: metrics and resamples.
+    - `on_part`: called with the comparison that begins.
     """
     keys = jax.random.split(key, 3)
     real = placed[REAL].population()
@@ -158,7 +178,12 @@ def pairs(
     answers: Float[np.ndarray, "n m"],
     settings: PanelSettings,
 ) -> tuple[PairedPanel, PairedColumns]:
-    """Paired metrics of personas and the humans they stand for, row by row."""
+    """Paired metrics of personas and their humans; row i of both is the same person.
+
+    **Arguments:** `key`: for triplets and the bootstrap; `gram`: score forms of the films; `seeds`:
+    the humans; `people`: the personas; `answers`: (n, m) of the personas; `settings`: for
+    `triplets` and `paired_replicates`.
+    """
     rows = np.flatnonzero(seeds.there & people.there)
     mine, theirs = people.embedding[rows], seeds.embedding[rows]
     score = eqx.filter_jit(gram_scores)
@@ -179,7 +204,8 @@ def pairs(
 def pair_accuracy(
     scores: Float[np.ndarray, "n m"], human: Float[np.ndarray, "n m"], gap: float
 ) -> Float[np.ndarray, " n"]:
-    """Share of each user's pairs of ratings `gap` apart that `scores` put in order; NaN without."""
+    """Share of each user's pairs of ratings at least `gap` apart that `scores` order correctly; NaN
+    without a pair."""
     out = np.full(len(human), np.nan)
     for i, (s, r) in enumerate(zip(scores, human, strict=True)):
         there = ~np.isnan(r)
@@ -192,10 +218,10 @@ def pair_accuracy(
 
 @jax.jit
 def all_scores(gram: ScoreGram, w: Float[Array, "n p"]) -> Float[Array, "n m"]:
-    """Scores of all films."""
+    """Scores of all films for users with logits `w`."""
     return gram_scores(gram, w)
 
 
 def halves(key: PRNGKey, m: int) -> Bool[np.ndarray, " m"]:
-    """A random half of the films."""
+    """Booleans that mark a random half of `m` films."""
     return np.asarray(jax.random.permutation(key, m)) < m // 2

@@ -1,4 +1,4 @@
-"""The parts of the study of calibrated twins: one encoder, several placements, many panels."""
+"""The parts of the study of calibrated twins: training, placements and panels."""
 
 import dataclasses
 from collections.abc import Callable
@@ -45,15 +45,15 @@ _CHECKED = ("twins", "in_context", "calibrated_draws", "item_means")  # in sensi
 
 @dataclass(frozen=True)
 class PreferenceTwinsSettings:
-    """How the study is done.
+    """Settings of the study.
 
     - `fidelity`: of the encoder, its training, metrics and resamples.
-    - `methods`: calibrators by name; the first is the one that draws and repairs are made of.
-    - `gap`: two answers are a pair if so many standard deviations apart, those of their own
-      population about each user's mean: one rule for all, whatever their spread.
-    - `wide_gap`, `rank_gap`: sensitivity checks: another such gap, and one in a user's own ranks
-      (as a share of their answers). None leaves a check out.
-    - `encoders`: how many are trained, for the spread over training seeds.
+    - `methods`: calibrators by name; the first is used for draws and repairs.
+    - `gap`: the least difference of two answers that form a pair, in units of the population's
+      standard deviation about each user's mean, so that the rule does not depend on the spread.
+    - `wide_gap`, `rank_gap`: for sensitivity checks: another such gap, and one in ranks (as a share
+      of a user's answers). None omits a check.
+    - `encoders`: number of encoders trained, for the variation over training seeds.
     """
 
     fidelity: FidelitySettings = field(default_factory=FidelitySettings)
@@ -73,7 +73,7 @@ class PreferenceTwinsSettings:
 
     @staticmethod
     def quick() -> "PreferenceTwinsSettings":
-        """Small numbers, to see that everything runs."""
+        """Settings with small numbers, for a quick run."""
         panel = PanelSettings(
             size=100, k=3, resamples=2, replicates=10, projections=20, permutations=20,
             triplets=500, paired_replicates=20,
@@ -87,7 +87,17 @@ class PreferenceTwinsSettings:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What all parts of the study share."""
+    """The data and settings shared by all parts of the study.
+
+    - `key`: for all random draws.
+    - `ratings`, `x`: of the encoder's training, and (c, e) text vectors of its catalogue.
+    - `panel`: human and twin answers to the films.
+    - `answers`, `whole`: as `populations` returns them.
+    - `films`: the positions of the panel's films in the catalogue.
+    - `settings`: of the study.
+    - `out`: a folder where training is saved, or None.
+    - `say`: called with (text, done, total).
+    """
 
     key: PRNGKey
     ratings: RatingTable
@@ -102,17 +112,21 @@ class World:
 
     @property
     def primary(self) -> str:
+        """The population calibrated by the first method."""
         return f"calibrated_{self.settings.methods[0]}"
 
     @property
     def rule(self) -> Rule:
+        """The main rule for pairs of answers."""
         return Rule(self.settings.gap)
 
     def parts(self) -> tuple[RatingTable, RatingTable, RatingTable]:
+        """Ratings for training, validation and test."""
         fidelity = self.settings.fidelity
         return self.ratings.split(fidelity.train, fidelity.validation)
 
     def train(self, number: int) -> TrainedEncoder:
+        """The encoder of this number, each with another seed."""
         key = purpose_key(self.key, f"encoder {number}" if number else "encoder")
         train, validation, _ = self.parts()
         return train_on_ratings(
@@ -138,15 +152,17 @@ class World:
         ]
 
     def gram(self, trained: TrainedEncoder) -> ScoreGram:
+        """Score forms of the panel's films."""
         return jax.jit(lambda trained, x: trained.gram(x))(trained, self.x[self.films])
 
     def part(self, text: str) -> None:
+        """Report that a comparison begins."""
         self.say(f"panels, {text}", 0, 1)
 
     def measure(
         self, gram: ScoreGram
     ) -> tuple[list[FidelityRecord], dict[str, np.ndarray], dict[tuple[str, str], PairedColumns]]:
-        """All populations by both procedures."""
+        """Records, embeddings and paired distances of all populations by both procedures."""
         records: list[FidelityRecord] = []
         embedded: dict[str, np.ndarray] = {}
         paired: dict[tuple[str, str], PairedColumns] = {}
@@ -170,7 +186,7 @@ class World:
             if method == "newton":
                 embedded = {name: np.asarray(p.population()) for name, p in people.items()}
             else:
-                # The same answers from other random starts: what SSR alone makes of a person.
+                # The same answers from other random starts: the effect of SSR alone.
                 again = self.rule.place(purpose_key(key, "again"), gram, self.answers[REAL], method)
                 people = people | {"real_again": users(again)}
             self.part(f"humans and their twins, {method}")
@@ -186,7 +202,7 @@ class World:
         return records, embedded, paired
 
     def sensitivity(self, gram: ScoreGram) -> list[FidelityRecord]:
-        """Other rules of what makes a pair, and calibrated answers to all films."""
+        """Records with other rules for pairs, and with calibrated answers to all films."""
         settings = self.settings
         names = [REAL, *(n for n in (*_CHECKED, self.primary) if n in self.answers)]
         some = {name: self.answers[name] for name in names}
@@ -212,12 +228,12 @@ class World:
         return records
 
     def on_other_films(self, gram: ScoreGram) -> list[FidelityRecord]:
-        """A new survey: half of the films known, the other half measured.
+        """Records of a new survey: half of the films are known, the other half is measured.
 
         Reference: humans placed from their answers to the new films. `real, known films`: the same
-        humans placed from the known films, which is what nobody could be expected to beat.
-        `held_out_pair_accuracy`: placed from the known films, are the human's pairs among the new
-        films put in order?
+        humans placed from the known films, an upper bound for predictions.
+        `held_out_pair_accuracy`: the share of a human's pairs among the new films that are ordered
+        correctly by a placement from the known films.
         """
         key = purpose_key(self.key, "films")
         known = halves(key, self.panel.m)
@@ -266,7 +282,7 @@ class World:
         return records
 
     def repair(self, gram: ScoreGram) -> list[FidelityRecord]:
-        """Twins and calibrated twins repaired, by the main procedure."""
+        """Records of repaired twins and calibrated twins, by the main procedure."""
         names = [REAL, "twins", self.primary]
         some = {name: self.answers[name] for name in names}
         placed = place_all(purpose_key(self.key, "newton"), gram, some, "newton", self.rule)
@@ -281,7 +297,7 @@ class World:
         )  # fmt: skip
 
     def over_encoders(self, first: list[FidelityRecord]) -> list[FidelityRecord]:
-        """Means and ends over encoders of what can be compared between them."""
+        """Means and ranges over encoders, for metrics that can be compared between encoders."""
         least = dataclasses.replace(
             self.settings.fidelity.panel, replicates=20, permutations=2, paired_replicates=2
         )
@@ -315,5 +331,5 @@ class World:
 
 
 def _pairing(rows: list[dict]) -> list[dict]:
-    """Rows of a paired panel, without the homogeneities that the population's panel has."""
+    """Rows of a paired panel without the homogeneity, which is in the population's panel."""
     return [row for row in rows if row["metric"] != "cosine_mean"]

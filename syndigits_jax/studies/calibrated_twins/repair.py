@@ -1,4 +1,4 @@
-"""Repair of twins in preference space, fitted on one half of the people, judged on the other."""
+"""Repair of twins in preference space, fitted on one half of the people, measured on the other."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,11 @@ from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
 HELD_OUT = "held-out users"
-_MOVED = ("", ", mapped", ", transported")  # whose personas are still somebody's
+_MOVED = (
+    "",
+    ", mapped",
+    ", transported",
+)  # repairs that keep the relation of each persona to its human
 
 
 def repairs(
@@ -34,10 +38,17 @@ def repairs(
     penalty: float = 0.0,
     epsilon: float = 0.01,
 ) -> dict[str, Float[Array, "..."]]:
-    """Populations by what was done to them, fitted to real users `x` and their twins `y` alone.
+    """Repaired populations by the suffix of their repair, fitted to real users and their twins.
 
-    Weights are for the twins of the fit, who are drawn by them, as many as in `others`; maps move
-    the twins in `others`. `, transported (drawn)` puts each at one of the real users of the fit.
+    Reweighting resamples the twins of the fit, as many as in `others`; maps move the twins in
+    `others`. `, transported (drawn)` moves each of them to a real user of the fit.
+
+    **Arguments:**
+
+    - `key`: for resampling.
+    - `x`, `y`: (n, d) real users and their twins, to whom repairs are fitted.
+    - `others`: (l, d) the twins to be repaired.
+    - `penalty`: of `reweight_kernel`; `epsilon`: of `fit_transport_map`.
     """
     keys = jax.random.split(key, 3)
     weights = jax.jit(reweight_kernel)(x, y, penalty=penalty).value
@@ -62,12 +73,21 @@ def repair_records(
     prototypes: Float[Array, "p d"],
     temperature: float = 1.0,
 ) -> list[FidelityRecord]:
-    """Panels of repaired populations against real users that no repair has seen.
+    """Panels of repaired populations against real users that were not used in the fits.
 
-    Row i of every population is of the same person. People are cut into two halves at random;
-    what is fitted on one is measured on the other, both ways, and the two are averaged. The halves
-    share nobody, so that their errors add as independent ones. `real, other half` is what a repair
-    could reach: the users it was fitted to, measured on the others.
+    People are divided into two random halves; repairs fitted on one are measured on the other, both
+    ways, and the results are averaged. The errors of the halves are treated as independent, as no
+    person is in both. `real, other half` is the best that a repair could achieve: the users to whom
+    it was fitted, measured against the others.
+
+    **Arguments:**
+
+    - `key`: for halves and resampling.
+    - `real`: (n, d) real users.
+    - `twins`: (n, d) populations by name; row i is the same person in all populations.
+    - `procedure`: how all were placed, for records.
+    - `settings`: metrics and resamples.
+    - `prototypes`: (p, d) of the encoder; `temperature`: of the encoder.
     """
     n = len(real)
     order = np.asarray(jax.random.permutation(jax.random.fold_in(key, 0), n))
@@ -114,14 +134,14 @@ def repair_records(
             jax.random.fold_in(key, 3), seeds, jnp.concatenate(parts),
             replicates=settings.paired_replicates,
         )  # fmt: skip
-        # Homogeneities are of both halves' panels already.
+        # The homogeneity is already in the panels.
         rows = [row for row in panel.rows() if row["metric"].startswith("paired")]
         records += panel_records(name, label, label, rows)
     return records
 
 
 def _average(rows: list[dict]) -> dict:
-    """Mean of independent estimates, with the interval of independent errors."""
+    """Mean of independent estimates, with an interval from their independent errors."""
     mean = float(np.mean([row["mean"] for row in rows]))
     ends = {}
     for end, sign in (("low", -1), ("high", 1)):

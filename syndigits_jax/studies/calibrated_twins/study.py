@@ -1,9 +1,9 @@
-"""Both papers together: what does calibrating twins do to their fidelity in preference space?
+"""Both papers combined: the effect of calibrating twins on their fidelity in preference space.
 
 The 500 real users of the SYN-DIGITS paper's MovieLens data, their language-model twins, and twins
 calibrated by SYN-DIGITS are placed by one procedure in the preference space of an encoder that was
-trained on other people's ratings, and measured against one another as in Kumar, Dev and Garg, "The
-Persona Fidelity Gap"; then the populations are repaired there.
+trained on other people's ratings. They are compared as in Kumar, Dev and Garg, "The Persona
+Fidelity Gap"; then the populations are repaired in that space.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,17 +42,18 @@ from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 @dataclass(frozen=True, eq=False)
 class PreferenceTwinsReport:
-    """What the study found.
+    """Results of the study.
 
-    - `records`: all numbers. `procedure` and `reference` say how personas and real users were
-      placed, always alike: `newton` and `ssr` at the films each user rated; `newton, 1 SD` and
+    - `records`: all numbers. `procedure` and `reference`, which are equal, are the placement of
+      personas and real users: `newton` and `ssr` at the films each user rated; `newton, 1 SD` and
       `newton, ranks` with other pairs; `newton, all films` with calibrated answers to films the
       user did not rate; `newton, other films`, `newton, held-out users` (see `measure_twins`).
-      `..._over_encoders`: mean, lowest and highest over encoders of other training seeds.
+      `..._over_encoders`: mean, lowest and highest value over encoders with other training seeds.
     - `counts`: of users, films, ratings.
     - `populations`: embeddings (n, d) placed by Newton's method, by name, `real` first.
-    - `paired`: by (population, procedure), distances of each persona to its human and another's.
-    - `notes`: the answer in words, and what should be known to read the numbers.
+    - `paired`: by (population, procedure), distances of each persona to its own human and to
+      another's.
+    - `notes`: the conclusions in words, and remarks on the numbers.
     """
 
     records: tuple[FidelityRecord, ...]
@@ -75,9 +76,9 @@ def study_preference_twins(
 
     **Arguments:**
 
-    - `data`: the folder that holds both.
+    - `data`: the folder of both data sets.
     - `embed`: from film texts to vectors, such as `sentence_encoder()`.
-    - `settings`, `out`, `on_progress`, and what is done: see [`measure_twins`][].
+    - `key`, `settings`, `out`, `on_progress`: as in [`measure_twins`][].
 
     **Raises:** `FileNotFoundError` naming what is absent; `ValueError` as [`measure_twins`][].
     """
@@ -100,19 +101,22 @@ def measure_twins(
 ) -> PreferenceTwinsReport:
     """Humans, twins and calibrated twins of `panel` in the preference space of raters in `ratings`.
 
-    Everyone is placed from their answers to the panel's questions, all of which are probes, and
-    only where their human answered. Calibrated answers are out of fold: no human answer to a
-    question had a part in any prediction for it. But a human's answers to the *other* questions
-    had, and these place that human: so `newton, other films` predicts one half of the questions
-    from the other half alone, and measures against humans placed from the first.
+    All are placed from their answers to the panel's questions, but only to those that their human
+    answered. Calibrated answers are out of fold: the human answers to a question are not used in
+    predictions for it. However, a human's answers to the *other* questions are used, and these
+    answers also place that human. Therefore `newton, other films` predicts one half of the
+    questions from the other half only, and compares with humans placed from the predicted half.
 
     **Arguments:**
 
-    - `ratings`: of other people, of a catalogue that holds the panel's questions by identifier. Who
-      is in the panel too is left out (see `same_people`).
+    - `ratings`: of other people, for a catalogue that includes the panel's questions by identifier.
+      People who are in the panel too are left out (see `same_people`).
     - `item_embeddings`: (m, e) text vectors of the catalogue.
-    - `panel`: humans and twins; control `InContext` is measured where it is there.
-    - `out`: a folder where training and calibration are kept, to be resumed.
+    - `panel`: humans and twins; the control `InContext` is measured if present.
+    - `key`: for training, placement, draws and resampling.
+    - `settings`: the defaults if `None`.
+    - `out`: a folder where training and calibration are saved, to be resumed.
+    - `on_progress`: called with a [`Progress`][syndigits_jax.results.progress.Progress].
 
     **Raises:** `ValueError` if a question is not in the catalogue, for unknown calibrators, or
     as training and metrics do.

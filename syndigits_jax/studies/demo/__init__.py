@@ -1,1 +1,1 @@
-"""The demo on simulated people."""
+"""The demonstration on simulated people."""

@@ -53,7 +53,7 @@ _NOT_SCORES = ("/gap", "/seconds", "/shares")
 
 
 def demo_methods() -> dict[str, Any]:
-    """The ten calibrators with penalties that suit a panel of 200 people and 40 questions."""
+    """The ten calibrators with penalties suitable for a panel of 200 people and 40 questions."""
     return {
         "Ridge": Ridge(penalty=100.0),
         "Lasso": Lasso(alpha=0.02),
@@ -73,8 +73,8 @@ def run_demo(
 ) -> tuple[list[Record], UnitResult]:
     """Leave out every question of the sample panel in turn.
 
-    Writes `results.json` to `out` and keeps finished parts there, as `run_table` does. Tables are
-    called `demo`.
+    Writes `results.json` to `out` and saves finished parts there, as `run_table` does. The table in
+    records is `demo`.
     """
     methods, panel = demo_methods(), sample_panel()
     store = None if out is None else Checkpoints(Path(out) / UNITS)
@@ -88,9 +88,9 @@ def run_demo(
 
 @dataclass(frozen=True)
 class DistributionDemo:
-    """What the ensembles of the demonstration predict for its new questions.
+    """Predictions of the demonstration's ensembles for its new questions.
 
-    - `past`, `new`: the questions whose answer counts are known, and those to predict.
+    - `past`, `new`: the questions with known answer counts, and those to predict.
     - `records`: mean divergences by metric and variant.
     - `predictions`, `ratios`: (q, K) shares, and (q,) variance ratios, by variant.
     """
@@ -105,7 +105,7 @@ class DistributionDemo:
 def run_distribution_demo(out: str | os.PathLike[str] | None = None) -> DistributionDemo:
     """Predict answer distributions of new questions by ensembles and by the controls.
 
-    Adds to `results.json` in `out` and keeps the finished work there, as [`run_demo`][] does.
+    Adds to `results.json` in `out` and saves finished work there, as [`run_demo`][] does.
     """
     past, new = demo_poll()
     compute = functools.partial(_predicted, past, new)
@@ -131,9 +131,9 @@ def run_distribution_demo(out: str | os.PathLike[str] | None = None) -> Distribu
 
 
 def demo_poll() -> tuple[DistributionData, DistributionData]:
-    """Past and new questions of a simulated poll with twins that overdo what is likely.
+    """Past and new questions of a simulated poll with twins that exaggerate likely answers.
 
-    As language models do: a twin of somebody who says yes with probability 2/3 says so with
+    As language models do: the twin of a person who answers yes with probability 2/3 does so with
     probability 4/5.
     """
     data, truth = simulate_distributions(
@@ -147,7 +147,7 @@ def demo_poll() -> tuple[DistributionData, DistributionData]:
 
 
 def _predicted(past: DistributionData, new: DistributionData) -> dict[str, np.ndarray]:
-    """Predictions and what is known of them, by `variant/what`."""
+    """Predictions, scores and diagnostics, by `variant/name`."""
     start = time.perf_counter()
     k = len(past.options)
     answers, new_answers = (Answers.from_choices(d.choices, k) for d in (past, new))

@@ -1,4 +1,4 @@
-"""The fidelity part of the demonstration: simulated personas whose gap is known."""
+"""The fidelity part of the demonstration: simulated personas with a known gap."""
 
 import dataclasses
 import functools
@@ -45,11 +45,12 @@ _ROW = "row"
 
 @dataclasses.dataclass(frozen=True)
 class FidelityDemoSettings:
-    """Sizes of the simulation, and how the collapse is planted.
+    """Sizes of the simulation, and the strength of the simulated collapse.
 
-    - `items`: rated by everybody; `spread`: of users' preferences; `seed`: of the simulation.
-    - `fitted`: users, and personas, that the repairs are fitted to; `judged`: those that all
-      numbers are about. Personas are made from other users than they are compared with.
+    - `items`: their number, all rated by all users; `spread`: of users' preferences; `seed`: of the
+      simulation.
+    - `fitted`: number of users, and personas, to whom repairs are fitted; `judged`: number of those
+      who are measured. Personas are made from other users than those in the comparison.
     - `shrink`, `lean`, `noise`: of the collapsed personas, as in `simulate_personas`.
     - `replicates`, `projections`, `permutations`: of the panels.
     """
@@ -69,11 +70,11 @@ class FidelityDemoSettings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FidelityDemo:
-    """What is known of the simulated personas, and what was measured.
+    """Results of the fidelity demonstration.
 
-    - `records`: by population `real` (the floor), `noise` (the ceiling), `faithful`, `collapsed`,
-      `reweighted`, `transported`; `procedure` is `newton` where all are placed from ratings, and
-      `known` at the true positions.
+    - `records`: of the populations `real` (the floor), `noise` (the ceiling), `faithful`,
+      `collapsed`, `reweighted`, `transported`; `procedure` is `newton` for placements from ratings,
+      and `known` for the true positions.
     - `populations`: (n, d) embeddings as placed, by name.
     """
 
@@ -93,11 +94,11 @@ class FidelityDemo:
 def run_fidelity_demo(
     out: str | os.PathLike[str] | None = None, settings: FidelityDemoSettings | None = None
 ) -> FidelityDemo:
-    """Measure and repair simulated personas of which everything is known.
+    """Measure and repair simulated personas with known preferences.
 
-    Writes `fidelity.json` to `out` and keeps the finished work there.
+    Writes `fidelity.json` to `out` and saves finished work there.
 
-    **Raises:** `ValueError` if `fidelity.json` is there and is something else.
+    **Raises:** `ValueError` if `fidelity.json` exists and is not a results file.
     """
     settings = FidelityDemoSettings() if settings is None else settings
     if out is None:
@@ -133,7 +134,7 @@ def run_fidelity_demo(
 class _Simulation:
     """Ratings (n, M) and true logits (n, p) of users and, by name, of personas.
 
-    The users that personas are made from come last.
+    The users from whom personas are made come last.
     """
 
     ratings: dict[str, Float[np.ndarray, "n M"]]
@@ -221,7 +222,7 @@ def _repaired(
     personas: Float[Array, "k d"],
     judged: Float[Array, "n d"],
 ) -> dict[str, Float[Array, "n d"]]:
-    """The judged personas weighted, and moved by a map that was fitted to others."""
+    """The judged personas, resampled by weights, and moved by a map fitted to others."""
     weights = reweight_transport(users, judged)
     return {
         "reweighted": resample(key, judged, weights, len(judged)),

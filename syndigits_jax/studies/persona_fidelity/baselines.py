@@ -1,8 +1,8 @@
-"""The samplers of the Persona Fidelity Gap measured on public ratings, with what it leaves open.
+"""The samplers of the Persona Fidelity Gap measured on public ratings, with further controls.
 
-Section 4's baselines and real users placed in different ways are compared with real users, once as
-the encoder trained them and once as personas are placed: by SSR, from held-out ratings. Personas
-themselves are not part of this: they need a language model.
+Section 4's baselines and real users placed in different ways are compared with real users: those as
+the encoder trained them, and those placed like personas, by SSR from held-out ratings. Personas
+themselves are not included, as they need a language model.
 """
 
 import dataclasses
@@ -56,18 +56,18 @@ from syndigits_jax.workflows.fidelity.populations import NO_PAIR, REAL, Compared
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
 REVIEWS = 10
-"""Reviews that the paper asks of a user whom a persona is made from."""
+"""The least reviews of a user from whom the paper makes a persona."""
 
 CONTROL_PAIR = "real (control pair)"
-_PLACED = 4  # populations of real users placed anew
+_PLACED = 4  # placements of real users
 
 
 @dataclasses.dataclass(frozen=True)
 class BaselinesSettings(FidelitySettings):
-    """`FidelitySettings`, and how matrix factors are fitted.
+    """`FidelitySettings`, and those of matrix factorisation.
 
-    With `control="held_out"` (as the paper's personas see no training rating) real users are placed
-    by SSR from validation and test ratings.
+    With `control="held_out"` real users are placed by SSR from validation and test ratings, like
+    the paper's personas, which are not made from training ratings.
     """
 
     factorisation: FactorisationSettings = dataclasses.field(default_factory=FactorisationSettings)
@@ -75,11 +75,11 @@ class BaselinesSettings(FidelitySettings):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BaselinesReport:
-    """What `study_baselines` found.
+    """Results of `study_baselines`.
 
-    - `records`: all numbers. `counts`: of ratings, users, items, pairs, and who has any.
+    - `records`: all numbers. `counts`: of ratings, users, items, pairs, and users with pairs.
     - `populations`: embeddings (n, d) by reference, then by population, `real` first.
-    - `notes`: what could not be done, or with fewer users, and why.
+    - `notes`: comparisons that were omitted or use fewer users, and why.
     """
 
     records: tuple[FidelityRecord, ...]
@@ -102,28 +102,31 @@ def study_baselines(
     References are real users `trained` (with a training pair) and `ssr` (placed from control
     ratings). Populations beside floor, ceilings and the paper's samplers:
 
-    - `real_bootstrap`: real users drawn with replacement, those of the reference sample included
-      (the floor, `real`, has none of them).
-    - `untrained_encoder`: the same raters where projectors are as training found them: trained
-      mixtures, or placed there by SSR.
-    - `real` by another procedure, the control of the protocol: `trained`; `ssr` and `newton` from
+    - `real_bootstrap`: real users drawn with replacement, including those of the reference sample
+      (which the floor, `real`, excludes).
+    - `untrained_encoder`: the same raters with the projectors before training, with their trained
+      mixtures, or placed by SSR.
+    - `real` by another procedure, a control of the protocol: `trained`; `ssr` and `newton` from
       control ratings; `ssr_training`, SSR from the ratings that trained the encoder.
-    - `real (control pair)`: trained users who have a pair of control ratings, so that who is
-      compared can be told from how they were placed.
-    - `real (no training pair)`: users who stayed at their random start. How near the others stayed
-      to theirs is `correlation_with_start`.
+    - `real (control pair)`: trained users with a pair of control ratings, which separates the
+      effect of the selection of users from that of their placement.
+    - `real (no training pair)`: users who stay at their random start. `correlation_with_start`
+      measures how close the others stay to theirs.
 
-    Accuracies are of a test item and any earlier one (`pairwise_accuracy`, the paper's), of two
-    test items (`pairwise_accuracy_both_test`), and of two items held out for validation or test
-    (`pairwise_accuracy_both_held_out`). The first is mostly memory of the user's own rating, which
-    the ranker `remembered` knows and nothing else; the others are not. `other_user` is the encoder
-    with the mixture of somebody else.
+    Accuracies are for pairs of a test item and any earlier one (`pairwise_accuracy`, the paper's),
+    of two test items (`pairwise_accuracy_both_test`), and of two items held out for validation or
+    test (`pairwise_accuracy_both_held_out`). The first can largely be achieved by memory of the
+    user's own earlier rating, which is all that the ranker `remembered` uses; the others cannot.
+    `other_user` is the encoder with the mixture of another user.
 
     **Arguments:**
 
+    - `ratings`: of one data set.
     - `item_embeddings`: (m, e) text vectors of the items of `ratings`.
-    - `out`: a folder where training is kept after every epoch, to be resumed.
-    - `on_progress`: called with `studies.tables.Progress`.
+    - `key`: for training, placement and resampling.
+    - `settings`: the defaults if `None`.
+    - `out`: a folder where training is saved after every epoch, to be resumed.
+    - `on_progress`: called with a [`Progress`][syndigits_jax.results.progress.Progress].
 
     **Raises:** `ValueError` if embeddings do not match, no user has a pair, or fewer than
     2 (k + 1) do.
@@ -216,7 +219,8 @@ def study_baselines(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Parts:
-    """Ratings by what they are for; `earlier`: before `test`; `held_out`: not for training."""
+    """Ratings by their use; `earlier`: all before `test`; `held_out`: all but those in `train`;
+    `control`: those from which real users are placed."""
 
     train: RatingTable
     validation: RatingTable
@@ -235,7 +239,7 @@ class _Parts:
 
 
 def _others(trained: TrainedEncoder) -> Float[Array, "n p"]:
-    """For every trained user the mixture of another trained user."""
+    """For each trained user the mixture of another trained user."""
     rows = np.flatnonzero(np.asarray(trained.trained))
     return trained.w.at[rows].set(trained.w[np.roll(rows, len(rows) // 2)])
 

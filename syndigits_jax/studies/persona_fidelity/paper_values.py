@@ -3,7 +3,7 @@
 METRICS = ("frechet", "mmd", "coverage", "sliced_wasserstein")
 METHODS = ("real", "dirichlet", "gmm", "prototype", "llama", "qwen", "noise")
 
-# Columns as METRICS, rows as METHODS; text, since the rounding of a number is in it.
+# Columns as METRICS, rows as METHODS; as text, which preserves the rounding.
 PANELS = {
     "combined": """
         0.084e-3 0.27e-3 0.986 0.55e-3
@@ -91,8 +91,8 @@ PERSONAS = {
     "rating_correlation": "0.787 0.796 0.579 0.566 0.839 0.841 0.754 0.752",
 }
 
-# What our populations are called there. Which covariances its Gaussian mixture has, diagonal
-# (section 4) or full (Table 6), it says both ways.
+# The paper's names of the populations. It describes the covariances of its Gaussian mixture as
+# diagonal (section 4) and as full (Table 6).
 _NAMES = {
     "real": ("real",),
     "dirichlet": ("dirichlet",),
@@ -114,9 +114,9 @@ _INDEX_NAMES = {
 def paper_range(population: str, metric: str) -> tuple[float, float] | None:
     """Lowest and highest printed number over the paper's four splits (and two language models).
 
-    Only of metrics whose scale is not the encoder's: indices, coverage, cosines, and those of Table
-    1 for `personas` (and `twins`: other people's). None where nothing is printed. Real users are
-    `real` as the encoder trained them, and everything is read against those.
+    Only for metrics that do not depend on the encoder's scale: indices, coverage, cosines, and
+    those of Table 1 for `personas` (and for `twins`, of other people). None if the paper prints no
+    number. The printed numbers are relative to real users as the encoder trained them.
     """
     if population in ("personas", "twins") and metric in PERSONAS:
         values = [float(text) for text in PERSONAS[metric].split()]

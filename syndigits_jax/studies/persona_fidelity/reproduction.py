@@ -1,4 +1,4 @@
-"""The studies of fidelity on public data, one after the other, each kept when it is finished."""
+"""The studies of fidelity on public data; each finished study is saved."""
 
 import dataclasses
 import functools
@@ -32,17 +32,19 @@ TWINS = "movielens-20m"
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "m e"]]
 
 _AMAZON, _ENDING = "amazon-2018", "_ratings_5plus.csv"
-_TWINS_PLACED = "newton"  # how those twins were placed whose embeddings are kept
+_TWINS_PLACED = "newton"  # the placement of the twins whose embeddings are saved
 _TWIN_FILES = ("syn-digits/MovieLens-20M", "movielens/ml-latest-small")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What one study found on one data set.
+    """Results of one study on one data set.
 
+    - `records`: all numbers; `counts`: of ratings, users and so on; `notes`: remarks.
     - `populations`: embeddings (n, d) by reference, then by population, `real` first.
-    - `paired`: by (population, procedure), distances of each persona to its seed and another's.
-    - `resumed`: whether it was found finished.
+    - `paired`: by (population, procedure), distances of each persona to its own seed and to
+      another's.
+    - `resumed`: whether the results of an earlier run were used.
     """
 
     study: Study
@@ -66,8 +68,8 @@ def present_datasets(data: str | os.PathLike[str]) -> dict[str, Callable[[], Rat
     """Readers of the rating data under `data`, by name.
 
     `amazon-2018/<category>_ratings_5plus.csv` (with its `_items.csv`) is
-    `amazon-2018-<category>`, in small letters with hyphens; `movielens/<release>/ratings.csv` (with
-    `movies.csv` and `tags.csv`) goes by the release.
+    `amazon-2018-<category>`, in lower case with hyphens; `movielens/<release>/ratings.csv` (with
+    `movies.csv` and `tags.csv`) is named by the release.
     """
     data = Path(data)
     found: dict[str, Callable[[], RatingTable]] = {}
@@ -92,19 +94,21 @@ def run_fidelity(
     twin_settings: Any = None,
     on_progress: OnProgress | None = None,
 ) -> list[StudyResult]:
-    """Every study on every data set that is there; `results.json` is written after each of them.
+    """Run the studies on the data sets present; `results.json` is written after each of them.
 
     **Arguments:**
 
     - `data`: a folder with `amazon-2018`, `movielens` and, for the twins, `syn-digits`.
     - `embed`: from item texts to vectors (m, e).
-    - `out`: a folder for results and finished work, which a second call finds.
-    - `datasets`: names as in `present_datasets` (all by default), or `movielens-20m`, the twins'.
-    - `studies`: `baselines`, `twins`; all by default that their data are there for.
+    - `key`: for all random draws.
+    - `out`: a folder for results and finished work, which later calls reuse.
+    - `datasets`: names as in `present_datasets` (all by default), or `movielens-20m` for the twins.
+    - `studies`: `baselines`, `twins`; by default all for which there are data.
     - `settings`, `twin_settings`: of the two studies.
+    - `on_progress`: called with a [`Progress`][syndigits_jax.results.progress.Progress].
 
-    **Raises:** `ValueError` for an unknown name or a foreign `results.json`; `FileNotFoundError` if
-    no data are there, or not those of the twins that `studies` names.
+    **Raises:** `ValueError` for an unknown name, or if `results.json` is not a results file;
+    `FileNotFoundError` if there are no data, or `studies` names `twins` and their data are absent.
     """
     check_results_path(Path(out) / "results.json")
     settings = BaselinesSettings() if settings is None else settings
@@ -137,7 +141,7 @@ def run_fidelity(
                 _twins, data, embed=embed, key=key, settings=twin_settings, out=out,
                 on_progress=show,
             )  # fmt: skip
-        # On several threads LAPACK is no faster at such sizes, and on a busy CPU far slower.
+        # At these sizes LAPACK is no faster on several threads, and far slower on a busy CPU.
         with threadpool_limits(1, user_api="blas"):
             arrays, resumed = store.get(f"{unit.study}-{name}", compute)
         if resumed:
@@ -149,11 +153,13 @@ def run_fidelity(
 
 
 def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyResult]) -> None:
-    """Write [`run_description`][], counts, notes and all records, whole or not at all.
+    """Write a results file, which is replaced as a whole: [`run_description`][], counts, notes and
+    records.
 
     A record is a `FidelityRecord` with `study` and `dataset`, and the range over the paper's splits
-    (`paper_low`, `paper_high`; null where nothing comparable is printed). **Raises:** `ValueError`
-    if `path` holds something that is not a results file.
+    (`paper_low`, `paper_high`; null if nothing comparable is printed).
+
+    **Raises:** `ValueError` if `path` exists and is not a results file.
     """
     check_results_path(path)
     document = {
@@ -169,10 +175,10 @@ def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyRe
 
 
 def paper_values(record: FidelityRecord) -> tuple[float, float] | None:
-    """What the paper prints for it, lowest and highest, or None.
+    """The lowest and highest number that the paper prints for a record, or None.
 
-    Everything there is read against users as trained; twins, whose people no encoder was trained
-    on, are read against users placed as they are.
+    The paper compares with users as trained. Twins, on whose people no encoder was trained, are
+    compared with users placed by the same procedure.
     """
     alike = record.population == "twins" and record.procedure in ("newton", "ssr")
     alike = alike and record.procedure == record.reference
@@ -196,7 +202,10 @@ def _fields(result: StudyResult, record: FidelityRecord) -> dict[str, Any]:
 def _stages(
     on_progress: OnProgress | None, dataset: str, before: int, studies: int
 ) -> tuple[OnProgress, list[int]]:
-    """A study's own progress told as part of all: so many stages are done, so many studies left."""
+    """A callback that reports a study's progress as a part of all studies, and its stages so far.
+
+    `before`: stages of earlier studies; `studies`: studies left, including this one.
+    """
     stages = [1]
 
     def show(progress: Progress) -> None:
@@ -259,7 +268,7 @@ def _arrays(
     populations: Mapping[str, Mapping[str, np.ndarray]],
     paired: Mapping[tuple[str, str], PairedColumns],
 ) -> dict[str, np.ndarray]:
-    """A finished study as arrays; names are in the text, which keeps their order."""
+    """A finished study as arrays; records and names are in a JSON text, which keeps their order."""
     arrays: dict[str, np.ndarray] = {}
     names: list[list[str]] = []
     for reference, by_name in populations.items():
@@ -295,7 +304,7 @@ def _result(unit: _Unit, arrays: Mapping[str, np.ndarray], resumed: bool) -> Stu
 
 
 def _digest(data: str | os.PathLike[str]) -> str:
-    """A hash of the files that the twins are read from."""
+    """A hash of the files of the twins."""
     digest = hashlib.sha256()
     for folder in _TWIN_FILES:
         for path in sorted((Path(data) / folder).rglob("*.csv")):

@@ -1,4 +1,4 @@
-"""Our numbers beside the paper's, as rows for printing."""
+"""Comparison of the package's numbers with the paper's, as rows for printing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ _METRIC_TITLES = {"pearson_item_centred": ", correlation beyond the item means"}
 
 @dataclass(frozen=True)
 class Row:
-    """One method: `ours` by setting (mean, se), the paper's (mean, se), all in one metric."""
+    """One method: (mean, se) by setting in `ours`, those of the paper in `paper`, and by setting
+    the `gain` over the twins in percent; all in one metric."""
 
     method: str
     ours: dict[str, tuple[float | None, float | None]]
@@ -36,11 +37,11 @@ class Block:
     settings: tuple[str, ...]
     rows: tuple[Row, ...]
     unfinished: dict[str, dict[str, float]]
-    """By setting and method, the share of fits that met their tolerance, where not all did."""
+    """By setting and method, the share of fits that met their tolerance, if not all did."""
 
     @property
     def title(self) -> str:
-        """What the numbers are of."""
+        """The data set, the direction and the metric."""
         where = self.dataset
         if self.construction != ZERO_SHOT:
             where = f"{where}, {self.construction}"
@@ -56,12 +57,12 @@ def blocks(records: Sequence[Record], metric: str = "pearson") -> list[Block]:
 
 
 def printed_blocks(records: Sequence[Record]) -> list[Block]:
-    """The correlation of every panel, and for new users also that beyond the item means."""
+    """Blocks of the correlation of every panel, and for new users also without the item means."""
     return [*blocks(records), *blocks(records, "pearson_item_centred")]
 
 
 def largest_difference(records: Sequence[Record], setting: str = "reference") -> Record | None:
-    """The record of this setting that is furthest from the paper's mean, if any has one."""
+    """The record of a setting with the largest difference from the paper's mean, or None."""
 
     def distance(record: Record) -> float:
         if record.mean is None or record.paper_mean is None:

@@ -1,4 +1,4 @@
-"""Tables 6, 9 and 10: weighted ensembles on the public data, with every control beside them."""
+"""Tables 6, 9 and 10: weighted ensembles on the public data, with all controls."""
 
 import functools
 import os
@@ -42,10 +42,11 @@ _SHARES = ("shares", "uniform_shares")
 
 @dataclass(frozen=True)
 class EnsembleUnit:
-    """One data set in one setting: all its fits are one batch.
+    """One data set in one setting, with all its fits.
 
-    `construction`: the published twins come from summaries of a person; the second one compares
-    the same answers without the option "Refused", which the published tables rank highest.
+    `construction`: `summary`, the published twins, made from summaries of persons; or
+    `summary-without-refused`, the same answers without the option "Refused", which the published
+    tables rank as the highest value.
     """
 
     table: str
@@ -55,13 +56,13 @@ class EnsembleUnit:
 
     @property
     def label(self) -> str:
-        """For progress lines."""
+        """A description for progress lines."""
         without = " without refusals" if self.construction == _WITHOUT_REFUSED else ""
         return f"{self.dataset}{without}, answer distributions, {self.setting}"
 
     @property
     def fits(self) -> list[tuple[str, str]]:
-        """(objective, variant) of every fit."""
+        """The (objective, variant) of every fit."""
         objectives = ("cdf_l1",) if self.table == "table6" else DIVERGENCES
         return [(objective, variant) for objective in objectives for variant in VARIANTS]
 
@@ -77,14 +78,20 @@ def run_ensembles(
     on_unit: Callable[[EnsembleUnit, DistributionData, Mapping[str, np.ndarray]], None]
     | None = None,
 ) -> list[Record]:
-    """Evaluate Table 6, or the full cross-metric Tables 9 and 10, and return its records.
+    """Evaluate Table 6, or the full cross-metric Tables 9 and 10, and return their records.
 
-    **Arguments:** `table`: `table6` or `tables9-10`; `setting`: `reference`, `default` or `both`;
-    `out`: a folder for `results.json` and finished units, which a second call finds; `steps`: of
-    the published optimiser; `on_progress`: called with (unit, units, label, done, total, resumed);
-    `on_unit`: called with every unit, its data and its arrays once they are there.
+    **Arguments:**
 
-    **Raises:** `ValueError` for an unknown name; `FileNotFoundError` if the data are not there.
+    - `table`: `table6` or `tables9-10`.
+    - `data_dir`: the folder of the public data.
+    - `setting`: `reference`, `default` or `both`.
+    - `out`: a folder for `results.json` and finished units, which later calls reuse; nothing is
+      written if `None`.
+    - `steps`: of the published optimiser.
+    - `on_progress`: called with (unit, units, label, done, total, resumed).
+    - `on_unit`: called with every finished unit, its data and its arrays.
+
+    **Raises:** `ValueError` for an unknown name; `FileNotFoundError` if the data are absent.
     """
     if table not in DISTRIBUTION_TABLES:
         raise ValueError(f"unknown table '{table}'; known: {', '.join(DISTRIBUTION_TABLES)}")
@@ -135,12 +142,15 @@ def evaluate_ensembles(
     steps: int = STEPS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Test divergences of every fit of a unit, and of the controls, as named arrays.
+    """Test divergences of every fit of a unit, and of the controls.
 
-    `shares` and `uniform_shares` are the predicted distributions of the test questions, by twins
-    and dummies fitted to CDF ℓ1 and by equal weights; `seconds` and `blend_seconds` are those of
-    all fits, and of all blends, compilation included. `on_progress`: called with (done, total),
-    counted in steps of the published optimiser or in objectives.
+    **Arguments:** `unit`: the data set and setting; `data`: its counts and choices; `steps`: of the
+    published optimiser; `on_progress`: called with (done, total), in steps of the published
+    optimiser or in objectives.
+
+    **Returns:** named arrays. `shares` and `uniform_shares` are the predicted distributions of the
+    test questions, by twins and dummies fitted to CDF ℓ1 and by equal weights. `seconds` and
+    `blend_seconds` are the times of all fits, and of all blends, including compilation.
     """
     objectives = list(dict.fromkeys(objective for objective, _ in unit.fits))
     if on_progress is not None:
@@ -195,7 +205,7 @@ def evaluate_ensembles(
         "uniform": uniform_ensemble(new_answers, unseen.kept),
         "mean-distribution": mean_distribution(truth, new_truth.options),
     }
-    # What Figures 8 and 9 show: the published objective where there are several.
+    # For Figures 8 and 9: the published objective, even if there are several.
     kept = predictions["cdf_l1", "both"], everywhere["uniform"]
     found |= {name: np.asarray(q) for name, q in zip(_SHARES, kept, strict=True)}
     named = {f"{o}/{v}": jnp.asarray(q) for (o, v), q in predictions.items()}

@@ -30,7 +30,7 @@ class Figure5:
     - `thresholds`, `mean`, `se`: (k,) thresholds on the training MSE, and the mean score over the
       targets with its standard error at each.
     - `baseline`, `always`: mean score of the uncalibrated twins, and of calibrating everything.
-    - `best_threshold`: where the mean is highest; it has seen the scores that it is judged by.
+    - `best_threshold`: where the mean is highest; chosen on the same scores, so optimistic.
     - `chosen`: (t,) scores when each target's threshold is the best one on the other targets.
     - `uncertainty`: (t,) scores when the smaller conformal bound on 1 - correlation decides.
     """
@@ -60,7 +60,7 @@ def _panel(arrays: Mapping[str, np.ndarray], name: str) -> Figure5:
     transferred = _uncertain(1 - scores, 1 - baseline, training_mse).transferred
     curve = _curve(scores, baseline, training_mse)
     return Figure5(
-        # The grid in hundredths, free of single-precision tails.
+        # The grid is in hundredths; rounding removes single-precision errors.
         thresholds=np.round(np.asarray(curve.tau, dtype=np.float64), 2),
         mean=np.asarray(curve.summary.mean, dtype=np.float64),
         se=np.asarray(curve.summary.se, dtype=np.float64),
@@ -76,7 +76,7 @@ def records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
     """The curves as records.
 
     Metrics: `adaptive_pearson@0.16` (at that threshold), `adaptive_pearson_best` and
-    `adaptive_threshold_best` (the top of the curve, which has seen the truth),
+    `adaptive_threshold_best` (the maximum of the curve, chosen on the same scores),
     `adaptive_pearson_chosen` (each target's threshold chosen on the other targets), and
     `adaptive_pearson_uncertainty` (conformal bounds in place of a threshold).
     """

@@ -1,7 +1,7 @@
 """The numbers printed in the SYN-DIGITS paper, keyed by the names this package uses.
 
 Tables 2, 4 and 5 (average Pearson correlation over held-out questions or users, standard error)
-and Figure 5 (adaptive transfer). Methods go by their class names here; `Baseline` is the
+and Figure 5 (adaptive transfer). Methods have their class names; `Baseline` is the
 uncalibrated twin, `InContext` the twin prompted with the user's other answers.
 """
 
@@ -135,10 +135,11 @@ FIGURE5_ALWAYS = {name: _DEFAULT[name] for name in ("Ridge", "ElasticNet")}
 def paper_value(
     table: str, dataset: str, construction: str, method: str, metric: str = "pearson"
 ) -> PaperValue | None:
-    """The printed value for one cell, or None where the paper prints none.
+    """The printed value for one cell, or None if the paper prints none.
 
-    `table` is `table2`, `table4`, `table5` or `figure5`; a `metric` other than `pearson` is
-    printed only for Figure 5, as `adaptive_pearson_best` and `adaptive_threshold_best`.
+    **Arguments:** `table`: `table2`, `table4`, `table5` or `figure5`; `dataset`, `construction`: of
+    the panel; `method`: a class name; `metric`: `pearson`, or for Figure 5 also
+    `adaptive_pearson_best` and `adaptive_threshold_best`.
     """
     if table == "figure5":
         if metric == "adaptive_pearson_best":
@@ -172,7 +173,11 @@ TABLE6: dict[tuple[str, str], dict[str, float]] = {
 
 
 def table6_value(dataset: str, objective: str, variant: str, metric: str) -> float | None:
-    """The number Table 6 prints for a test divergence, or None; no standard errors are printed."""
+    """The test divergence printed in Table 6, or None; there are no standard errors.
+
+    **Arguments:** `dataset`: of the panel; `objective`: the divergence minimised, only `cdf_l1` for
+    a fit; `variant`: `both` or `uniform`; `metric`: the test divergence.
+    """
     if variant != "uniform" and objective != "cdf_l1":
         return None
     return TABLE6.get((dataset, variant), {}).get(metric)

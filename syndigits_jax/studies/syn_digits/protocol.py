@@ -1,4 +1,4 @@
-"""What each table of the paper evaluates: which data, what is held out, which methods."""
+"""The evaluations in each table of the paper: data, hold-out and methods."""
 
 import os
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ from syndigits_jax.studies.syn_digits.paper_values import MOVIELENS, TWIN_2K_500
 
 TABLES = ("table2", "table4", "table5", "figure5")
 
-# Figure 5 shows these two; any other fit-and-transfer method has a training error too.
+# The methods of Figure 5; all other fit-and-transfer methods have a training error too.
 _FIGURE5 = ("Ridge", "ElasticNet")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One hold-out evaluation: the smallest piece of work that is kept and resumed."""
+    """One hold-out evaluation of a panel by several methods in one setting."""
 
     table: str
     dataset: str
@@ -36,7 +36,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """For progress lines."""
+        """A description for progress lines."""
         where = self.dataset if self.construction == ZERO_SHOT else self.construction
         return f"{where}, new {self.direction}s, {self.setting}"
 
@@ -65,12 +65,13 @@ def plan(
     - `table`: `table2` (MovieLens, new questions), `table4` (Twin-2K-500, new questions, every
       construction present), `table5` (both data sets, new users) or `figure5` (adaptive transfer
       on the default construction).
-    - `constructions`: folder names of Twin-2K-500; None takes the paper's, where present.
-    - `methods`: names in any spelling; None takes the paper's.
+    - `data_dir`: the folder of the public data.
+    - `constructions`: folder names of Twin-2K-500; by default the paper's, if present.
+    - `methods`: names in any spelling; by default the paper's.
     - `setting`: `reference`, `default` or `both`.
 
     **Raises:** `ValueError` for an unknown name, or constructions for a table that has none;
-    `FileNotFoundError` if the data are not there.
+    `FileNotFoundError` if the data are absent.
     """
     if table not in TABLES:
         raise ValueError(f"unknown table '{table}'; known: {', '.join(TABLES)}")

@@ -19,11 +19,12 @@ _CORRELATIONS = ("pearson", CENTRED)
 
 
 def target_scores(holdout: HoldOut) -> dict[str, np.ndarray]:
-    """Scores and diagnostics per held-out target, by `method/metric`, each (t,); for a file.
+    """Scores and diagnostics per held-out target, by `method/metric`, each (t,).
 
-    New users also get the correlation after the others' mean human answer to each question is
-    taken off both sides, `pearson_item_centred`: what of the plain correlation is personal.
-    `method/seconds` (the method's own fits) and `preparation_seconds` (what all share) are scalars.
+    For new users there is also `pearson_item_centred`, the correlation after the other users' mean
+    answer to each question is subtracted from both sides: the personal part of the correlation.
+    `method/seconds` (the method's own fits) and `preparation_seconds` (work common to all methods)
+    are scalars.
     """
     arrays: dict[str, np.ndarray] = {}
     for name in holdout.predictions:
@@ -48,10 +49,10 @@ def methods_in(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
     """One record per method and metric: mean, standard error and count over the targets.
 
-    Beside the metrics themselves: `pearson_fisher_z` (the mean taken on Fisher's scale),
-    `pearson_gain_percent` over the uncalibrated twins and, where there are any,
-    `pearson_gain_in_context_percent` over in-context ones; `converged`, the share of fits that
-    ended as they should, and the imputation before them too. These have no standard error.
+    In addition to the metrics: `pearson_fisher_z` (the mean on Fisher's scale),
+    `pearson_gain_percent` over the uncalibrated twins and, if there are any,
+    `pearson_gain_in_context_percent` over in-context twins; `converged`, the share of fits that
+    converged, including the imputation before them. These have no standard error.
     """
     records: list[Record] = []
     names = methods_in(arrays)

@@ -1,4 +1,4 @@
-"""The paper's tables run on the public data, resumably, with every control beside every method."""
+"""Evaluation of the paper's tables on the public data, with all controls; runs can be resumed."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ _QUESTIONS, _USERS = 64, 512  # targets per part
 
 @dataclass(frozen=True)
 class UnitResult:
-    """A unit and its per-target scores by `method/metric`."""
+    """A unit and its per-target scores by `method/metric`; `resumed`: all were already saved."""
 
     unit: Unit
     arrays: dict[str, np.ndarray]
@@ -41,14 +41,17 @@ def run_table(
     out: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[list[Record], list[UnitResult]]:
-    """Evaluate a table and return its records, and the per-target scores behind them.
+    """Evaluate a table and return its records, and their per-target scores.
 
-    **Arguments:** `table`, `constructions`, `methods`, `setting` as in `plan`; `out`: a folder for
-    `results.json` and for finished units, which a second call finds and does not compute again
-    (none is written if None); `on_progress`: called after every batch of held-out targets.
+    **Arguments:**
 
-    **Raises:** as `plan` and the readers do; `ValueError` if `out` holds a foreign
-    `results.json`.
+    - `table`, `data_dir`, `constructions`, `methods`, `setting`: as in `plan`.
+    - `out`: a folder for `results.json` and for finished units, which later calls reuse; nothing is
+      written if `None`.
+    - `on_progress`: called after every batch of held-out targets.
+
+    **Raises:** as `plan` and the readers do; `ValueError` if `results.json` in `out` is not a
+    results file.
     """
     units = plan(table, data_dir, constructions=constructions, methods=methods, setting=setting)
     store = None if out is None else Checkpoints(Path(out) / UNITS)
@@ -77,9 +80,19 @@ def evaluate(
     on_progress: OnProgress | None = None,
     place: tuple[int, int] = (0, 1),
 ) -> UnitResult:
-    """Per-target scores of one unit, from `store` if they are there, else computed and kept.
+    """Per-target scores of one unit, from `store` or else computed and saved there.
 
-    Large units are kept in parts of some hundred targets, so that an interrupt costs little.
+    Large units are saved in parts, so that little is lost by an interrupt.
+
+    **Arguments:**
+
+    - `unit`: for the direction and the label.
+    - `panel`: human and twin answers.
+    - `methods`: calibrators by name.
+    - `settings`: of the calibration.
+    - `store`: for finished parts, or `None`.
+    - `on_progress`: called after every batch of held-out targets.
+    - `place`: the number of the unit and the number of units, for `on_progress`.
     """
     total = panel.m if unit.direction == "question" else panel.n
 
@@ -115,10 +128,10 @@ def evaluate(
 
 
 def parts(direction: Direction, panel: Panel, settings: Settings) -> list[np.ndarray]:
-    """The positions of a unit's targets, in the parts in which they are computed and kept.
+    """The positions of a unit's targets, in the parts in which they are computed and saved.
 
-    Users who are held out together (`settings.new_user_blocks`) stay together: they share an
-    imputation.
+    Users who are held out together (`settings.new_user_blocks`) are in the same part, as they share
+    an imputation.
     """
     if direction == "question":
         return [np.arange(i, min(i + _QUESTIONS, panel.m)) for i in range(0, panel.m, _QUESTIONS)]
@@ -129,7 +142,7 @@ def parts(direction: Direction, panel: Panel, settings: Settings) -> list[np.nda
 
 
 def _joined(found: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
-    """One set of arrays in the order of the targets; seconds add up."""
+    """One set of arrays in the order of the targets, with the sum of the seconds."""
     order = np.argsort(np.concatenate([targets for targets, _ in found]))
     joined = {}
     for name in found[0][1]:

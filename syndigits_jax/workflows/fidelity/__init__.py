@@ -1,1 +1,1 @@
-"""From ratings and personas to the distances between two populations."""
+"""Fidelity of personas: from ratings to the distances between two populations."""

@@ -1,4 +1,4 @@
-"""Held-out pairwise accuracy of an encoder, beside rankers that know nothing of anybody's taste."""
+"""Held-out pairwise accuracy of an encoder, and of rankers without personal preferences."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,7 +16,7 @@ from syndigits_jax.preferences.training import TrainedEncoder
 _BLOCK = 1 << 18
 
 Ranker = Callable[[Int[np.ndarray, " k"], Int[np.ndarray, " k"]], np.ndarray]
-"""Scores of (user, item) pairs, given by their positions."""
+"""A function from positions of users and of items to the scores of these pairs."""
 
 
 def held_out_accuracies(
@@ -31,14 +31,23 @@ def held_out_accuracies(
     cap: int | None = 100,
     others: Mapping[str, Ranker] | None = None,
 ) -> dict[str, Estimate]:
-    """Shares of held-out pairs ordered rightly by the encoder, item popularity and mean ratings.
+    """Shares of held-out pairs ordered correctly by the encoder, item popularity and mean ratings.
 
-    Pairs are those of an item in `test` with any earlier item of the same user; users without a
-    training pair are left out, of others at most `cap` pairs count. Ties count one half. Intervals
-    are normal, with users as the units. Empty if there is no such pair.
+    A pair consists of an item in `test` and any earlier item of the same user. Users without a
+    training pair are left out. Ties count one half. Intervals are 95% normal intervals, with users
+    as the sampling units.
 
-    **Arguments:** `gram`: score forms of the whole catalogue; `earlier`: all ratings before those
-    in `test`; `train`: those that popularity and means are counted from; `others`: more rankers.
+    **Arguments:**
+
+    - `key`: for the choice of at most `cap` pairs per user (all if `None`).
+    - `trained`: the encoder and its users' mixtures; `gram`: score forms of the whole catalogue.
+    - `earlier`: all ratings before those in `test`.
+    - `train`: the ratings from which popularity and means are computed.
+    - `test`: the held-out ratings.
+    - `gap`: the least difference of two ratings that form a pair.
+    - `others`: further rankers by name.
+
+    **Returns:** estimates by ranker; empty if there is no pair.
     """
     mine = np.asarray(trained.trained)
     test = test.where(mine[test.user])
@@ -56,7 +65,13 @@ def held_out_accuracies(
 def pair_accuracies(
     key: PRNGKey, table: PairTable, rankers: Mapping[str, Ranker], *, cap: int | None = 100
 ) -> dict[str, Estimate]:
-    """Shares of pairs that each ranker orders rightly, as in `held_out_accuracies`."""
+    """Shares of pairs that each ranker orders correctly, as in [`held_out_accuracies`][].
+
+    **Arguments:** `key`: for the choice of at most `cap` pairs per user (all if `None`); `table`:
+    the pairs; `rankers`: by name.
+
+    **Returns:** estimates by ranker; empty if there is no pair.
+    """
     if table.total == 0:
         return {}
     pairs = sample_pairs(table, key, cap)
@@ -67,12 +82,12 @@ def pair_accuracies(
 
 
 def item_ranker(values: Float[np.ndarray, " m"]) -> Ranker:
-    """The same scores of the items for everyone."""
+    """A ranker with the same item scores for all users."""
     return lambda user, item: values[item]
 
 
 def encoder_ranker(gram: ScoreGram, w: Float[Array, "n p"]) -> Ranker:
-    """Scores of an encoder (equation 2) for users with these mixtures."""
+    """A ranker by an encoder's scores (equation 2) for users with the mixtures `w`."""
 
     def scores(user: np.ndarray, item: np.ndarray) -> np.ndarray:
         parts = []
@@ -85,7 +100,7 @@ def encoder_ranker(gram: ScoreGram, w: Float[Array, "n p"]) -> Ranker:
 
 
 def _by_user(better: np.ndarray, worse: np.ndarray, pairs: Pairs) -> Estimate:
-    """A ratio of sums over users, and 1.96 of its linearised standard errors."""
+    """A ratio of sums over users with a 95% interval from its linearised standard error."""
     right = (better > worse) + 0.5 * (better == worse)
     count = np.bincount(pairs.user).astype(float)
     mean = float(right.mean())

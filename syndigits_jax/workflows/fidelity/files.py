@@ -18,7 +18,7 @@ from syndigits_jax.tables.responses import identifiers, some
 
 _Path = str | os.PathLike[str]
 
-# What the columns of public rating files are called.
+# Names of columns in public rating files.
 USER_COLUMNS = ("user", "userid", "user_id")
 _PERSONA = ("persona", "personaid", "persona_id", *USER_COLUMNS)
 _ITEM = ("item", "itemid", "item_id", "movieid", "parent_asin", "asin")
@@ -30,13 +30,13 @@ _CONDITION = ("condition", "construction")
 
 @dataclass(frozen=True, eq=False)
 class FidelityData:
-    """What `measure_fidelity` takes: ratings and persona ratings of one catalogue of m items.
+    """Input of `measure_fidelity`: ratings and persona ratings of one catalogue of m items.
 
     - `ratings`, `personas`: both tables list all items, in the order of the items file.
-    - `texts`: (m,) what the items file says about each item.
-    - `seeds`: for every persona the real user it was made from, "" where none; or None.
-    - `conditions`: for every persona the way it was made; or None.
-    - `dated`: whether the ratings came with times; if not, their order in the file is their time.
+    - `texts`: (m,) the text of each item in the items file.
+    - `seeds`: for each persona the real user it was made from, "" if none; or None.
+    - `conditions`: for each persona the condition under which it was made; or None.
+    - `dated`: whether the ratings have times; if not, their order in the file is used.
     """
 
     ratings: RatingTable
@@ -53,17 +53,17 @@ def read_fidelity_files(
     """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
 
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
-      that grows with time, such as seconds). Names of MovieLens and Amazon files serve as well.
+      that grows with time, such as seconds). The column names of MovieLens and Amazon files are
+      accepted too.
     - `items`: a row per item: the identifier in the first column, texts in the others.
-    - `personas`: a row per rating, columns `persona`, `item`, `rating`; where personas were
-      made from real users, `seed`: the user; and, where they were made in several ways,
-      `condition`: the way.
+    - `personas`: a row per rating, columns `persona`, `item`, `rating`; for personas made from real
+      users also `seed`, the user; for personas of several conditions also `condition`.
     - `missing`: what stands for a missing rating, as in
       [`read_table`][syndigits_jax.datasets.read_table]; its row is left out.
 
     **Raises:** `FileNotFoundError`, and `ValueError` naming the file for a column that is absent, a
-    rating that is no number, a repeated rating or identifier, items that the items file does not
-    list, seeds that are not among the users.
+    rating that is not a number, a repeated rating or identifier, items that the items file does not
+    list, or seeds that are not among the users.
     """
     codes = MissingCodes.of(missing)
     real, texts, dated = read_rated_items(ratings, items, missing=codes)
@@ -78,7 +78,7 @@ def read_fidelity_files(
 def read_rated_items(
     ratings: _Path, items: _Path, *, missing: str | Iterable[Any] | MissingCodes = ()
 ) -> tuple[RatingTable, tuple[str, ...], bool]:
-    """The real ratings of all items of the items file, the items' texts, whether they are dated.
+    """The ratings of all items in the items file, the items' texts, and whether ratings have times.
 
     Files, columns, `missing` and errors as in [`read_fidelity_files`][].
     """
@@ -88,7 +88,7 @@ def read_rated_items(
     table, dated = read_rating_table(
         without_missing(read_columns(ratings), codes), ratings, USER_COLUMNS, names
     )
-    if codes is not missing:  # else there is more to read
+    if codes is not missing:  # otherwise the caller reads another table with these codes
         codes.warn_unmet(str(ratings))
     return table, texts, dated
 
@@ -96,8 +96,10 @@ def read_rated_items(
 def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
     """Text vectors of the items, one row per row of the items file, from `.npy` or `.npz`.
 
-    An `.npz` holds one array, or one called `embeddings`. **Raises:** `FileNotFoundError`;
-    `ValueError` naming the file for another format, number of rows, or values that are not finite.
+    An `.npz` holds one array, or one named `embeddings`.
+
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file for another format or number of
+    rows than `count`, or values that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -127,7 +129,7 @@ def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
 
 
 def without_missing(frame: Any, codes: MissingCodes) -> Any:
-    """The rows of a table of ratings whose rating is no code for a missing one."""
+    """The rows of a table of ratings without those whose rating is a code for a missing one."""
     ratings = _column(frame, _RATING)
     if ratings is None or not codes:
         return frame
@@ -135,6 +137,7 @@ def without_missing(frame: Any, codes: MissingCodes) -> Any:
 
 
 def read_item_table(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Identifiers and texts of the items in a table. **Raises:** `ValueError` naming the file."""
     try:
         names = identifiers(frame.iloc[:, 0].tolist(), "items")
     except (ValueError, IndexError) as error:
@@ -151,7 +154,7 @@ def read_item_table(frame: Any, path: Path) -> tuple[tuple[str, ...], tuple[str,
 
 
 def _column(frame: Any, names: Sequence[str]) -> Any:
-    """The column that goes by the first of these names that there is, or None."""
+    """The first column with one of these names, or None."""
     known = {str(column).strip().lower(): column for column in reversed(list(frame.columns))}
     for name in names:
         if name in known:
@@ -162,6 +165,13 @@ def _column(frame: Any, names: Sequence[str]) -> Any:
 def read_rating_table(
     frame: Any, path: Path, rater: Sequence[str], items: tuple[str, ...]
 ) -> tuple[RatingTable, bool]:
+    """The ratings in a table, and whether they have times.
+
+    **Arguments:** `frame`: the table; `path`: its file, for error messages; `rater`: accepted names
+    of the column of users; `items`: identifiers of the whole catalogue.
+
+    **Raises:** `ValueError` naming the file.
+    """
     columns = {}
     for names in (rater, _ITEM, _RATING):
         columns[names[0]] = _column(frame, names)
@@ -190,7 +200,7 @@ def _seeds(
 
     def user(cell: Any) -> str:
         seed = "" if is_missing(cell) else _identifier(cell)
-        # A column of whole numbers with gaps is written as 12.0.
+        # Whole numbers in a column with missing cells are read as 12.0.
         return seed if seed in known or not seed.endswith(".0") else seed.removesuffix(".0")
 
     seeds = _of_personas(frame, path, personas, _SEED, user)
@@ -221,7 +231,7 @@ def _of_personas(
     names: Sequence[str],
     read: Callable[[Any], str],
 ) -> tuple[str, ...] | None:
-    """What a column says of each persona, the same in all rows; None without that column."""
+    """The value of a column for each persona, equal in all its rows; None without the column."""
     column = _column(frame, names)
     if column is None:
         return None

@@ -1,8 +1,8 @@
-"""How faithful is a population of personas? Measured on a user's own ratings and persona ratings.
+"""Fidelity of a population of personas, measured on a user's own ratings and persona ratings.
 
-Kumar, Dev and Garg, "The Persona Fidelity Gap", with what its protocol leaves uncontrolled: real
-users are placed both as the encoder trained them and by the personas' own procedure (SSR, from
-ratings that the encoder was not trained on), and every number has an interval.
+Follows Kumar, Dev and Garg, "The Persona Fidelity Gap", with an additional control: real users are
+placed both as the encoder trained them and by the personas' own procedure (SSR, from ratings that
+the encoder was not trained on). Every number has an interval.
 """
 
 import dataclasses
@@ -49,16 +49,16 @@ PROCEDURES = ("ssr", "newton")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FidelityReport:
-    """What `measure_fidelity` found.
+    """Result of `measure_fidelity`.
 
-    - `records`: all numbers. `counts`: of ratings, users, personas and who of them was left out.
+    - `records`: all numbers. `counts`: of ratings, users and personas, used and left out.
     - `trained`: the encoder and the users it was trained with.
     - `personas`: their placement by procedure; those flagged `constant` are in no population.
     - `populations`: embeddings (n, d) by reference, then by population; personas are named
       `personas (ssr)` or `personas: demographic (ssr)`, real users `real`.
-    - `paired`: by (population, procedure, reference), distances of each persona to its seed and to
-      another's.
-    - `notes`: what could not be done, and why.
+    - `paired`: by (population, procedure, reference), distances of each persona to its own seed and
+      to the seed of another persona.
+    - `notes`: which parts could not be measured, and why.
     """
 
     records: tuple[FidelityRecord, ...]
@@ -84,20 +84,23 @@ def measure_fidelity(
 ) -> FidelityReport:
     """Train the encoder on real users, place personas, and compare the populations.
 
-    Personas are placed by SSR and by Newton from all their ratings; real users are those with a
-    training pair, as the encoder trained them (reference `trained`), and those with a pair of
-    control ratings, placed as personas are (references `ssr` and `newton`, each for the personas
-    placed alike). Users and personas without a pair of ratings that differ by the gap are counted;
-    such users, who stay at their random start, are a population of their own.
+    Personas are placed by SSR and by Newton's method from all their ratings. Real users are placed
+    in two ways: those with a training pair, as the encoder trained them (reference `trained`); and
+    those with a pair of control ratings, like personas (references `ssr` and `newton`, for personas
+    placed by the same procedure). Users and personas without a pair of ratings that differ by the
+    gap are counted; such users, who stay at their random start, form a separate population.
 
     **Arguments:**
 
     - `ratings`, `personas`: of one catalogue: both list the same m items in the same order.
     - `item_embeddings`: (m, e) text vectors of these items.
-    - `seeds`: for every persona its real user, "" where none; then paired metrics are made.
-    - `conditions`: for every persona the way it was made; each is then a population of its own.
-    - `out`: a folder where training is kept after every epoch, to be resumed.
-    - `on_progress`: called with `studies.tables.Progress`.
+    - `key`: for training, placement and resampling.
+    - `seeds`: for each persona the real user it was made from, "" if none; adds paired metrics.
+    - `conditions`: for each persona the condition under which it was made; each condition is then
+      a separate population.
+    - `settings`: the defaults if `None`.
+    - `out`: a folder where training is saved after every epoch, to be resumed.
+    - `on_progress`: called with a [`Progress`][syndigits_jax.results.progress.Progress].
 
     **Raises:** `ValueError` if the tables differ in items or have fewer than two, embeddings do not
     match, no user has a pair, too few users or personas are left to compare, or a seed is unknown.
@@ -131,7 +134,7 @@ def measure_fidelity(
     say("placing personas", 0, 4)
     placed = {}
     for done, procedure in enumerate(PROCEDURES):
-        # Newton's method chooses its own starts.
+        # Newton's method does not need random starts.
         start = purpose_key(key, "personas") if procedure == "ssr" else None
         placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
         for population, rows in members.items():
@@ -227,7 +230,7 @@ def _checked(
 def _members(
     personas: RatingTable, conditions: Sequence[str] | None
 ) -> dict[str, Int[np.ndarray, " l"]]:
-    """The rows of each population of personas."""
+    """The rows of personas in each population."""
     everyone = np.arange(len(personas.users))
     if conditions is None or not any(conditions):
         return {PERSONAS: everyone}
@@ -243,7 +246,7 @@ def _members(
 def _seed_rows(
     ratings: RatingTable, personas: RatingTable, seeds: Sequence[str] | None
 ) -> np.ndarray | None:
-    """The user each persona was made from, -1 where there is none."""
+    """The row of the user from whom each persona was made, -1 if none."""
     if seeds is None or not any(seeds):
         return None
     if len(seeds) != len(personas.users):

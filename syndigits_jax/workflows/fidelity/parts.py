@@ -1,4 +1,4 @@
-"""What studies of fidelity share: settings, training with a checkpoint, keys, progress."""
+"""Common parts of studies of fidelity: settings, training with a checkpoint, keys, progress."""
 
 import dataclasses
 import zlib
@@ -36,13 +36,14 @@ CONTROLS = ("held_out", "all")
 
 @dataclasses.dataclass(frozen=True)
 class FidelitySettings:
-    """How fidelity is measured.
+    """Settings of a measurement of fidelity.
 
-    - `training`: of the encoder; its `gap` makes pairs of personas' ratings too.
+    - `training`: of the encoder; its `gap` also defines pairs of personas' ratings.
     - `prototypes`, `hidden`, `dim`, `dropout`, `temperature`: of the encoder.
-    - `panel`: of metrics and resamples.
-    - `control`: which ratings place real users by the personas' procedure: those `held_out` from
-      training (validation and test), or `all`. With short histories few have a pair held out.
+    - `panel`: metrics and resamples.
+    - `control`: the ratings from which real users are placed by the personas' procedure: those
+      `held_out` from training (validation and test), or `all`. With short histories few users have
+      a held-out pair.
     - `train`, `validation`: shares of each user's ratings, in order of time; the rest is for test.
     """
 
@@ -63,7 +64,7 @@ class FidelitySettings:
 
 
 def checked_items(ratings: RatingTable, item_embeddings: Array | np.ndarray) -> Float[Array, "m e"]:
-    """Text vectors of the catalogue. **Raises:** `ValueError` if they are not of these items."""
+    """Text vectors of the catalogue, (m, e). **Raises:** `ValueError` if they do not match it."""
     if len(ratings.items) < 2:
         raise ValueError("`ratings`: at least two items are needed to prefer one")
     x = np.asarray(item_embeddings)
@@ -91,7 +92,11 @@ def untrained_encoder(
 def starting_mixtures(
     key: PRNGKey, users: int, x: Float[Array, "m e"], settings: FidelitySettings
 ) -> Float[Array, "n p"]:
-    """The logits that `train_on_ratings` starts from; users without a pair stay there."""
+    """The logits (n, p) from which [`train_on_ratings`][] starts; users without a pair keep them.
+
+    **Arguments:** `key`: as for [`train_on_ratings`][]; `users`: their number n; `x`: (m, e) text
+    vectors, for their dtype; `settings`: for the number of prototypes p.
+    """
     return init_mixture(purpose_key(key, "mixtures"), users, settings.prototypes, x.dtype)
 
 
@@ -104,7 +109,17 @@ def train_on_ratings(
     out: str | PathLike[str] | None,
     say: Callable[..., None],
 ) -> TrainedEncoder:
-    """Train the encoder, or go on where an earlier call with the same `out` was stopped."""
+    """Train the encoder, or resume an interrupted call with the same `out`.
+
+    **Arguments:**
+
+    - `key`: for initialisation and training.
+    - `x`: (m, e) text vectors of the catalogue.
+    - `train`: the training ratings; `validation`: those that select the epoch, or `None`.
+    - `settings`: of the encoder and its training.
+    - `out`: a folder where training is saved after every epoch; not saved if `None`.
+    - `say`: called with (text, done, total), as [`stage_reporter`][] returns it.
+    """
     encoder = untrained_encoder(key, x, settings)
     file = None
     if out is not None:
@@ -137,9 +152,10 @@ _gram = jax.jit(score_gram)
 
 
 def start_records(trained: TrainedEncoder, start: Float[Array, "n p"]) -> list[FidelityRecord]:
-    """How much of trained users' logits is where training found them: their correlation.
+    """The correlation of trained users' logits with their random starts.
 
-    Of users with a training pair, each about the mean of its logits, which no score depends on.
+    Over users with a training pair; each user's logits are centred, as no score depends on their
+    mean.
     """
     rows = np.asarray(trained.trained)
     now, before = (
@@ -152,7 +168,7 @@ def start_records(trained: TrainedEncoder, start: Float[Array, "n p"]) -> list[F
 
 
 def placement_records(population: str, procedure: str, placed: Placement) -> list[FidelityRecord]:
-    """How well ratings determine where raters are: log 2 is chance; gradients vanish at optima."""
+    """Records of the mean loss (log 2 is chance) and gradient norm (0 at optima) of a placement."""
     there = ~np.asarray(placed.constant)
     rows = []
     for name in ("loss", "gradient_norm"):
@@ -165,19 +181,22 @@ def placement_records(population: str, procedure: str, placed: Placement) -> lis
 
 
 def complement(whole: RatingTable, part: RatingTable) -> np.ndarray:
-    """Which ratings of `whole` are not in `part`."""
+    """Booleans: which ratings of `whole` are not in `part`."""
     m = len(whole.items)
     mine, theirs = (t.user.astype(np.int64) * m + t.item for t in (whole, part))
     return ~np.isin(mine, theirs)
 
 
 def purpose_key(key: PRNGKey, purpose: str) -> PRNGKey:
-    """The key for one purpose, whatever else is drawn."""
+    """A key for one purpose that does not depend on other draws."""
     return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
 
 
 def stage_reporter(on_progress: OnProgress | None) -> Callable[..., None]:
-    """Stages are units: training, placing, comparing."""
+    """A function of (text, done, total) that reports progress; a text before "," names a stage.
+
+    The three stages are training, placement and comparison.
+    """
     stages: list[str] = []
 
     def say(text: str, done: int, total: int) -> None:

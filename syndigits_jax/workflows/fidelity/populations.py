@@ -1,4 +1,4 @@
-"""Personas, baselines and real users compared as populations, and personas with their seeds."""
+"""Comparison of personas, baselines and real users as populations, and of personas with seeds."""
 
 import dataclasses
 import functools
@@ -30,20 +30,20 @@ from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
 
 REAL = "real"
 NO_PAIR = "real (no training pair)"
-_FIT_USERS = 5000  # that a Gaussian mixture is fitted to
-_PROBES = 1000  # items whose scores are compared, those that most personas rated
+_FIT_USERS = 5000  # the most users to which a Gaussian mixture is fitted
+_PROBES = 1000  # the most items whose scores are compared, those with most persona ratings
 
 
 @dataclasses.dataclass(frozen=True)
 class PanelSettings:
-    """Metrics, resamples and baselines.
+    """Settings of metrics, resamples and baselines.
 
-    - `size`: real users, and personas, per resample: at most this, or half of the users.
+    - `size`: the most real users and personas per resample; at most half of the users are used.
     - `resamples`, `replicates`, `k`, `projections`, `permutations`: as in `fidelity_reference`.
     - `components`: of the Gaussian mixtures; at most one per ten users.
     - `anchors`, `concentration`: of Dirichlet interpolation; `sigma`: of prototype perturbation.
-    - `held_in_limit`: users above which held-in coverage, of a cost that grows with the square of
-      their number, is left out.
+    - `held_in_limit`: the most users for which held-in coverage is computed; its cost grows with
+      the square of their number.
     - `triplets`: of rank accuracy; `paired_replicates`: of the paired metrics' bootstrap.
     """
 
@@ -70,20 +70,21 @@ class PanelSettings:
 
 
 class Users(NamedTuple):
-    """Raters placed: logits (n, p), embeddings (n, d), and who of them counts (n,)."""
+    """Placed raters: logits (n, p), embeddings (n, d), and which of them are used (n,)."""
 
     w: Float[Array, "n p"]
     embedding: Float[Array, "n d"]
     there: Bool[np.ndarray, " n"]
 
     def population(self) -> Float[Array, "l d"]:
+        """The embeddings of the raters that are used."""
         return self.embedding[np.flatnonzero(self.there)]
 
 
 class PairedColumns(NamedTuple):
-    """Distance of each persona to its seed, to another persona's seed, and its length over both.
+    """Distance of each persona to its own seed (`own`) and to another persona's seed (`shuffled`).
 
-    Shapes (l,), in the units of the embedding; `norm_ratio` is that to its own seed.
+    Shapes (l,), in units of the embedding. `norm_ratio`: its norm relative to its own seed's.
     """
 
     own: Float[np.ndarray, " l"]
@@ -99,7 +100,7 @@ class Compared(NamedTuple):
     points: Float[Array, "l d"]
 
     def label(self, reference: str) -> str:
-        """The name, with the procedure where the name alone does not tell it."""
+        """The name, followed by the procedure where that is ambiguous."""
         apart = is_personas(self.population) or self.procedure != reference
         return f"{self.population} ({self.procedure})" if apart else self.population
 
@@ -117,13 +118,21 @@ def compare_populations(
 ) -> tuple[list[FidelityRecord], dict[str, dict[str, Float[np.ndarray, "l d"]]]]:
     """Panels of all populations against each placement of real users, and their embeddings.
 
-    Users as trained are compared with all personas, with users by another procedure (what the
-    procedure alone makes of them) and with users without a training pair; users placed by a
-    procedure with the personas placed by it.
+    Users as trained are compared with all personas, with users placed by another procedure (the
+    effect of the procedure alone) and with users without a training pair. Users placed by a
+    procedure are compared with the personas placed by it.
 
-    **Arguments:** `users`: by procedure, at least 2 (k + 1) of them in each; `personas`: by
-    population and procedure; `temperature`: of the encoder; `notes`: gets what is left out;
-    `on_part`: told what is compared, how many are done and how many there are.
+    **Arguments:**
+
+    - `key`: for baselines and resampling.
+    - `users`: real users by procedure, at least 2 (k + 1) in each.
+    - `personas`: by population and procedure.
+    - `prototypes`: (p, d) of the encoder; `temperature`: of the encoder.
+    - `settings`: metrics, resamples and baselines.
+    - `notes`: a list to which comparisons that are left out are added.
+    - `on_part`: called with the comparison that begins, the number done, and the total.
+
+    **Returns:** records, and embeddings (l, d) by reference and population.
     """
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
@@ -186,11 +195,21 @@ def compare_with_real(
     temperature: float = 1.0,
     on_part: Callable[[str, int], None],
 ) -> tuple[list[FidelityRecord], dict[str, Float[np.ndarray, "l d"]]]:
-    """Panels of floor, ceilings, `others` and baselines, and the embeddings of all, real first.
+    """Panels of floor, ceilings, `others` and baselines against one placement of real users.
 
-    **Arguments:** `reference`: how `real` users were placed; `others`: at least `count` points
-    each; `size`, `count`, `temperature`: as in `fidelity_reference`; `on_part`: told what is
-    compared next and how many of the 5 + len(others) parts are done.
+    **Arguments:**
+
+    - `key`: for baselines and resampling.
+    - `reference`: how `real` users were placed.
+    - `real`: (n, d) their embeddings.
+    - `others`: populations to compare, at least `count` points each.
+    - `prototypes`: (p, d) of the encoder.
+    - `settings`: metrics, resamples and baselines.
+    - `size`, `count`, `temperature`: as in `fidelity_reference`.
+    - `on_part`: called with the comparison that begins, and how many of the 5 + len(others) parts
+      are done.
+
+    **Returns:** records, and embeddings by population, those of `real` first.
     """
     ref_key, base_key, panel_key = jax.random.split(key, 3)
     on_part(f"panels, floor and ceilings ({reference})", 0)
@@ -213,7 +232,7 @@ def compare_with_real(
         if is_personas(each.population) and len(real) <= settings.held_in_limit:
             rows += _held_in(real, each.points, settings.k)
         records += panel_records(each.population, each.procedure, reference, rows)
-    # Ceilings are drawn anew in every resample; these are draws to look at.
+    # Ceilings are drawn again in every resample; these draws are for figures.
     noise_key, mixture_key = jax.random.split(ref_key)
     return records, {
         REAL: np.asarray(real),
@@ -232,7 +251,11 @@ def baselines(
     count: int,
     settings: PanelSettings,
 ) -> dict[str, Float[Array, "count d"]]:
-    """The samplers of section 4 that are not floor or ceiling, `count` draws of each, by name."""
+    """Draws from the samplers of section 4 that are neither floor nor ceiling, by name.
+
+    **Arguments:** `key`: for fits and draws; `real`: (n, d) embeddings of real users; `prototypes`:
+    (p, d) of the encoder; `count`: number of draws from each; `settings`: of the samplers.
+    """
     keys = jax.random.split(key, 7)
     fitted = real
     if len(real) > _FIT_USERS:
@@ -257,7 +280,7 @@ def baselines(
 
 
 def _held_in(real: Float[Array, "n d"], y: Float[Array, "l d"], k: int) -> list[dict]:
-    """Coverage with radii within all users, and what as many fresh real users would reach."""
+    """Held-in coverage, and its expected value for as many other real users."""
     found = held_in_coverage(real, y, k)
     nothing = {"low": np.nan, "high": np.nan}
     return [
@@ -278,9 +301,20 @@ def compare_pairs(
 ) -> tuple[list[FidelityRecord], dict[tuple[str, str, str], PairedColumns]]:
     """Paired metrics of personas and their seeds, as trained and placed by the same procedure.
 
-    Scores are compared at the items that most personas rated. **Arguments:** `ratings`: of the
-    personas; `seed_rows`: (l,) their users, -1 where there is none; `personas`: by population and
-    procedure, with the rows of `ratings`; `notes`: gets what is left out.
+    Scores are compared at the items that most personas rated.
+
+    **Arguments:**
+
+    - `key`: for triplets and the bootstrap.
+    - `gram`: score forms of the whole catalogue.
+    - `ratings`: of the personas.
+    - `seed_rows`: (l,) the row of each persona's user, -1 if none.
+    - `users`: real users by procedure.
+    - `personas`: by population and procedure, with the rows of `ratings`.
+    - `settings`: for `triplets` and `paired_replicates`.
+    - `notes`: a list to which comparisons that are left out are added.
+
+    **Returns:** records, and distances by (population, procedure, reference).
     """
     counts = ratings.item_counts()
     probes = np.sort(np.argsort(-counts, kind="stable")[:_PROBES])
@@ -295,7 +329,7 @@ def compare_pairs(
             if reference_name not in ("trained", procedure):
                 continue
             if not (people.there & (seed_rows >= 0)).any():
-                continue  # made from nobody
+                continue  # no persona has a seed
             with_seed = people.there & (seed_rows >= 0)
             with_seed &= group.there[np.maximum(seed_rows, 0)]
             rows = np.flatnonzero(with_seed)

@@ -29,13 +29,21 @@ def choose_probes(
     seed: int = 0,
     on_step: OnStep = no_step,
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " m"]]:
-    """Choose `count` items, popular and rare ones of every kind, and write them as questions.
+    """Choose items to ask about, popular and rare ones of every kind, and write them as questions.
 
-    **Arguments:** `ratings`, `items`: tables as for `run_fidelity`; `scale`: "purchase" or "stars";
-    `embeddings`: vectors of the items' texts, by default encoded and kept beside `out`;
-    `missing`: what stands for a missing rating.
+    **Arguments:**
 
-    **Returns:** positions of the items chosen, and how often each of all items was rated.
+    - `ratings`, `items`: paths of tables as for `run_fidelity`.
+    - `out`: path of the questions, `.json`.
+    - `count`: number of items chosen.
+    - `scale`: "purchase" or "stars".
+    - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, and the
+      vectors saved beside `out`.
+    - `missing`: what stands for a missing rating.
+    - `seed`: of the choice.
+    - `on_step`: entered while the texts are encoded.
+
+    **Returns:** positions of the items chosen, and the number of ratings of each item, (m,).
 
     **Raises:** `ValueError` naming the file or argument.
     """

@@ -1,4 +1,4 @@
-"""The numbers of a fidelity measurement, one record each, and the file they are kept in."""
+"""The numbers of a fidelity measurement, one record each, and their file."""
 
 import dataclasses
 import json
@@ -14,27 +14,27 @@ PERSONAS = "personas"
 
 
 def personas_of(condition: str) -> str:
-    """The population of the personas made in one way, "" where all were."""
+    """The name of the population of personas of one condition; "": there are no conditions."""
     return f"{PERSONAS}: {condition}" if condition else PERSONAS
 
 
 def is_personas(population: str) -> bool:
-    """Whether it is one of personas, not of real users nor a baseline."""
+    """Whether a population is one of personas, not of real users or a baseline."""
     return population == PERSONAS or population.startswith(f"{PERSONAS}: ")
 
 
 @dataclasses.dataclass(frozen=True)
 class FidelityRecord:
-    """One number.
+    """One number of a measurement.
 
-    - `population`: `personas` (`personas: NAME` where they were made in several ways), `real` (the
-      floor: other real users), a baseline or a ceiling; for
-      held-out accuracies, what ranks: `encoder`, `popularity`, `mean_rating`.
-    - `metric`: as `FidelityPanel.rows` and `PairedPanel.rows` name them; or `pairwise_accuracy`.
-    - `procedure`: how the population was placed: `ssr`, `newton`, or `trained`. Baselines are made
-      of real users placed by the procedure that is named.
-    - `reference`: how the real users were placed that it is compared with; "" where with none.
-    - `mean`, `low`, `high`: the estimate and its 95% interval; NaN (null in files) where undefined.
+    - `population`: `personas` (`personas: NAME` for each of several conditions), `real` (the floor:
+      other real users), a baseline or a ceiling; for held-out accuracies the ranker: `encoder`,
+      `popularity`, `mean_rating`.
+    - `metric`: as named by `FidelityPanel.rows` and `PairedPanel.rows`; or `pairwise_accuracy`.
+    - `procedure`: how the population was placed: `ssr`, `newton`, or `trained`; for a baseline, how
+      the real users from whom it is made were placed.
+    - `reference`: how the real users in the comparison were placed; "" without a comparison.
+    - `mean`, `low`, `high`: the estimate and its 95% interval; NaN (null in files) if undefined.
     """
 
     population: str
@@ -49,7 +49,11 @@ class FidelityRecord:
 def panel_records(
     population: str, procedure: str, reference: str, rows: Iterable[Mapping[str, Any]]
 ) -> list[FidelityRecord]:
-    """Records of the rows of a panel."""
+    """Records of the rows of a panel.
+
+    **Arguments:** `population`, `procedure`, `reference`: as in [`FidelityRecord`][]; `rows`: with
+    its other fields, as `FidelityPanel.rows` returns them.
+    """
     return [FidelityRecord(population, procedure=procedure, reference=reference, **r) for r in rows]
 
 
@@ -61,9 +65,12 @@ def write_fidelity_results(
     settings: Any,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write [`run_description`][], settings (a dataclass), counts, notes and records, whole or not.
+    """Write a results file, which is replaced as a whole.
 
-    **Raises:** `ValueError` if `path` holds something that is not a results file: it stays.
+    **Arguments:** `path`: the file; `records`: all numbers; `counts`: numbers of ratings, users and
+    so on, by name; `settings`: a dataclass; `notes`: sentences. A [`run_description`][] is added.
+
+    **Raises:** `ValueError` if `path` exists and is not a results file; it is not changed.
     """
     check_results_path(path)
     document = {
@@ -77,7 +84,10 @@ def write_fidelity_results(
 
 
 def check_results_path(path: str | os.PathLike[str]) -> None:
-    """Refuse, before any work, to replace what is not a results file. **Raises:** `ValueError`."""
+    """Check, before any work, that a results file can be written to `path`.
+
+    **Raises:** `ValueError` if another file is in its place, or its folder is not a folder.
+    """
     path = Path(path)
     if path.parent.exists() and not path.parent.is_dir():
         raise ValueError(f"out: {path.parent} is not a folder")

@@ -1,4 +1,4 @@
-"""A user's own ratings and personas: read, measured, written."""
+"""Fidelity of a user's own personas: files read, measured, and results written."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -52,18 +52,22 @@ def run_fidelity(
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
     on_step: OnStep = no_step,
 ) -> FidelityReport:
-    """Measure the fidelity of a user's personas and write what was found under `out`.
+    """Measure the fidelity of a user's personas and write the results under `out`.
 
-    Finished epochs are kept there: called again, the measurement goes on where it stopped.
+    Finished epochs are saved there, so that an interrupted measurement can be resumed.
 
     **Arguments:**
 
     - `ratings`, `items`, `personas`: tables as
       [`read_fidelity_files`][syndigits_jax.workflows.fidelity.files.read_fidelity_files] takes.
-    - `embeddings`: vectors of the items' texts; by default the texts are encoded, once.
+    - `out`: the folder for results.
+    - `settings`: of the measurement, such as [`fidelity_settings`][] returns.
+    - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, once.
     - `missing`: what stands for a missing rating, as in
       [`read_table`][syndigits_jax.datasets.read_table].
-    - `showing_progress`: entered while the measurement runs; yields its callback.
+    - `seed`: of training, placement and resampling.
+    - `showing_progress`: a function that returns a context manager, entered while the measurement
+      runs; it yields the callback for progress.
     - `on_step`: entered while the texts are encoded.
 
     **Raises:** `ValueError` naming the file or argument, before anything is written.
@@ -80,7 +84,7 @@ def run_fidelity(
             on_progress=show,
         )  # fmt: skip
     if not data.dated:
-        text = "the ratings have no times: their order in the file was taken for that"
+        text = "the ratings have no times: their order in the file was used instead"
         report = dataclasses.replace(report, notes=(text, *report.notes))
     write_fidelity_results(
         out / RESULTS, report.records, counts=report.counts, settings=settings, notes=report.notes
@@ -92,7 +96,15 @@ def run_fidelity(
 def fidelity_settings(
     epochs: int | None = None, gap: float = 1.0, control: str = "held_out", quick: bool = False
 ) -> FidelitySettings:
-    """The settings that the options stand for. **Raises:** `ValueError` for a bad one."""
+    """Settings from the options of a command.
+
+    **Arguments:** `epochs`: of training, the default of
+    [`TrainingSettings`][syndigits_jax.preferences.TrainingSettings] if `None`; `gap`: the least
+    difference of two ratings that form a pair; `control`: as in [`FidelitySettings`][]; `quick`:
+    few epochs and resamples.
+
+    **Raises:** `ValueError` for an invalid value.
+    """
     settings = FidelitySettings(training=TrainingSettings(gap=gap), control=control)
     settings = quick_settings(settings) if quick else settings
     if epochs is None:
@@ -103,7 +115,7 @@ def fidelity_settings(
 
 
 def quick_settings(settings: Settings) -> Settings:
-    """Few epochs and resamples."""
+    """The settings with few epochs and resamples, for a quick run."""
     training = dataclasses.replace(settings.training, epochs=_QUICK_EPOCHS)
     return dataclasses.replace(settings, training=training, panel=PanelSettings(**_QUICK))
 
@@ -111,7 +123,14 @@ def quick_settings(settings: Settings) -> Settings:
 def item_vectors(
     texts: Sequence[str], embeddings: _Path | None, out: _Path, on_step: OnStep = no_step
 ) -> Float[np.ndarray, "m d"]:
-    """Text vectors of the items: those of a file, or encoded, once, and kept under `out`."""
+    """Text vectors of the items, (m, e).
+
+    **Arguments:** `texts`: of the m items; `embeddings`: path of a file of vectors, or `None` to
+    encode the texts; `out`: a folder where encoded vectors are saved; `on_step`: entered while the
+    texts are encoded.
+
+    **Raises:** `ValueError` if all texts are empty, or as `read_embeddings` does.
+    """
     if embeddings is not None:
         return read_embeddings(embeddings, len(texts))
     if not any(texts):
@@ -125,7 +144,7 @@ def item_vectors(
 
 
 def _placements(data: FidelityData, report: FidelityReport):
-    """A row per persona: whether it could be placed, and how well its ratings determine where."""
+    """A table with one row per persona: whether it could be placed, and how well."""
     pd = import_pandas()
     told = {"seed": data.seeds, "condition": data.conditions}
     columns: dict[str, Any] = {k: list(v) for k, v in told.items() if v is not None}

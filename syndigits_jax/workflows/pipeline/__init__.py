@@ -1,1 +1,1 @@
-"""From personas and questions to a report, from one configuration file."""
+"""Pipelines: from personas and questions to a report, by one configuration file."""

@@ -1,4 +1,4 @@
-"""What a pipeline reads and checks before it asks or writes anything."""
+"""Checks of a pipeline's files and settings before anything is asked or written."""
 
 import math
 import tempfile
@@ -32,7 +32,7 @@ from syndigits_jax.workflows.questions import read_asked, select_questions
 
 
 def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple[Question, ...]:
-    """The questions that a pipeline asks. **Raises:** `ValueError` for one that is not there."""
+    """The questions that a pipeline asks. **Raises:** `ValueError` for an unknown one."""
     try:
         if source.ask:
             return select_questions(catalogue, source.ask)
@@ -42,7 +42,7 @@ def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple
 
 
 def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tuple[Persona, ...]:
-    """Personas from files, without what they will be asked; texts may be still to be written."""
+    """Personas from files, without what they will be asked; some kinds still lack their texts."""
     options = dict(source.options)
     where = f"[[personas]] {source.name}".rstrip()
     try:
@@ -61,7 +61,7 @@ def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tupl
 
 
 def _within(questions: Sequence[Question], catalogue: Sequence[Question]) -> list[str]:
-    """Those of a catalogue that are asked, by identifier or in the same words."""
+    """Identifiers of the catalogue's questions that are asked, under any identifier."""
     names = {question.identifier for question in questions}
     words = {" ".join(question.text.split()) for question in questions} - {""}
     return [
@@ -72,7 +72,7 @@ def _within(questions: Sequence[Question], catalogue: Sequence[Question]) -> lis
 
 
 def _grounded(options: dict[str, Any], questions: Sequence[Question]) -> tuple[Persona, ...]:
-    """What is asked is taken from a file there, beside the user's own."""
+    """Build grounded personas without the items of `questions` and of the user's own file."""
     own = read_asked(options["ask_questions"], None) if "ask_questions" in options else ()
     with tempfile.TemporaryDirectory() as folder:
         options["ask_questions"] = Path(folder) / "asked.json"
@@ -87,7 +87,13 @@ def check_asking(
     questions: Sequence[Question],
     blocks: dict[str, str],
 ) -> None:
-    """**Raises:** `ValueError` for what cannot be asked."""
+    """Check that all requests of a pipeline can be made.
+
+    **Arguments:** `pipeline`: its settings; `built`: the personas of each source; `questions`: what
+    is asked; `blocks`: the block of each question by identifier.
+
+    **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does.
+    """
     for source, personas in zip(pipeline.personas, built, strict=True):
         if source.writing is not None:
             make_plan(source.writing[0], personas, [WRITE], source.writing[1])
@@ -98,7 +104,10 @@ def check_asking(
 def check_calibration(
     settings: Calibrate, personas: Sequence[Persona], questions: Sequence[Question]
 ) -> None:
-    """**Raises:** `ValueError` for human answers that are too few, or none to what is asked."""
+    """Check the human answers for calibration.
+
+    **Raises:** `ValueError` if there are too few, or some are outside of a question's scale.
+    """
     where = f"[calibrate]: {settings.human}"
     human = read_table(
         settings.human, settings.id_column, missing=MissingCodes.of(settings.missing), numeric=False
@@ -142,7 +151,7 @@ def _refusal(question: Question) -> float:
 
 
 def check_fidelity(settings: Fidelity, questions: Sequence[Question]) -> None:
-    """**Raises:** `ValueError` for settings or files that `syndigits fidelity` would refuse."""
+    """**Raises:** `ValueError` for settings or files that `syndigits fidelity` would reject."""
     try:
         fidelity_settings(settings.epochs, settings.gap, settings.control, settings.quick)
         ratings, texts, _ = read_rated_items(

@@ -1,6 +1,6 @@
-"""What a pipeline is told: a TOML file, checked to the last key before anything is done.
+"""The configuration of a pipeline: a TOML file, which is checked completely before any work.
 
-    out = "out/survey"                 # folder of all that is made
+    out = "out/survey"                 # folder for all results
 
     [questions]
     file = "questions.json"            # or a table of films or products, with `scale`
@@ -8,15 +8,15 @@
 
     [[personas]]                       # once, or once per condition
     kind = "survey"                    # a command of `syndigits personas`, or "file"
-    human = "human.csv"                # and that command's options
+    human = "human.csv"                # and other options of that command
 
     [engine]
     kind = "vllm"                      # or "openai"
-    model = "models/smollm2"           # and the engine's options
+    model = "models/smollm2"           # and other options of the engine
 
     [respond]
     template = "survey"
-    readout = "probabilities"          # and what else `Decoding` has
+    readout = "probabilities"          # and other fields of `Decoding`
     allow_missing = 0.05               # go on without this share of responses; by default 0
 
     [calibrate]                        # or [fidelity], or both, or neither
@@ -28,12 +28,12 @@
     ratings = "ratings.csv"
     items = "items.csv"
 
-Paths are relative to the file; `${NAME}` is the environment variable of that name. A part that is
-not there is not done.
+Paths are relative to the file; `${NAME}` is replaced by the environment variable of that name. The
+parts [calibrate] and [fidelity] are optional.
 
-Some requests fail for good: a prompt that is too long, a content filter. Where at most the share
-`allow_missing` of them is still missing after a call (of the answers, and of the texts that a model
-writes for each [[personas]]), the pipeline goes on without these, and its report says so.
+Some requests always fail, because of a prompt that is too long or a content filter, for example. If
+at most the share `allow_missing` of the answers, and of the texts that a model writes for each
+[[personas]], is missing after a call, the pipeline continues without them, and its report says so.
 """
 
 import dataclasses
@@ -69,8 +69,8 @@ _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens":
 
 @dataclass(frozen=True)
 class QuestionSource:
-    """`file`: questions, or items to be rated on a `scale` ("stars" or "purchase"). Of these all,
-    or those in `ask` (identifiers), or those of the blocks `block`."""
+    """`file`: questions, or items to be rated on a `scale` ("stars" or "purchase"). Asked are those
+    in `ask` (identifiers) or in the blocks `block`; all by default."""
 
     file: Path
     ask: tuple[str, ...] = ()
@@ -80,10 +80,10 @@ class QuestionSource:
 
 @dataclass(frozen=True)
 class PersonaSource:
-    """How one population of personas is made: `kind`, and `options` of what builds that kind.
+    """How one population of personas is made: its `kind`, and `options` of the function for it.
 
-    `name`: of the condition, where there are several. `writing`: the template and the decoding by
-    which a model writes their texts; `None` where it does not.
+    `name`: of the condition, if there are several. `writing`: the template and the decoding with
+    which a model writes the texts; `None` if it does not.
     """
 
     kind: str
@@ -93,13 +93,13 @@ class PersonaSource:
 
     @property
     def title(self) -> str:
-        """What to call it."""
+        """The name for messages: `name`, or else `kind`."""
         return self.name or self.kind
 
 
 @dataclass(frozen=True)
 class EngineSource:
-    """`kind`: "vllm" or "openai"; `model`; `options`: the others of that engine."""
+    """`kind`: "vllm" or "openai"; `model`: its name or folder; `options`: further settings."""
 
     kind: str
     model: str
@@ -108,8 +108,8 @@ class EngineSource:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """`human`: the table of people's answers; `methods`: calibrators by name; `missing`: what
-    stands for a missing answer, as on the command line."""
+    """`human`: the table of people's answers; `methods`: calibrators by name; `id_column`: the
+    column of identifiers, by default the first; `missing`: what stands for a missing answer."""
 
     human: Path
     methods: Mapping[str, Any]
@@ -119,7 +119,7 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """As the options of `syndigits fidelity`."""
+    """The options of `syndigits fidelity`."""
 
     ratings: Path
     items: Path
@@ -134,8 +134,8 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A whole pipeline. `out`: the folder of all that it makes; `allow_missing`: the share of
-    requests, at least 0 and below 1, without whose responses it goes on."""
+    """A whole pipeline. `out`: the folder for all results; `allow_missing`: the largest share of
+    missing responses, at least 0 and below 1, with which it continues."""
 
     out: Path
     questions: QuestionSource
@@ -248,7 +248,7 @@ def _engine(given: dict[str, Any], folder: Path) -> EngineSource:
     kind, model = (required(given, key, "[engine]: ") for key in ("kind", "model"))
     if kind not in _ENGINES:
         raise ValueError(f"[engine]: no `kind` {kind!r}; {near(kind, _ENGINES)}")
-    # A server has names of its own; vLLM takes a folder, or a name that is none here.
+    # For vLLM, a folder relative to the file, or else a name; on a server, always a name.
     if kind == "vllm" and (folder / model).exists():
         model = str(folder / model)
     return EngineSource(kind, model, given)
@@ -270,7 +270,7 @@ def _respond(given: dict[str, Any], folder: Path) -> tuple[Template, Decoding, f
 
 
 def _template(name: str, where: str, folder: Path) -> Template:
-    """A built-in one, or a file's."""
+    """A built-in template, or one from a file."""
     try:
         own = name.endswith(".toml") or "/" in name
         return find_template(folder / name if own else name)
@@ -318,7 +318,7 @@ def _method(name: str, options: Mapping[str, Any], where: str) -> Any:
 
 
 def _part(cls: type[Part], given: Any, where: str, folder: Path) -> Part:
-    """A dataclass from a table: keys are known, required ones there, values of their types."""
+    """A dataclass from a table, after checks of unknown and required keys and of types."""
     given = table(given, where)
     hints = get_type_hints(cls)
     check_keys(given, hints, where)
@@ -327,7 +327,7 @@ def _part(cls: type[Part], given: Any, where: str, folder: Path) -> Part:
         if absent and one.name not in given:
             raise ValueError(f"{where}no `{one.name}`")
     values = {
-        # Methods are built by then.
+        # Methods are already built.
         key: value if key == "methods" else typed(value, hints[key], key, where, folder)
         for key, value in given.items()
     }

@@ -1,4 +1,4 @@
-"""Values of a TOML configuration: read, checked, and named where they are wrong."""
+"""Values of a TOML configuration: reading, and checks that name the key at fault."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """**Raises:** `ValueError` for an unknown key, with the nearest there is."""
+    """**Raises:** `ValueError` for an unknown key, with the nearest known one."""
     known = list(known)
     for key in given:
         if key not in known:
@@ -44,7 +44,7 @@ def table(given: Any, where: str) -> dict[str, Any]:
 
 
 def required(given: dict[str, Any], key: str, where: str) -> str:
-    """Take a text out of a table. **Raises:** `ValueError` if it is not there, or no text."""
+    """Remove a text from a table and return it. **Raises:** `ValueError` if absent or no text."""
     if key not in given:
         raise ValueError(f"{where}no `{key}`")
     value = given.pop(key)
@@ -54,7 +54,10 @@ def required(given: dict[str, Any], key: str, where: str) -> str:
 
 
 def typed(value: Any, hint: Any, key: str, where: str, folder: Path) -> Any:
-    """A value of the type that a hint asks for; paths relative to `folder`.
+    """A value converted to a type.
+
+    **Arguments:** `value`: from a TOML file; `hint`: the type; `key`, `where`: the value's place,
+    for error messages; `folder`: the folder to which paths are relative.
 
     **Raises:** `ValueError` naming the key.
     """

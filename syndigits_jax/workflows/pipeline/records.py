@@ -1,4 +1,4 @@
-"""What a pipeline found, for programs: one JSON file beside the report."""
+"""The results of a pipeline for programs: one JSON file beside the report."""
 
 import dataclasses
 import json
@@ -21,13 +21,20 @@ def write_pipeline_results(
     predicted: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write [`run_description`][], run, responses, hold-out and notes, whole or not.
+    """Write a results file, which is replaced as a whole.
 
-    `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`, `count`.
-    `predicted`: the method by question that no human answered. What fidelity measured is in a file
-    of its own.
+    Its `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`, `count`.
+    Results of a fidelity measurement are in a separate file. A [`run_description`][] is added.
 
-    **Raises:** `ValueError` if `path` holds something that is not a results file: it stays.
+    **Arguments:**
+
+    - `path`: the file.
+    - `tally`: counts of the responses.
+    - `quality`: the hold-out, if there was a calibration.
+    - `predicted`: for each question without human answers, the method that predicted it.
+    - `notes`: sentences.
+
+    **Raises:** `ValueError` if `path` exists and is not a results file; it is not changed.
     """
     check_results_path(path)
     counted = {

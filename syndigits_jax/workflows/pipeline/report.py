@@ -1,4 +1,4 @@
-"""What a pipeline found, in plain words and tables (Markdown)."""
+"""The report of a pipeline, in sentences and tables (Markdown)."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from syndigits_jax.workflows.evaluate import MEANT, TwinQuality
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
 
 _DASH = "–"
-_METRICS = {  # as the columns of the paper's Table 3, and what our own add
+_METRICS = {  # the columns of the paper's Table 3, and others
     "frechet": "FPD",
     "mmd2": "MMD²",
     "coverage": "coverage",
@@ -25,7 +25,7 @@ _METRICS = {  # as the columns of the paper's Table 3, and what our own add
 
 
 def responses_section(tally: Tally, table: ResponseTable | None) -> list[str]:
-    """What was asked and how it was answered; `table` is `None` where no question has options."""
+    """Requests and responses; `table` is `None` if no question has options."""
     said = ", ".join(f"{count} {name}" for name, count in tally.responses.items())
     lines = [
         "## Responses",
@@ -44,8 +44,8 @@ def responses_section(tally: Tally, table: ResponseTable | None) -> list[str]:
 
 
 def variety(table: ResponseTable) -> list[str]:
-    """How much the answers depend on who is asked, and on the place of an option, in a sentence
-    each; of questions with several options that two personas or more answered."""
+    """How much answers depend on the persona, and on the position of an option, in one sentence
+    each; over questions with several options that at least two personas answered."""
     tensor = table.tensor
     probability, mask = np.asarray(tensor.probabilities, float), np.asarray(tensor.mask)
     there, values = np.asarray(tensor.option_mask), np.asarray(tensor.values, float)
@@ -63,16 +63,16 @@ def variety(table: ResponseTable) -> list[str]:
         "Answers to one question differ between personas by a standard deviation of "
         f"{np.median(spread):.3f} of its range (median over questions)."
     ]
-    # Not every question has a fifth option: each place is judged by the questions that have it.
+    # Only questions with an option at this place are used.
     given = probability.sum(axis=(0, 1))
     place = int(given.argmax())
     has = there[:, place]
     even = (count / there.sum(axis=1))[has].sum() / count[has].sum()
     of = "" if has.all() else f" to the {has.sum()} of {len(has)} questions that have it"
     lines.append(
-        f"By its place in the list, the {_ordinal(place + 1)} option of a question gets most: "
-        f"{given[place] / count[has].sum():.0%} of the answers{of}, where answers spread evenly "
-        f"would give it {even:.0%}."
+        f"By position in the list, the {_ordinal(place + 1)} option of a question gets most: "
+        f"{given[place] / count[has].sum():.0%} of the answers{of}; evenly spread answers would "
+        f"give it {even:.0%}."
     )
     return lines
 
@@ -90,7 +90,7 @@ def calibration_section(quality: TwinQuality) -> list[str]:
     people, questions = quality.holdout.panel.n, quality.holdout.panel.m
     note = (
         f"{people} people, {questions} questions. In the table, means over questions ± standard "
-        "error over questions; the intervals above also allow for which people answered."
+        "error over questions; the intervals above also account for the sampling of people."
     )
     short = {
         MEANT.get(name := str(row["method"]), kebab(name)): questions - int(row["count"])
@@ -98,14 +98,14 @@ def calibration_section(quality: TwinQuality) -> list[str]:
     }
     if any(short.values()):
         counts = ", ".join(f"{name} {count}" for name, count in short.items() if count)
-        note += f" Left out for want of answers in common, questions: {counts}."
+        note += f" Questions left out because too few answers overlap: {counts}."
     return [*lines, "", note, ""]
 
 
 def fidelity_section(
     records: Sequence[FidelityRecord], notes: Sequence[str], reference: str = "ssr"
 ) -> list[str]:
-    """Personas beside real users placed alike, shaped like the paper's Table 3."""
+    """Personas and real users placed by the same procedure, in the form of the paper's Table 3."""
     rows: dict[tuple[str, str], dict[str, FidelityRecord]] = {}
     for r in records:
         if r.reference == reference and r.metric in _METRICS:
@@ -118,7 +118,7 @@ def fidelity_section(
             f"| beside real users placed by {reference} | " + " | ".join(_METRICS.values()) + " |"
         )
         lines.append("|---|" + "--:|" * len(_METRICS))
-    # Real users first, then personas, then what is there to compare.
+    # Real users first, then personas, then baselines.
     order = {"real": 0}
     for (population, procedure), row in sorted(
         rows.items(), key=lambda item: order.get(item[0][0], 1 if is_personas(item[0][0]) else 2)

@@ -1,4 +1,4 @@
-"""Personas, their answers, and what these are worth, in one go."""
+"""Run of a pipeline: personas, their answers, and the evaluation of these."""
 
 import contextlib
 import math
@@ -61,18 +61,19 @@ _ENGINE = ("url", "concurrency", "timeout")  # options by name; the others are p
 
 
 class IncompleteError(RuntimeError):
-    """Too many requests have no response; the same pipeline asks only for these again."""
+    """Too many requests have no response; running the pipeline again asks only these."""
 
 
 @dataclass(frozen=True)
 class Watching:
-    """What is called while a pipeline works; by default nothing.
+    """Callbacks of a running pipeline; by default none.
 
-    - `collecting`: entered while a model is asked; yields the callback of
-      [`collect`][syndigits_jax.respond.asking.collect.collect].
-    - `collected`: called with what came of that.
-    - `step`: entered with a text while something of unknown length runs.
-    - `measuring`: entered while fidelity is measured; yields its callback.
+    - `collecting`: returns a context manager, entered while a model is asked, that yields the
+      callback of [`collect`][syndigits_jax.respond.asking.collect.collect].
+    - `collected`: called with the report of a collection.
+    - `step`: returns a context manager for a text, entered while a step of unknown length runs.
+    - `measuring`: returns a context manager, entered while fidelity is measured, that yields its
+      callback.
     """
 
     collecting: Callable[[], AbstractContextManager[OnCollected | None]] = nullcontext
@@ -83,11 +84,12 @@ class Watching:
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """What a pipeline found.
+    """Results of a pipeline.
 
-    - `report`: the text that is in `report.md`.
-    - `quality`: the hold-out, where there is a part `[calibrate]`.
-    - `fidelity`: the measurement, where there is a part `[fidelity]`; its files are in
+    - `out`: the folder of all files.
+    - `report`: the text of `report.md`.
+    - `quality`: the hold-out, if there is a part `[calibrate]`.
+    - `fidelity`: the measurement, if there is a part `[fidelity]`; its files are in
       `fidelity_folder`.
     """
 
@@ -98,13 +100,13 @@ class PipelineResult:
 
     @property
     def fidelity_folder(self) -> Path:
-        """Where the tables and figures of the measurement are."""
+        """The folder of the measurement's tables and figures."""
         return self.out / "fidelity"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pipeline whose files were read and checked, before anything is asked or written."""
+    """A pipeline whose files have been read and checked; nothing has been asked or written."""
 
     pipeline: Pipeline
     questions: tuple[Question, ...]
@@ -113,7 +115,7 @@ class Prepared:
 
 
 def prepare(pipeline: Pipeline) -> Prepared:
-    """Read and check everything that the pipeline says; nothing is asked or written.
+    """Read and check all files and settings of a pipeline; nothing is asked or written.
 
     **Raises:** `ValueError` naming the part and the file; `FileNotFoundError`.
     """
@@ -123,7 +125,7 @@ def prepare(pipeline: Pipeline) -> Prepared:
     blocks = blocks_of(catalogue)
     built = tuple(build_personas(source, questions) for source in pipeline.personas)
     check_asking(pipeline, built, questions, blocks)
-    if pipeline.calibrate is not None:  # what comes last fails first
+    if pipeline.calibrate is not None:  # fails early rather than after asking
         check_calibration(pipeline.calibrate, built[0], questions)
     if pipeline.fidelity is not None:
         check_fidelity(pipeline.fidelity, questions)
@@ -132,7 +134,7 @@ def prepare(pipeline: Pipeline) -> Prepared:
 
 @dataclass(frozen=True)
 class PlannedAsking:
-    """What one population will be asked; `to_write`: first for its texts."""
+    """The requests to one population, by `found`; `to_write`: those for writing its texts."""
 
     title: str
     personas: int
@@ -142,7 +144,7 @@ class PlannedAsking:
 
 
 def plan_pipeline(prepared: Prepared) -> list[PlannedAsking]:
-    """What would be asked; texts that a model will write are not there yet."""
+    """The requests of a pipeline; for texts still to be written, the requests for these."""
     pipeline, planned = prepared.pipeline, []
     tokens = find_tokens(pipeline.engine.model)
     for source, personas in zip(pipeline.personas, prepared.personas, strict=True):
@@ -161,13 +163,13 @@ def plan_pipeline(prepared: Prepared) -> list[PlannedAsking]:
 def run_pipeline(
     prepared: Prepared, *, watching: Watching | None = None, engine: Engine | None = None
 ) -> PipelineResult:
-    """Do all that a pipeline has not done yet.
+    """Run a pipeline; work of earlier runs is reused.
 
-    **Arguments:** `engine`: what is asked; by default the one that the pipeline names. It is closed
-    at the end.
+    **Arguments:** `prepared`: as [`prepare`][] returns it; `watching`: callbacks; `engine`: the
+    engine to ask, by default the one that the pipeline names. It is closed at the end.
 
-    **Raises:** [`IncompleteError`][] where more of the requests than the pipeline allows have no
-    response: those that came are kept. What the engine raises.
+    **Raises:** [`IncompleteError`][] if more requests than the pipeline allows have no response;
+    responses received are kept. What the engine raises.
     """
     pipeline, watching = prepared.pipeline, watching or Watching()
     out, questions = pipeline.out, prepared.questions
@@ -177,7 +179,7 @@ def run_pipeline(
         stack.callback(engine.close)
         store = stack.enter_context(ResponseStore(out / STORE))
         write_questions(out / "questions.json", questions)
-        people = _told_apart(
+        people = _with_conditions(
             [
                 _written(source, personas, engine, store, pipeline.allow_missing, notes, watching)
                 for source, personas in zip(pipeline.personas, prepared.personas, strict=True)
@@ -204,7 +206,7 @@ def _report(
     notes: list[str],
     watching: Watching,
 ) -> PipelineResult:
-    """Tables of the answers, what they are worth, and the report of both."""
+    """Write tables of the answers, their evaluation, and the report on both."""
     out = pipeline.out
     quality, predicted, worth, fidelity = None, {}, [], None
     with ResponseStore(out / STORE, read_only=True) as store:
@@ -248,7 +250,7 @@ def _calibrated(
     out: Path,
     watching: Watching,
 ) -> tuple[TwinQuality, dict[str, str], list[str]]:
-    """The hold-out, its tables, the method by question predicted, and what there is to note.
+    """The hold-out, whose tables are written; the method of each predicted question; and notes.
 
     `asked`: the data frame of the run's answers."""
     human = read_table(settings.human, settings.id_column, missing=settings.missing, numeric=False)
@@ -259,8 +261,8 @@ def _calibrated(
     )
     if any(apart):
         notes.append(
-            f"Left out of the calibration because they are no twins' or were not asked: {apart[0]} "
-            f"people and {apart[1]} questions of {settings.human}."
+            f"Left out of the calibration: {apart[0]} people without a twin and {apart[1]} "
+            f"questions that were not asked, of {settings.human}."
         )
     silent = set(asked.columns[asked.isna().all()])
     nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
@@ -269,7 +271,7 @@ def _calibrated(
             said = ", ".join(name for name in asked.columns if name in names)
             notes.append(f"Left out of the calibration because {why}: {said}.")
     kept = [name for name in asked.columns if name not in silent | nominal]
-    # People without a twin and questions not asked are no part of this.
+    # Without people who have no twin and questions that were not asked.
     human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
     panel = to_panel(
         store, human, run, join="inner", new_questions=True, name=out.name,
@@ -291,8 +293,8 @@ def _calibrated(
     found.predictions.index.name = asked.index.name
     write_table(out / "predictions.csv", found.predictions)
     notes.append(
-        f"Predicted by {best}, whose correlation is highest (predictions.csv), are the questions "
-        f"that no human answered: {', '.join(panel.new_questions)}."
+        f"Questions without human answers are predicted by {best}, whose correlation is highest "
+        f"(predictions.csv): {', '.join(panel.new_questions)}."
     )
     return quality, dict.fromkeys(panel.new_questions, best), notes
 
@@ -332,9 +334,8 @@ def _written(
     notes: list[str],
     watching: Watching,
 ) -> tuple[Persona, ...]:
-    """The personas with the texts that a model writes, where it is to; notes who got none.
-
-    `allowed`: the share of texts that may be missing."""
+    """The personas with their texts, written by a model if necessary; personas without a text are
+    added to `notes`. `allowed`: the share of texts that may be missing."""
     if source.writing is None:
         return personas
     with watching.collecting() as show:
@@ -345,7 +346,7 @@ def _written(
     watching.collected(report)
     if written is None:
         _stop_unless_enough(report, allowed, store.path.parent)
-        raise AssertionError("no texts, though enough came")
+        raise AssertionError("no texts, though enough were written")
     if written.missing:
         notes.append(f"{source.title}: {_missing(report, 'texts')}. Their personas are left out.")
     for names, did in ((written.empty, "wrote nothing"), (written.refused, "refused")):
@@ -357,10 +358,10 @@ def _written(
     return written.personas
 
 
-def _told_apart(
+def _with_conditions(
     groups: Sequence[tuple[Persona, ...]], sources: Sequence[PersonaSource]
 ) -> tuple[Persona, ...]:
-    """All personas, each with its condition where there are several."""
+    """All personas; with their conditions as attributes if there are several."""
     if len(groups) == 1:
         return groups[0]
     everyone = [persona.identifier for group in groups for persona in group]
@@ -381,18 +382,18 @@ def _stop_unless_enough(report: Report, allowed: float, out: Path) -> None:
     if share > allowed:
         enough = math.ceil(1000 * share) / 1000
         raise IncompleteError(
-            f"{report.missing} responses are missing; those that came are in {out}, and the same "
-            f"command asks only for these; `allow_missing` in [respond] is {allowed:g}"
+            f"{report.missing} responses are missing; the others are in {out}, and the same "
+            f"command asks only for the missing ones; `allow_missing` in [respond] is {allowed:g}"
             + (f", and with {enough:g} it would go on without them" if enough < 1 else "")
         )
 
 
 def _missing(report: Report, what: str) -> str:
-    """How many are missing, and why."""
+    """The number of missing responses and the reasons, as text."""
     counts = {
         **report.reasons,
         "other reasons": report.failed - sum(report.reasons.values()),
-        "not asked, as nothing but failures came": report.missing - report.failed,
+        "not asked, after repeated failures": report.missing - report.failed,
     }
     why = "; ".join(f"{reason} ({count} times)" for reason, count in counts.items() if count)
     return f"{report.missing} of {report.planned} {what} are missing: {why}"
