@@ -295,6 +295,18 @@ def test_retry_after_is_honoured(monkeypatch):
     assert max(waits) == pytest.approx(17, abs=5)
 
 
+def test_a_server_that_is_gone_for_a_while_is_asked_again_as_long_as_wanted():
+    def behave(_body, number):
+        return (503, {}, b"{}") if number < 6 else chat_answer("4")
+
+    few = {"retries": 1, "backoff": 0.001}
+    with StubServer(behave) as server, engine_for(server, **few) as engine:
+        assert isinstance(outcomes(engine, [asking()])[0], Failure)
+    with StubServer(behave) as server, engine_for(server, retry_for=60.0, **few) as engine:
+        assert isinstance(outcomes(engine, [asking()])[0], Completion)
+        assert len(server.asked) == 7
+
+
 def test_retry_after_as_number_date_and_nonsense():
     in_a_minute = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
     assert _servers.retry_after({"Retry-After": "2.5"}) == 2.5

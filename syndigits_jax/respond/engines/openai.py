@@ -53,8 +53,8 @@ class OpenAIEngine:
     - `concurrency`: the most requests in flight; reached after the first answers.
     - `timeout`: seconds for one exchange.
     - `retries`: of each request. `retry_for`: seconds within which a request is retried beyond
-      `retries`, as long as servers are busy or gone. `backoff`: the first wait in seconds, which doubles with every
-      retry; the header `Retry-After` is respected.
+      `retries`, as long as servers are busy or gone. `backoff`: the first wait in seconds,
+      which doubles with every retry; the header `Retry-After` is respected.
     - `most_failures`: the engine stops after this many failed requests without an answer in
       between. Before the first answer all failures count; later, rejections that may be due to a
       single request (400, 413, 422) do not.
