@@ -38,6 +38,12 @@ def test_noise_has_the_moments_of_the_coordinates_and_no_others():
     assert np.abs(correlation).max() < 0.03 < np.abs(np.corrcoef(real.T) - np.eye(16)).max()
 
 
+def test_noise_has_the_sd_of_few_users():
+    """Of three, where ddof = 0 and ddof = 1 are a fifth apart."""
+    noise = np.asarray(moment_matched_noise(KEY, REAL[:3], 40_000))
+    np.testing.assert_allclose(noise.std(axis=0), np.asarray(REAL[:3]).std(axis=0), rtol=0.02)
+
+
 def test_bootstrap_draws_users():
     drawn = np.asarray(real_bootstrap(KEY, REAL, 1000))
     rows = {tuple(row) for row in np.asarray(REAL).tolist()}
@@ -75,6 +81,15 @@ def test_prototype_perturbation():
     noisy = prototype_perturbation(KEY, P, 3000)
     residual = np.asarray(noisy - prototype_perturbation(KEY, P, 3000, sigma=0.0))
     np.testing.assert_allclose(residual.std(axis=0), 0.01, rtol=0.08)
+
+
+@pytest.mark.parametrize("beta", [0.3, 5.0])
+def test_concentration_is_that_of_the_dirichlet(beta):
+    """A weight of three is Beta(β, 2β), one of four Beta(β, 3β)."""
+    weights = np.asarray(dirichlet_interpolation(KEY, jnp.eye(3), 3000, concentration=beta))
+    assert stats.kstest(weights[:, 0], stats.beta(beta, 2 * beta).cdf).pvalue > 0.001
+    made = prototype_perturbation(KEY, jnp.eye(4), 3000, sigma=0.0, concentration=beta)
+    assert stats.kstest(np.asarray(made)[:, 0], stats.beta(beta, 3 * beta).cdf).pvalue > 0.001
 
 
 def test_shapes_and_keys():

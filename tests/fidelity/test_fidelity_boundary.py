@@ -8,6 +8,7 @@ import pytest
 from populations import cloud
 
 from syndigits_jax import fidelity as f
+from syndigits_jax import preferences
 
 KEY = jax.random.key(0)
 WHOLE = np.random.default_rng(0).integers(-8, 9, (20, 3))
@@ -49,15 +50,15 @@ FUNCTIONS = {
     "dirichlet": lambda x, y: f.dirichlet_interpolation(KEY, x, 4),
     "random_mixture": lambda x, y: f.random_mixture(KEY, x, 4),
     "prototypes": lambda x, y: f.prototype_perturbation(KEY, x, 4),
-    "probes": lambda x, y: f.select_probes(KEY, x, list(range(1, 21)), size=5),
+    "probes": lambda x, y: preferences.select_probes(KEY, x, list(range(1, 21)), size=5),
 }
 SCORES = {
     "rank_agreement": lambda x, y: f.rank_agreement(KEY, x, y, triplets=50).agree,
     "rating_correlation": f.rating_correlation,
     "index": lambda x, y: f.fidelity_gap_index(x, 0, 100),
     "stable": f.stable_gap,
-    "weights": lambda x, y: f.mixture_weights(x),
-    "embedding": lambda x, y: f.user_embedding(np.eye(3), x),
+    "weights": lambda x, y: preferences.mixture_weights(x),
+    "embedding": lambda x, y: preferences.user_embedding(np.eye(3), x),
 }
 
 
@@ -101,17 +102,19 @@ def test_the_wider_of_two_types_is_kept():
 
 
 def test_ratings_of_any_form_place_raters_alike():
-    encoder = f.init_encoder(KEY, width=3, prototypes=2, hidden=(4,), dim=3)
-    gram = f.score_gram(encoder, WHOLE.tolist())
+    encoder = preferences.init_encoder(KEY, width=3, prototypes=2, hidden=(4,), dim=3)
+    gram = preferences.score_gram(encoder, WHOLE.tolist())
     ratings = np.random.default_rng(2).integers(1, 6, (4, 20)).astype(float)
-    expected = f.place_newton(gram, jnp.asarray(ratings, jnp.float32)).w
+    expected = preferences.place_newton(gram, jnp.asarray(ratings, jnp.float32)).w
     for form in ("lists", "frames", "big endian"):
-        np.testing.assert_array_equal(f.place_newton(gram, FORMS[form](ratings)).w, expected)
+        np.testing.assert_array_equal(
+            preferences.place_newton(gram, FORMS[form](ratings)).w, expected
+        )
     ratings[0, 0] = np.nan
-    with_gap = f.place_newton(gram, np.ma.masked_invalid(ratings)).w
-    np.testing.assert_array_equal(with_gap, f.place_newton(gram, jnp.float32(ratings)).w)
+    with_gap = preferences.place_newton(gram, np.ma.masked_invalid(ratings)).w
+    np.testing.assert_array_equal(with_gap, preferences.place_newton(gram, jnp.float32(ratings)).w)
     # Units and origin of the ratings, with the gap in them.
     for scale in (2.0**-30, 2.0**30):
-        found = f.place_newton(gram, scale * ratings, gap=scale).w
+        found = preferences.place_newton(gram, scale * ratings, gap=scale).w
         np.testing.assert_allclose(found, with_gap, atol=1e-4)
-    np.testing.assert_allclose(f.place_newton(gram, ratings + 100).w, with_gap, atol=1e-4)
+    np.testing.assert_allclose(preferences.place_newton(gram, ratings + 100).w, with_gap, atol=1e-4)

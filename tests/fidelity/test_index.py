@@ -50,6 +50,16 @@ def test_unstable_where_floor_and_ceiling_are_close():
     assert not stable_gap(jnp.zeros_like(close), close, averaged=5)
 
 
+def test_stability_is_a_ratio_in_standard_errors():
+    """Differences 1 and 3: their mean is 2, its standard error √2 / √2 = 1."""
+    floor, ceiling = jnp.asarray([0.5, 1.0]), jnp.asarray([1.5, 4.0])
+    assert stable_gap(floor, ceiling, errors=1.95)
+    assert not stable_gap(floor, ceiling, errors=2.05)
+    # That of eight resamples with the same SD is half as large.
+    assert stable_gap(floor, ceiling, averaged=8, errors=3.9)
+    assert not stable_gap(floor, ceiling, averaged=8, errors=4.1)
+
+
 def test_hardly_ever_stable_without_a_difference():
     rng = np.random.default_rng(1)
     floor, ceiling = jnp.asarray(rng.normal(size=(2, 20, 4000)), jnp.float32)

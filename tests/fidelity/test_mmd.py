@@ -54,6 +54,15 @@ def test_median_distance(dtype):
     )
 
 
+def test_points_for_the_median_are_drawn_without_replacement():
+    """Two of three points: one of the three distances, never that of a point to itself."""
+    x = cloud(3, 3, 4)
+    exact = pdist(np.asarray(x, float))
+    for seed in range(12):
+        found = float(median_distance(x, max_points=2, key=jax.random.key(seed)))
+        assert np.abs(exact / found - 1).min() < 1e-5
+
+
 def test_permutation_statistics_are_those_of_relabelled_samples():
     """The p-value recomputed by shuffling rows and summing the kernel afresh."""
     x, y = cloud(0, 25, 3), cloud(1, 15, 3, shift=0.4)

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from populations import cloud, shrunken, users
+from prdc import compute_prdc
 from scipy import stats
-from scipy.spatial.distance import cosine
+from scipy.spatial.distance import cdist, cosine
 
 from syndigits_jax.fidelity.paired import (
     _derangement,
@@ -75,6 +76,15 @@ def test_rating_correlation_against_scipy():
         assert found[i] == pytest.approx(expected, abs=1e-5)
 
 
+def test_rating_correlation_leaves_out_what_either_side_lacks():
+    rng = np.random.default_rng(4)
+    ratings, scores = rng.normal(size=(2, 3, 20))
+    ratings[:, :4], scores[:, 2:7] = np.nan, np.nan
+    found = rating_correlation(jnp.asarray(ratings, jnp.float32), jnp.asarray(scores, jnp.float32))
+    expected = [stats.pearsonr(a[7:], b[7:]).statistic for a, b in zip(ratings, scores)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_a_collapse_keeps_ranks_and_loses_the_population():
     """Shrunken personas: near their seed, in its order, and yet all alike."""
     seeds = users(1, 200)
@@ -124,6 +134,17 @@ def test_homogeneity_interval_has_the_right_size():
     assert 0.7 < ratio < 1.5
 
 
+@pytest.mark.parametrize("n", [3, 12])
+def test_homogeneity_interval_against_numpy(n):
+    """Twice the SD of each member's mean cosine with the others, over √n, from all pairs."""
+    x = cloud(0, n, 4)
+    cosines = 1 - cdist(np.asarray(x, float), np.asarray(x, float), "cosine")
+    of_each = (cosines.sum(axis=1) - 1) / (n - 1)
+    error = 2 * of_each.std(ddof=1) / np.sqrt(n)
+    expected = of_each.mean() + 1.96 * error * np.array([0, -1, 1])
+    np.testing.assert_allclose(_homogeneity(x), expected, atol=1e-5)
+
+
 def test_shuffled_seeds_are_nobodys_own():
     for n in (2, 3, 50):
         for seed in range(5):
@@ -136,6 +157,18 @@ def test_held_in_coverage_beside_that_of_real_users():
     found = held_in_coverage(users(4, 1500), users(5, 100))
     assert found.real == pytest.approx(1 - (1 - 5 / 1500) ** 100, rel=0.03)
     assert float(found.coverage) == pytest.approx(found.real, abs=0.08)
+
+
+def test_held_in_coverage_of_other_neighbours():
+    """Both numbers are of the given k; with one neighbour the expectation is m / (n + m - 1)."""
+    real, y = users(4, 200), users(5, 100)
+    for k in (1, 3):
+        judge = compute_prdc(np.asarray(real, float), np.asarray(y, float), k)["coverage"]
+        found = held_in_coverage(real, y, k)
+        assert float(found.coverage) == pytest.approx(judge, abs=1e-2)
+        odds = [(200 - i) / (300 - i) for i in range(1, k + 1)]
+        assert found.real == pytest.approx(1 - np.prod(odds))
+    assert held_in_coverage(real, y, 1).real == pytest.approx(100 / 299)
 
 
 def test_bad_input():

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from populations import cloud, rotation, shrunken, users
 from prdc import compute_prdc
+from scipy.spatial.distance import cdist
+from scipy.special import comb
 
 from syndigits_jax.fidelity.prdc import coverage, expected_coverage, neighbour_radius
 from syndigits_jax.fidelity.prdc import prdc as eager_prdc
@@ -46,6 +48,20 @@ def test_coverage_of_a_real_resample_is_as_expected():
     # Other sizes and k, with smaller samples.
     some = jax.vmap(lambda x, y: coverage(x[:200], y[:50], 3))(x, y)
     assert float(jnp.mean(some)) == pytest.approx(expected_coverage(200, 50, 3), abs=0.02)
+
+
+def test_expected_coverage_counts_orders():
+    """A ball is missed if the k nearest of n - 1 others and the fresh ones are all others."""
+    for n, count, k in ((2, 1, 1), (7, 3, 5), (40, 90, 4)):
+        missed = comb(n - 1, k) / comb(n - 1 + count, k)
+        assert expected_coverage(n, count, k) == pytest.approx(1 - missed, rel=1e-9)
+
+
+def test_radius_reaches_to_the_kth_other_point():
+    x = cloud(0, 30, 3)
+    apart = np.sort(cdist(np.asarray(x, float), np.asarray(x, float)), axis=1)
+    for k in (1, 4):  # column 0 is the point itself
+        np.testing.assert_allclose(neighbour_radius(x, k), apart[:, k], rtol=1e-5)
 
 
 def test_held_in_coverage_is_small_even_of_real_users():

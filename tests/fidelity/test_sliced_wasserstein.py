@@ -45,6 +45,15 @@ def test_one_dimension(n, size, dtype):
     np.testing.assert_allclose(doubled, found, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("d", "law"), [(2, stats.arcsine(-1, 2)), (3, stats.uniform(-1, 2))])
+def test_directions_are_uniform_on_the_sphere(d, law):
+    """Their coordinates have a known law: in three dimensions the uniform, by Archimedes."""
+    found = np.asarray(random_directions(KEY, d, 20_000), float)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    for axis in range(d):
+        assert stats.kstest(found[:, axis], law.cdf).pvalue > 1e-3
+
+
 def test_a_shift_in_high_dimension():
     """E |⟨δ, θ⟩| = |δ| √(2 / πd) (1 + O(1/d)) for random directions."""
     x = cloud(0, 50, 100)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from raters import P, likert, linear_gram, mixtures
+from raters import DIM, WIDTH, P, likert, linear_gram, mixtures, texts
 from scipy.optimize import minimize
+from scipy.special import softmax
 
 from syndigits_jax.preferences._pair_loss import (
     pair_counts,
@@ -18,8 +19,13 @@ from syndigits_jax.preferences._pair_loss import (
     pair_gradient,
     pair_loss,
 )
-from syndigits_jax.preferences._placement_solvers import newton_derivatives
-from syndigits_jax.preferences.encoder import gram_scores, mixture_weights
+from syndigits_jax.preferences._placement_solvers import best_start, newton_derivatives
+from syndigits_jax.preferences.encoder import (
+    gram_scores,
+    init_encoder,
+    mixture_weights,
+    score_gram,
+)
 from syndigits_jax.preferences.placement import place_newton, place_ssr
 from syndigits_jax.solvers import Status
 
@@ -166,6 +172,37 @@ def test_newton_finds_scipys_optimum(dtype):
         value = objective(gram, r[i])
         judge = minimize(value, np.asarray(placed.w[i]) + 0.1, method="Nelder-Mead")
         assert value(np.asarray(placed.w[i])) <= judge.fun + 1e-5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("place", [ssr, newton])
+def test_what_is_reported_belongs_to_the_logits(place, temperature):
+    """Loss, gradient norm and embedding short of an optimum, by their definitions in NumPy."""
+    encoder = init_encoder(KEY, width=WIDTH, hidden=(), dim=DIM, temperature=temperature)
+    gram = score_gram(encoder, texts(9))
+    r = likert(gram_scores(gram, mixtures(3)), 2)
+    ridge = 0.1 if place is newton else 0.0
+    settings = {"ridge": ridge, "max_steps": 1} if place is newton else {"steps": 5}
+    placed = place(gram, r, init=mixtures(3, 9), **settings)
+    weights = softmax(np.asarray(placed.w, float) / temperature, axis=1)
+    embedding = weights @ np.asarray(gram.prototypes, float)
+    np.testing.assert_allclose(placed.embedding, embedding, rtol=1e-4, atol=1e-5)
+    h = 2e-2
+    for i in range(3):
+        w, value = np.asarray(placed.w[i], float), objective(gram, r[i], ridge)
+        gradient = [(value(w + e) - value(w - e)) / (2 * h) for e in h * np.eye(P)]
+        assert float(placed.gradient_norm[i]) == pytest.approx(np.linalg.norm(gradient), rel=0.02)
+        assert float(placed.loss[i]) == pytest.approx(objective(gram, r[i], 0.0)(w), rel=1e-4)
+
+
+def test_newton_starts_from_the_best_of_the_listed_starts():
+    gram = linear_gram(10)
+    r = likert(gram_scores(gram, mixtures(12)), 2)
+    starts = np.vstack([np.zeros(P), 3 * np.eye(P)])
+    scores = np.asarray(gram_scores(gram, jnp.asarray(starts, r.dtype)), float)
+    best = [np.argmin([listed_loss(s, row) for s in scores]) for row in np.asarray(r)]
+    assert len(set(best)) > 2
+    np.testing.assert_array_equal(best_start(gram, r.T, P, 1.0).T, starts[best])
 
 
 def test_derivatives_against_finite_differences():

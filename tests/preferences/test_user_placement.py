@@ -43,6 +43,20 @@ def test_users_are_placed_as_one_by_one(method):
     assert np.array_equal(placed.w[5], start[5])
 
 
+def test_ratings_come_in_any_order():
+    table, truth = sparse()
+    order = np.random.default_rng(0).permutation(len(table))
+    columns = {name: getattr(table, name)[order] for name in ("user", "item", "rating", "time")}
+    start = init_mixture(KEY, 6, 4)
+    placed, want = (
+        place_users(truth.gram, each, init=start, steps=20)
+        for each in (dataclasses.replace(table, **columns), table)
+    )
+    np.testing.assert_array_equal(placed.pairs, want.pairs)
+    np.testing.assert_allclose(placed.loss, want.loss, atol=1e-4)
+    np.testing.assert_allclose(placed.w, want.w, atol=2e-3)
+
+
 def test_only_some_users_and_other_settings():
     table, truth = sparse()
     chosen = np.array([True, False, False, True, False, False])
