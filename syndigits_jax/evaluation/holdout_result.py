@@ -41,6 +41,10 @@ class HoldOut:
     seconds: dict[str, float] = field(default_factory=dict)
     preparation_seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.twins_alike.size != self.targets.size:
+            object.__setattr__(self, "twins_alike", np.zeros(self.targets.size, bool))
+
     @property
     def methods(self) -> list[str]:
         """Names of the calibrators, without the controls."""

@@ -187,8 +187,7 @@ def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
     def of_block(precise, block_of):
         points, limit = block_of
         limit = limit.T[:, :, None]
-        inside, surrounding, undecided = judged(points, limit)
-        decided = *counts(inside, surrounding), jnp.any(inside, axis=0)
+        pairs = judged(points, limit)
 
         def update(carry, rows, columns, distance, mask):
             held, recalled, some = carry
@@ -198,13 +197,18 @@ def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
             held, recalled = held.at[rows].add(more), recalled.at[rows].max(also)
             return held, recalled, some.at[columns].max(inside)
 
-        def again():
-            inside, surrounding, undecided = judged(points, limit)
-            inside, surrounding = inside & ~undecided, surrounding & ~undecided
-            carry = *counts(inside, surrounding), jnp.any(inside, axis=0)
+        # The masks are operands of both branches, so that they are computed once: where two
+        # evaluations round differently, a pair would be counted twice or not at all.
+        def certain(pairs):
+            inside, surrounding, _ = pairs
+            return *counts(inside, surrounding), jnp.any(inside, axis=0)
+
+        def again(pairs):
+            inside, surrounding, undecided = pairs
+            carry = certain((inside & ~undecided, surrounding & ~undecided, undecided))
             return resolve(points.raw, others.raw, undecided, carry, update)
 
-        held, recalled, some = jax.lax.cond(jnp.any(undecided), again, lambda: decided)
+        held, recalled, some = jax.lax.cond(jnp.any(pairs[2]), again, certain, pairs)
         return precise | some, (held, recalled)
 
     precise, (held, recalled) = jax.lax.scan(of_block, jnp.zeros(size, bool), blocks)

@@ -294,13 +294,10 @@ def write_table(path: str | os.PathLike[str], frame: Any) -> None:
         # Python does not quote carriage returns, and readers drop an unquoted byte-order mark.
         quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
         quoted = quoted or any("\r" in cell for column in text for cell in text[column])
+        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+        form = {"sep": SEPARATORS[suffix], "quoting": quoting, "lineterminator": "\n"}
         with replacing(path) as temporary:
-            text.to_csv(
-                temporary,
-                sep=SEPARATORS[suffix],
-                quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL,
-                lineterminator="\n",
-            )
+            text.to_csv(temporary, **form)
     else:
         with replacing(path) as temporary:
             as_parquet_frame(frame).to_parquet(temporary)

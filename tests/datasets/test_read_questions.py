@@ -154,7 +154,7 @@ def test_bad_json_is_refused_by_name(tmp_path, content, words):
         ("identifier,text,kind\nq,a,nominal\n", ["question q", "`kind` needs a scale"]),
         ("identifier,reverse_coded\nq,maybe\n", ["question q", "maybe"]),
         ("identifier,text,text\nq,a,b\n", ["two columns", "'text'"]),
-        ("identifier,text\nq\nr,a\n", ["line 2", "1 cells"]),
+        ("identifier,text\nq\nr,a\n", ["line 2", "1 cell"]),
         ("identifier,text\nq,a,b\nr,a,b\n", ["line 2", "3 cells"]),
         ("identifier,text\n", ["no rows"]),
         ("", ["empty"]),

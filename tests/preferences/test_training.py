@@ -328,7 +328,7 @@ def test_accuracy_counts_ties_one_half():
     want = float(np.mean((np.sign(scores) + 1) / 2))
     assert scores[0] == 0
     assert pairwise_accuracy(gram, w, Pairs(user, item, other)) == pytest.approx(want)
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(ValueError, match="no pair to evaluate"):
         pairwise_accuracy(gram, w, Pairs(user[:0], item[:0], other[:0]))
 
 

@@ -139,7 +139,8 @@ def test_who_is_compared_with_whom(world, monkeypatch):
     people = placed(truth, truth.w[:PERSONAS])
     given, notes = {}, []
 
-    def compare(key, reference, real, others, *args, size, count, on_part):
+    def compare(key, reference, real, others, *args, size, count, on_part, temperature):
+        assert temperature == 1.0
         given[reference] = {each.label(reference): len(each.points) for each in others}
         return [], {}
 

@@ -29,7 +29,10 @@ SETTINGS = BaselinesSettings(
 def compared(given):
     """In place of the panels, which have tests of their own: what they are given."""
 
-    def compare(key, reference, real, others, prototypes, settings, *, size, count, on_part):
+    def compare(
+        key, reference, real, others, prototypes, settings, *, size, count, on_part, temperature
+    ):  # fmt: skip
+        assert temperature == 1.0
         on_part(f"panels, {reference}", 0)
         points = {each.label(reference): np.asarray(each.points) for each in others}
         given[reference] = (np.asarray(real), points, size, count)

@@ -132,6 +132,7 @@ def drawn(
             targets=holdout.targets[others],
             truth=truth[others],
             predictions={name: holdout.predictions[name][others]},
+            twins_alike=holdout.twins_alike[others],
         )
         out[j] = draw_answers(
             jax.random.fold_in(key, j), holdout.predictions[name][j], panel.twin[:, j], rest, name,
