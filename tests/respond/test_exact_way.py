@@ -22,7 +22,7 @@ from stub_chat_server import StubServer, chat_answer, top_logprobs
 from stub_engines import StubEngine
 
 from syndigits_jax import Panel
-from syndigits_jax.cli.commands import panel as command
+from syndigits_jax.cli.render.store import write_tables
 from syndigits_jax.datasets import load_panel, read_table
 from syndigits_jax.respond import OpenAIEngine
 from syndigits_jax.respond.asking.collect import collect
@@ -77,7 +77,7 @@ def read_back(folder, path, called, asked, expected, human):
         _same_panel(panel, called, asked, expected, human)
     for suffix in SUFFIXES:
         out = folder / f"twin{suffix}"
-        command.run(
+        write_tables(
             path, out, run=None, human=None, join="error", tensor=None, ratings=None,
             records=None, everything=False,
         )  # fmt: skip
