@@ -32,7 +32,7 @@ from syndigits_jax.respond import (
     read_frame,
     read_tensor,
 )
-from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.schema import Option, Persona, Question
 
 LENGTHS = (400, 4_000, 40_000)  # characters of a persona: a summary, a profile, a whole survey

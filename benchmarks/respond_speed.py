@@ -37,9 +37,9 @@ from syndigits_jax.respond import (
     make_plan,
     read_tensor,
 )
-from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.engines._child_process import ChildProcess
-from syndigits_jax.respond.engines.vllm import child_environment
+from syndigits_jax.respond.engines.vllm_engine import child_environment
 from syndigits_jax.schema import Persona, Question
 
 TEMPLATE = find_template("fidelity-rating")

@@ -3,8 +3,8 @@
 from .asking.collect import Progress, Report, collect
 from .asking.dry_run import DryRun, dry_run, find_tokens
 from .asking.plan import Plan, make_plan
-from .engines.openai import OpenAIEngine
-from .engines.vllm import VLLMEngine
+from .engines.openai_engine import OpenAIEngine
+from .engines.vllm_engine import VLLMEngine
 from .personas.attributes import (
     DEFAULT_MARGINALS,
     WrittenPersonas,

@@ -236,7 +236,7 @@ def test_bad_engine_options(arguments, options, message):
 
 
 def test_engine_options_reach_the_engine(monkeypatch):
-    from syndigits_jax.respond.engines import vllm as vllm_engine
+    from syndigits_jax.respond.engines import vllm_engine as vllm_engine
 
     class Recorded:
         def __init__(self, model, *, timeout=1.0, dtype="auto", engine_arguments=None):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from rating_requests import workload
 
-from syndigits_jax.respond.engines.openai import OpenAIEngine
-from syndigits_jax.respond.engines.vllm import VLLMEngine, child_environment
+from syndigits_jax.respond.engines.openai_engine import OpenAIEngine
+from syndigits_jax.respond.engines.vllm_engine import VLLMEngine, child_environment
 
 SMALL_CACHE = 2**26  # bytes
 

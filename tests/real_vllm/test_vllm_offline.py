@@ -13,7 +13,7 @@ import pytest
 from conftest import answers_of, tiny_engine
 from rating_requests import DIGITS, LABELS, PERSONA, THINGS, chat, rating, workload
 
-from syndigits_jax.respond.engines.vllm import VLLMEngine
+from syndigits_jax.respond.engines.vllm_engine import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
 
 VARIED = [f"{thing} of {year}" for thing in THINGS for year in (1990, 2000, 2010, 2020)]
@@ -196,7 +196,7 @@ def test_killed_half_way_it_starts_anew_and_answers_all(offline, tiny):
 def test_nothing_is_left_when_the_parent_is_killed(tiny):
     program = (
         "import sys, time\n"
-        "from syndigits_jax.respond.engines.vllm import VLLMEngine\n"
+        "from syndigits_jax.respond.engines.vllm_engine import VLLMEngine\n"
         f"engine = VLLMEngine({tiny!r}, dtype='float32', max_model_len=256, threads=1)\n"
         "engine.identity; print(engine.pid, flush=True); time.sleep(600)\n"
     )

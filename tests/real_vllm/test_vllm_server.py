@@ -5,7 +5,7 @@ import pytest
 from conftest import answers_of
 from rating_requests import DIGITS, PERSONA, THINGS, chat, rating, workload
 
-from syndigits_jax.respond.engines.openai import OpenAIEngine
+from syndigits_jax.respond.engines.openai_engine import OpenAIEngine
 from syndigits_jax.respond.requests import Completion, Failure, Message, Request
 
 

@@ -23,7 +23,7 @@ from stub_chat_server import (
 )
 
 from syndigits_jax.respond.engines import _servers
-from syndigits_jax.respond.engines.openai import OpenAIEngine
+from syndigits_jax.respond.engines.openai_engine import OpenAIEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
 
 SECRET = "sk-very-secret-0123456789"

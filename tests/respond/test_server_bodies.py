@@ -17,7 +17,7 @@ from test_odd_servers import GOOD, PROBABILITIES, one
 from test_openai_engine import SECRET, asking, engine_for, outcomes
 
 from syndigits_jax.respond.engines import _servers
-from syndigits_jax.respond.engines.openai import OpenAIEngine
+from syndigits_jax.respond.engines.openai_engine import OpenAIEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure
 
 PLAIN = json.dumps(GOOD).encode()

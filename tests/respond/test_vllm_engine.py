@@ -19,8 +19,8 @@ import pytest
 
 from syndigits_jax.respond import find_template
 from syndigits_jax.respond.asking import collect
-from syndigits_jax.respond.engines import vllm as vllm_engine
-from syndigits_jax.respond.engines.vllm import VLLMEngine
+from syndigits_jax.respond.engines import vllm_engine as vllm_engine
+from syndigits_jax.respond.engines.vllm_engine import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
 from syndigits_jax.schema import Option, Persona, Question
 

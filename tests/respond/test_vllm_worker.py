@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stub_chat_server import ALPHABET, next_token, prompt_of, tokens_of
 
-from syndigits_jax.respond.engines.vllm import packed, unpacked
+from syndigits_jax.respond.engines.vllm_engine import packed, unpacked
 from syndigits_jax.respond.engines.vllm_worker import Answering
 from syndigits_jax.respond.requests import Completion, Failure, Message, Request
 

@@ -46,7 +46,7 @@ def build_engine(
             given["concurrency"] = concurrency
         if retry_for is not None:
             given["retry_for"] = retry_for
-        from .openai import OpenAIEngine
+        from .openai_engine import OpenAIEngine
 
         unknown = sorted(given.keys() - _keywords(OpenAIEngine))
         if unknown:
@@ -58,7 +58,7 @@ def build_engine(
     for name, value in (("url", url), ("concurrency", concurrency), ("retry_for", retry_for)):
         if value:
             raise ValueError(f"`{name}` is for the engine openai; vLLM runs on this machine")
-    from .vllm import VLLMEngine
+    from .vllm_engine import VLLMEngine
 
     # Everything that is not an argument of VLLMEngine goes to vLLM, which checks it.
     own = {name: given.pop(name) for name in list(given) if name in _keywords(VLLMEngine)}
