@@ -309,7 +309,7 @@ def test_new_questions_beside_questions_of_two_sizes(own):
     answers.to_csv(own / "answers.csv")
     result = calibrate(own, "--no-blend")
     assert failed_in_one_line(result, "not known ('q11'", "--options q11=1,2")
-    result = calibrate(own, "--no-blend", "--options", "q11=1,2", "--alpha", "0.3")
+    result = calibrate(own, "--no-blend", "--options", "q11=1,2", "--intervals", "0.7")
     assert result.exit_code == 0, result.output
     predicted = pd.read_csv(own / "pred.csv", index_col="question")
     assert (predicted.loc["q11", ["3", "4", "3_upper", "4_upper"]] == 0).all()
@@ -325,12 +325,12 @@ def test_new_questions_beside_questions_of_two_sizes(own):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--divergence", "l3"], ["`divergence` must be one of", "cdf_l1"]),
-        (["--variant", "all", "--no-blend"], ["`variant` must be one of", "dummies"]),
+        (["--divergence", "l3"], ["--divergence", "cdf_l1"]),
+        (["--variant", "all", "--no-blend"], ["--variant", "dummies"]),
         (["--drop", "9"], ["drop: no option '9'", "1, 2, 3, 4"]),
         (["--drop", "1", "--drop", "2", "--drop", "3"], ["at least two options must stay"]),
         (["--intervals", 1.5], ["--intervals must be a share"]),
-        (["--options", "q10"], ["options: expected QUESTION=VALUE,VALUE", "'q10'"]),
+        (["--options", "q10"], ["--options: expected QUESTION=VALUE,VALUE", "'q10'"]),
         (["--options", "q0=1,2"], ["new_options: 'q0' is none of the questions to predict"]),
     ],
 )
@@ -344,7 +344,7 @@ def test_bad_tables_are_refused(own):
     assert failed_in_one_line(calibrate(own, out="pred.txt"), "pred.txt", "unknown table format")
     assert failed_in_one_line(calibrate(own, out="counts.csv"), "is an input")
     result = calibrate(own, "--report", own / "pred.csv")
-    assert failed_in_one_line(result, "table of predictions too")
+    assert failed_in_one_line(result, "is that of --out too")
     counts, answers = (pd.read_csv(own / f"{n}.csv", index_col=0) for n in ("counts", "answers"))
 
     def with_counts(frame, *words):

@@ -213,12 +213,12 @@ def test_a_run_is_chosen_among_several(tmp_path):
     with ResponseStore(path, read_only=True) as store:
         assert choose_run(store, 2).id == choose_run(store, "2").id == 2
         assert choose_run(store, "probabilities").id == 1
-        with pytest.raises(ValueError, match="'choice' is 2 of them"):
+        with pytest.raises(ValueError, match="'choice' matches 2 of them"):
             choose_run(store, "choice")
         digest = plain_template("2").hash[:8]
         assert choose_run(store, f"choice {digest}").id == 3
         for nothing in ("another", "4"):
-            with pytest.raises(ValueError, match="is 0 of them"):
+            with pytest.raises(ValueError, match="matches 0 of them"):
                 choose_run(store, nothing)
     assert read_frame(path, 3).shape == (4, 4)
     assert len(read_records(path)) == 48 and len(read_records(path, 2)) == 16

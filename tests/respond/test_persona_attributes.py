@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_people_and_more_begin_alike():
 def test_bad_marginals_are_refused(marginals, words):
     with pytest.raises(ValueError, match=words):
         sample_attributes(3, marginals)
-    with pytest.raises(ValueError, match="`count`"):
+    with pytest.raises(ValueError, match="`people`"):
         sample_attributes(0)
 
 
@@ -86,7 +86,7 @@ def test_prompts_fill_the_papers_templates():
         "backstory"
         in render(find_template("persona-backstory"), backstories[0]).messages[0].content
     )
-    with pytest.raises(ValueError, match="`count`"):
+    with pytest.raises(ValueError, match="`people`"):
         backstory_prompts(0)
 
 

@@ -152,7 +152,7 @@ def test_users_are_drawn_among_those_with_enough_ratings():
     with pytest.raises(ValueError, match="but 0 have 10"):
         grounded_prompts(table, ITEMS, 1, exclude=["i6", "i7", "i8"])
     for arguments in ({}, {"count": 2, "users": ["u1"]}):
-        with pytest.raises(ValueError, match="`count`"):
+        with pytest.raises(ValueError, match="`people`"):
             grounded_prompts(table, ITEMS, **arguments)
     with pytest.raises(ValueError, match="`top`"):
         grounded_prompts(table, ITEMS, 1, shown=0)

@@ -10,7 +10,7 @@ from open_stores import SAFE, filled, first_error, open_store, response
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
 from syndigits_jax.respond import StoreError
-from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.requests import Completion, Decoding
 from syndigits_jax.respond.store.responses import ResponseStore
 

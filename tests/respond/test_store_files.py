@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from open_stores import SAFE, filled, first_error, open_store, response
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
 
 from syndigits_jax.respond import StoreError
-from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.requests import Decoding
 from syndigits_jax.respond.store.responses import ResponseStore
 
@@ -321,6 +322,7 @@ def test_a_moved_store_is_not_opened_twice_in_a_process(tmp_path):
         assert again.count() == SAFE
 
 
+HELPERS = Path(__file__).parents[1] / "helpers"
 SECOND_WRITER = """
 import sys
 sys.path[:0] = sys.argv[2:]
@@ -337,7 +339,7 @@ def test_two_writers_after_the_lock_was_removed(quiet, tmp_path):
     path, store, answer = open_store(tmp_path)
     lock_removed(path)
     run = subprocess.run(
-        [sys.executable, "-c", SECOND_WRITER, path, os.path.dirname(__file__)],
+        [sys.executable, "-c", SECOND_WRITER, path, HELPERS],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.stdout == "done\n", run.stderr

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from syndigits_jax.respond import find_template
-from syndigits_jax.respond.asking import collect
+from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.engines import vllm_engine as vllm_engine
 from syndigits_jax.respond.engines.vllm_engine import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request

@@ -189,10 +189,10 @@ def _by_benchmarks(path):
 
 
 WRITERS = {
-    "studies/records.py": lambda path: write_results(path, [record()]),
-    "studies/fidelity_records.py": _by_fidelity,
-    "studies/fidelity_reproduction.py": _by_reproduction,
-    "studies/pipeline_records.py": _by_pipeline,
+    "results/records.py": lambda path: write_results(path, [record()]),
+    "workflows/fidelity/records.py": _by_fidelity,
+    "studies/persona_fidelity/reproduction.py": _by_reproduction,
+    "workflows/pipeline/records.py": _by_pipeline,
     "benchmarks/report.py": _by_benchmarks,
 }
 
@@ -221,7 +221,7 @@ def test_there_are_no_other_writers():
         for source in (root / folder).rglob("*.py")
         if "write_text(" in (text := source.read_text(encoding="utf-8")) and "json.dumps(" in text
     }
-    inputs = {"datasets/personas.py", "datasets/questions.py", "cli/_pipeline.py"}
+    inputs = {"datasets/personas.py", "datasets/questions.py"}
     assert found - inputs - {"benchmarks/readme.py"} == set(WRITERS)
 
 

@@ -38,7 +38,7 @@ def test_places_are_judged_by_the_questions_that_have_them():
     first = [1.0, 0, 0, 0]
     spread, said = variety(table([[first, first], [first, [0, 0, 0, 1]]], (2, 4)))
     # Three of four answers; by chance (1/2 + 1/2 + 1/4 + 1/4) / 4.
-    assert "the first option of a question gets most: 75% of the answers, where" in said
+    assert "the first option of a question gets most: 75% of the answers; evenly spread" in said
     assert said.endswith("would give it 38%.")
     # Of its range: 0 to the first question, half of 0 to 1 to the second; the median of both.
     assert "standard deviation of 0.250 of its range" in spread

@@ -29,7 +29,9 @@ def calibrate(
     human: Human,
     twin: Twin,
     out: OutTable,
-    method: Annotated[Method, typer.Option(help="Calibrator.")] = Method.ELASTIC_NET,
+    method: Annotated[
+        Method, typer.Option(help="Calibrator.", case_sensitive=False)
+    ] = Method.ELASTIC_NET,
     new_users: Annotated[
         bool, typer.Option("--new-users", help="Predict respondents without human answers.")
     ] = False,

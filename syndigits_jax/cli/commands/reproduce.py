@@ -27,7 +27,9 @@ Constructions = Annotated[
     list[str],
     typer.Option("--construction", help="Twin-2K-500 construction, by folder; repeatable."),
 ]
-Methods = Annotated[list[Method], typer.Option("--method", help="Calibrator; repeatable.")]
+Methods = Annotated[
+    list[Method], typer.Option("--method", case_sensitive=False, help="Calibrator; repeatable.")
+]
 NO_METHODS: list[Method] = []
 NO_STUDIES: list[Study] = []
 _RESUME = "finished parts are kept; run the same command again to resume"
