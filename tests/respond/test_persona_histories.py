@@ -151,10 +151,10 @@ def test_users_are_drawn_among_those_with_enough_ratings():
         grounded_prompts(table, ITEMS, 16)
     with pytest.raises(ValueError, match="but 0 have 10"):
         grounded_prompts(table, ITEMS, 1, exclude=["i6", "i7", "i8"])
-    for arguments in ({}, {"count": 2, "users": ["u1"]}):
+    for arguments in ({}, {"people": 2, "users": ["u1"]}):
         with pytest.raises(ValueError, match="`people`"):
             grounded_prompts(table, ITEMS, **arguments)
-    with pytest.raises(ValueError, match="`top`"):
+    with pytest.raises(ValueError, match="`shown`"):
         grounded_prompts(table, ITEMS, 1, shown=0)
 
 
