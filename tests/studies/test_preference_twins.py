@@ -253,7 +253,7 @@ def test_the_study_measures_every_population_and_answers(tmp_path, monkeypatch):
     )  # fmt: skip
     measured, repaired = {}, []
 
-    def measure(key, placed, prototypes, label, *rest):
+    def measure(key, placed, prototypes, label, *rest, temperature=1.0):
         measured[label] = placed
         return [FidelityRecord(n, "coverage", label, label, 0.5, 0.4, 0.6) for n in placed]
 
