@@ -106,4 +106,5 @@ def calibrate(
         np.ones(human.shape[0]) if weight is None else weight,
         threshold,
     )
-    return compiled(direction, method, *(jnp.asarray(a, dtype) for a in arrays), settings=settings)
+    arrays = (None if a is None else jnp.asarray(a, dtype) for a in arrays)
+    return compiled(direction, method, *arrays, settings=settings)
