@@ -132,7 +132,7 @@ def test_a_weight_of_two_is_two_users_and_of_zero_none(name, seed):
 
 @every_method
 @few
-@given(seed=seeds, factor=st.sampled_from([0.01, 3.0, 100.0]))
+@given(seed=seeds, factor=st.sampled_from([1 / 128, 4.0, 128.0]))  # exact: training is chaotic
 def test_for_new_users_only_relative_weights_matter(name, seed, factor):
     human, twin = data(seed)
     weight = user_weights("user", seed)
