@@ -188,7 +188,7 @@ class Counting(Ridge):
 def test_outside_jit_too_one_trace_serves_all_penalties():
     human, twin = data()
     before = len(TRACES)
-    for penalty in (1, 2.0, jnp.float32(3.0)):
+    for penalty in (1, 2.0, jnp.asarray(3.0, float)):
         result = directly(Counting(penalty), human, twin)
         expected = calibrate("question", Ridge(penalty), human, twin)
         np.testing.assert_allclose(result.prediction, expected.prediction, atol=1e-4)
