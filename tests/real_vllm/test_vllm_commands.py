@@ -29,10 +29,10 @@ CONFIG = """
 out = "OUT"
 [questions]
 file = "q.json"
-blocks = ["A"]
+block = ["A"]
 [[personas]]
 kind = "survey"
-answers = "human.csv"
+human = "human.csv"
 questions = "q.json"
 [engine]
 kind = "vllm"
