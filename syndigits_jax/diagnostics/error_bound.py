@@ -345,7 +345,7 @@ def estimate_error_bounds(
     sample, population = shuffled[:half], shuffled[half:]
 
     def one(target: Int[Array, ""]) -> ErrorBound:
-        donors = jnp.arange(human.shape[1] - 1)
+        donors = jnp.arange(human.shape[1] - 1, dtype=target.dtype)
         donors = donors + (donors >= target).astype(donors.dtype)
         # Rows without the truth are zeroed, so that they add nothing to norms over respondents.
         row = human_mask[:, target].astype(human.dtype)
