@@ -120,8 +120,8 @@ def test_version_is_the_same_everywhere():
 def test_public_names_are_documented():
     public = {
         name: value
-        for name, value in vars(syndigits_jax).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        for name in dir(syndigits_jax)
+        if not name.startswith("_") and not inspect.ismodule(value := getattr(syndigits_jax, name))
     }
     assert {"calibrate_question", "leave_one_question_out", "Panel", "Ridge"} <= public.keys()
     assert not [name for name, value in public.items() if callable(value) and not value.__doc__]
