@@ -239,7 +239,7 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     """The real worker's own watch, while it is busy loading, when its parent is killed."""
     child = (
         "import time\n"
-        "from syndigits_jax.respond import vllm_worker\n"
+        "from syndigits_jax.respond.engines import vllm_worker\n"
         "vllm_worker.load = lambda setup: print('loading') or time.sleep(600)\n"
         "vllm_worker.main()\n"
     )
