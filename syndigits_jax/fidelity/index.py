@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_floats
 from ..solvers.distances import positive
-from ..solvers.exact import power_of_two
+from ..solvers.units import power_of_two
 
 
 def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Float[Array, "*batch"]:

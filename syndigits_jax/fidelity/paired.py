@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 from ..inference.resampling import PRNGKey, bootstrap
 from ..solvers.boundary import Numbers, as_floats
 from ..solvers.distances import BLOCK, populations, positive
-from ..solvers.exact import lengths, power_of_two, unit_rows
+from ..solvers.exact import lengths, unit_rows
+from ..solvers.units import power_of_two
 from .homogeneity import cosine_homogeneity
 from .panel import Estimate
 from .prdc import coverage, expected_coverage

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .boundary import Numbers, as_float, as_floats, concrete
-from .exact import lengths, power_of_two, resolve
+from .exact import lengths, resolve
 from .precision import full_precision
+from .units import power_of_two
 
 BLOCK = 1 << 22
 """Distances held at a time, by default: 16 MiB of float32, which suits caches and accelerators."""

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .units import power_of_two
+
 Carry = TypeVar("Carry")
 
 _NARROW = 8  # columns recomputed per row and pass, while few pairs are undecided
@@ -17,19 +19,6 @@ _STRIP = 16  # width of a strip, in units of _NARROW
 Update = Callable[
     [Any, Int[Array, " r"], Int[Array, "r c"], Float[Array, "r c"], Bool[Array, "r c"]], Any
 ]
-
-
-def power_of_two(size: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """The power of two at or just below a positive number; 1 for zero, infinity and NaN.
-
-    Division by it is exact, and the squares of the quotients neither overflow nor underflow.
-    """
-    integer, mask = jnp.int32, 0x7F800000
-    if size.dtype.itemsize == 8:
-        integer, mask = jnp.int64, 0x7FF0000000000000
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(size), integer)
-    power = jax.lax.bitcast_convert_type(bits & jnp.asarray(mask, integer), size.dtype)
-    return jnp.where((power > 0) & jnp.isfinite(power), power, 1)
 
 
 def lengths(x: Float[Array, "*n d"]) -> Float[Array, "*n"]:
