@@ -117,7 +117,7 @@ MoreOption = Annotated[
 ]
 
 
-def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
+def check_tables(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
     """Check that tables to write, by option, have a known format and overwrite neither an input
     nor each other.
 
@@ -125,16 +125,28 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = (
     """
     from syndigits_jax.workflows.calibrate import check_table_path
 
-    seen = {path.resolve(): "an input" for path in inputs}
+    for path in outputs.values():
+        if path is not None:
+            check_table_path(path)
+    check_distinct(outputs, inputs)
+
+
+def check_distinct(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
+    """Check that files to write, by option, overwrite neither an input nor each other.
+
+    **Raises:** `ValueError` naming the option.
+    """
+    inside, seen = {path.resolve() for path in inputs}, {}
     for name, path in outputs.items():
         if path is None:
             continue
-        check_table_path(path)
-        other = seen.setdefault(path.resolve(), f"that of `{name}`")
-        if other == "an input":
+        if path.resolve() in inside:
             raise ValueError(f"`{name}`: {path} is an input and would be overwritten")
-        if other != f"that of `{name}`":
-            raise ValueError(f"`{name}`: {path} is {other} too; name another file")
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise ValueError(
+                f"`{name}`: {path} is that of `{other}` too; give each a file of its own"
+            )
 
 
 def build_engine(

@@ -14,7 +14,7 @@ from syndigits_jax.cli.options import (
     OutTable,
     Report,
     Twin,
-    check_outputs,
+    check_tables,
 )
 
 NO_NUMBERS: list[int] = []
@@ -93,7 +93,7 @@ def calibrate(
         "epochs": epochs,
         "seed": seed,
     }
-    check_outputs({"out": out, "report": report}, (human, twin))
+    check_tables({"out": out, "report": report}, (human, twin))
     from syndigits_jax.cli.render.calibration import print_calibrated
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.workflows.calibrate import calibrate_files, write_table

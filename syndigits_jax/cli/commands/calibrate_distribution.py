@@ -14,7 +14,7 @@ from syndigits_jax.cli.options import (
     OutTable,
     Report,
     Twin,
-    check_outputs,
+    check_tables,
 )
 
 
@@ -76,7 +76,7 @@ def calibrate_distribution(
     """
     if intervals is not None and not 0 < intervals < 1:
         raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
-    check_outputs({"out": out, "report": report}, (human, twin))
+    check_tables({"out": out, "report": report}, (human, twin))
     chosen = _by_question(options)
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.cli.render.distributions import print_distributions

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from syndigits_jax.cli.options import check_distinct, check_tables
 from syndigits_jax.cli.render.console import output
 from syndigits_jax.cli.render.missing import dropped_text
 from syndigits_jax.respond.readouts.outcomes import STATUSES
@@ -21,7 +22,7 @@ from syndigits_jax.respond.store.export import (
 )
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import check_table_path, write_table
+from syndigits_jax.workflows.calibrate import write_table
 
 
 def show_store(store: Path) -> dict[str, Any]:
@@ -58,14 +59,11 @@ def write_tables(
 
     **Raises:** `ValueError` naming the option.
     """
-    for path in (out, ratings, records):
-        if path is not None:
-            check_table_path(path)
+    tables = {"out": out, "ratings": ratings, "records": records}
+    check_tables(tables, [store])
     if tensor is not None and tensor.suffix != ".npz":
         raise ValueError(f"{tensor}: a tensor is written to a file that ends in .npz")
-    _check_distinct(
-        {"--out": out, "--records": records, "--ratings": ratings, "--tensor": tensor}, store
-    )
+    check_distinct({**tables, "tensor": tensor}, [store])
     if human is not None and out is None:
         raise ValueError("`human` aligns the table of `out` with it; give that too")
     if missing and human is None:
@@ -93,17 +91,6 @@ def write_tables(
     written = ", ".join(str(path) for path, _ in made)
     console.print(f"written: {written}", soft_wrap=True, markup=False)
     return {"written": [path for path, _ in made], "run": chosen.id}
-
-
-def _check_distinct(paths: dict[str, Path | None], store: Path) -> None:
-    """**Raises:** `ValueError` if a file is named twice, or is the store."""
-    seen = {store.resolve(): "the store"}
-    for name, path in paths.items():
-        if path is None:
-            continue
-        other = seen.setdefault(path.resolve(), name)
-        if other != name:
-            raise ValueError(f"{name}: {path} is {other} too; give each a file of its own")
 
 
 def _table(
