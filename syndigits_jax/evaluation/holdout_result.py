@@ -42,7 +42,7 @@ class HoldOut:
     preparation_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.twins_alike.size != self.targets.size:
+        if not self.twins_alike.size:  # none are told: none are
             object.__setattr__(self, "twins_alike", np.zeros(self.targets.size, bool))
 
     @property

@@ -93,7 +93,7 @@ def respond(
     from syndigits_jax.cli.render.asking import print_dry_run, print_report, showing_collection
     from syndigits_jax.cli.render.console import output
     from syndigits_jax.datasets.personas import read_personas
-    from syndigits_jax.respond.asking.collect import collect
+    from syndigits_jax.respond.asking.collect import collect_plan
     from syndigits_jax.respond.asking.dry_run import dry_run as count
     from syndigits_jax.respond.asking.dry_run import find_tokens
     from syndigits_jax.respond.asking.plan import make_plan
@@ -111,14 +111,13 @@ def respond(
     asked = select_questions(catalogue, ask, block)
     people = read_personas(personas)
     blocks = blocks_of(catalogue)
+    plan = make_plan(chosen, people, asked, settings, blocks)  # says what cannot be asked
     if dry_run:
-        plan = make_plan(chosen, people, asked, settings, blocks)
         found = count(plan, find_tokens(model))
         print_dry_run(output(), found, input_price, output_price)
         return {"requests": found.requests, "prompt_tokens": found.prompt_tokens}
     if store is None:
         raise ValueError("`store` is missing: the file of the responses")
-    make_plan(chosen, people, asked, settings, blocks)  # fails early if something cannot be asked
     # Invalid options fail before the store is created, a locked store before the engine starts.
     answering = build_engine(
         engine, model, url,
@@ -128,10 +127,7 @@ def respond(
         answering.check()
     try:
         with ResponseStore(store) as opened, showing_collection() as show:
-            report = collect(
-                answering, chosen, people, asked, settings, opened,
-                blocks=blocks, on_progress=show, limit=limit,
-            )  # fmt: skip
+            report = collect_plan(answering, plan, opened, on_progress=show, limit=limit)
     finally:
         answering.close()
     print_report(output(), report)

@@ -138,9 +138,30 @@ def collect(
     for a `limit` below 1; what [`ResponseStore`][] raises; [`EngineDied`][] if the engine stopped,
     after earlier answers have been committed.
     """
+    plan = make_plan(template, personas, questions, decoding, blocks)
+    return collect_plan(
+        engine, plan, store, on_progress=on_progress, limit=limit, patience=patience
+    )
+
+
+def collect_plan(
+    engine: Engine,
+    plan: Plan,
+    store: ResponseStore | str | os.PathLike[str],
+    *,
+    on_progress: OnProgress | None = None,
+    limit: int | None = None,
+    patience: int = 100,
+) -> Report:
+    """[`collect`][] what a plan says, for callers that made one to look at it first.
+
+    **Arguments:** `plan`: as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] returns it;
+    `engine`, `store`, `on_progress`, `limit`, `patience`: as in [`collect`][].
+
+    **Returns:** a [`Report`][]. **Raises:** as [`collect`][] does.
+    """
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` must be at least 1, got {limit}")
-    plan = make_plan(template, personas, questions, decoding, blocks)
     if isinstance(store, ResponseStore):
         return _Collection(engine, plan, store, on_progress, limit, patience).run()
     with ResponseStore(store) as opened:
