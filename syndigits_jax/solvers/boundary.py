@@ -40,11 +40,15 @@ def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
 
 
 def as_floats(**named: Numbers) -> tuple[Any, ...]:
-    """[`as_float`][] of each argument, all in the widest of their types; `None` stays `None`."""
-    arrays = [None if v is None else as_float(name, v) for name, v in named.items()]
-    found = [array.dtype for array in arrays if array is not None]
+    """[`as_float`][] of each argument, all in the widest of their types; `None` stays `None`.
+
+    A Python number takes the type of the others, as in JAX.
+    """
+    arrays = {name: None if v is None else as_float(name, v) for name, v in named.items()}
+    typed = [name for name, v in named.items() if not isinstance(v, int | float | None)]
+    found = [arrays[name].dtype for name in typed or arrays if arrays[name] is not None]
     widest = max(found, key=lambda dtype: dtype.itemsize) if found else None
-    return tuple(None if array is None else array.astype(widest) for array in arrays)
+    return tuple(None if array is None else array.astype(widest) for array in arrays.values())
 
 
 def as_mask(name: str, values: Any) -> Bool[Array, "..."]:

@@ -27,13 +27,14 @@ from syndigits_jax.evaluation.adaptive import constant_rows, local_uncertainty_r
 from syndigits_jax.evaluation.metrics import METRICS, score_targets
 
 every_method = pytest.mark.parametrize("name", METHODS)
-EPS = np.finfo(np.float32).eps
+FLOAT = np.dtype(jnp.result_type(float))  # in which calibrations are made
+EPS = np.finfo(FLOAT).eps
 REFERENCE = dataclasses.replace(Settings.reference(), imputation_max_steps=2)
 
 
 def rounded(size):
-    """3.3 after arithmetic in single precision."""
-    return np.float32(3.3) * (1 + EPS * np.random.default_rng(0).integers(-2, 3, size))
+    """3.3 after arithmetic in the precision of calibrations."""
+    return FLOAT.type(3.3) * (1 + EPS * np.random.default_rng(0).integers(-2, 3, size))
 
 
 def last(answers, *, values=3.3, keep=None):

@@ -98,6 +98,12 @@ def test_arrays_of_several_precisions_share_the_widest():
     assert x is not None and y is not None and x.dtype == y.dtype == jnp.result_type(float)
 
 
+def test_a_python_number_takes_the_type_of_the_others():
+    x, low, high = as_floats(x=np.ones(2, np.float32), low=1, high=5.0)
+    assert x.dtype == low.dtype == high.dtype == jnp.float32
+    assert as_floats(low=1, high=5.0)[0].dtype == jnp.result_type(float)
+
+
 def test_traced_arrays_pass_through():
     assert jax.jit(lambda x: as_float("x", x))(jnp.ones(2, jnp.float16)).dtype == jnp.float32
     text = str(jax.make_jaxpr(lambda x: as_float("x", x))(jnp.ones(2)))
