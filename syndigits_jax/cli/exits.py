@@ -21,7 +21,7 @@ BAD_INPUT = 2
 FAILED = 3
 """The command failed while it ran: a full disk, an engine that stopped, a solver that failed."""
 INTERRUPTED = 130
-_LONGEST = 600
+_LONGEST = 1000
 # Errors of the machine; other errors of files are the user's, who may name another file.
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
             errno.EPIPE, errno.ESTALE)  # fmt: skip

@@ -45,9 +45,10 @@ def as_floats(**named: Numbers) -> tuple[Any, ...]:
     A Python number takes the type of the others, as in JAX.
     """
     arrays = {name: None if v is None else as_float(name, v) for name, v in named.items()}
-    typed = [name for name, v in named.items() if not isinstance(v, int | float | None)]
-    found = [arrays[name].dtype for name in typed or arrays if arrays[name] is not None]
-    widest = max(found, key=lambda dtype: dtype.itemsize) if found else None
+    found = {name: array.dtype for name, array in arrays.items() if array is not None}
+    typed = {name for name in found if not isinstance(named[name], int | float)}
+    types = [found[name] for name in typed or found]
+    widest = max(types, key=lambda dtype: dtype.itemsize) if types else None
     return tuple(None if array is None else array.astype(widest) for array in arrays.values())
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ..solvers.boundary import cell_number, is_missing
 
 _EXAMPLES, _NAMES, _VALUES = 2, 3, 6  # numbers of examples that an error shows
-_LONGEST = 580  # characters of an error; the command line cuts off the rest
+_LONGEST = 440  # characters of an error, without what it is about and the advice at its end
 _ADVICE = "responses must be numeric codes, missing ones empty or NaN"
 _KINDS = {"M": "dates", "m": "durations", "c": "complex numbers", "S": "bytes", "V": "records"}
 # By the name of the type, so that pandas need not be installed.
@@ -213,11 +213,11 @@ class Unusable:
             [(j, [(i, cell)])] = single.items()
             said = f"{_shown(cell)} at {self._row(i)}, {self._column(j)} is not a number"
         else:
-            said = self._all(single, count, _LONGEST - len(self.subject) - len(end))
+            said = self._all(single, count)
         raise ValueError(f"{self.subject}: {said}{end}")
 
-    def _all(self, single: dict[int, list[tuple[int, Any]]], count: int, longest: int) -> str:
-        """The list, column by column, in about `longest` characters."""
+    def _all(self, single: dict[int, list[tuple[int, Any]]], count: int) -> str:
+        """The list, column by column, in about `_LONGEST` characters."""
         columns = sorted({*single, *self._kinds})
         parts = [f"{count} cells"] if count else []
         if self._kinds:
@@ -230,7 +230,7 @@ class Unusable:
         for position, j in enumerate(columns):
             detail = self._detail(j, single.get(j, []))
             rest = columns[position:]
-            if listed and len(said) + sum(map(len, listed)) + len(detail) > longest - 60:
+            if listed and len(said) + sum(map(len, listed)) + len(detail) > _LONGEST - 60:
                 named = ", ".join(map(self._name, rest[:_NAMES]))
                 more = ", ..." if len(rest) > _NAMES else ""
                 listed.append(f"and {len(rest)} more columns ({named}{more})")

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from syndigits_jax.respond import find_template
-from syndigits_jax.respond.asking.collect import collect
+from syndigits_jax.respond.asking.collect import collect_plan
+from syndigits_jax.respond.asking.plan import make_plan
 from syndigits_jax.respond.engines import vllm_engine as vllm_engine
 from syndigits_jax.respond.engines.vllm_engine import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
@@ -397,9 +398,10 @@ def test_where_nothing_is_missing_the_engine_does_not_start(make, tmp_path):
     decoding = template.settings(readout="choice")
     engine = make()
     # Checking the type of an engine, as tests do, looks at its identity and so starts it.
-    plain = inspect.unwrap(collect)
-    first = plain(engine, template, *asked, decoding, path)
+    plain = inspect.unwrap(collect_plan)
+    plan = make_plan(template, *asked, decoding)
+    first = plain(engine, plan, path)
     assert first.asked == 1 and engine.pid is not None
     again = make()
-    report = plain(again, template, *asked, decoding, path)
+    report = plain(again, plan, path)
     assert (report.asked, report.already) == (0, 1) and again.pid is None

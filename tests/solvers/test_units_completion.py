@@ -272,7 +272,8 @@ def test_folding_in_scales_with_the_row_and_not_with_the_loadings(power, penalty
     loadings = np.random.default_rng(6).normal(size=(M, 4)).astype(dtype)
     place = jax.jit(fold_in)
     one = np.asarray(place(x, mask, loadings, penalty), float)
-    if power**2 < 1e30:  # a penalty of the loadings' squared unit
+    # The penalty has the loadings' squared unit, which single precision must be able to hold.
+    if 1e-30 < power**2 < 1e30 or not penalty:
         scaled = (loadings.astype(float) * power).astype(dtype)
         close(place(x, mask, scaled, penalty * power**2), one, 1e-3)
     rows = (x.astype(float) * power).astype(dtype)
