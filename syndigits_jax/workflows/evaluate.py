@@ -22,7 +22,7 @@ _TWINS = "Baseline"
 _LEAST_SD = 1e-2  # below this standard deviation a correlation counts as 0; `metrics.pearson`
 
 
-class Interval(NamedTuple):
+class MeanInterval(NamedTuple):
     """A mean over questions and its 95% interval; NaN if there are too few questions or people."""
 
     mean: float
@@ -62,10 +62,10 @@ class TwinQuality:
     spread: float
     alike: tuple[str, ...]
     best: str
-    twins: Interval
-    calibrated: Interval
-    plain: Interval
-    gain: Interval
+    twins: MeanInterval
+    calibrated: MeanInterval
+    plain: MeanInterval
+    gain: MeanInterval
     _plain_name: str
 
     @property
@@ -194,16 +194,16 @@ class _Scores:
     def less(self, other: "_Scores") -> "_Scores":
         return _Scores(self.whole - other.whole, self.without - other.without)
 
-    def interval(self) -> Interval:
+    def interval(self) -> MeanInterval:
         known = np.isfinite(self.whole) & np.isfinite(self.without).all(axis=0)
         values, n = self.whole[known], len(self.without)
         m = len(values)
         if m < 2 or n < 2:
-            return Interval(math.nan, math.nan, math.nan)
+            return MeanInterval(math.nan, math.nan, math.nan)
         by_person = self.without[:, known].mean(axis=1)
         variance = values.var(ddof=1) / m + (n - 1) * by_person.var()
         mean, reach = float(values.mean()), _student(min(m, n) - 1) * math.sqrt(variance)
-        return Interval(mean, mean - reach, mean + reach)
+        return MeanInterval(mean, mean - reach, mean + reach)
 
 
 def _chosen(candidates: Sequence[_Scores]) -> tuple[_Scores, Int[np.ndarray, " m"]]:

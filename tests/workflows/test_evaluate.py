@@ -7,7 +7,7 @@ from syndigits_jax.calibration import ElasticNet, Ridge
 from syndigits_jax.evaluation import leave_one_question_out
 from syndigits_jax.panel import Panel
 from syndigits_jax.workflows import evaluate as own_holdout
-from syndigits_jax.workflows.evaluate import Interval, judge_twins
+from syndigits_jax.workflows.evaluate import MeanInterval, judge_twins
 from syndigits_jax.workflows.pipeline.report import calibration_section
 
 N, M = 60, 8
@@ -176,4 +176,4 @@ def test_too_few_questions_are_refused():
 
 
 def test_an_interval_is_told_in_words():
-    assert str(Interval(0.1, -0.05, 0.25)) == "95% interval -0.050 to 0.250"
+    assert str(MeanInterval(0.1, -0.05, 0.25)) == "95% interval -0.050 to 0.250"
