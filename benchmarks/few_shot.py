@@ -35,7 +35,7 @@ def main() -> None:
         methods,
         panel,
         args.ks,
-        jax.random.key(args.seed),
+        key=jax.random.key(args.seed),
         targets=None if args.targets is None else range(args.targets),
         repeats=args.repeats,
         metrics=METRICS,

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from benchmarks.report import RESULTS, write_report
@@ -26,7 +27,7 @@ def main() -> None:
         net = methods["NeuralNet"]
         assert isinstance(net, NeuralNet)
         methods = {
-            str(seed): NeuralNet(hidden=net.hidden, weight_decay=net.weight_decay, seed=seed)
+            str(seed): NeuralNet(net.hidden, net.weight_decay, key=jax.random.key(seed))
             for seed in range(args.seeds)
         }
         result = evaluate(methods, panel, settings=Settings.reference())

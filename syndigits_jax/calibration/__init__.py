@@ -17,4 +17,9 @@ from .calibrators import SyntheticControl as SyntheticControl
 from .calibrators import SyntheticIntervention as SyntheticIntervention
 from .calibrators import SyntheticPrior as SyntheticPrior
 from .presets import preset as preset
+from .settings import FewShot as FewShot
+from .settings import Fitting as Fitting
+from .settings import Imputation as Imputation
+from .settings import NewUsers as NewUsers
+from .settings import Preparation as Preparation
 from .settings import Settings as Settings

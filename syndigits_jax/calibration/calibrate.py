@@ -1,18 +1,18 @@
 """Calibrate new questions and new users. Traceable under `jit` and `grad`."""
 
-import functools
-from typing import NamedTuple
+import dataclasses
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..panel import Responses
 from ..solvers.boundary import Numbers
 from ..solvers.precision import full_precision
-from ..solvers.solution import Status
-from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
-from .imputation import Answers, answers, impute_both
+from ..solvers.solution import Solution, Status
+from .calibrators import Calibrator, FitAndTransfer, Fitted, MatrixCompletion
+from .imputation import impute_both
 from .inputs import (
     answer_matrices,
     check_labels,
@@ -24,22 +24,30 @@ from .inputs import (
     threshold_per_target,
 )
 from .known_answers import learn_from_answers
-from .problem import question_regression, question_stack, user_regression, user_stack
+from .problem import (
+    Regression,
+    Stack,
+    question_regression,
+    question_stack,
+    user_regression,
+    user_stack,
+)
 from .settings import Settings, resolve
 
 
-class Calibrated(eqx.Module):
-    """Calibrated human answers to q new questions, or of q new users.
+class Calibrated(Solution[Float[Array, "..."]]):
+    """Calibrated human answers to q new questions, or of q new users: a [`Solution`][] of q fits.
 
-    - `prediction`: (n, q) for questions, (q, m) for users, on the scale of the answers.
+    - `prediction` (the solution's `value`): (n, q) for questions, (q, m) for users, on the scale of
+      the answers.
     - `training_mse`: (q,) error of the fit on the twins, in scaled units (variances). NaN where
       `twins_alike`: a fit to a constant has no error and carries no information about the humans
-      (`settings.alike_twins`).
+      (`settings.fitting.alike_twins`).
     - `transferred`: (q,) whether the calibrated prediction was used. Where it was not,
       `prediction` is the twins' own answer (adaptive transfer, section 5.3), or the calibrated
       one where a twin gave no answer.
-    - `status`, `steps`, `optimality`: (q,) of the solver for each target; `optimality` is NaN
-      where there is no certificate.
+    - `status`, `steps`, `optimality`, `change`: (q,) of the solver for each target, as in
+      [`Solution`][].
     - `imputation_status`: (q,) status of the donors' imputation, the worse of the humans' and the
       twins'. `CONVERGED` for matrix completions, which need no imputation.
     - `twins_alike`: (q,) whether the twins' answers to a new question, or a new user's twin's
@@ -47,45 +55,61 @@ class Calibrated(eqx.Module):
       than two. Twins of weight 0 do not count.
     """
 
-    prediction: Float[Array, "..."]
     training_mse: Float[Array, " q"]
     transferred: Bool[Array, " q"]
-    status: Int[Array, " q"]
-    steps: Int[Array, " q"]
-    optimality: Float[Array, " q"]
     imputation_status: Int[Array, " q"]
     twins_alike: Bool[Array, " q"]
 
+    def __init__(
+        self,
+        value: Float[Array, "..."],
+        status: Int[Array, " q"],
+        steps: Int[Array, " q"],
+        optimality: Float[Array, " q"],
+        change: Float[Array, " q"],
+        *,
+        training_mse: Float[Array, " q"],
+        transferred: Bool[Array, " q"],
+        imputation_status: Int[Array, " q"],
+        twins_alike: Bool[Array, " q"],
+    ):
+        super().__init__(value, status, steps, optimality, change)
+        self.training_mse = training_mse
+        self.transferred = transferred
+        self.imputation_status = imputation_status
+        self.twins_alike = twins_alike
 
-class Finished(NamedTuple):
-    """The result of a fit for t targets, in the units of the answers."""
+    @property
+    def prediction(self) -> Any:  # an array; its shape alone under `jax.eval_shape`
+        """The predictions: `value`."""
+        return self.value
 
-    prediction: Float[Array, "s t"]
-    training_mse: Float[Array, " t"]
-    status: Int[Array, " t"]
-    steps: Int[Array, " t"]
-    optimality: Float[Array, " t"]
-    imputation_status: Int[Array, " t"]
-    twins_alike: Bool[Array, " t"]
+    def transposed(self) -> "Calibrated":
+        """The same, with the axes of the predictions exchanged."""
+        return dataclasses.replace(self, value=jnp.swapaxes(self.value, -1, -2))
 
 
 def finish(
-    problem, fit, status, observed: tuple[Array, Array] | None, settings: Settings
-) -> Finished:
+    problem: Regression | Stack,
+    fit: Solution[Fitted],
+    imputation_status: Int[Array, ""],
+    observed: tuple[Array, Array] | None,
+    settings: Settings,
+) -> Calibrated:
     """Map a fit back to the answers' scale, corrected by known human answers.
 
     **Arguments:**
 
-    - `problem`: the [`Regression`][] or [`Stack`][] that was fitted.
-    - `fit`: the calibrator's [`Fit`][] to it.
-    - `status`: of the imputation.
+    - `problem`: what was fitted.
+    - `fit`: the calibrator's [`Fitted`][] to it, for t targets.
+    - `imputation_status`: of the donors' imputation.
     - `observed`: human answers to the targets and their weights, (s, t) each, with weight 0 where
       an answer is not known; `None` if no answer is known.
-    - `settings`: see [`Settings`][].
+    - `settings`: see [`Fitting`][], and [`FewShot`][] where answers are known.
 
-    **Returns:** a [`Finished`][] with `prediction` (s, t).
+    **Returns:** [`Calibrated`][] with `prediction` (s, t), all of them transferred.
     """
-    prediction = fit.prediction
+    prediction, mse = fit.value.prediction, fit.value.training_mse
     centre, scale = problem.centre, problem.scale
     if centre.ndim == 1:
         centre, scale = centre[:, None], scale[:, None]
@@ -95,20 +119,24 @@ def finish(
         prediction = learn_from_answers(prediction, problem.donors, known_answers, known, settings)
     prediction = centre + scale * prediction
     finite = jnp.all(jnp.isfinite(prediction), axis=0)
-    broken = ~finite | (status == int(Status.NONFINITE))
-    t = prediction.shape[1]
-    twins_alike = jnp.broadcast_to(problem.twins_alike, (t,))
-    mse = fit.training_mse
-    if settings.alike_twins == "unknown":
+    broken = ~finite | (imputation_status == int(Status.NONFINITE))
+
+    def each(value) -> Array:
+        return jnp.broadcast_to(value, mse.shape)
+
+    twins_alike = each(problem.twins_alike)
+    if settings.fitting.alike_twins == "unknown":
         mse = jnp.where(twins_alike, jnp.nan, mse)
-    return Finished(
+    return Calibrated(
         prediction,
-        mse,
         jnp.where(broken, int(Status.NONFINITE), fit.status).astype(jnp.int32),
-        jnp.broadcast_to(fit.steps, (t,)),
-        jnp.broadcast_to(fit.optimality, (t,)),
-        jnp.broadcast_to(jnp.asarray(status, jnp.int32), (t,)),
-        twins_alike,
+        each(fit.steps),
+        each(fit.optimality),
+        each(fit.change),
+        training_mse=mse,
+        transferred=jnp.ones(mse.shape, bool),
+        imputation_status=each(jnp.asarray(imputation_status, jnp.int32)),
+        twins_alike=twins_alike,
     )
 
 
@@ -117,16 +145,22 @@ def _differentiable(method: Calibrator, data):
     return data if method.differentiable else jax.lax.stop_gradient(data)
 
 
-def _decide(result: Finished, twin_prediction, threshold, axis) -> Calibrated:
-    calibrated, training_mse, *rest = result
+def _decide(result: Calibrated, twin_prediction, threshold, axis) -> Calibrated:
+    """The twins' own answers where the training error exceeds the threshold."""
     if threshold is None:
-        return Calibrated(calibrated, training_mse, jnp.ones(training_mse.shape, bool), *rest)
-    transferred = training_mse <= threshold  # never for NaN
+        return result
+    transferred = result.training_mse <= threshold  # never for NaN
     keep = transferred[None, :] if axis == 0 else transferred[:, None]
     # A twin that gave no answer leaves nothing to revert to.
     use = keep | jnp.isnan(twin_prediction)
-    prediction = jnp.where(use, calibrated, twin_prediction)
-    return Calibrated(prediction, training_mse, transferred, *rest)
+    prediction = jnp.where(use, result.prediction, twin_prediction)
+    return dataclasses.replace(result, value=prediction, transferred=transferred)
+
+
+def _read_by(method: Calibrator, settings: Settings, *groups: str) -> Settings:
+    """The groups that a compiled function reads: only regressions impute."""
+    imputation = ("imputation",) if isinstance(method, FitAndTransfer) else ()
+    return settings.only("preparation", "fitting", "few_shot", *imputation, *groups)
 
 
 @full_precision
@@ -193,54 +227,30 @@ def calibrate_question(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[:, m:], 0, weight)
     data = _differentiable(method, (human, twin, observed, weight))
-    result = _questions(method, *data, settings)
+    result = _questions(method, *data, _read_by(method, settings))
     return _decide(result, twin[:, m:], threshold, 0)
 
 
-@functools.partial(jax.jit, static_argnames=("settings",))
-def _questions(method, human, twin, observed, weight, settings):
+@jax.jit
+def _questions(method, human, twin, observed, weight, settings) -> Calibrated:
     m = human.shape[1]
-    humans, twins = answers(human), answers(twin)
-    donors = Answers(twins.values[:, :m], twins.mask[:, :m])
-    ones = jnp.ones((human.shape[0],), human.dtype)
+    humans, twins = Responses.from_nan(human), Responses.from_nan(twin)
+    donors, targets = twins.columns(slice(None, m)), twins.columns(slice(m, None)).T
+    imputation = jnp.int32(Status.CONVERGED)
     if isinstance(method, FitAndTransfer):
-        x_human, x_twin, status = impute_both(humans, donors, settings, weight)
+        humans, donors, imputation = impute_both(humans, donors, weight, settings)
 
-    def solve(target):
-        values, mask, known = target
+    def solve(item):
+        target, known = item
+        build = question_regression if isinstance(method, FitAndTransfer) else question_stack
+        problem: Any = build(humans, donors, target, weight, settings)
         seen = jax.tree.map(lambda x: x[:, None], known)
-        if isinstance(method, FitAndTransfer):
-            problem = question_regression(
-                x_human,
-                x_twin,
-                values,
-                mask,
-                user_weight=ones if weight is None else weight,
-                min_std=settings.min_std,
-                drop_missing=settings.missing_target == "drop",
-            )
-            outcome = finish(problem, method.fit(problem, settings), status, seen, settings)
-        else:
-            problem = question_stack(
-                humans.values,
-                humans.mask,
-                donors.values,
-                donors.mask,
-                values,
-                mask,
-                user_weight=weight,
-                min_std=settings.min_std,
-            )
-            outcome = finish(problem, method.fit(problem, settings), jnp.int32(0), seen, settings)
-        return outcome
+        return finish(problem, method.fit(problem, settings), imputation, seen, settings)
 
     known = jax.tree.map(jnp.transpose, _known(observed, weight))
-    targets = (twins.values[:, m:].T, twins.mask[:, m:].T, known)
-    result = jax.tree.map(lambda leaf: leaf[..., 0], jax.lax.map(solve, targets))
-    counted = targets[1] if weight is None else targets[1] & (weight > 0)[None, :]
-    counted = counted & _squares_fit(human, twin)
-    result = _mark_unanswered(result, counted)
-    return result._replace(prediction=result.prediction.T)
+    result = jax.tree.map(lambda leaf: leaf[..., 0], jax.lax.map(solve, (targets, known)))
+    counted = targets.mask if weight is None else targets.mask & (weight > 0)[None, :]
+    return _mark_unanswered(result, counted & _squares_fit(human, twin)).transposed()
 
 
 def _squares_fit(*matrices):
@@ -252,11 +262,12 @@ def _squares_fit(*matrices):
     return fit
 
 
-def _mark_unanswered(result: Finished, mask) -> Finished:
+def _mark_unanswered(result: Calibrated, mask: Bool[Array, "q s"]) -> Calibrated:
     """NaN and `NONFINITE` for targets (q, s) without a usable answer, as `jit` cannot raise."""
     answered = jnp.any(mask, axis=1)
-    return result._replace(
-        prediction=jnp.where(answered[:, None], result.prediction, jnp.nan),
+    return dataclasses.replace(
+        result,
+        value=jnp.where(answered[:, None], result.value, jnp.nan),
         training_mse=jnp.where(answered, result.training_mse, jnp.nan),
         status=jnp.where(answered, result.status, jnp.int32(Status.NONFINITE)),
     )
@@ -266,7 +277,7 @@ def _known(observed, weight):
     """Known human answers and their weights, 0 where not known; `None` if there are none."""
     if observed is None:
         return None
-    seen = answers(observed)
+    seen = Responses.from_nan(observed)
     known = seen.mask.astype(observed.dtype)
     return seen.values, known if weight is None else known * weight[:, None]
 
@@ -328,55 +339,29 @@ def calibrate_user(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[n:], 1)
     data = _differentiable(method, (human, twin, observed, weight))
-    result = _users(method, *data, settings)
+    result = _users(method, *data, _read_by(method, settings, "new_users"))
     return _decide(result, twin[n:], threshold, 1)
 
 
-@functools.partial(jax.jit, static_argnames=("settings",))
-def _users(method, human, twin, observed, weight, settings):
+@jax.jit
+def _users(method, human, twin, observed, weight, settings) -> Calibrated:
     n = human.shape[0]
-    humans, twins = answers(human), answers(twin)
-    donors = Answers(twins.values[:n], twins.mask[:n])
-    targets = Answers(twins.values[n:], twins.mask[n:])
+    humans, twins = Responses.from_nan(human), Responses.from_nan(twin)
+    donors, targets = twins.rows(slice(None, n)), twins.rows(slice(n, None))
     known = _known(observed, None)
-    ones = jnp.ones((n,), human.dtype) if weight is None else weight
     counted = targets.mask & _squares_fit(human, twin)
-    human_statistics = settings.new_user_statistics == "human"
     if isinstance(method, MatrixCompletion):
-        problem = user_stack(
-            humans.values,
-            humans.mask,
-            donors.values,
-            donors.mask,
-            targets.values,
-            targets.mask,
-            user_weight=ones,
-            min_std=settings.min_std,
-            human_statistics=human_statistics,
-            outlier_limit=settings.outlier_limit,
-            layout=settings.new_user_stack,
-        )
-        seen = jax.tree.map(jnp.transpose, known)
-        fit = method.fit(problem, settings)
-        result = finish(problem, fit, jnp.int32(0), seen, settings)
-        return _mark_unanswered(result._replace(prediction=result.prediction.T), counted)
-    x_human, x_twin, status = impute_both(humans, donors, settings, weight)
+        problem = user_stack(humans, donors, targets, weight, settings)
+        seen, fit = jax.tree.map(jnp.transpose, known), method.fit(problem, settings)
+        result = finish(problem, fit, jnp.int32(Status.CONVERGED), seen, settings)
+        return _mark_unanswered(result.transposed(), counted)
+    humans, donors, imputation = impute_both(humans, donors, weight, settings)
 
-    def solve(target):
-        values, mask, known = target
+    def solve(item):
+        target, known = item
         seen = jax.tree.map(lambda x: x[:, None], known)
-        problem = user_regression(
-            x_human,
-            x_twin,
-            values,
-            mask,
-            user_weight=ones,
-            min_std=settings.min_std,
-            drop_missing=settings.missing_target == "drop",
-            human_statistics=human_statistics,
-            outlier_limit=settings.outlier_limit,
-        )
-        return finish(problem, method.fit(problem, settings), status, seen, settings)
+        problem = user_regression(humans, donors, target, weight, settings)
+        return finish(problem, method.fit(problem, settings), imputation, seen, settings)
 
-    result = jax.lax.map(solve, (targets.values, targets.mask, known))
+    result = jax.lax.map(solve, (targets, known))
     return _mark_unanswered(jax.tree.map(lambda leaf: leaf[..., 0], result), counted)

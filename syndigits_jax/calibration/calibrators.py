@@ -7,14 +7,13 @@ gradient).
 """
 
 import abc
+import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Key, UInt32
 
 from ..solvers.checks import check_scalar
 from ..solvers.completion import als, hard_impute, soft_impute
@@ -30,52 +29,19 @@ from ..solvers.ridge import ridge, ridge_from_gram
 from ..solvers.simplex_least_squares import simplex_least_squares, simplex_least_squares_from_gram
 from ..solvers.solution import Solution
 from ..solvers.subspace_gradient import attach_subspace_gradient
+from ._hyperparameters import INFINITY, as_leaf, check_bounds
 from .problem import Regression, Stack
 from .settings import Settings
 
 
-class Fit(eqx.Module):
-    """A calibrator's result for t targets, in scaled units.
+class Fitted(eqx.Module):
+    """What a calibrator finds for t targets, in scaled units.
 
-    `prediction` (s, t) for the humans, `training_mse` (t,) on the twins, and the solver's
-    `status`, `steps` and `optimality`.
+    `prediction` (s, t) for the humans, and `training_mse` (t,) on the twins.
     """
 
     prediction: Float[Array, "s t"]
     training_mse: Float[Array, " t"]
-    status: Int[Array, ""]
-    steps: Int[Array, ""]
-    optimality: Float[Array, ""]
-
-
-def _leaf(value) -> Array:
-    try:
-        value = float(value) if isinstance(value, str) else value
-        return jnp.asarray(value, dtype=jnp.result_type(value, float))
-    except (TypeError, ValueError):
-        raise ValueError(f"a calibrator's penalty must be a number, got {value!r}") from None
-
-
-_WHOLE = ("rank",)
-
-
-def _check(module: eqx.Module, **bounds: tuple[int | float, int | float]) -> None:
-    """Raise `ValueError` for concrete hyperparameters outside their bounds; tracers pass."""
-    for name, (low, high) in bounds.items():
-        value = getattr(module, name)
-        if isinstance(value, Tracer) or not isinstance(value, (jax.Array, int, float)):
-            continue
-        # NumPy: inside `jit` JAX would trace the comparison, even of numbers that are known.
-        if name in _WHOLE and int(value) != value:
-            raise ValueError(f"{type(module).__name__}: {name} must be a whole number, got {value}")
-        array = np.asarray(value)
-        if not np.all((array >= low) & (array <= high) & np.isfinite(array)):
-            finite = f"finite and at least {low:g}"
-            span = finite if high == INFINITY else f"in [{low:g}, {high:g}]"
-            raise ValueError(f"{type(module).__name__}: {name} must be {span}, got {value}")
-
-
-INFINITY = float("inf")
 
 
 class Calibrator(eqx.Module):
@@ -95,7 +61,7 @@ class FitAndTransfer(Calibrator):
     """Algorithm 1: fit the target on the twins' donors, apply the fit to the humans'."""
 
     @abc.abstractmethod
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """Solve one regression problem (one target)."""
 
 
@@ -103,27 +69,31 @@ class MatrixCompletion(Calibrator):
     """Algorithm 2: complete the stacked matrix of humans and twins."""
 
     @abc.abstractmethod
-    def fit(self, problem: Stack, settings: Settings) -> Fit:
+    def fit(self, problem: Stack, settings: Settings) -> Solution[Fitted]:
         """Complete one stack (all its targets at once)."""
 
 
+def _with_value(solution: Solution, prediction: Array, training_mse: Array) -> Solution[Fitted]:
+    """How the solver ended, with what it means for the humans."""
+    return dataclasses.replace(solution, value=Fitted(prediction, training_mse))
+
+
 @full_precision
-def _transfer(problem: Regression, coef, intercept, solution: Solution) -> Fit:
+def _transfer(problem: Regression, coef, intercept, solution: Solution) -> Solution[Fitted]:
     fitted = problem.x_twin @ coef + intercept
     prediction = problem.x_human @ coef + intercept
-    mse = problem.training_mse(fitted)
-    return Fit(prediction[:, None], mse[None], solution.status, solution.steps, solution.optimality)
+    return _with_value(solution, prediction[:, None], problem.training_mse(fitted)[None])
 
 
 class Ridge(FitAndTransfer):
     """Ridge regression, Σ(y - xw - b)² + `penalty`·‖w‖², b free (Ben-Michael et al. 2021)."""
 
-    penalty: float | int | Array = eqx.field(converter=_leaf, default=100.0)
+    penalty: float | int | Array = eqx.field(converter=as_leaf, default=100.0)
 
     def __check_init__(self):
-        _check(self, penalty=(0, INFINITY))
+        check_bounds(self, penalty=(0, INFINITY))
 
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
         check_scalar("penalty", self.penalty)
         if problem.moments is None:
@@ -137,13 +107,13 @@ class Ridge(FitAndTransfer):
 class ElasticNet(FitAndTransfer):
     """Elastic net, 1/(2n)·Σ(y - xw - b)² + `alpha`·(ρ‖w‖₁ + (1-ρ)/2·‖w‖²), ρ = `l1_ratio`."""
 
-    alpha: float | int | Array = eqx.field(converter=_leaf, default=0.1)
-    l1_ratio: float | int | Array = eqx.field(converter=_leaf, default=0.5)
+    alpha: float | int | Array = eqx.field(converter=as_leaf, default=0.1)
+    l1_ratio: float | int | Array = eqx.field(converter=as_leaf, default=0.5)
 
     def __check_init__(self):
-        _check(self, alpha=(0, INFINITY), l1_ratio=(0, 1))
+        check_bounds(self, alpha=(0, INFINITY), l1_ratio=(0, 1))
 
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
         return _elastic_net(problem, self.alpha, self.l1_ratio, settings)
 
@@ -151,25 +121,25 @@ class ElasticNet(FitAndTransfer):
 class Lasso(FitAndTransfer):
     """Lasso: [`ElasticNet`][] with an ℓ1 penalty only (Hollingsworth and Wing 2020)."""
 
-    alpha: float | int | Array = eqx.field(converter=_leaf, default=0.01)
+    alpha: float | int | Array = eqx.field(converter=as_leaf, default=0.01)
 
     def __check_init__(self):
-        _check(self, alpha=(0, INFINITY))
+        check_bounds(self, alpha=(0, INFINITY))
 
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
         return _elastic_net(problem, self.alpha, 1.0, settings)
 
 
-def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Fit:
+def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Solution[Fitted]:
     if problem.moments is None:
         x, y, weight = problem.training_set()
         solution = elastic_net(
-            x, y, alpha, l1_ratio, sample_weight=weight, tol=settings.regression_tol
+            x, y, alpha, l1_ratio, sample_weight=weight, tol=settings.fitting.regression_tol
         )
     else:
         solution = elastic_net_from_gram(
-            problem.moments, alpha, l1_ratio, tol=settings.regression_tol
+            problem.moments, alpha, l1_ratio, tol=settings.fitting.regression_tol
         )
     return _transfer(problem, solution.value.coef, solution.value.intercept, solution)
 
@@ -177,22 +147,23 @@ def _elastic_net(problem: Regression, alpha, l1_ratio, settings: Settings) -> Fi
 class NeuralNet(FitAndTransfer):
     """A small ReLU network trained with Adam and early stopping on the training loss.
 
-    `patience=None` trains for all `epochs`. Gradients pass through the training, with the number
-    of epochs held fixed.
+    `patience=None` trains for all `epochs`. `key` is a JAX random key for the start and the order
+    of the minibatches, `jax.random.key(0)` by default. Gradients pass through the training, with
+    the number of epochs held fixed.
     """
 
     hidden: tuple[int, ...] = eqx.field(static=True, default=(8,))
-    weight_decay: float | int | Array = eqx.field(converter=_leaf, default=0.05)
-    learning_rate: float | int | Array = eqx.field(converter=_leaf, default=1e-3)
+    weight_decay: float | int | Array = eqx.field(converter=as_leaf, default=0.05)
+    learning_rate: float | int | Array = eqx.field(converter=as_leaf, default=1e-3)
     batch_size: int = eqx.field(static=True, default=128)
     epochs: int = eqx.field(static=True, default=200)
     patience: int | None = eqx.field(static=True, default=20)
-    seed: int = eqx.field(static=True, default=0)
+    key: Key[Array, "..."] | UInt32[Array, "... 2"] | None = None
 
     def __check_init__(self):
-        _check(self, weight_decay=(0, INFINITY), learning_rate=(0, INFINITY))
+        check_bounds(self, weight_decay=(0, INFINITY), learning_rate=(0, INFINITY))
 
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
         check_scalar("weight_decay", self.weight_decay)
         check_scalar("learning_rate", self.learning_rate)
@@ -201,7 +172,7 @@ class NeuralNet(FitAndTransfer):
             x,
             y,
             hidden=self.hidden,
-            key=jax.random.key(self.seed),
+            key=jax.random.key(0) if self.key is None else self.key,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
@@ -211,24 +182,21 @@ class NeuralNet(FitAndTransfer):
         )
         network = solution.value
         mse = problem.training_mse(network(problem.x_twin))
-        prediction = network(problem.x_human)
-        return Fit(
-            prediction[:, None], mse[None], solution.status, solution.steps, solution.optimality
-        )
+        return _with_value(solution, network(problem.x_human)[:, None], mse[None])
 
 
 class SyntheticControl(FitAndTransfer):
     """Weights on the simplex, ridge `penalty`, no intercept (Abadie et al. 2010)."""
 
-    penalty: float | int | Array = eqx.field(converter=_leaf, default=1e-6)
+    penalty: float | int | Array = eqx.field(converter=as_leaf, default=1e-6)
 
     def __check_init__(self):
-        _check(self, penalty=(0, INFINITY))
+        check_bounds(self, penalty=(0, INFINITY))
 
     @full_precision
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
-        certified = settings.simplex == "certified"
+        certified = settings.fitting.simplex == "certified"
         x, y, weight = problem.training_set()
         if problem.moments is None:
             solve = simplex_least_squares if certified else exponentiated_gradient
@@ -250,10 +218,10 @@ class SyntheticIntervention(FitAndTransfer):
     """
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: float | int | Array = eqx.field(converter=_leaf, default=100.0)
+    penalty: float | int | Array = eqx.field(converter=as_leaf, default=100.0)
 
     def __check_init__(self):
-        _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
+        check_bounds(self, penalty=(0, INFINITY), rank=(1, INFINITY))
 
     def directions(self, problem: Regression) -> Float[Array, "p r"]:
         """The donors' leading right singular vectors, on which the regression is run."""
@@ -263,7 +231,7 @@ class SyntheticIntervention(FitAndTransfer):
         return attach_subspace_gradient(x, weight, right)
 
     @full_precision
-    def fit(self, problem: Regression, settings: Settings) -> Fit:
+    def fit(self, problem: Regression, settings: Settings) -> Solution[Fitted]:
         """See [`FitAndTransfer.fit`][]."""
         self._check_rank(problem.x_twin)
         check_scalar("penalty", self.penalty)
@@ -274,7 +242,9 @@ class SyntheticIntervention(FitAndTransfer):
         return _transfer(problem, directions @ model.coef, model.intercept, solution)
 
 
-def _read_off(problem: Stack, solution: Solution, fitted_twin: Array | None = None) -> Fit:
+def _read_off(
+    problem: Stack, solution: Solution, fitted_twin: Array | None = None
+) -> Solution[Fitted]:
     """Predictions and training error from a completed stack."""
     t = problem.targets
     fitted = solution.value.fitted
@@ -286,7 +256,7 @@ def _read_off(problem: Stack, solution: Solution, fitted_twin: Array | None = No
         weight = weight * problem.weight[-weight.shape[0] :][:, None]
     total = jnp.sum(weight, axis=0)
     mse = jnp.sum(weight * (twin - fitted_twin) ** 2, axis=0) / jnp.where(total > 0, total, 1)
-    return Fit(prediction, mse, solution.status, solution.steps, solution.optimality)
+    return _with_value(solution, prediction, mse)
 
 
 def _start(problem: Stack) -> Array | None:
@@ -300,9 +270,9 @@ class HardImpute(MatrixCompletion):
     rank: int = eqx.field(static=True, default=5)
 
     def __check_init__(self):
-        _check(self, rank=(1, INFINITY))
+        check_bounds(self, rank=(1, INFINITY))
 
-    def fit(self, problem: Stack, settings: Settings) -> Fit:
+    def fit(self, problem: Stack, settings: Settings) -> Solution[Fitted]:
         """See [`MatrixCompletion.fit`][]."""
         self._check_rank(problem.values)
         solution = hard_impute(
@@ -311,7 +281,7 @@ class HardImpute(MatrixCompletion):
             self.rank,
             start=_start(problem),
             sample_weight=problem.weight,
-            tol=settings.completion_tol,
+            tol=settings.fitting.completion_tol,
         )
         return _read_off(problem, solution)
 
@@ -320,12 +290,12 @@ class SoftImpute(MatrixCompletion):
     """Nuclear-norm regularised completion of the stack (Mazumder et al. 2010)."""
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: float | int | Array = eqx.field(converter=_leaf, default=20.0)
+    penalty: float | int | Array = eqx.field(converter=as_leaf, default=20.0)
 
     def __check_init__(self):
-        _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
+        check_bounds(self, penalty=(0, INFINITY), rank=(1, INFINITY))
 
-    def fit(self, problem: Stack, settings: Settings) -> Fit:
+    def fit(self, problem: Stack, settings: Settings) -> Solution[Fitted]:
         """See [`MatrixCompletion.fit`][]."""
         self._check_rank(problem.values)
         check_scalar("penalty", self.penalty)
@@ -336,22 +306,25 @@ class SoftImpute(MatrixCompletion):
             self.penalty,
             start=_start(problem),
             sample_weight=problem.weight,
-            tol=settings.completion_tol,
+            tol=settings.fitting.completion_tol,
         )
         return _read_off(problem, solution)
 
 
 class AlternatingLeastSquares(MatrixCompletion):
-    """Alternating ridge regressions on the stack (Hastie et al. 2015)."""
+    """Alternating ridge regressions on the stack (Hastie et al. 2015).
+
+    `key` is a JAX random key for the start, `jax.random.key(0)` by default.
+    """
 
     rank: int = eqx.field(static=True, default=20)
-    penalty: float | int | Array = eqx.field(converter=_leaf, default=20.0)
-    seed: int = eqx.field(static=True, default=0)
+    penalty: float | int | Array = eqx.field(converter=as_leaf, default=20.0)
+    key: Key[Array, "..."] | UInt32[Array, "... 2"] | None = None
 
     def __check_init__(self):
-        _check(self, penalty=(0, INFINITY), rank=(1, INFINITY))
+        check_bounds(self, penalty=(0, INFINITY), rank=(1, INFINITY))
 
-    def fit(self, problem: Stack, settings: Settings) -> Fit:
+    def fit(self, problem: Stack, settings: Settings) -> Solution[Fitted]:
         """See [`MatrixCompletion.fit`][]."""
         self._check_rank(problem.values)
         check_scalar("penalty", self.penalty)
@@ -360,9 +333,9 @@ class AlternatingLeastSquares(MatrixCompletion):
             problem.mask,
             self.rank,
             self.penalty,
-            key=jax.random.key(self.seed),
+            key=self.key,
             sample_weight=problem.weight,
-            tol=settings.als_tol,
+            tol=settings.fitting.als_tol,
         )
         return _read_off(problem, solution)
 
@@ -379,9 +352,9 @@ class SyntheticPrior(MatrixCompletion):
     rank: int = eqx.field(static=True, default=8)
 
     def __check_init__(self):
-        _check(self, rank=(1, INFINITY))
+        check_bounds(self, rank=(1, INFINITY))
 
-    def fit(self, problem: Stack, settings: Settings) -> Fit:
+    def fit(self, problem: Stack, settings: Settings) -> Solution[Fitted]:
         """See [`MatrixCompletion.fit`][]."""
         self._check_rank(problem.human(problem.values))
         problem = jax.lax.stop_gradient(problem)
@@ -392,7 +365,7 @@ class SyntheticPrior(MatrixCompletion):
             self.rank,
             start=problem.twin(problem.values),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
-            tol=settings.completion_tol,
+            tol=settings.fitting.completion_tol,
         )
         # The twins only start the iteration: their error is their distance to the fit.
         return _read_off(problem, solution, solution.value.fitted[:, -problem.targets :])

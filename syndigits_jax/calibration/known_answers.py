@@ -29,9 +29,9 @@ def learn_from_answers(
         y = f + level + slope · f + x · w + noise,  level ~ N(0, a σ²), slope ~ N(0, b σ²),
                                                     w ~ N(0, c σ² / p · I),  noise ~ N(0, σ²)
 
-    where a, b, c are `settings.few_shot_level`, `.few_shot_slope`, `.few_shot_donors`. That is one
-    ridge regression, whose result does not depend on σ. Without any known answer the correction
-    is 0; with many answers the result approaches a regression on the humans alone.
+    where a, b, c are the `level`, `slope` and `donors` of `settings.few_shot`. That is one ridge
+    regression, whose result does not depend on σ. Without any known answer the correction is 0;
+    with many answers the result approaches a regression on the humans alone.
 
     **Arguments:**
 
@@ -43,14 +43,17 @@ def learn_from_answers(
 
     **Returns:** (s, t) the corrected predictions.
     """
-    spread = jnp.sqrt(jnp.asarray(settings.few_shot_donors / donors.shape[1], donors.dtype))
+    prior, dtype = settings.few_shot, donors.dtype
+    level, slope, spread = (
+        jnp.sqrt(jnp.asarray(variance, dtype))
+        for variance in (prior.level, prior.slope, prior.donors / donors.shape[1])
+    )
     features = spread * donors
-    level = jnp.full_like(prediction[:, :1], settings.few_shot_level**0.5)
+    constant = jnp.full_like(prediction[:, :1], level)
 
     def correction(column):
         f, y, w = column
-        slope = settings.few_shot_slope**0.5 * f[:, None]
-        design = jnp.concatenate([level, slope, features], axis=1)
+        design = jnp.concatenate([constant, slope * f[:, None], features], axis=1)
         residual = jnp.where(w > 0, y - f, 0)
         return ridge(design, residual, 1.0, sample_weight=w, fit_intercept=False).value(design)
 

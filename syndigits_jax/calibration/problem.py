@@ -1,18 +1,22 @@
 """The two array problems that calibrators solve, in one orientation: samples x features.
 
 New questions: samples are users, features the donor questions. New users: samples are questions,
-features the donor users. Everything below is pure; missing entries are 0 with a mask.
+features the donor users. Everything below is pure. The four builders take the same: `human` and
+`twin` donors, the twins' answers to the target, the weights of the users, and the settings.
 """
 
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..inference.alike import alike
+from ..panel import Responses
 from ..solvers.linear_model import GramStatistics, gram_statistics
 from ..solvers.precision import full_precision
+from .settings import Number, Settings
 
 
 class Regression(eqx.Module):
@@ -110,7 +114,7 @@ def weighted_mean(values: Float[Array, " s"], weight: Float[Array, " s"]) -> Flo
 
 
 def moments_over(
-    x: Float[Array, "n m"], weight: Float[Array, "n m"], axis: int, min_std: float
+    x: Float[Array, "n m"], weight: Float[Array, "n m"], axis: int, min_std: Number
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Weighted mean and population standard deviation along `axis`, which is kept with size 1.
 
@@ -139,7 +143,7 @@ def moments_over(
 
 
 def scaled_columns(
-    x: Float[Array, "n m"], weight: Float[Array, "n m"], min_std: float
+    x: Float[Array, "n m"], weight: Float[Array, "n m"], min_std: Number
 ) -> tuple[Float[Array, "n m"], Float[Array, "1 m"], Float[Array, "1 m"]]:
     """Columns less their weighted mean, over their standard deviation; and both of these.
 
@@ -151,16 +155,18 @@ def scaled_columns(
     return jnp.where(constant, 0, (x - mean) / std), mean, std
 
 
+def _user_weight(weight: Float[Array, " n"] | None, donors: Responses) -> Float[Array, " n"]:
+    """The weights of the users, 1 where none are given."""
+    return jnp.ones((donors.shape[0],), donors.dtype) if weight is None else weight
+
+
 @full_precision
 def question_regression(
-    human: Float[Array, "n p"],
-    twin: Float[Array, "n p"],
-    target: Float[Array, " n"],
-    target_mask: Bool[Array, " n"],
-    *,
-    user_weight: Float[Array, " n"],
-    min_std: float,
-    drop_missing: bool,
+    human: Responses,
+    twin: Responses,
+    target: Responses,
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
 ) -> Regression:
     """The regression problem of one new question (Algorithm 1).
 
@@ -168,48 +174,40 @@ def question_regression(
 
     **Arguments:**
 
-    - `human`, `twin`: (n, p) imputed answers to the donor questions.
-    - `target`: (n,) the twins' answers to the new question, 0 where missing.
-    - `target_mask`: (n,) where they are not missing.
-    - `user_weight`: (n,) weights of the users.
-    - `min_std`: a standard deviation below this counts as this, in the unit of the answers.
-    - `drop_missing`: whether a missing answer to the target has weight 0 in the fit; if not, it
-      counts as the mean answer.
+    - `human`, `twin`: (n, p) imputed answers to the donor questions; their masks are not read.
+    - `target`: (n,) the twins' answers to the new question.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Preparation`][]. With `missing_target="drop"` a missing answer to the target
+      has weight 0 in the fit; if not, it counts as the mean answer.
 
     **Returns:** the [`Regression`][], with users as samples.
     """
-    everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
-    x_human, _, _ = scaled_columns(human, everyone, min_std)
-    x_twin, _, _ = scaled_columns(twin, everyone, min_std)
-    present = target_mask.astype(target.dtype) * user_weight
-    mean, std = moments_over(target[:, None], present[:, None], 0, min_std)
-    y = jnp.where(target_mask, (target - mean[0]) / std[0], 0)
-    centre = jnp.broadcast_to(mean[0], target.shape)
-    scale = jnp.broadcast_to(std[0], target.shape)
+    min_std, missing = settings.preparation.min_std, settings.preparation.missing_target
+    weight = _user_weight(weight, human)
+    everyone = jnp.broadcast_to(weight[:, None], human.shape)
+    x_human, _, _ = scaled_columns(human.values, everyone, min_std)
+    x_twin, _, _ = scaled_columns(twin.values, everyone, min_std)
+    present = target.mask.astype(target.dtype) * weight
+    mean, std = moments_over(target.values[:, None], present[:, None], 0, min_std)
     return Regression(
         x_twin=x_twin,
-        y_twin=y,
-        weight=present if drop_missing else user_weight,
+        y_twin=jnp.where(target.mask, (target.values - mean[0]) / std[0], 0),
+        weight=present if missing == "drop" else weight,
         x_human=x_human,
-        centre=centre,
-        scale=scale,
-        donor_weight=user_weight,
-        twins_alike=alike(target, present > 0, 0),
+        centre=jnp.broadcast_to(mean[0], target.shape),
+        scale=jnp.broadcast_to(std[0], target.shape),
+        donor_weight=weight,
+        twins_alike=alike(target.values, present > 0, 0),
     ).with_moments()
 
 
 @full_precision
 def user_regression(
-    human: Float[Array, "d m"],
-    twin: Float[Array, "d m"],
-    target: Float[Array, " m"],
-    target_mask: Bool[Array, " m"],
-    *,
-    user_weight: Float[Array, " d"],
-    min_std: float,
-    drop_missing: bool,
-    human_statistics: bool,
-    outlier_limit: float,
+    human: Responses,
+    twin: Responses,
+    target: Responses,
+    weight: Float[Array, " d"] | None,
+    settings: Settings,
 ) -> Regression:
     """The regression problem of one new user (section 6).
 
@@ -219,54 +217,49 @@ def user_regression(
     **Arguments:**
 
     - `human`, `twin`: (d, m) imputed answers of the d donor users and of their twins.
-    - `target`: (m,) the answers of the new user's twin, 0 where missing.
-    - `target_mask`: (m,) where they are not missing.
-    - `user_weight`: (d,) weights of the donor users in the questions' statistics.
-    - `min_std`: as in [`question_regression`][].
-    - `drop_missing`: whether questions that the target's twin did not answer, or that all donor
-      twins answer alike, have weight 0 in the fit.
-    - `human_statistics`: whether predictions are mapped back by the humans' means and standard
-      deviations; if not, by the twins'.
-    - `outlier_limit`: the target's scaled answers are clipped to this many standard deviations.
+    - `target`: (m,) the answers of the new user's twin.
+    - `weight`: (d,) weights of the donor users in the questions' statistics; `None` if equal.
+    - `settings`: see [`Preparation`][] and [`NewUsers`][]. With `missing_target="drop"` questions
+      that the target's twin did not answer, or that all donor twins answer alike, have weight 0 in
+      the fit.
 
     **Returns:** the [`Regression`][], with questions as samples.
     """
-    everyone = jnp.broadcast_to(user_weight[:, None], human.shape)
-    x_human, human_mean, human_std = scaled_columns(human, everyone, min_std)
-    x_twin, twin_mean, twin_std = scaled_columns(twin, everyone, min_std)
-    y = jnp.where(target_mask, (target - twin_mean[0]) / twin_std[0], 0)
-    y = jnp.clip(y, -outlier_limit, outlier_limit)
-    counted = (user_weight > 0)[:, None]
-    high = jnp.max(jnp.where(counted, twin, -jnp.inf), axis=0)
-    low = jnp.min(jnp.where(counted, twin, jnp.inf), axis=0)
+    min_std, missing = settings.preparation.min_std, settings.preparation.missing_target
+    limit = settings.new_users.outlier_limit
+    weight = _user_weight(weight, human)
+    everyone = jnp.broadcast_to(weight[:, None], human.shape)
+    x_human, human_mean, human_std = scaled_columns(human.values, everyone, min_std)
+    x_twin, twin_mean, twin_std = scaled_columns(twin.values, everyone, min_std)
+    y = jnp.where(target.mask, (target.values - twin_mean[0]) / twin_std[0], 0)
+    y = jnp.clip(y, -limit, limit)
+    counted = (weight > 0)[:, None]
+    high = jnp.max(jnp.where(counted, twin.values, -jnp.inf), axis=0)
+    low = jnp.min(jnp.where(counted, twin.values, jnp.inf), axis=0)
     # Imputed answers to a constant question differ by the tolerance of the imputation.
     varies = high - low > 1e-4 * jnp.maximum(jnp.abs(high), jnp.abs(low))
-    used = (target_mask & varies).astype(target.dtype)
-    weight = used if drop_missing else jnp.ones_like(target)
-    mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
+    used = (target.mask & varies).astype(target.dtype)
+    by_humans = settings.new_users.statistics == "human"
+    mean, std = (human_mean, human_std) if by_humans else (twin_mean, twin_std)
+    size = _scaled_size(target.values, twin_mean[0], twin_std[0])
     return Regression(
         x_twin=x_twin.T,
         y_twin=y,
-        weight=weight,
+        weight=used if missing == "drop" else jnp.ones_like(y),
         x_human=x_human.T,
         centre=mean[0],
         scale=std[0],
-        twins_alike=alike(target, target_mask, 0)
-        | alike(y, used > 0, 0, size=_scaled_size(target, twin_mean[0], twin_std[0])),
+        twins_alike=alike(target.values, target.mask, 0) | alike(y, used > 0, 0, size=size),
     ).with_moments()
 
 
 @full_precision
 def question_stack(
-    human: Float[Array, "n p"],
-    human_mask: Bool[Array, "n p"],
-    twin: Float[Array, "n p"],
-    twin_mask: Bool[Array, "n p"],
-    target: Float[Array, " n"],
-    target_mask: Bool[Array, " n"],
-    *,
-    user_weight: Float[Array, " n"] | None,
-    min_std: float,
+    human: Responses,
+    twin: Responses,
+    target: Responses,
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
 ) -> Stack:
     """The completion problem of one new question (Algorithm 2): humans above twins.
 
@@ -274,48 +267,37 @@ def question_stack(
 
     **Arguments:**
 
-    - `human`, `human_mask`: (n, p) answers to the donor questions, 0 where missing, and where
-      they are not missing.
-    - `twin`, `twin_mask`: (n, p) the same of the twins.
-    - `target`, `target_mask`: (n,) the twins' answers to the new question, likewise.
-    - `user_weight`: (n,) weights of the users; `None` if they are equal.
-    - `min_std`: as in [`question_regression`][].
+    - `human`, `twin`: (n, p) answers to the donor questions.
+    - `target`: (n,) the twins' answers to the new question.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Preparation`][].
 
     **Returns:** the [`Stack`][], with users as samples and layout `"over"`.
     """
-    twin = jnp.concatenate([twin, target[:, None]], axis=1)
-    twin_mask = jnp.concatenate([twin_mask, target_mask[:, None]], axis=1)
-    weight = jnp.ones_like(target) if user_weight is None else user_weight
-    twin, mean, std = _scale_observed(twin, twin_mask, weight, min_std)
-    human, _, _ = _scale_observed(human, human_mask, weight, min_std)
-    centre = jnp.broadcast_to(mean[:, -1:], (target.shape[0], 1))
-    scale = jnp.broadcast_to(std[:, -1:], (target.shape[0], 1))
-    human = jnp.concatenate([human, jnp.zeros_like(target)[:, None]], axis=1)
-    human_mask = jnp.concatenate([human_mask, jnp.zeros((target.shape[0], 1), bool)], axis=1)
+    min_std, ones = settings.preparation.min_std, _user_weight(weight, human)
+    nobody = Responses(jnp.zeros_like(target.values), jnp.zeros_like(target.mask))
+    twin = _joined(twin, _as_column(target), 1)
+    twin, mean, std = _scale_observed(twin, ones, min_std)
+    human, _, _ = _scale_observed(human, ones, min_std)
+    stack = _joined(_joined(human, _as_column(nobody), 1), twin, 0)
+    column = (target.shape[0], 1)
     return Stack(
-        values=jnp.concatenate([human, twin]),
-        mask=jnp.concatenate([human_mask, twin_mask]),
-        weight=None if user_weight is None else jnp.concatenate([user_weight, user_weight]),
-        centre=centre,
-        scale=scale,
-        twins_alike=alike(target, target_mask & (weight > 0), 0)[None],
+        values=stack.values,
+        mask=stack.mask,
+        weight=None if weight is None else jnp.concatenate([weight, weight]),
+        centre=jnp.broadcast_to(mean[:, -1:], column),
+        scale=jnp.broadcast_to(std[:, -1:], column),
+        twins_alike=alike(target.values, target.mask & (ones > 0), 0)[None],
     )
 
 
 @full_precision
 def user_stack(
-    human: Float[Array, "d m"],
-    human_mask: Bool[Array, "d m"],
-    twin: Float[Array, "d m"],
-    twin_mask: Bool[Array, "d m"],
-    targets: Float[Array, "t m"],
-    target_masks: Bool[Array, "t m"],
-    *,
-    user_weight: Float[Array, " d"],
-    min_std: float,
-    human_statistics: bool,
-    outlier_limit: float,
-    layout: Literal["over", "beside"],
+    human: Responses,
+    twin: Responses,
+    targets: Responses,
+    weight: Float[Array, " d"] | None,
+    settings: Settings,
 ) -> Stack:
     """The completion problem of t new users: questions as rows, donors and then targets as columns.
 
@@ -324,42 +306,49 @@ def user_stack(
 
     **Arguments:**
 
-    - `human`, `human_mask`: (d, m) the donor users' answers, 0 where missing, and where they are
-      not missing.
-    - `twin`, `twin_mask`: (d, m) the same of their twins.
-    - `targets`, `target_masks`: (t, m) the same of the new users' twins.
-    - `user_weight`: (d,) weights of the donor users in the questions' statistics.
-    - `min_std`: as in [`question_regression`][].
-    - `human_statistics`, `outlier_limit`: as in [`user_regression`][].
-    - `layout`: `"over"` joins a user's human and twin answers in one column, so that the twin
-      informs the new user's prediction; `"beside"` gives them separate columns.
+    - `human`, `twin`: (d, m) the answers of the donor users and of their twins.
+    - `targets`: (t, m) the answers of the new users' twins.
+    - `weight`: (d,) weights of the donor users in the questions' statistics; `None` if equal.
+    - `settings`: see [`Preparation`][] and [`NewUsers`][]. With `stack="over"` a user's human and
+      twin answers are in one column, so that the twin informs the new user's prediction; `"beside"`
+      gives them separate columns.
 
     **Returns:** the [`Stack`][], with questions as samples and t targets.
     """
-    t = targets.shape[0]
-    count = jnp.maximum(jnp.sum((user_weight > 0).astype(targets.dtype)), 1)
-    average = jnp.broadcast_to(jnp.sum(user_weight) / count, (t,))
-    twin_weight = jnp.concatenate([user_weight, average])
-    twin = jnp.concatenate([twin, targets])
-    twin_mask = jnp.concatenate([twin_mask, target_masks])
-    twin, twin_mean, twin_std = _scale_observed(twin, twin_mask, twin_weight, min_std)
-    scaled = jnp.clip(twin[-t:], -outlier_limit, outlier_limit)
-    twin = twin.at[-t:].set(scaled)
-    human, human_mean, human_std = _scale_observed(human, human_mask, user_weight, min_std)
-    mean, std = (human_mean, human_std) if human_statistics else (twin_mean, twin_std)
-    human = jnp.concatenate([human, jnp.zeros_like(targets)])
-    human_mask = jnp.concatenate([human_mask, jnp.zeros(targets.shape, bool)])
-    axis = 0 if layout == "over" else 1
-    return Stack(
-        values=jnp.concatenate([human.T, twin.T], axis),
-        mask=jnp.concatenate([human_mask.T, twin_mask.T], axis),
-        weight=None,
-        centre=jnp.broadcast_to(mean.T, (targets.shape[1], t)),
-        scale=jnp.broadcast_to(std.T, (targets.shape[1], t)),
-        twins_alike=alike(targets, target_masks, 1)
-        | alike(scaled, target_masks, 1, size=_scaled_size(targets, twin_mean, twin_std)),
-        layout=layout,
+    min_std, rule = settings.preparation.min_std, settings.new_users
+    t, m = targets.shape
+    weight = _user_weight(weight, human)
+    count = jnp.maximum(jnp.sum((weight > 0).astype(targets.dtype)), 1)
+    average = jnp.broadcast_to(jnp.sum(weight) / count, (t,))
+    twin, twin_mean, twin_std = _scale_observed(
+        _joined(twin, targets, 0), jnp.concatenate([weight, average]), min_std
     )
+    scaled = jnp.clip(twin.values[-t:], -rule.outlier_limit, rule.outlier_limit)
+    twin = Responses(twin.values.at[-t:].set(scaled), twin.mask)
+    human, human_mean, human_std = _scale_observed(human, weight, min_std)
+    by_humans = rule.statistics == "human"
+    mean, std = (human_mean, human_std) if by_humans else (twin_mean, twin_std)
+    nobody = Responses(jnp.zeros_like(targets.values), jnp.zeros_like(targets.mask))
+    stack = _joined(_joined(human, nobody, 0).T, twin.T, 0 if rule.stack == "over" else 1)
+    size = _scaled_size(targets.values, twin_mean, twin_std)
+    return Stack(
+        values=stack.values,
+        mask=stack.mask,
+        weight=None,
+        centre=jnp.broadcast_to(mean.T, (m, t)),
+        scale=jnp.broadcast_to(std.T, (m, t)),
+        twins_alike=alike(targets.values, targets.mask, 1)
+        | alike(scaled, targets.mask, 1, size=size),
+        layout=rule.stack,
+    )
+
+
+def _as_column(target: Responses) -> Responses:
+    return Responses(target.values[:, None], target.mask[:, None])
+
+
+def _joined(first: Responses, second: Responses, axis: int) -> Responses:
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis), first, second)
 
 
 def _scaled_size(x, mean, std):
@@ -367,8 +356,10 @@ def _scaled_size(x, mean, std):
     return jnp.maximum(jnp.abs(x), jnp.abs(mean)) / std
 
 
-def _scale_observed(x, mask, row_weight, min_std):
+def _scale_observed(
+    x: Responses, row_weight: Float[Array, " n"], min_std: Number
+) -> tuple[Responses, Float[Array, "1 m"], Float[Array, "1 m"]]:
     """Columns centred and scaled by their observed entries; missing entries become 0."""
-    weight = mask.astype(x.dtype) * row_weight[:, None]
-    scaled, mean, std = scaled_columns(x, weight, min_std)
-    return jnp.where(mask, scaled, 0), mean, std
+    weight = x.mask.astype(x.dtype) * row_weight[:, None]
+    scaled, mean, std = scaled_columns(x.values, weight, min_std)
+    return Responses(jnp.where(x.mask, scaled, 0), x.mask), mean, std

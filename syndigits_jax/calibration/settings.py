@@ -1,120 +1,224 @@
 """Settings that choose between the method as described and the published code."""
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 import equinox as eqx
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int
+
+Number = float | Float[Array, "..."]
+Count = int | Int[Array, "..."]
 
 
-class Settings(eqx.Module):
-    """How responses are prepared and predictions mapped back.
+def _number(value: Any) -> Any:
+    """A Python number where the value is known, so that all calls share one program."""
+    known = not isinstance(value, Tracer) and np.ndim(value) == 0
+    return float(value) if known else value
 
-    `Settings()` is recommended; `Settings.reference()` reproduces the paper's tables.
+
+def _count(value: Any) -> Any:
+    known = not isinstance(value, Tracer) and np.ndim(value) == 0
+    if known and int(value) != value:
+        raise ValueError(f"settings: a count must be a whole number, got {value}")
+    return int(value) if known else value
+
+
+def _number_field(default: float) -> Any:
+    return eqx.field(converter=_number, default=default)
+
+
+def _count_field(default: int) -> Any:
+    return eqx.field(converter=_count, default=default)
+
+
+def _choice_field(default: Any) -> Any:
+    return eqx.field(static=True, default=default)
+
+
+def _check(group: eqx.Module, name: str, least: int) -> None:
+    """Refuse a known number below `least`, and NaN."""
+    value = getattr(group, name)
+    if isinstance(value, Tracer) or np.all(np.asarray(value) >= least):
+        return
+    must = "not be negative" if least == 0 else f"be at least {least}"
+    raise ValueError(f"`{name}` must {must}, got {value}")
+
+
+def _check_choice(group: eqx.Module, name: str, *allowed: str) -> None:
+    value = getattr(group, name)
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}")
+
+
+class Imputation(eqx.Module):
+    """How missing answers of the donors are filled in for the regressions, by hard impute.
 
     **Arguments:**
 
-    - `imputation_rank`: rank of the hard impute that fills donors for the regressions. Lowered
-      where the matrix is too small for it.
-    - `imputation_scale`: whether donors are imputed `"standardised"`, every question by its
-      observed mean and standard deviation, or `"raw"` (published), where questions with large
-      numbers dominate what is imputed into all others.
-    - `imputation_tol`, `imputation_max_steps`: its stopping rule (relative change, refits).
+    - `rank`: lowered where the matrix is too small for it. Shapes the program.
+    - `scale`: whether donors are imputed `"standardised"`, every question by its observed mean and
+      standard deviation, or `"raw"` (published), where questions with large numbers dominate what
+      is imputed into all others.
+    - `tol`, `max_steps`: the stopping rule (relative change, refits).
+    """
+
+    rank: int = _choice_field(5)
+    scale: Literal["standardised", "raw"] = _choice_field("standardised")
+    tol: Number = _number_field(1e-4)
+    max_steps: Count = _count_field(1000)
+
+    def __check_init__(self):
+        _check(self, "rank", 1)
+        _check(self, "max_steps", 1)
+        _check(self, "tol", 0)
+        _check_choice(self, "scale", "standardised", "raw")
+
+
+class Preparation(eqx.Module):
+    """How the problem of a target is made of the donors' answers.
+
+    **Arguments:**
+
     - `min_std`: a donor's standard deviation below this counts as this, in the unit of the answers.
       The published code uses 1, which switches scaling off for nearly all film ratings and makes
       results depend on the unit; 0 scales every donor that varies at all.
+    - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
+      it no weight, `"zero"` (published) treats it as the mean answer.
+    """
+
+    min_std: Number = _number_field(0.0)
+    missing_target: Literal["drop", "zero"] = _choice_field("drop")
+
+    def __check_init__(self):
+        _check(self, "min_std", 0)
+        _check_choice(self, "missing_target", "drop", "zero")
+
+
+class NewUsers(eqx.Module):
+    """What is chosen for new users only.
+
+    **Arguments:**
+
+    - `statistics`: whose question means and spreads map a new user's prediction back: those of the
+      other `"human"` respondents or (published) of their `"twin"`s.
     - `outlier_limit`: answers of a new user's twin are clipped at this many standard deviations
       from the other twins' mean; `inf` (published) clips nothing, so that one unusual answer to a
       question that other twins answer alike can outweigh all others.
-    - `missing_target`: what a twin's missing answer to the target does in a fit: `"drop"` gives
-      it no weight, `"zero"` (published) treats it as the mean answer.
+    - `stack`: how the completion methods join humans and twins: `"over"` puts a user's human and
+      twin answers in one column, the transpose of new questions; `"beside"` (published) gives
+      humans and twins columns of their own, so that a new user's human column is empty and its
+      prediction hardly more than the questions' means.
+    - `blocks`: held-out users are imputed in this many groups; a group's members take no part in
+      estimating the row space that imputes them or their fellow members. 0 imputes anew for every
+      user.
+    """
+
+    statistics: Literal["human", "twin"] = _choice_field("human")
+    outlier_limit: Number = _number_field(4.0)
+    stack: Literal["over", "beside"] = _choice_field("over")
+    blocks: Count = _count_field(40)  # read on the host, by hold-outs only
+
+    def __check_init__(self):
+        _check(self, "outlier_limit", 0)
+        _check(self, "blocks", 0)
+        _check_choice(self, "statistics", "human", "twin")
+        _check_choice(self, "stack", "over", "beside")
+
+
+class Fitting(eqx.Module):
+    """How closely the calibrators are fitted, and what a fit to a constant says.
+
+    **Arguments:**
+
+    - `simplex`: `"certified"` solves synthetic control to a Frank-Wolfe gap; `"unconverged"` is
+      the published exponentiated gradient after 3000 steps.
     - `alike_twins`: the training error where all twins answer a target alike. A fit to a constant
       has no error and carries no information about the humans: `"unknown"` makes it NaN, which
       passes no threshold; `"fitted"` (published) keeps the fit's error, 0, which passes all.
-    - `new_user_statistics`: whose question means and spreads map a new user's prediction back:
-      those of the other `"human"` respondents or (published) of their `"twin"`s.
-    - `new_user_blocks`: held-out users are imputed in this many groups; a group's members take no
-      part in estimating the row space that imputes them or their fellow members. 0 imputes anew
-      for every user.
-    - `new_user_stack`: how the completion methods join humans and twins for new users: `"over"`
-      puts a user's human and twin answers in one column, the transpose of new questions; `"beside"`
-      (published) gives humans and twins columns of their own, so that a new user's human column is
-      empty and its prediction hardly more than the questions' means.
-    - `simplex`: `"certified"` solves synthetic control to a Frank-Wolfe gap; `"unconverged"` is
-      the published exponentiated gradient after 3000 steps.
     - `regression_tol`: relative duality gap at which lasso and elastic net stop.
     - `completion_tol`: relative change at which hard and soft impute stop.
     - `als_tol`: the same for alternating least squares. The published sweeps stop on a small
       change of the objective, far from the minimum; their setting here, 5e-4, still comes closer.
-    - `few_shot_level`, `few_shot_slope`, `few_shot_donors`: where some human answers to the target
-      are known, how far the truth is expected to be from the prediction without them, in level,
-      in slope and along the donors: prior variances over that of the noise (see
-      [`learn_from_answers`][]). A level of 1/3 is three answers' worth of trust in the twins'.
     """
 
-    imputation_rank: int = eqx.field(static=True, default=5)
-    imputation_scale: Literal["standardised", "raw"] = eqx.field(
-        static=True, default="standardised"
-    )
-    imputation_tol: float = eqx.field(static=True, default=1e-4)
-    imputation_max_steps: int = eqx.field(static=True, default=1000)
-    min_std: float = eqx.field(static=True, default=0.0)
-    outlier_limit: float = eqx.field(static=True, default=4.0)
-    missing_target: Literal["drop", "zero"] = eqx.field(static=True, default="drop")
-    alike_twins: Literal["unknown", "fitted"] = eqx.field(static=True, default="unknown")
-    new_user_statistics: Literal["human", "twin"] = eqx.field(static=True, default="human")
-    new_user_blocks: int = eqx.field(static=True, default=40)
-    new_user_stack: Literal["over", "beside"] = eqx.field(static=True, default="over")
-    simplex: Literal["certified", "unconverged"] = eqx.field(static=True, default="certified")
-    regression_tol: float = eqx.field(static=True, default=1e-6)
-    completion_tol: float = eqx.field(static=True, default=1e-4)
-    als_tol: float = eqx.field(static=True, default=1e-4)
-    few_shot_level: float = eqx.field(static=True, default=1 / 3)
-    few_shot_slope: float = eqx.field(static=True, default=0.1)
-    few_shot_donors: float = eqx.field(static=True, default=0.15)
+    simplex: Literal["certified", "unconverged"] = _choice_field("certified")
+    alike_twins: Literal["unknown", "fitted"] = _choice_field("unknown")
+    regression_tol: Number = _number_field(1e-6)
+    completion_tol: Number = _number_field(1e-4)
+    als_tol: Number = _number_field(1e-4)
+
+    def __check_init__(self):
+        for name in ("regression_tol", "completion_tol", "als_tol"):
+            _check(self, name, 0)
+        _check_choice(self, "simplex", "certified", "unconverged")
+        _check_choice(self, "alike_twins", "unknown", "fitted")
+
+
+class FewShot(eqx.Module):
+    """How far the truth is expected to be from the prediction, where some answers are known.
+
+    **Arguments:** `level`, `slope`, `donors`: in level, in slope and along the donors: prior
+    variances over that of the noise (see [`learn_from_answers`][]). A level of 1/3 is three
+    answers' worth of trust in the twins'.
+    """
+
+    level: Number = _number_field(1 / 3)
+    slope: Number = _number_field(0.1)
+    donors: Number = _number_field(0.15)
+
+    def __check_init__(self):
+        for name in ("level", "slope", "donors"):
+            _check(self, name, 0)
+
+
+class Settings(eqx.Module):
+    """How responses are prepared, calibrators fitted and predictions mapped back.
+
+    `Settings()` is recommended; `Settings.reference()` reproduces the paper's tables. Of each
+    group, numbers are data: changing them compiles nothing. Choices and ranks shape the program.
+
+    **Arguments:** `imputation`: [`Imputation`][]; `preparation`: [`Preparation`][]; `new_users`:
+    [`NewUsers`][]; `fitting`: [`Fitting`][]; `few_shot`: [`FewShot`][].
+    """
+
+    imputation: Imputation = Imputation()
+    preparation: Preparation = Preparation()
+    new_users: NewUsers = NewUsers()
+    fitting: Fitting = Fitting()
+    few_shot: FewShot = FewShot()
 
     @staticmethod
     def reference() -> "Settings":
         """The settings of the published code (see the documentation of each field)."""
         return Settings(
-            imputation_scale="raw",
-            min_std=1.0,
-            outlier_limit=float("inf"),
-            missing_target="zero",
-            alike_twins="fitted",
-            new_user_statistics="twin",
-            new_user_stack="beside",
-            simplex="unconverged",
-            als_tol=5e-4,
+            imputation=Imputation(scale="raw"),
+            preparation=Preparation(min_std=1.0, missing_target="zero"),
+            new_users=NewUsers(statistics="twin", outlier_limit=float("inf"), stack="beside"),
+            fitting=Fitting(simplex="unconverged", alike_twins="fitted", als_tol=5e-4),
         )
 
-    def __check_init__(self):
-        for name in ("imputation_rank", "imputation_max_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in (
-            "min_std",
-            "imputation_tol",
-            "regression_tol",
-            "completion_tol",
-            "als_tol",
-            "few_shot_level",
-            "few_shot_slope",
-            "few_shot_donors",
-        ):
-            if not getattr(self, name) >= 0:  # so that NaN is refused too
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        choices = {
-            "imputation_scale": ("standardised", "raw"),
-            "missing_target": ("drop", "zero"),
-            "alike_twins": ("unknown", "fitted"),
-            "new_user_statistics": ("human", "twin"),
-            "new_user_stack": ("over", "beside"),
-            "simplex": ("certified", "unconverged"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if self.new_user_blocks < 0:
-            raise ValueError(f"new_user_blocks must not be negative, got {self.new_user_blocks}")
+    def only(self, *groups: str) -> "Settings":
+        """These groups, and the defaults of the others.
+
+        A compiled function is given the groups that it reads, so that no choice in another one
+        compiles it again.
+        """
+        return Settings(**{name: getattr(self, name) for name in groups})
+
+    def change(self, **groups: dict[str, Any]) -> "Settings":
+        """The settings with other values of some fields, by group.
+
+        For example `settings.change(imputation={"rank": 2}, fitting={"als_tol": 1e-6})`.
+        """
+        return dataclasses.replace(
+            self,
+            **{
+                name: dataclasses.replace(getattr(self, name), **fields)
+                for name, fields in groups.items()
+            },
+        )
 
 
 def resolve(settings: Settings | None) -> Settings:

@@ -93,11 +93,11 @@ def positions(
 
 
 def calibrated_draws(
-    key: PRNGKey,
     prediction: Numbers,
     residuals: ResidualPool | Numbers,
     num_draws: int,
     *,
+    key: PRNGKey,
     scale: Numbers = 1.0,
     position: Numbers | None = None,
     low: Numbers = -jnp.inf,
@@ -109,11 +109,11 @@ def calibrated_draws(
 
     **Arguments:**
 
-    - `key`: random key.
     - `prediction`: (s,) calibrated means, on the scale of the answers.
     - `residuals`: a [`ResidualPool`][], resampled; or a standard deviation (a scalar or one per
       person), for normal residuals.
     - `num_draws`: d, the number of populations.
+    - `key`: random key.
     - `scale`: the question's unit for pooled residuals.
     - `position`: (s,) see [`positions`][]; by default relative to the mean of `prediction`.
     - `low`, `high`, `step`: draws are rounded to `low + step · integer` and clipped to
@@ -239,12 +239,12 @@ def _questions(holdout: HoldOut, name: str) -> _Questions:
 
 
 def draw_answers(
-    key: PRNGKey,
     prediction: Numbers,
     twin: Numbers,
     holdout: HoldOut,
     name: str,
     *,
+    key: PRNGKey,
     num_draws: int = 100,
     low: Numbers = float("nan"),
     high: Numbers = float("nan"),
@@ -254,11 +254,11 @@ def draw_answers(
 
     **Arguments:**
 
-    - `key`: random key.
     - `prediction`, `twin`: (s,) the calibrated prediction for the new question, and its twins'
       answers.
     - `holdout`, `name`: [`leave_one_question_out`][] on the known questions, and the method's name
       in it. Its settings should be those that `prediction` was made with.
+    - `key`: random key.
     - `num_draws`: d, the number of draws per person.
     - `low`, `high`, `step`: the new question's answer scale, NaN where unknown or continuous.
 
@@ -286,10 +286,10 @@ def draw_answers(
     place = positions(means, scale, lows, highs)
     pool = residual_pool(known.prediction, known.truth, scale[:-1], place[:-1])
     return calibrated_draws(
-        key,
         jnp.asarray(means[-1]),
         pool,
         num_draws,
+        key=key,
         scale=float(scale[-1]),
         position=place[-1],
         low=low,
@@ -330,7 +330,7 @@ class DrawsEvaluation:
 
 
 def evaluate_draws(
-    key: PRNGKey, holdout: HoldOut, name: str, *, num_draws: int = 100
+    holdout: HoldOut, name: str, *, key: PRNGKey, num_draws: int = 100
 ) -> DrawsEvaluation:
     """Draw the answers to every held-out question from the residuals of all the others.
 
@@ -338,7 +338,7 @@ def evaluate_draws(
     questions' predictions, so these residuals are those of a jackknife; for a new question there
     are no such answers.)
 
-    **Arguments:** `key`: random key; `holdout`, `name`: as in [`draw_answers`][]; `num_draws`: the
+    **Arguments:** `holdout`, `name`: as in [`draw_answers`][]; `key`: random key; `num_draws`: the
     number of draws per person and question.
 
     **Raises:** `ValueError` for the hold-out of users, an unknown name, or fewer than two
@@ -377,10 +377,10 @@ def _evaluate(key, prediction, truth, twin, low, high, floor, ceiling, step, sca
         pool = residual_pool(prediction, jnp.where(others[:, None], truth, jnp.nan), scale, place)
         mean = jnp.where(jnp.isnan(prediction[j]), jnp.nanmean(prediction[j]), prediction[j])
         draws = calibrated_draws(
-            jax.random.fold_in(key, j),
             mean,
             pool,
             num_draws,
+            key=jax.random.fold_in(key, j),
             scale=scale[j],
             position=jnp.where(jnp.isnan(place[j]), 0, place[j]),
             low=floor[j],

@@ -1,5 +1,9 @@
 """Predictive intervals for people's answers to new questions, conformal over questions."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +19,7 @@ from ..inference.conformal import (
     hierarchical_quantile,
     twin_scale,
 )
+from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers
 
 SMALLEST_SCALE = 0.05
@@ -30,7 +35,7 @@ def question_intervals(
     kind: str = "split",
     sample_weight: Numbers | None = None,
     settings: Settings | None = None,
-    seed: int = 0,
+    key: PRNGKey | None = None,
 ) -> tuple[Float[Array, "n q"], Interval]:
     """Calibrated answers to q new questions, with an interval for every person's answer.
 
@@ -54,7 +59,7 @@ def question_intervals(
     - `alpha`: the share of answers that intervals may miss. Ends are infinite with fewer than
       1/alpha - 1 questions to learn from.
     - `kind`: `"split"` or `"jackknife+"`, as above.
-    - `seed`: decides the halves of `"split"`.
+    - `key`: random key that decides the halves of `"split"`; `jax.random.key(0)` by default.
 
     **Returns:** predictions (n, q) and an [`Interval`][] of that shape. With `"split"` the
     predictions are those of half the donors; with `"jackknife+"` of all, and not always inside.
@@ -72,61 +77,101 @@ def question_intervals(
     people, twins = answer_matrices(human=human, twin=twin)
     check_sizes(people.shape, "human")
 
-    # Columns are chosen in NumPy, without a dispatch for each.
-    human_values, twin_values = np.asarray(people), np.asarray(twins)
+    options = {"sample_weight": sample_weight, "settings": settings}
+    survey = _Survey(method, np.asarray(people), np.asarray(twins), options)
+    if kind == "split":
+        return _split(survey, jax.random.key(0) if key is None else key, alpha)
+    return _jackknife(survey, alpha)
 
-    def calibrate(donors: Int[np.ndarray, " d"], targets: Int[np.ndarray, " t"]):
-        """Predictions (t, n)."""
-        columns = twin_values[:, np.concatenate([donors, targets])]
-        options = {"sample_weight": sample_weight, "settings": settings}
-        return calibrate_question(method, human_values[:, donors], columns, **options).prediction.T
 
-    m = people.shape[1]
-    known, new = np.arange(m), np.arange(m, twins.shape[1])
-    if kind == "jackknife+":  # first, for its checks
-        prediction = calibrate_question(
-            method, people, twins, sample_weight=sample_weight, settings=settings
-        ).prediction
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """People's answers to m known questions, and their twins' to these and to q new ones."""
+
+    method: Calibrator
+    human: Float[np.ndarray, "n m"]
+    twin: Float[np.ndarray, "n k"]
+    options: Mapping[str, Any]
+
+    @property
+    def known(self) -> Int[np.ndarray, " m"]:
+        """Columns of the known questions."""
+        return np.arange(self.human.shape[1])
+
+    @property
+    def new(self) -> Int[np.ndarray, " q"]:
+        """Columns of the new questions."""
+        return np.arange(self.human.shape[1], self.twin.shape[1])
+
+    def predict(
+        self, donors: Int[np.ndarray, " d"], targets: Int[np.ndarray, " t"]
+    ) -> Float[Array, "t n"]:
+        """Predictions of the targets from the donors; columns are chosen without a dispatch."""
+        twin = self.twin[:, np.concatenate([donors, targets])]
+        return calibrate_question(
+            self.method, self.human[:, donors], twin, **self.options
+        ).prediction.T
+
+    def residuals(
+        self,
+        predicted: Float[Array, "t n"],
+        targets: Int[np.ndarray, " t"],
+        scale: Float[Array, " k"],
+    ) -> tuple[Float[Array, "t n"], Bool[Array, "t n"]]:
+        """Scale-free absolute errors, 0 where there is no answer, and where there is one."""
+        truth = jnp.asarray(self.human[:, targets].T)
+        mask = ~jnp.isnan(truth)
+        return jnp.where(mask, jnp.abs(truth - predicted) / scale[targets][:, None], 0), mask
+
+
+def _split(survey: _Survey, key: PRNGKey, alpha: float) -> tuple[Float[Array, "n q"], Interval]:
+    """One fit from half of the known questions, judged on the other half."""
+    known, new = survey.known, survey.new
     if not len(new):
         raise ValueError(
-            f"twin has {twins.shape[1]} columns and human {m}: twin must hold the human questions "
-            "and, after them, at least one new question"
+            f"twin has {survey.twin.shape[1]} columns and human {len(known)}: twin must hold the "
+            "human questions and, after them, at least one new question"
         )
-    usable = _usable(people, twins, 4 if kind == "split" else 3)
-    scale = _scale(twins)
-    if kind == "split":
-        chosen = np.random.default_rng(seed).permutation(usable)
-        judged = np.sort(chosen[: len(chosen) // 2])
-        donors = np.setdiff1d(known, judged)
-        predicted = calibrate(donors, np.concatenate([judged, new]))
-        residual, mask = _residuals(predicted[: len(judged)], people[:, judged].T, scale[judged])
-        width = hierarchical_quantile(residual, mask, alpha) * scale[m:][:, None]
-        prediction = predicted[len(judged) :]
-        return prediction.T, Interval((prediction - width).T, (prediction + width).T)
+    chosen = np.asarray(jax.random.permutation(key, _usable(survey, 4)))
+    judged = np.sort(chosen[: len(chosen) // 2])
+    predicted = survey.predict(np.setdiff1d(known, judged), np.concatenate([judged, new]))
+    scale = _scale(jnp.asarray(survey.twin))
+    residual, mask = survey.residuals(predicted[: len(judged)], judged, scale)
+    width = hierarchical_quantile(residual, mask, alpha) * scale[new][:, None]
+    prediction = predicted[len(judged) :]
+    return prediction.T, Interval((prediction - width).T, (prediction + width).T)
+
+
+def _jackknife(survey: _Survey, alpha: float) -> tuple[Float[Array, "n q"], Interval]:
+    """A fit without each known question in turn, judged on that question."""
+    known, new = survey.known, survey.new
+    prediction = calibrate_question(
+        survey.method, survey.human, survey.twin, **survey.options
+    ).prediction
+    usable, scale = _usable(survey, 3), _scale(jnp.asarray(survey.twin))
     residuals, masks, without = [], [], []
     for j in usable:
-        predicted = calibrate(np.delete(known, j), np.concatenate([[j], new]))
-        residual, mask = _residuals(predicted[:1], people[:, j][None, :], scale[j][None])
+        predicted = survey.predict(np.delete(known, j), np.concatenate([[j], new]))
+        residual, mask = survey.residuals(predicted[:1], np.array([j]), scale)
         residuals.append(residual[0])
         masks.append(mask[0])
         without.append(predicted[1:])
     held_out = jnp.stack(residuals), jnp.stack(masks)
     ends = [
-        _jackknife(jnp.stack([w[k] for w in without]), *held_out, scale[m + k], alpha)
-        for k in range(len(new))
+        _jackknife_plus(jnp.stack([w[k] for w in without]), *held_out, scale[column], alpha)
+        for k, column in enumerate(new)
     ]
     lower, upper = jnp.stack([e.lower for e in ends], 1), jnp.stack([e.upper for e in ends], 1)
     return prediction, Interval(lower, upper)
 
 
-_jackknife = jax.jit(hierarchical_jackknife_plus, static_argnames=("alpha",))
+_jackknife_plus = jax.jit(hierarchical_jackknife_plus, static_argnames=("alpha",))
 
 
-def _usable(human: Array, twin: Array, least: int) -> Int[np.ndarray, " t"]:
-    """Known questions that can be held out."""
-    m = human.shape[1]
-    answered = ~np.isnan(np.asarray(human)).all(axis=0) & ~np.isnan(twin[:, :m]).all(axis=0)
-    usable = np.flatnonzero(answered)
+def _usable(survey: _Survey, least: int) -> Int[np.ndarray, " t"]:
+    """Known questions that can be held out: both people and twins have answered them."""
+    twin = survey.twin[:, survey.known]
+    usable = np.flatnonzero(~np.isnan(survey.human).all(axis=0) & ~np.isnan(twin).all(axis=0))
     if len(usable) < least:
         raise ValueError(
             f"human has {len(usable)} questions that can be held out; at least {least} are needed"
@@ -139,11 +184,3 @@ def _scale(twin: Float[Array, "n k"]) -> Float[Array, " k"]:
     tiny = float(jnp.finfo(twin.dtype).tiny)
     floor = SMALLEST_SCALE * float(jnp.median(twin_scale(twin.T, floor=tiny)))
     return twin_scale(twin.T, floor=max(floor, tiny))
-
-
-def _residuals(
-    prediction: Float[Array, "t n"], truth: Float[Array, "t n"], scale: Float[Array, " t"]
-) -> tuple[Float[Array, "t n"], Bool[Array, "t n"]]:
-    """Scale-free absolute residuals, 0 where there is no answer, and where there is one."""
-    mask = ~jnp.isnan(truth)
-    return jnp.where(mask, jnp.abs(truth - prediction) / scale[:, None], 0), mask

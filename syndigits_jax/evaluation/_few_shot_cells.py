@@ -4,16 +4,14 @@ A target has s cells (users who might answer a question, or questions a user mig
 c = R x K configurations of known ones: R random orders of its answers, K numbers of them.
 """
 
-import dataclasses
 import functools
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..calibration.imputation import Answers, impute_both
+from ..calibration.imputation import impute_both
 from ..calibration.known_answers import learn_from_answers
 from ..calibration.problem import Regression, Stack, user_regression, user_stack
 from ..calibration.settings import Settings
@@ -78,7 +76,8 @@ def draw_cells(
     axis = 1 if direction == "question" else 0
 
     def one(target):
-        mask = jnp.take(panel.human_mask, target, axis)
+        own = panel.human.columns(target) if axis else panel.human.rows(target)
+        mask = own.mask
         # By position in the panel, in one precision: a subset of the targets sees the same draws,
         # and so does the float64 lane.
         keys = jax.random.split(jax.random.fold_in(key, target), repeats)
@@ -86,7 +85,7 @@ def draw_cells(
         order = jnp.argsort(jnp.where(mask[None, :], uniform, 2), axis=1)
         turn = jnp.argsort(order, axis=1)
         return Cells(
-            truth=jnp.take(panel.human, target, axis),
+            truth=own.values,
             known=turn[:, None, :] < ks[None, :, None],
             hidden=mask[None, :] & (turn >= ks[-1]),
         )
@@ -103,8 +102,9 @@ def regressions(
 ) -> tuple[Regression, Int[Array, " b"]]:
     """Leave-one-out regressions of a batch of targets, and their status codes."""
     if direction == "question":
-        return folds.question_regressions(panel, targets, None, settings, vectorised)
-    return _user_regressions(panel, targets, settings, vectorised)
+        preparing = settings.only(*folds.QUESTIONS)
+        return folds.question_regressions(panel, targets, None, preparing, vectorised)
+    return _user_regressions(panel, targets, settings.only(*folds.USERS), vectorised)
 
 
 def stacks(
@@ -116,65 +116,33 @@ def stacks(
 ) -> tuple[Stack, Int[Array, " b"]]:
     """Stacks of a batch of targets, one target each, and their status codes."""
     if direction == "question":
-        prepared = folds.question_stacks(panel, targets, None, settings, vectorised)
+        preparing = settings.only(*folds.QUESTIONS)
+        prepared = folds.question_stacks(panel, targets, None, preparing, vectorised)
     else:
-        prepared = _user_stacks(panel, targets, settings, vectorised)
+        prepared = _user_stacks(panel, targets, settings.only(*folds.USERS), vectorised)
     return prepared, jnp.zeros(targets.shape, jnp.int32)
 
 
-def _all_but(panel: PanelArrays, i) -> tuple[Answers, Answers, Float[Array, " rest"]]:
-    """Humans and twins of all users but one, and their weights."""
-    n = panel.human.shape[0]
-    rest = jnp.arange(n - 1)
-    rest = rest + (rest >= i).astype(rest.dtype)
-    human = Answers(panel.human[rest], panel.human_mask[rest])
-    twin = Answers(panel.twin[rest], panel.twin_mask[rest])
-    return human, twin, jnp.ones((n - 1,), panel.human.dtype)
-
-
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames="vectorised")
 def _user_regressions(panel, targets, settings, vectorised):
     def prepare(i):
-        human, twin, ones = _all_but(panel, i)
-        x_human, x_twin, status = impute_both(human, twin, settings)
-        problem = user_regression(
-            x_human,
-            x_twin,
-            panel.twin[i],
-            panel.twin_mask[i],
-            user_weight=ones,
-            min_std=settings.min_std,
-            drop_missing=settings.missing_target == "drop",
-            human_statistics=settings.new_user_statistics == "human",
-            outlier_limit=settings.outlier_limit,
-        )
-        return problem, status
+        human, twin, target, _ = folds.without_user(panel, i)
+        human, twin, status = impute_both(human, twin, None, settings)
+        return user_regression(human, twin, target, None, settings), status
 
     return folds.over_batch(prepare, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames="vectorised")
 def _user_stacks(panel, targets, settings, vectorised):
     def prepare(i):
-        human, twin, ones = _all_but(panel, i)
-        return user_stack(
-            human.values,
-            human.mask,
-            twin.values,
-            twin.mask,
-            panel.twin[i][None, :],
-            panel.twin_mask[i][None, :],
-            user_weight=ones,
-            min_std=settings.min_std,
-            human_statistics=settings.new_user_statistics == "human",
-            outlier_limit=settings.outlier_limit,
-            layout=settings.new_user_stack,
-        )
+        human, twin, _, _ = folds.without_user(panel, i)
+        return user_stack(human, twin, panel.twin.rows(i[None]), None, settings)
 
     return folds.over_batch(prepare, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("metrics", "settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames=("metrics", "vectorised"))
 def method_scores(
     problems: Regression | Stack,
     prediction: Float[Array, "b s 1"],
@@ -200,10 +168,10 @@ def method_scores(
 
 # Without twins the donors carry all information, so their prior is wider; there is no slope on a
 # prediction that is 0 for everyone.
-_HUMANS_ONLY: dict[str, Any] = {"few_shot_slope": 0.0, "few_shot_donors": 0.5}
+_HUMANS_ONLY = {"slope": 0.0, "donors": 0.5}
 
 
-@functools.partial(jax.jit, static_argnames=("metrics", "direction", "settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames=("metrics", "direction", "vectorised"))
 def control_scores(
     problems: Regression,
     flat: dict[str, Float[Array, "b s"]],
@@ -217,11 +185,11 @@ def control_scores(
 
     The `problems` must have the humans' statistics.
     """
-    settings = dataclasses.replace(settings, **_HUMANS_ONLY)
+    settings = settings.change(few_shot=_HUMANS_ONLY)
     new_question = direction == "question"
     if new_question:
         # Only the known answers inform the level of a new question.
-        settings = dataclasses.replace(settings, few_shot_level=10.0)
+        settings = settings.change(few_shot={"level": 10.0})
 
     def one(item):
         problem, flat, cells = item

@@ -13,11 +13,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..calibration.calibrate import finish
 from ..calibration.calibrators import Calibrator, MatrixCompletion, Ridge, SyntheticIntervention
-from ..calibration.imputation import Answers, answers, impute_donors
+from ..calibration.imputation import impute_donors
 from ..calibration.problem import Regression, Stack, question_regression, question_stack
 from ..calibration.settings import Settings
 from ..inference.alike import alike
-from ..panel import PanelArrays
+from ..panel import PanelArrays, Responses
 from ..solvers.precision import full_precision
 from ..solvers.ridge import ridge_loo_residuals
 from ..solvers.solution import Status
@@ -46,9 +46,9 @@ class TwinData(NamedTuple):
     `imputation_status`: of the donors' imputation; `CONVERGED` if they need none.
     """
 
-    human: Answers
-    donors: Answers
-    targets: Answers
+    human: Responses
+    donors: Responses
+    targets: Responses
     weight: Float[Array, " n"]
     imputation_status: Int[Array, ""]
 
@@ -81,43 +81,24 @@ def twin_data(
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Settings`][].
     """
-    humans, donors = answers(human), answers(twin[:, : human.shape[1]])
-    chosen = answers(twin[:, targets])
-    status = jnp.int32(Status.CONVERGED)
+    humans, twins = Responses.from_nan(human), Responses.from_nan(twin)
+    donors, status = twins.columns(slice(None, human.shape[1])), jnp.int32(Status.CONVERGED)
     if not isinstance(method, MatrixCompletion):
-        values, status = impute_donors(donors, settings, weight)
-        donors = Answers(values, jnp.ones_like(donors.mask))
-    ones = jnp.ones((human.shape[0],), human.dtype)
-    return TwinData(humans, donors, chosen, ones if weight is None else weight, status)
+        donors, status = impute_donors(donors, weight, settings)
+    weight = jnp.ones((human.shape[0],), human.dtype) if weight is None else weight
+    return TwinData(humans, donors, twins.columns(targets), weight, status)
 
 
 def _twins_in_the_humans_place(
-    method: Calibrator, data: TwinData, target: Answers, settings: Settings
+    method: Calibrator, data: TwinData, target: Responses, settings: Settings
 ) -> tuple[Regression | Stack, Float[Array, " n"]]:
     """A problem whose "human" prediction is that for the twins, and the scaled truth."""
-    donors = data.donors
+    donors, weight = data.donors, data.weight
     if not isinstance(method, MatrixCompletion):
-        problem = question_regression(
-            donors.values,
-            donors.values,
-            target.values,
-            target.mask,
-            user_weight=data.weight,
-            min_std=settings.min_std,
-            drop_missing=settings.missing_target == "drop",
-        )
+        problem = question_regression(donors, donors, target, weight, settings)
         return problem, problem.y_twin
-    stack = question_stack(
-        data.human.values,
-        data.human.mask,
-        donors.values,
-        donors.mask,
-        target.values,
-        target.mask,
-        user_weight=data.weight,
-        min_std=settings.min_std,
-    )
-    n = target.values.shape[0]
+    stack = question_stack(data.human, donors, target, weight, settings)
+    n = target.shape[0]
     swapped = dataclasses.replace(
         stack, values=jnp.roll(stack.values, n, axis=0), mask=jnp.roll(stack.mask, n, axis=0)
     )
@@ -143,7 +124,7 @@ def _predict_held_out(methods, problem, held_out, settings, vectorised):
 
         def fit(method):
             result = method.fit(rest, settings)
-            return jnp.where(out, result.prediction[:, 0], 0), _ended_well(result.status)
+            return jnp.where(out, result.value.prediction[:, 0], 0), _ended_well(result.status)
 
         return over_batch(fit, methods, vectorised)
 
@@ -185,7 +166,7 @@ def twin_errors(
     - `vectorised`: see [`over_batch`][].
     """
 
-    def one(target: Answers):
+    def one(target: Responses):
         problem, truth = _twins_in_the_humans_place(methods, data, target, settings)
         if held_out is None and isinstance(problem, Regression):
             residual, ended_well = _leave_one_out(methods, problem)
@@ -201,8 +182,7 @@ def twin_errors(
         error = counted @ share
         return error, share[None, :] * (counted - error[:, None]), ended_well, problem.twins_alike
 
-    columns = Answers(data.targets.values.T, data.targets.mask.T)
-    error, influence, ended_well, twins_alike = jax.lax.map(one, columns)
+    error, influence, ended_well, twins_alike = jax.lax.map(one, data.targets.T)
     judged = ~twins_alike.reshape(-1)
     share = judged.astype(error.dtype) / jnp.maximum(jnp.sum(judged, dtype=error.dtype), 1)
     # A weighted mean's influences add up to zero: their spread is its standard error.
@@ -285,9 +265,10 @@ def question_errors(
             return outcome.prediction[:, 0], _ended_well(outcome.status[0])
 
         prediction, ended_well = over_batch(fit, methods, vectorised)
-        judged = panel.human_mask[:, j].astype(panel.human.dtype)
+        truth = panel.human.columns(j)
+        judged = truth.mask.astype(truth.dtype)
         judged = judged if weight is None else judged * weight
-        judge = jax.vmap(lambda row: _judge(row, panel.human[:, j], judged, metric))
+        judge = jax.vmap(lambda row: _judge(row, truth.values, judged, metric))
         # Where all twins answer alike, no candidate can be judged.
         error = jnp.where(problem.twins_alike, jnp.nan, judge(prediction))
         return error, ended_well, code

@@ -6,22 +6,32 @@ predictors that use no twins. If such a predictor needs k answers to reach the e
 calibrated twins have without any, the twins are worth k respondents.
 """
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
+from ..calibration.calibrators import Calibrator
+from ..calibration.problem import Regression, Stack
 from ..calibration.settings import Settings, resolve
 from ..inference.resampling import PRNGKey
-from ..panel import Panel
+from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers, as_float
 from . import folds
-from ._few_shot_cells import control_scores, draw_cells, method_scores, regressions, stacks
+from ._few_shot_cells import (
+    Cells,
+    Names,
+    Scores,
+    control_scores,
+    draw_cells,
+    method_scores,
+    regressions,
+    stacks,
+)
 from .controls import controls
 from .holdout import (
     Methods,
@@ -32,7 +42,7 @@ from .holdout import (
     target_positions,
     threads,
 )
-from .holdout_run import Progress, Run
+from .holdout_run import OnFold, Run
 from .metrics import METRICS, summarize
 
 CONTROLS = ("KnownMean", "HumansOnly")
@@ -92,8 +102,8 @@ def few_shot_curve(
     methods: Methods,
     panel: Panel,
     ks: Numbers,
-    key: PRNGKey,
     *,
+    key: PRNGKey,
     direction: str = "question",
     targets: Iterable[int] | Int[np.ndarray, " t"] | None = None,
     repeats: int = 5,
@@ -101,7 +111,7 @@ def few_shot_curve(
     settings: Settings | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnFold | None = None,
 ) -> FewShotCurve:
     """Hold targets out, reveal k random human answers, and score what stays hidden.
 
@@ -134,67 +144,126 @@ def few_shot_curve(
     **Raises:** `ValueError` for unusable methods, ks, targets or metrics.
     """
     named = named_methods(methods)
-    for name in CONTROLS:
-        if name in named:
-            raise ValueError(f"methods: {name!r} is the name of a control; choose another")
-    if direction not in ("question", "user"):
-        raise ValueError(f"direction must be 'question' or 'user', got {direction!r}")
     counts = _check_counts(ks)
-    for metric in metrics:
-        if metric not in METRICS or metric == "accuracy":
-            raise ValueError(f"metrics: {metric!r} is not a metric that needs no answer range")
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    _check_options(named, direction, metrics, repeats)
     positions = _usable_targets(panel, direction, targets, int(counts.max()))
-    settings = resolve(settings)
-    # How new users' predictions are mapped back; for new questions there is no such choice.
-    humans = dataclasses.replace(settings, new_user_statistics="human")
-    by_humans = humans if direction == "user" else settings
-    arrays, given, kept = panel.arrays(), jnp.asarray(counts), tuple(metrics)
     vectorised = jax.default_backend() != "cpu"
     size = min(default_batch_size(batch_size, vectorised), len(positions))
-    flat = controls(panel, positions, direction)
-    scores = {
-        metric: {
-            name: np.full((len(positions), len(counts)), np.nan)
-            for name in (*flat, *CONTROLS, *named)
-        }
-        for metric in kept
-    }
     run = Run(named, len(positions), 0, on_progress)
-    by_regression, by_completion = methods_by_kind(named)
+    task = _Task(
+        run=run,
+        panel=panel.arrays(),
+        positions=positions,
+        counts=jnp.asarray(counts),
+        key=key,
+        repeats=repeats,
+        direction=direction,
+        metrics=tuple(metrics),
+        settings=resolve(settings),
+        vectorised=vectorised,
+    )
+    flat = controls(panel, positions, direction)
+    shape = (len(positions), len(counts))
+    scores = {
+        metric: {name: np.full(shape, np.nan) for name in (*flat, *CONTROLS, *named)}
+        for metric in metrics
+    }
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
-        rows = padded_targets(slots, size)
-        index = jnp.asarray(positions[rows])
-        cells = draw_cells(arrays, index, given, key, repeats, direction, vectorised)
-
-        def store(name: str, found) -> None:
+        def store(name: str, found: Mapping[str, Numbers]) -> None:
             for metric, values in found.items():
                 scores[metric][name][slots] = np.asarray(values)[: len(slots)]
 
-        def evaluate(method, problems, codes):
-            prediction = folds.fit_batch(method, problems, codes, settings, vectorised)[0]
-            return method_scores(problems, prediction, cells, kept, settings, vectorised)
-
-        prepared = {
-            choice: run.prepare(regressions, arrays, index, direction, choice, vectorised)
-            for choice in dict.fromkeys((by_humans, settings))
-        }
-        run.fit(by_regression, evaluate, prepared[settings], store)
-        if by_completion:
-            problems = run.prepare(stacks, arrays, index, direction, settings, vectorised)
-            run.fit(by_completion, evaluate, problems, store)
-        known = {k: jnp.asarray(values[rows], arrays.human.dtype) for k, values in flat.items()}
-        problems, _ = prepared[by_humans]
-        found = control_scores(problems, known, cells, kept, direction, by_humans, vectorised)
-        for item in found.items():
+        rows = padded_targets(slots, size)
+        cells = task.cells(rows)
+        prepared = task.judge_methods(named, rows, cells, store)
+        for item in task.judge_controls(flat, rows, cells, prepared).items():
             store(*item)
         run.advance(len(slots))
 
     slots = np.arange(len(positions))
-    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], threads(workers))
+    parts = [slots[i : i + size] for i in range(0, len(slots), size)]
+    run.execute(batch, parts, threads(workers))
     return FewShotCurve(direction, counts, positions, scores, tuple(named))
+
+
+Prepared = tuple[Regression, Int[Array, " b"]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What all batches of targets share; `rows` below are positions among `positions`."""
+
+    run: Run
+    panel: PanelArrays
+    positions: Int[np.ndarray, " t"]
+    counts: Int[Array, " K"]
+    key: PRNGKey
+    repeats: int
+    direction: str
+    metrics: Names
+    settings: Settings
+    vectorised: bool
+
+    def cells(self, rows: Int[np.ndarray, " b"]) -> Cells:
+        """The targets' answers, and which of them are known."""
+        index = jnp.asarray(self.positions[rows])
+        return draw_cells(
+            self.panel, index, self.counts, self.key, self.repeats, self.direction, self.vectorised
+        )
+
+    def judge_methods(
+        self,
+        methods: Mapping[str, Calibrator],
+        rows: Int[np.ndarray, " b"],
+        cells: Cells,
+        store: Callable[[str, Mapping[str, Numbers]], None],
+    ) -> Prepared:
+        """Store the scores of every method; the regressions that were prepared for them."""
+        index = jnp.asarray(self.positions[rows])
+        fitting, few_shot = (self.settings.only(group) for group in ("fitting", "few_shot"))
+
+        def evaluate(method: Calibrator, problems: Regression | Stack, codes: Array) -> Scores:
+            found = folds.fit_batch(method, problems, codes, fitting, self.vectorised)
+            return method_scores(
+                problems, found.prediction, cells, self.metrics, few_shot, self.vectorised
+            )
+
+        options = (self.panel, index, self.direction, self.settings, self.vectorised)
+        by_regression, by_completion = methods_by_kind(methods)
+        prepared = self.run.prepare(regressions, *options)
+        self.run.fit(by_regression, evaluate, prepared, store)
+        if by_completion:
+            self.run.fit(by_completion, evaluate, self.run.prepare(stacks, *options), store)
+        return prepared
+
+    def judge_controls(
+        self,
+        flat: Mapping[str, Float[np.ndarray, "t s"]],
+        rows: Int[np.ndarray, " b"],
+        cells: Cells,
+        prepared: Prepared,
+    ) -> dict[str, Scores]:
+        """The scores of all controls: those of `flat`, which use no known answer, and the others.
+
+        For new users they need regressions in the humans' units, whatever the settings say.
+        """
+        if self.direction == "user" and self.settings.new_users.statistics != "human":
+            index = jnp.asarray(self.positions[rows])
+            humans = self.settings.change(new_users={"statistics": "human"})
+            prepared = self.run.prepare(
+                regressions, self.panel, index, self.direction, humans, self.vectorised
+            )
+        dtype = self.panel.human.dtype
+        return control_scores(
+            prepared[0],
+            {name: jnp.asarray(values[rows], dtype) for name, values in flat.items()},
+            cells,
+            self.metrics,
+            self.direction,
+            self.settings.only("few_shot"),
+            self.vectorised,
+        )
 
 
 def equivalent_respondents(
@@ -242,6 +311,21 @@ def equivalent_respondents(
         return float(curve.ks[i])
     share = (errors[i - 1] - level) / (errors[i - 1] - errors[i])
     return float(curve.ks[i - 1] + share * (curve.ks[i] - curve.ks[i - 1]))
+
+
+def _check_options(
+    named: Mapping[str, Calibrator], direction: str, metrics: Sequence[str], repeats: int
+) -> None:
+    for name in CONTROLS:
+        if name in named:
+            raise ValueError(f"methods: {name!r} is the name of a control; choose another")
+    if direction not in ("question", "user"):
+        raise ValueError(f"direction must be 'question' or 'user', got {direction!r}")
+    for metric in metrics:
+        if metric not in METRICS or metric == "accuracy":
+            raise ValueError(f"metrics: {metric!r} is not a metric that needs no answer range")
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
 
 
 def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:

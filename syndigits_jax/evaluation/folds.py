@@ -2,6 +2,9 @@
 
 All folds of one direction have one shape, so each piece compiles once. What methods share
 (imputation, scaling, second moments, stacks) is prepared once per fold.
+
+Of the settings a piece reads the groups `QUESTIONS`, `USERS` or `FITTING`. Given those alone
+(`settings.only(*QUESTIONS)`), it does not compile again for a choice in another group.
 """
 
 import functools
@@ -12,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..calibration.calibrate import finish
-from ..calibration.imputation import Answers, impute_both
+from ..calibration.calibrate import Calibrated, finish
+from ..calibration.calibrators import FitAndTransfer, MatrixCompletion
+from ..calibration.imputation import impute_both
 from ..calibration.problem import (
     Regression,
     Stack,
@@ -23,7 +27,12 @@ from ..calibration.problem import (
 )
 from ..calibration.problem import user_stack as _user_stack
 from ..calibration.settings import Settings
-from ..panel import PanelArrays
+from ..panel import PanelArrays, Responses
+from ..solvers.solution import Status
+
+QUESTIONS = ("imputation", "preparation")
+USERS = (*QUESTIONS, "new_users")
+FITTING = ("fitting",)
 
 
 def over_batch(function: Callable, batch: Any, vectorised: bool) -> Any:
@@ -40,7 +49,24 @@ def _others(position: Int[Array, ""], count: int) -> Int[Array, " rest"]:
     return index + (index >= position).astype(index.dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+def without_question(
+    panel: PanelArrays, j: Int[Array, ""]
+) -> tuple[Responses, Responses, Responses]:
+    """Humans and twins on all questions but one, and the twins' answers to that one."""
+    rest = _others(j, panel.human.shape[1])
+    return panel.human.columns(rest), panel.twin.columns(rest), panel.twin.columns(j)
+
+
+def without_user(
+    panel: PanelArrays, i: Int[Array, ""], weight: Float[Array, " n"] | None = None
+) -> tuple[Responses, Responses, Responses, Float[Array, " rest"] | None]:
+    """All humans and twins but one, the twin of that one, and the weights of the others."""
+    rest = _others(i, panel.human.shape[0])
+    others = None if weight is None else weight[rest]
+    return panel.human.rows(rest), panel.twin.rows(rest), panel.twin.rows(i), others
+
+
+@functools.partial(jax.jit, static_argnames="vectorised")
 def question_regressions(
     panel: PanelArrays,
     targets: Int[Array, " b"],
@@ -60,29 +86,16 @@ def question_regressions(
 
     **Returns:** the regressions, with a leading axis (b,), and the status of each imputation.
     """
-    n, m = panel.human.shape
-    ones = jnp.ones((n,), panel.human.dtype)
 
     def prepare(j):
-        rest = _others(j, m)
-        human = Answers(panel.human[:, rest], panel.human_mask[:, rest])
-        twin = Answers(panel.twin[:, rest], panel.twin_mask[:, rest])
-        x_human, x_twin, status = impute_both(human, twin, settings, weight)
-        problem = question_regression(
-            x_human,
-            x_twin,
-            panel.twin[:, j],
-            panel.twin_mask[:, j],
-            user_weight=ones if weight is None else weight,
-            min_std=settings.min_std,
-            drop_missing=settings.missing_target == "drop",
-        )
-        return problem, status
+        human, twin, target = without_question(panel, j)
+        human, twin, status = impute_both(human, twin, weight, settings)
+        return question_regression(human, twin, target, weight, settings), status
 
     return over_batch(prepare, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames="vectorised")
 def question_stacks(
     panel: PanelArrays,
     targets: Int[Array, " b"],
@@ -95,31 +108,20 @@ def question_stacks(
     **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`: as in
     [`question_regressions`][].
     """
-    m = panel.human.shape[1]
 
     def prepare(j):
-        rest = _others(j, m)
-        return question_stack(
-            panel.human[:, rest],
-            panel.human_mask[:, rest],
-            panel.twin[:, rest],
-            panel.twin_mask[:, rest],
-            panel.twin[:, j],
-            panel.twin_mask[:, j],
-            user_weight=weight,
-            min_std=settings.min_std,
-        )
+        return question_stack(*without_question(panel, j), weight, settings)
 
     return over_batch(prepare, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("settings",))
+@jax.jit
 def impute_without(
     panel: PanelArrays,
     held_out: Bool[Array, " n"],
     weight: Float[Array, " n"] | None,
     settings: Settings,
-) -> tuple[Float[Array, "n m"], Float[Array, "n m"], Int[Array, ""]]:
+) -> tuple[PanelArrays, Int[Array, ""]]:
     """Impute humans and twins with the row space of the users who are not held out.
 
     Held-out rows have weight 0: they take no part in the fit and are imputed from it afterwards,
@@ -132,20 +134,18 @@ def impute_without(
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Settings`][].
 
-    **Returns:** the completed humans, the completed twins, and the worse status of the two.
+    **Returns:** the completed humans and twins, and the worse status of the two.
     """
     ones = jnp.ones(held_out.shape, panel.human.dtype) if weight is None else weight
     keep = jnp.where(held_out, 0, ones)
-    human = Answers(panel.human, panel.human_mask)
-    twin = Answers(panel.twin, panel.twin_mask)
-    return impute_both(human, twin, settings, keep)
+    human, twin, status = impute_both(panel.human, panel.twin, keep, settings)
+    return PanelArrays(human, twin), status
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames="vectorised")
 def user_regressions(
     panel: PanelArrays,
-    human: Float[Array, "n m"],
-    twin: Float[Array, "n m"],
+    completed: PanelArrays,
     targets: Int[Array, " b"],
     weight: Float[Array, " n"] | None,
     settings: Settings,
@@ -156,33 +156,21 @@ def user_regressions(
     **Arguments:**
 
     - `panel`: humans and twins, from which the targets' twins are taken.
-    - `human`, `twin`: (n, m) imputed responses; a target's own row is left out by indexing.
+    - `completed`: the same imputed; a target's own row is left out by indexing.
     - `targets`: (b,) positions of the users.
     - `weight`, `settings`, `vectorised`: as in [`question_regressions`][].
 
     **Returns:** the regressions, with a leading axis (b,).
     """
-    n = panel.human.shape[0]
-    ones = jnp.ones((n,), panel.human.dtype) if weight is None else weight
 
     def prepare(i):
-        rest = _others(i, n)
-        return user_regression(
-            human[rest],
-            twin[rest],
-            panel.twin[i],
-            panel.twin_mask[i],
-            user_weight=ones[rest],
-            min_std=settings.min_std,
-            drop_missing=settings.missing_target == "drop",
-            human_statistics=settings.new_user_statistics == "human",
-            outlier_limit=settings.outlier_limit,
-        )
+        human, twin, _, others = without_user(completed, i, weight)
+        return user_regression(human, twin, panel.twin.rows(i), others, settings)
 
     return over_batch(prepare, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("settings",))
+@jax.jit
 def user_stack(
     panel: PanelArrays,
     targets: Int[Array, " b"],
@@ -202,27 +190,19 @@ def user_stack(
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Settings`][].
     """
-    n = panel.human.shape[0]
-    ones = jnp.ones((n,), panel.human.dtype) if weight is None else weight
-    held_out = jnp.zeros((n,), bool).at[targets].set(True)
-    keep = ~held_out[:, None]
-    return _user_stack(
-        panel.human,
-        panel.human_mask & keep,
-        panel.twin,
-        panel.twin_mask & keep,
-        panel.twin[targets],
-        panel.twin_mask[targets] & real[:, None],
-        user_weight=ones,
-        min_std=settings.min_std,
-        human_statistics=settings.new_user_statistics == "human",
-        outlier_limit=settings.outlier_limit,
-        layout=settings.new_user_stack,
-    )
+    keep = jnp.ones((panel.human.shape[0],), bool).at[targets].set(False)[:, None]
+    own = panel.twin.rows(targets).only(real[:, None])
+    return _user_stack(panel.human.only(keep), panel.twin.only(keep), own, weight, settings)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
-def fit_batch(method, problems, status, settings: Settings, vectorised: bool):
+@functools.partial(jax.jit, static_argnames="vectorised")
+def fit_batch(
+    method: FitAndTransfer | MatrixCompletion,
+    problems: Regression | Stack,
+    status: Int[Array, " b"],
+    settings: Settings,
+    vectorised: bool,
+) -> Calibrated:
     """Fit a method to a batch of problems; the result is that of [`finish`][], batched.
 
     **Arguments:**
@@ -235,13 +215,14 @@ def fit_batch(method, problems, status, settings: Settings, vectorised: bool):
     """
 
     def solve(item):
-        problem, code = item
+        problem, code = item  # of the method's kind
         return finish(problem, method.fit(problem, settings), code, None, settings)
 
     return over_batch(solve, (problems, status), vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("settings",))
-def fit_stack(method, problem: Stack, settings: Settings):
-    """Fit `method` to one stack with all its targets."""
-    return finish(problem, method.fit(problem, settings), jnp.int32(0), None, settings)
+@jax.jit
+def fit_stack(method: MatrixCompletion, problem: Stack, settings: Settings) -> Calibrated:
+    """Fit `method` to one stack with all its targets, which are the rows of the prediction."""
+    fit = method.fit(problem, settings)
+    return finish(problem, fit, jnp.int32(Status.CONVERGED), None, settings).transposed()

@@ -16,7 +16,7 @@ from ..solvers.boundary import Numbers
 from . import folds
 from .controls import controls
 from .holdout_result import HoldOut
-from .holdout_run import Progress, Run
+from .holdout_run import OnFold, Run
 
 Methods = Calibrator | Mapping[str, Calibrator] | Sequence[Calibrator]
 
@@ -30,7 +30,7 @@ def leave_one_question_out(
     sample_weight: Numbers | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnFold | None = None,
 ) -> HoldOut:
     """Predict every question's human answers from the other questions (section 3.3).
 
@@ -60,6 +60,7 @@ def leave_one_question_out(
     vectorised = jax.default_backend() != "cpu"
     size = min(default_batch_size(batch_size, vectorised), len(positions))
     regressions, stacks = methods_by_kind(named)
+    preparing, fitting = settings.only(*folds.QUESTIONS), settings.only(*folds.FITTING)
     run = Run(named, len(positions), panel.n, on_progress)
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
@@ -70,15 +71,15 @@ def leave_one_question_out(
 
         if regressions:
             problems, codes = run.prepare(
-                folds.question_regressions, arrays, index, weight, settings, vectorised
+                folds.question_regressions, arrays, index, weight, preparing, vectorised
             )
-            run.fit(regressions, folds.fit_batch, (problems, codes, settings, vectorised), store)
+            run.fit(regressions, folds.fit_batch, (problems, codes, fitting, vectorised), store)
         if stacks:
             problems = run.prepare(
-                folds.question_stacks, arrays, index, weight, settings, vectorised
+                folds.question_stacks, arrays, index, weight, preparing, vectorised
             )
             codes = jnp.zeros((size,), jnp.int32)
-            run.fit(stacks, folds.fit_batch, (problems, codes, settings, vectorised), store)
+            run.fit(stacks, folds.fit_batch, (problems, codes, fitting, vectorised), store)
         run.advance(len(slots))
 
     slots = np.arange(len(positions))
@@ -96,11 +97,11 @@ def leave_one_user_out(
     sample_weight: Numbers | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnFold | None = None,
 ) -> HoldOut:
     """Predict every user's answers from the other users (section 6).
 
-    Users are held out in `settings.new_user_blocks` groups: a group's imputations and completions
+    Users are held out in `settings.new_users.blocks` groups: a group's imputations and completions
     never use its members' human answers.
 
     **Arguments:** `methods`, `panel`, `settings`, `batch_size`, `workers`, `on_progress`: as in
@@ -113,38 +114,38 @@ def leave_one_user_out(
     settings = resolve(settings)
     arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
-    blocks = min(settings.new_user_blocks or panel.n, panel.n)
+    blocks = min(int(settings.new_users.blocks) or panel.n, panel.n)
     block_size = -(-panel.n // blocks)
     size = min(default_batch_size(batch_size, vectorised), block_size)
     regressions, stacks = methods_by_kind(named)
+    preparing, fitting = settings.only(*folds.USERS), settings.only(*folds.FITTING)
     run = Run(named, len(positions), panel.m, on_progress)
 
     def complete(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
         padded = jnp.asarray(padded_targets(members, block_size))
         real = jnp.asarray(np.arange(block_size) < len(members))
-        stack = run.prepare(folds.user_stack, arrays, padded, real, weight, settings)
+        stack = run.prepare(folds.user_stack, arrays, padded, real, weight, preparing)
         wanted = np.searchsorted(members, positions[slots])
 
         def store(name: str, outcome) -> None:
-            outcome = outcome._replace(prediction=outcome.prediction.T)
             run.store(name, slots, jax.tree.map(lambda leaf: leaf[wanted], outcome))
 
-        run.fit(stacks, folds.fit_stack, (stack, settings), store)
+        run.fit(stacks, folds.fit_stack, (stack, fitting), store)
 
     def regress(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
         held_out = jnp.asarray(np.isin(np.arange(panel.n), members))
-        human, twin, code = run.prepare(folds.impute_without, arrays, held_out, weight, settings)
+        completed, code = run.prepare(folds.impute_without, arrays, held_out, weight, preparing)
         codes = jnp.broadcast_to(code, (size,))
         for part in (slots[i : i + size] for i in range(0, len(slots), size)):
             index = jnp.asarray(padded_targets(positions[part], size))
             problems = run.prepare(
-                folds.user_regressions, arrays, human, twin, index, weight, settings, vectorised
+                folds.user_regressions, arrays, completed, index, weight, preparing, vectorised
             )
 
             def store(name: str, outcome, part=part) -> None:
                 run.store(name, part, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
-            run.fit(regressions, folds.fit_batch, (problems, codes, settings, vectorised), store)
+            run.fit(regressions, folds.fit_batch, (problems, codes, fitting, vectorised), store)
             run.advance(len(part))
 
     def block(slots: Int[np.ndarray, " t"]) -> None:
@@ -164,7 +165,7 @@ def leave_one_user_out(
 
 
 def methods_by_kind(
-    methods: dict[str, Calibrator],
+    methods: Mapping[str, Calibrator],
 ) -> tuple[dict[str, Calibrator], dict[str, Calibrator]]:
     """The regressions and the matrix completions among the methods."""
     regressions: dict[str, Calibrator] = {

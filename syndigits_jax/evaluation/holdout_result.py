@@ -22,7 +22,7 @@ class HoldOut:
     - `training_mse`, `status`, `steps`, `optimality`, `imputation_status`: by method, (t,), as in
       [`Calibrated`][].
     - `twins_alike`: (t,) whether a target's twin answers are all alike, so that there is nothing to
-      fit: the training error is NaN (`settings.alike_twins`).
+      fit: the training error is NaN (`settings.fitting.alike_twins`).
     - `seconds`: by method, time in its own fits; `preparation_seconds`: time in work that all
       methods share. The first batch of a shape includes compilation.
     """

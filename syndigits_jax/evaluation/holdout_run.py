@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
-from ..calibration.calibrate import Finished
+from ..calibration.calibrate import Calibrated
 from ..calibration.calibrators import Calibrator
 from ..panel import Panel
 from .holdout_result import HoldOut
 
-Progress = Callable[[int, int], None]
+OnFold = Callable[[int, int], None]
+"""Called with (folds done, folds in all)."""
 
 
 class _Stopped(Exception):
@@ -32,7 +33,11 @@ class Run:
     """
 
     def __init__(
-        self, methods: Mapping[str, Calibrator], targets: int, samples: int, on_progress
+        self,
+        methods: Mapping[str, Calibrator],
+        targets: int,
+        samples: int,
+        on_progress: OnFold | None,
     ) -> None:
         self._total = targets
         self._on_progress = on_progress
@@ -87,7 +92,7 @@ class Run:
         pool = self._methods_side_by_side
         list(map(one, methods.items()) if pool is None else pool.map(one, methods.items()))
 
-    def store(self, name: str, slots: Int[np.ndarray, " b"], outcome: Finished) -> None:
+    def store(self, name: str, slots: Int[np.ndarray, " b"], outcome: Calibrated) -> None:
         """Store one batch of one method, a row per target; rows beyond `slots` are padding."""
         for field, into in (
             ("prediction", self._prediction),

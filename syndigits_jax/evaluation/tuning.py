@@ -8,7 +8,6 @@ There are two substitutes for the unknown truth, neither of which uses it:
 `choose_penalty` compares candidates, `tune_penalty` follows the gradient of the twins' error.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Generic
@@ -21,10 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
 from ..calibration.calibrators import FitAndTransfer, NeuralNet
-from ..calibration.imputation import answers
 from ..calibration.settings import Settings, resolve
 from ..inference.resampling import PRNGKey, nan_mean, standard_error
-from ..panel import PanelArrays
+from ..panel import PanelArrays, Responses
 from ..solvers.boundary import Numbers, as_float
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
 from ._penalty_inputs import (
@@ -39,6 +37,8 @@ from ._penalty_inputs import (
 )
 from .holdout import target_positions
 
+# The groups of the settings that are read here.
+READ = ("imputation", "preparation", "fitting")
 # A penalty's gradient is as accurate as the support of the fit.
 TOL_FOR_GRADIENTS = 1e-6
 
@@ -110,7 +110,7 @@ def choose_penalty(
     method (ranks and layer sizes shape the program), penalties out of range, or if no candidate
     could be judged.
     """
-    settings = resolve(settings)
+    settings = resolve(settings).only(*READ)
     candidates, values = candidates_from(method, penalties)
     if judge not in ("twins", "questions"):
         raise ValueError(f"judge must be 'twins' or 'questions', got {judge!r}")
@@ -172,7 +172,7 @@ def tune_penalty(
     **Raises:** `ValueError` as [`choose_penalty`][], and for another method or field, a start that
     is not positive, or fewer than one step.
     """
-    settings = resolve(settings)
+    settings = resolve(settings).only(*READ)
     if not isinstance(method, FitAndTransfer) or isinstance(method, NeuralNet):
         raise ValueError(
             f"method: only convex regressions can be tuned, not {type(method).__name__}; compare "
@@ -192,9 +192,8 @@ def tune_penalty(
     human, twin, weight = panel_inputs(human, twin, sample_weight)
     columns = new_columns(human, twin, targets)
     held_out = fold_masks(method, folds, key, human.shape[0])
-    settings = dataclasses.replace(
-        settings, regression_tol=min(settings.regression_tol, TOL_FOR_GRADIENTS)
-    )
+    tol = jnp.minimum(settings.fitting.regression_tol, TOL_FOR_GRADIENTS)
+    settings = settings.change(fitting={"regression_tol": tol})
     vectorised = jax.default_backend() != "cpu"
     rate = as_float("learning_rate", learning_rate).astype(start.dtype)
     with _one_blas_thread():
@@ -219,16 +218,15 @@ def _choice(candidates: Method, values: dict[str, Array], errors: Errors) -> Cho
     return Choice(jax.tree.map(lambda leaf: leaf[index], candidates), values, *errors)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames="vectorised")
 def _on_twins(candidates, human, twin, columns, weight, settings, vectorised, held_out) -> Errors:
     data = twin_data(candidates, human, twin, columns, weight, settings)
     return twin_errors(candidates, data, held_out, settings, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("metric", "settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames=("metric", "vectorised"))
 def _on_questions(candidates, human, twin, columns, weight, settings, vectorised, metric) -> Errors:
-    humans, twins = answers(human), answers(twin[:, : human.shape[1]])
-    panel = PanelArrays(humans.values, humans.mask, twins.values, twins.mask)
+    panel = PanelArrays(Responses.from_nan(human), Responses.from_nan(twin[:, : human.shape[1]]))
     errors, converged, imputation_status = question_errors(
         candidates, panel, columns, weight, metric, settings, vectorised
     )
@@ -237,7 +235,7 @@ def _on_questions(candidates, human, twin, columns, weight, settings, vectorised
     return Errors(mean, se, by_candidate, converged, imputation_status)
 
 
-@functools.partial(jax.jit, static_argnames=("field", "steps", "settings", "vectorised"))
+@functools.partial(jax.jit, static_argnames=("field", "steps", "vectorised"))
 def _descend(
     method, rate, human, twin, columns, weight, held_out, field, steps, settings, vectorised
 ) -> tuple[Float[Array, " s"], Errors]:

@@ -10,6 +10,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from syndigits_jax.results.files import remove_partial, replacing
@@ -35,12 +36,14 @@ def describe(value: Any) -> Any:
     """A JSON-ready description of `value` that is equal for equal content.
 
     Takes dataclasses (calibrators, settings) by class name and fields, arrays by shape, dtype and
-    content, mappings, sequences and plain values.
+    content, random keys, mappings, sequences and plain values.
 
     **Raises:** `TypeError` for anything else, so that nothing is silently left out of a key.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return {"key": str(jax.random.key_impl(value)), "of": describe(jax.random.key_data(value))}
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.ascontiguousarray(value)
         if array.size <= 16:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from syndigits_jax import calibration
@@ -16,6 +17,7 @@ from syndigits_jax.datasets import load_panel
 from syndigits_jax.datasets.columns import as_parquet_frame, as_text_frame, shortest
 from syndigits_jax.datasets.delimited import SEPARATORS
 from syndigits_jax.evaluation import choose_penalty
+from syndigits_jax.inference.resampling import PRNGKey
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.files import replacing
 from syndigits_jax.results.names import Direction, kebab, method_name
@@ -69,7 +71,7 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
     value that it does not accept.
     """
     cls = getattr(calibration, method_name(name))
-    known = [field.name for field in dataclasses.fields(cls) if field.name in HYPERPARAMETERS]
+    known = hyperparameters_of(cls)
     for given in hyperparameters or {}:
         if given not in known:
             takes = ", ".join(option(field) for field in known)
@@ -79,19 +81,32 @@ def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) ->
         numbers = np.atleast_1d(fixed.get(name, 1))
         if np.any(numbers < 1):
             raise ValueError(f"{option(name)} must be at least 1, got {numbers.min()}")
+    if "seed" in fixed:
+        fixed["key"] = jax.random.key(fixed.pop("seed"))
     return cls(**fixed)
+
+
+def hyperparameters_of(cls: type) -> tuple[str, ...]:
+    """The hyperparameters of a class of calibrators by their names in commands.
+
+    A command takes a `seed`, of which it makes the calibrator's random `key`.
+    """
+    names = ("seed" if field.name == "key" else field.name for field in dataclasses.fields(cls))
+    return tuple(name for name in names if name in HYPERPARAMETERS)
 
 
 def method_title(method: Any) -> str:
     """A calibrator and its hyperparameters as on the command line: `ridge --penalty 100`."""
     parts = [kebab(type(method).__name__)]
-    for field in dataclasses.fields(method):
-        if field.name in HYPERPARAMETERS:
-            value = getattr(method, field.name)
-            parts += [
-                f"{option(field.name)} {float(item):g}" for item in np.atleast_1d(np.asarray(value))
-            ]
+    for name in hyperparameters_of(type(method)):
+        value = _seed(method.key) if name == "seed" else getattr(method, name)
+        parts += [f"{option(name)} {float(item):g}" for item in np.atleast_1d(np.asarray(value))]
     return " ".join(parts)
+
+
+def _seed(key: PRNGKey | None) -> int:
+    """The seed that a key was made of; 0 for the default key."""
+    return 0 if key is None else int(jax.random.key_data(key)[-1])
 
 
 def option(hyperparameter: str) -> str:

@@ -1,7 +1,5 @@
 """Twins who all answer a target alike say nothing of it: no training error, no transfer."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +27,7 @@ from syndigits_jax.evaluation.metrics import METRICS, score_targets
 every_method = pytest.mark.parametrize("name", METHODS)
 FLOAT = np.dtype(jnp.result_type(float))  # in which calibrations are made
 EPS = np.finfo(FLOAT).eps
-REFERENCE = dataclasses.replace(Settings.reference(), imputation_max_steps=2)
+REFERENCE = Settings.reference().change(imputation={"max_steps": 2})
 
 
 def rounded(size):

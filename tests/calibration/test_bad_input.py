@@ -12,9 +12,14 @@ from syndigits_jax.calibration import (
     AlternatingLeastSquares,
     Calibrator,
     ElasticNet,
+    FewShot,
+    Fitting,
     HardImpute,
+    Imputation,
     Lasso,
     NeuralNet,
+    NewUsers,
+    Preparation,
     Ridge,
     Settings,
     SoftImpute,
@@ -249,29 +254,39 @@ def test_arguments_of_another_type():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("group", "field", "value", "message"),
     [
-        ("imputation_rank", 0, "at least 1"),
-        ("imputation_max_steps", 0, "at least 1"),
-        ("new_user_blocks", -1, "not be negative"),
+        (Imputation, "rank", 0, "be at least 1"),
+        (Imputation, "max_steps", 0, "be at least 1"),
+        (NewUsers, "blocks", -1, "not be negative"),
         *(
-            (field, value, "not be negative")
-            for field in (
-                "min_std",
-                "imputation_tol",
-                "regression_tol",
-                "completion_tol",
-                "few_shot_level",
-                "few_shot_slope",
-                "few_shot_donors",
+            (group, field, value, "not be negative")
+            for group, field in (
+                (Preparation, "min_std"),
+                (NewUsers, "outlier_limit"),
+                (Imputation, "tol"),
+                (Fitting, "regression_tol"),
+                (Fitting, "completion_tol"),
+                (Fitting, "als_tol"),
+                (FewShot, "level"),
+                (FewShot, "slope"),
+                (FewShot, "donors"),
             )
             for value in (-1e-3, np.nan)
         ),
     ],
 )
-def test_settings(field, value, message):
-    with pytest.raises(ValueError, match=f"{field} must {'be ' * (message[0] == 'a')}{message}"):
-        Settings(**{field: value})
+def test_settings(group, field, value, message):
+    with pytest.raises(ValueError, match=f"`{field}` must {message}"):
+        group(**{field: value})
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_settings_of_another_kind():
+    with pytest.raises(ValueError, match=r"`simplex` must be one of .*'certified'.* got 'exact'"):
+        Fitting(simplex="exact")
+    with pytest.raises(ValueError, match=r"whole number, got 2\.5"):
+        Imputation(max_steps=2.5)
 
 
 # --- legal, if of little use ---------------------------------------------------------------------
@@ -310,7 +325,7 @@ def test_known_questions_and_users_that_no_twin_answered(direction, name):
 
 @both_ways
 def test_rank_of_imputation_is_lowered_to_fit(direction):
-    settings = Settings(imputation_rank=500)
+    settings = Settings(imputation=Imputation(rank=500))
     human, twin = data(missing=0.0)
     result = calibrate(direction, "Ridge", human, twin, settings=settings)
     expected = calibrate(direction, "Ridge", human, twin)

@@ -22,11 +22,11 @@ from engine import (
 from small_panels import COMPLETIONS, METHODS, QUESTIONS, USERS
 
 from syndigits_jax.calibration import Ridge, Settings, SoftImpute, calibrate_question
-from syndigits_jax.solvers import Status
+from syndigits_jax.solvers import Solution, Status, raise_on_failure
 
 every_method = pytest.mark.parametrize("name", METHODS)
 # Two steps of imputation are enough where nothing is missing, and too few elsewhere.
-REFERENCE = dataclasses.replace(Settings.reference(), imputation_max_steps=2)
+REFERENCE = Settings.reference().change(imputation={"max_steps": 2})
 both_ways = pytest.mark.parametrize("direction", DIRECTIONS)
 
 
@@ -57,6 +57,17 @@ def test_shapes_and_statuses(direction, name):
     if name == "NeuralNet":  # training has no certificate
         assert np.all(np.isnan(result.optimality))
     assert np.all(result.transferred)
+
+
+@both_ways
+def test_the_result_is_a_solution(direction):
+    result = calibrate(direction, "HardImpute", *data())
+    assert isinstance(result, Solution) and result.value is result.prediction
+    assert np.all(result.change > 0) and np.all(np.isnan(result.optimality))
+    assert raise_on_failure(result) is result
+    failed = dataclasses.replace(result, status=result.status.at[1].set(int(Status.MAX_STEPS)))
+    with pytest.raises(RuntimeError, match="HardImpute: 1 of 2 problems reached `max_steps`"):
+        raise_on_failure(failed, name="HardImpute")
 
 
 @both_ways

@@ -1,7 +1,5 @@
 """The engine against scikit-learn, SciPy, NumPy and its own hold-out evaluation."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from engine import (
@@ -55,7 +53,7 @@ def test_a_user_held_out_is_a_new_user():
         METHODS["Ridge"],
         Panel.from_arrays(human[:-1], twin[:-1]),
         targets=[USERS - NEW],
-        settings=dataclasses.replace(SETTINGS, new_user_blocks=0),
+        settings=SETTINGS.change(new_users={"blocks": 0}),
         sample_weight=np.append(weight, 1.0),
     )
     result = calibrate("user", "Ridge", human, twin, weight=weight)
@@ -69,7 +67,7 @@ def test_a_user_held_out_is_a_new_user():
         METHODS["SoftImpute"],
         Panel.from_arrays(human[order], twin[order]),
         targets=block,
-        settings=dataclasses.replace(SETTINGS, new_user_blocks=USERS // NEW),
+        settings=SETTINGS.change(new_users={"blocks": USERS // NEW}),
     )
     result = calibrate("user", "SoftImpute", human, twin)
     expected = held_out.predictions["SoftImpute"]

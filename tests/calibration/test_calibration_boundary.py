@@ -9,7 +9,13 @@ import pytest
 from small_panels import METHODS
 
 from syndigits_jax import inference
-from syndigits_jax.calibration import Ridge, Settings, calibrate_question, calibrate_user
+from syndigits_jax.calibration import (
+    Imputation,
+    Ridge,
+    Settings,
+    calibrate_question,
+    calibrate_user,
+)
 from syndigits_jax.estimation import draws, question_intervals
 from syndigits_jax.evaluation import (
     adaptive,
@@ -22,7 +28,7 @@ from syndigits_jax.evaluation import (
 from syndigits_jax.panel import Panel
 
 KEY = jax.random.key(0)
-SETTINGS = Settings(imputation_rank=2)
+SETTINGS = Settings(imputation=Imputation(rank=2))
 RNG = np.random.default_rng(0)
 N, M = 12, 6
 # Halves and quarters, which half precision holds.
@@ -92,7 +98,7 @@ TABLE = {
     ),
     "few_shot_curve": (
         lambda ks: few_shot_curve(
-            RIDGE, PANEL, ks, KEY, repeats=1, settings=SETTINGS, workers=1, targets=[0]
+            RIDGE, PANEL, ks, key=KEY, repeats=1, settings=SETTINGS, workers=1, targets=[0]
         ).scores["mse"]["Ridge"],
         {"ks": np.array([0.0, 4.0])},
     ),
@@ -169,18 +175,20 @@ TABLE = {
     ),
     "calibrated_draws": (
         lambda prediction, position, scale, low, high, step: draws.calibrated_draws(
-            KEY, prediction, POOL, 3, position=position, scale=scale, low=low, high=high, step=step
+            prediction, POOL, 3, key=KEY, position=position, scale=scale, low=low, high=high,
+            step=step,
         ),
         {"prediction": LINE, "position": LINE, "scale": np.array(2.0), "low": np.array(0.0),
          "high": np.array(4.0), "step": np.array(0.5)},
     ),
     "normal draws": (
-        lambda prediction, residuals: draws.calibrated_draws(KEY, prediction, residuals, 3),
+        lambda prediction, residuals: draws.calibrated_draws(prediction, residuals, 3, key=KEY),
         {"prediction": LINE, "residuals": OTHER},
     ),
     "draw_answers": (
         lambda prediction, twin, low, high, step: draws.draw_answers(
-            KEY, prediction, twin, hold_out(), "Ridge", num_draws=3, low=low, high=high, step=step
+            prediction, twin, hold_out(), "Ridge", key=KEY, num_draws=3, low=low, high=high,
+            step=step,
         ),
         {"prediction": HUMAN[:, 0], "twin": TWIN[:, -1], "low": np.array(1.0),
          "high": np.array(5.0), "step": np.array(0.25)},
@@ -352,7 +360,7 @@ def test_lengths_that_differ_are_named():
     with pytest.raises(ValueError, match="`truth` must have the shape of `prediction`"):
         metrics.score_targets("mse", PREDICTION, TRUTH[:, :-1])
     with pytest.raises(ValueError, match="`prediction` must have shape"):
-        draws.draw_answers(KEY, LINE, TWIN[:, -1], hold_out(), "Ridge")
+        draws.draw_answers(LINE, TWIN[:, -1], hold_out(), "Ridge", key=KEY)
     with pytest.raises(ValueError, match="`alpha` must be a probability"):
         inference.conformal_quantile(LINE, np.float32(1.5))
     with pytest.raises(ValueError, match="`floor` must be positive"):

@@ -7,7 +7,7 @@ import pytest
 from engine import DIRECTIONS, calibrate, data, known
 from small_panels import METHODS, small_panel
 
-from syndigits_jax.calibration import Ridge, Settings
+from syndigits_jax.calibration import Imputation, Preparation, Ridge, Settings
 from syndigits_jax.estimation import question_intervals
 from syndigits_jax.estimation.draws import draw_answers, evaluate_draws
 from syndigits_jax.evaluation import choose_penalty, leave_one_question_out
@@ -20,7 +20,7 @@ from syndigits_jax.evaluation.metrics import (
     interval_score,
 )
 
-SETTINGS = Settings(imputation_rank=2)
+SETTINGS = Settings(imputation=Imputation(rank=2))
 UNITS = [1e-9, 1e-5, 1e-2, 1e3, 1e6, 1e9]
 few_units = pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e9])
 ORIGINS = [-7.0, 300.0]
@@ -54,10 +54,12 @@ def test_calibration_follows_the_unit_and_the_origin(name, direction):
 def test_a_floor_has_the_unit_of_the_answers(name):
     """Spreads here are from 0.5 to 2: some donors are below the floor, some above."""
     human, twin = data(missing=0.0)
-    usual = calibrate("question", name, human, twin, settings=Settings(min_std=1.0))
+    usual = calibrate(
+        "question", name, human, twin, settings=Settings(preparation=Preparation(min_std=1.0))
+    )
     free = calibrate("question", name, human, twin)
     assert np.abs(np.asarray(usual.prediction) - np.asarray(free.prediction)).max() > 1e-3
-    settings = Settings(min_std=1e-4)
+    settings = Settings(preparation=Preparation(min_std=1e-4))
     result = calibrate("question", name, 1e-4 * human, 1e-4 * twin, settings=settings)
     same(name, result, usual, 1e-4)
 
@@ -98,8 +100,10 @@ def test_draws_follow_the_unit(unit):
     for one in panels:
         holdout = leave_one_question_out(Ridge(5.0), one, settings=SETTINGS, workers=1)
         prediction = holdout.predictions["Ridge"][0]
-        drawn.append(draw_answers(key, prediction, one.twin[:, 0], holdout, "Ridge", num_draws=50))
-        scored.append(evaluate_draws(key, holdout, "Ridge", num_draws=20))
+        drawn.append(
+            draw_answers(prediction, one.twin[:, 0], holdout, "Ridge", key=key, num_draws=50)
+        )
+        scored.append(evaluate_draws(holdout, "Ridge", key=key, num_draws=20))
     usual, other = (np.sort(np.asarray(draws, float).ravel()) for draws in drawn)
     # A person on the edge of a window may get another residual: the population stays.
     np.testing.assert_allclose(other, unit * usual, rtol=0, atol=0.2 * unit * np.std(usual))

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from small_panels import METHODS, as_new_question, small_panel
 
-from syndigits_jax.calibration import NeuralNet, Settings, SyntheticIntervention, calibrate_question
+from syndigits_jax.calibration import (
+    Fitting,
+    Imputation,
+    NeuralNet,
+    Settings,
+    SyntheticIntervention,
+    calibrate_question,
+)
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 needs_float64 = pytest.mark.skipif(not X64, reason="finite differences need float64")
 SETTINGS = Settings(
-    imputation_rank=2,
-    imputation_tol=1e-12,
-    imputation_max_steps=100_000,
-    regression_tol=1e-12,
-    completion_tol=1e-12,
-    als_tol=1e-12,
+    imputation=Imputation(rank=2, tol=1e-12, max_steps=100_000),
+    fitting=Fitting(regression_tol=1e-12, completion_tol=1e-12, als_tol=1e-12),
 )
 
 

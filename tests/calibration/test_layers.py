@@ -12,14 +12,14 @@ import pytest
 from flax import nnx, serialization
 from jax.flatten_util import ravel_pytree
 
-from syndigits_jax.calibration import ElasticNet, Ridge, Settings, calibrate_question
+from syndigits_jax.calibration import ElasticNet, Fitting, Ridge, Settings, calibrate_question
 from syndigits_jax.datasets import simulate_panel
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 DTYPE = jnp.result_type(float)
 NEW = 3
 # The gradient of an elastic net is as accurate as its fit.
-SETTINGS = Settings(regression_tol=1e-12 if X64 else 1e-7)
+SETTINGS = Settings(fitting=Fitting(regression_tol=1e-12 if X64 else 1e-7))
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from small_panels import METHODS, as_new_question, as_new_user, small_panel
 from syndigits_jax.calibration import (
     ElasticNet,
     HardImpute,
+    NewUsers,
     Ridge,
     Settings,
     SyntheticPrior,
@@ -40,7 +41,7 @@ def test_one_odd_answer_of_a_new_users_twin_changes_little(method):
         runs = [calibrate_user(method, human, t, settings=settings) for t in (twin, odd)]
         return np.abs(runs[0].prediction - runs[1].prediction)[0, 1:].max()
 
-    assert moved(Settings()) < 0.5 * moved(Settings(outlier_limit=float("inf")))
+    assert moved(Settings()) < 0.5 * moved(Settings(new_users=NewUsers(outlier_limit=float("inf"))))
 
 
 @pytest.mark.parametrize("method", [Ridge(10.0), ElasticNet(0.05, 0.5)])
@@ -112,7 +113,7 @@ def test_choosing_penalties_allows_what_calibrating_allows():
 def test_unsigned_counts_are_compared_as_numbers():
     counts = np.array([5, 2], np.uint8)
     with pytest.raises(ValueError, match="ks must increase"):
-        few_shot_curve(HardImpute(2), small_panel(0), counts, jax.random.key(0))
+        few_shot_curve(HardImpute(2), small_panel(0), counts, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

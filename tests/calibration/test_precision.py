@@ -9,7 +9,7 @@ import pytest
 from engine import CALIBRATE, COMPILER, DIRECTIONS, calibrate, data, known, new, user_weights
 from small_panels import CONVEX, METHODS
 
-from syndigits_jax.calibration import Settings
+from syndigits_jax.calibration import Fitting, Settings
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 
@@ -30,7 +30,7 @@ def test_float32_agrees_with_float64(direction, name):
     np.testing.assert_allclose(single.training_mse, double.training_mse, atol=1e-3)
 
 
-GRADIENT_SETTINGS = Settings(regression_tol=1e-13 if X64 else 1e-6)
+GRADIENT_SETTINGS = Settings(fitting=Fitting(regression_tol=1e-13 if X64 else 1e-6))
 # In single precision one of each kind: every one is a large program.
 DIFFERENTIATED = [
     (direction, name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from syndigits_jax.calibration import Ridge, Settings, SyntheticControl
+from syndigits_jax.calibration import Fitting, Ridge, Settings, SyntheticControl
 from syndigits_jax.calibration.problem import Regression
 from syndigits_jax.solvers import Status
 
@@ -44,9 +44,9 @@ def test_second_moments_are_summed_once(simplex):
     """Once for all regressions of a fold; fit, training error and certificate need no more."""
     regression, _ = problem()
     assert square_products(lambda r: r.with_moments().moments.gram, regression) == 1
-    settings = Settings(simplex=simplex)
+    settings = Settings(fitting=Fitting(simplex=simplex))
     for method in (SyntheticControl(0.1), Ridge(0.1)):
-        fit = lambda r, method=method: method.fit(r, settings).prediction  # noqa: E731
+        fit = lambda r, method=method: method.fit(r, settings).value.prediction  # noqa: E731
         assert square_products(fit, regression.with_moments()) == 0
 
 
@@ -61,9 +61,9 @@ def test_weights_do_not_depend_on_where_zero_is(origin, penalty):
 
     total = {"type": "eq", "fun": lambda w: w.sum() - 1}
     best = minimize(loss, np.full(P, 1 / P), bounds=[(0, 1)] * P, constraints=[total], tol=1e-12)
-    weights = np.asarray(fit.prediction[:P, 0], float)
+    weights = np.asarray(fit.value.prediction[:P, 0], float)
     np.testing.assert_allclose(weights, best.x, atol=1e-3)
     assert loss(weights) <= best.fun * (1 + 1e-4)
     error = np.average((x @ best.x - y) ** 2, weights=weight)
-    np.testing.assert_allclose(fit.training_mse[0], error, rtol=1e-2)
+    np.testing.assert_allclose(fit.value.training_mse[0], error, rtol=1e-2)
     assert int(fit.status) in (Status.CONVERGED, Status.MAX_STEPS)

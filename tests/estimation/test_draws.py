@@ -41,7 +41,7 @@ def made_up_holdout(seed=0, *, shrink=0.4, ordinal=False, unequal=False) -> Hold
 
 @pytest.mark.parametrize("options", [{}, {"unequal": True}, {"ordinal": True}])
 def test_draws_are_as_varied_as_people_and_score_better_than_certainty(options):
-    result = evaluate_draws(jax.random.key(0), made_up_holdout(**options), "Method")
+    result = evaluate_draws(made_up_holdout(**options), "Method", key=jax.random.key(0))
     ratio = {name: np.mean(values) for name, values in result.sd_ratio.items()}
     assert abs(ratio["Draws"] - 1) < 0.1
     assert ratio["Point"] < 0.5
@@ -60,8 +60,8 @@ def test_the_targets_own_answers_do_not_shape_its_draws():
     scaled = holdout.truth.copy()
     scaled[0] = 3 + 100 * (scaled[0] - 3)
     other = HoldOut("question", holdout.panel, holdout.targets, scaled, holdout.predictions)
-    before = evaluate_draws(jax.random.key(1), holdout, "Method", num_draws=20)
-    after = evaluate_draws(jax.random.key(1), other, "Method", num_draws=20)
+    before = evaluate_draws(holdout, "Method", num_draws=20, key=jax.random.key(1))
+    after = evaluate_draws(other, "Method", num_draws=20, key=jax.random.key(1))
     # sd(draws) / sd(truth): a hundred times the truth's spread is a hundredth of the ratio.
     assert after.sd_ratio["Draws"][0] == pytest.approx(before.sd_ratio["Draws"][0] / 100, rel=1e-4)
 
@@ -79,7 +79,7 @@ def test_draws_of_a_new_question_follow_its_distribution():
     twin = holdout.panel.twin[:, -1]
     prediction = holdout.predictions["Method"][-1]
     args = (prediction, twin, known, "Method")
-    draws = np.asarray(draw_answers(jax.random.key(2), *args, num_draws=50))
+    draws = np.asarray(draw_answers(*args, key=jax.random.key(2), num_draws=50))
     truth = holdout.truth[-1]
     truth = truth[~np.isnan(truth)]
     assert draws.shape == (50, USERS)
@@ -94,16 +94,18 @@ def test_draws_of_a_new_question_follow_its_distribution():
 def test_draws_stay_on_the_scale(dtype):
     key = jax.random.key(3)
     prediction = jnp.asarray([1.2, 3.0, 4.9], dtype)
-    draws = calibrated_draws(key, prediction, 2.0, 400, low=1.0, high=5.0, step=0.5)
+    draws = calibrated_draws(prediction, 2.0, 400, low=1.0, high=5.0, step=0.5, key=key)
     assert draws.dtype == dtype and draws.shape == (400, 3)
     assert set(np.unique(draws)) <= set(np.arange(1, 5.5, 0.5))
-    unknown = calibrated_draws(key, prediction, 2.0, 400, low=jnp.nan, high=jnp.nan, step=jnp.nan)
+    unknown = calibrated_draws(
+        prediction, 2.0, 400, low=jnp.nan, high=jnp.nan, step=jnp.nan, key=key
+    )
     assert float(jnp.max(unknown)) > 5 and len(np.unique(unknown)) > 1000
 
 
 def test_normal_draws_have_the_given_deviation():
     deviation = jnp.asarray([0.5, 2.0])
-    draws = calibrated_draws(jax.random.key(4), jnp.asarray([1.0, -1.0]), deviation, 20_000)
+    draws = calibrated_draws(jnp.asarray([1.0, -1.0]), deviation, 20_000, key=jax.random.key(4))
     np.testing.assert_allclose(draws.std(axis=0), deviation, rtol=0.03)
     np.testing.assert_allclose(draws.mean(axis=0), [1.0, -1.0], atol=0.05)
 
@@ -117,7 +119,7 @@ def test_residuals_come_from_people_with_a_similar_prediction():
     place = positions(prediction, scale, np.zeros(10), np.ones(10))
     pool = residual_pool(prediction, truth, scale, place)
     ends = jnp.asarray([0.05, 0.95])
-    draws = calibrated_draws(jax.random.key(5), ends, pool, 3000, position=ends, window=0.1)
+    draws = calibrated_draws(ends, pool, 3000, position=ends, window=0.1, key=jax.random.key(5))
     spread = np.asarray(draws).std(axis=0)
     assert spread[0] < 0.25 and 0.7 < spread[1] < 1.2
 
@@ -161,16 +163,16 @@ def test_bad_arguments_are_named():
     holdout = made_up_holdout()
     key, prediction = jax.random.key(0), jnp.zeros(3)
     with pytest.raises(ValueError, match="num_draws"):
-        calibrated_draws(key, prediction, 1.0, 0)
+        calibrated_draws(prediction, 1.0, 0, key=key)
     with pytest.raises(ValueError, match="window"):
-        calibrated_draws(key, prediction, 1.0, 5, window=0.0)
+        calibrated_draws(prediction, 1.0, 5, window=0.0, key=key)
     with pytest.raises(ValueError, match="no predictions called 'Other'"):
-        evaluate_draws(key, holdout, "Other")
+        evaluate_draws(holdout, "Other", key=key)
     with pytest.raises(ValueError, match="error"):
         residual_scale(np.full(3, np.nan), np.ones((3, 4)), np.zeros(3), np.ones(3))
     users = HoldOut("user", holdout.panel, holdout.targets, holdout.truth, holdout.predictions)
     with pytest.raises(ValueError, match="new questions"):
-        evaluate_draws(key, users, "Method")
+        evaluate_draws(users, "Method", key=key)
     one = HoldOut(
         "question",
         holdout.panel,
@@ -179,7 +181,7 @@ def test_bad_arguments_are_named():
         {"Method": holdout.predictions["Method"][:1]},
     )
     with pytest.raises(ValueError, match="residuals of another"):
-        evaluate_draws(key, one, "Method")
+        evaluate_draws(one, "Method", key=key)
 
 
 def test_questions_do_not_share_their_draws():
@@ -189,6 +191,6 @@ def test_questions_do_not_share_their_draws():
     panel = Panel.from_arrays(usual.panel.human[:, twice], usual.panel.twin[:, twice])
     prediction = {"Method": usual.predictions["Method"][twice]}
     holdout = HoldOut("question", panel, usual.targets, usual.truth[twice], prediction)
-    crps = evaluate_draws(jax.random.key(0), holdout, "Method", num_draws=20).crps
+    crps = evaluate_draws(holdout, "Method", num_draws=20, key=jax.random.key(0)).crps
     assert crps["Point"][0] == pytest.approx(crps["Point"][1], rel=1e-6)
     assert 1e-3 < abs(crps["Draws"][0] / crps["Draws"][1] - 1) < 0.5

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from small_panels import METHODS as ALL_METHODS
 
-from syndigits_jax.calibration import Ridge, Settings, calibrate_question, calibrate_user
+from syndigits_jax.calibration import (
+    FewShot,
+    NewUsers,
+    Ridge,
+    Settings,
+    calibrate_question,
+    calibrate_user,
+)
 from syndigits_jax.calibration.known_answers import learn_from_answers
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.evaluation import (
@@ -37,18 +44,18 @@ PANEL, _ = simulate_panel(
 )
 KEY, REPEATS = jax.random.key(0), 2
 # As published, the twins' means map new users back, which a control without twins cannot use.
-SETTINGS = Settings(new_user_statistics="twin")
+SETTINGS = Settings(new_users=NewUsers(statistics="twin"))
 OPTIONS = {"repeats": REPEATS, "settings": SETTINGS, "workers": 1}
 
 
 @pytest.fixture(scope="module")
 def curve() -> FewShotCurve:
-    return few_shot_curve(METHODS, PANEL, KS, KEY, **OPTIONS)
+    return few_shot_curve(METHODS, PANEL, KS, key=KEY, **OPTIONS)
 
 
 @pytest.fixture(scope="module")
 def user_curve() -> FewShotCurve:
-    return few_shot_curve(METHODS, PANEL, np.array(KS), KEY, direction="user", **OPTIONS)
+    return few_shot_curve(METHODS, PANEL, np.array(KS), key=KEY, direction="user", **OPTIONS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -164,7 +171,7 @@ def test_misleading_twins_are_overruled(curve):
     target, twin = 4, PANEL.twin.copy()
     twin[:, target] *= -1
     options = OPTIONS | {"targets": [target, 0, 1, 2]}
-    misled = few_shot_curve(METHODS["Ridge"], PANEL.replace(twin=twin), KS, KEY, **options)
+    misled = few_shot_curve(METHODS["Ridge"], PANEL.replace(twin=twin), KS, key=KEY, **options)
     error, without = misled.scores["mse"]["Ridge"][0], curve.scores["mse"]["KnownMean"][target]
     correlation = misled.scores["pearson"]["Ridge"][0]
     assert error[0] > 1.5 * without[-1] and correlation[0] < 0
@@ -189,7 +196,7 @@ def test_one_program_for_all_numbers_of_answers_and_penalties(curve):
     pieces = (_few_shot_cells.draw_cells, _few_shot_cells.method_scores)
     programs = (*pieces, _few_shot_cells.control_scores, fit_batch)
     before = [program._cache_size() for program in programs]
-    few_shot_curve(Ridge(3.0), PANEL, [1, 4, 9, 19], jax.random.key(9), **OPTIONS)
+    few_shot_curve(Ridge(3.0), PANEL, [1, 4, 9, 19], key=jax.random.key(9), **OPTIONS)
     assert [program._cache_size() for program in programs] == before
 
 
@@ -199,7 +206,7 @@ def test_subsets_of_targets_see_the_same_draws(curve):
         METHODS["Ridge"],
         PANEL,
         KS,
-        KEY,
+        key=KEY,
         targets=[9, 4, 1, 12, 13],
         on_progress=lambda *progress: done.append(progress),
         **OPTIONS,
@@ -214,8 +221,8 @@ def test_subsets_of_targets_see_the_same_draws(curve):
 
 def by_kernel(f, x, y, w, settings):
     """The same posterior mean, as a Gaussian process on the known cells."""
-    kernel = settings.few_shot_level + settings.few_shot_slope * np.outer(f, f)
-    kernel = kernel + settings.few_shot_donors / x.shape[1] * x @ x.T
+    kernel = settings.few_shot.level + settings.few_shot.slope * np.outer(f, f)
+    kernel = kernel + settings.few_shot.donors / x.shape[1] * x @ x.T
     known = np.flatnonzero(w)
     system = kernel[np.ix_(known, known)] + np.diag(1 / w[known])
     return f + kernel[:, known] @ np.linalg.solve(system, (y - f)[known])
@@ -260,7 +267,7 @@ def test_bad_arguments_are_named(change, message):
     args = {"methods": Ridge(1.0), "ks": [0, 2], "direction": "question"} | change
     methods, ks = args.pop("methods"), args.pop("ks")
     with pytest.raises(ValueError, match=message):
-        few_shot_curve(methods, PANEL, ks, jax.random.key(0), **args)
+        few_shot_curve(methods, PANEL, ks, key=jax.random.key(0), **args)
 
 
 def test_a_curve_says_what_it_lacks(curve):
@@ -275,5 +282,5 @@ def test_a_curve_says_what_it_lacks(curve):
         equivalent_respondents(late)
     with pytest.raises(ValueError, match="'sd_ratio' is best at 1"):
         equivalent_respondents(curve, "Ridge", metric="sd_ratio")
-    with pytest.raises(ValueError, match="few_shot_level must not be negative"):
-        Settings(few_shot_level=-1.0)
+    with pytest.raises(ValueError, match="`level` must not be negative"):
+        Settings(few_shot=FewShot(level=-1.0))

@@ -1,6 +1,5 @@
 """Hold-out evaluation: no leak, bit for bit; the published protocol by NumPy; how it runs."""
 
-import dataclasses
 import functools
 import threading
 
@@ -16,13 +15,13 @@ from small_panels import (
     small_panel,
 )
 
-from syndigits_jax.calibration import Settings
+from syndigits_jax.calibration import NewUsers, Settings
 from syndigits_jax.calibration.calibrators import FitAndTransfer
 from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
 
 # Blocks of five held-out users; published, every user is imputed anew.
-DEFAULT = Settings(new_user_blocks=5)
-REFERENCE = dataclasses.replace(Settings.reference(), new_user_blocks=0)
+DEFAULT = Settings(new_users=NewUsers(blocks=5))
+REFERENCE = Settings.reference().change(new_users={"blocks": 0})
 # What the reference settings change: scaling, synthetic control, and new users' stacks.
 REFERENCE_METHODS = {
     name: METHODS[name]

@@ -16,6 +16,7 @@ from small_panels import METHODS, as_new_question, small_panel
 
 from syndigits_jax.calibration import (
     ElasticNet,
+    Fitting,
     HardImpute,
     Lasso,
     NeuralNet,
@@ -31,7 +32,9 @@ from syndigits_jax.solvers import Status
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 RTOL = 1e-6 if X64 else 2e-3
-SETTINGS = Settings(regression_tol=1e-13 if X64 else 1e-9, completion_tol=1e-7 if X64 else 1e-6)
+SETTINGS = Settings(
+    fitting=Fitting(regression_tol=1e-13 if X64 else 1e-9, completion_tol=1e-7 if X64 else 1e-6)
+)
 GRID = np.geomspace(0.1, 100, 4)
 
 
@@ -374,8 +377,8 @@ def test_questions_without_variance():
 def test_an_unfinished_imputation_is_reported_apart_from_the_fits(judge):
     """Two steps are too few; what ridge makes of their result is exact all the same."""
     human, twin = split(small_panel())
-    long = dataclasses.replace(SETTINGS, imputation_rank=2, imputation_max_steps=100_000)
-    short = dataclasses.replace(SETTINGS, imputation_max_steps=2)
+    long = SETTINGS.change(imputation={"rank": 2, "max_steps": 100_000})
+    short = SETTINGS.change(imputation={"max_steps": 2})
     for settings, status in ((short, Status.MAX_STEPS), (long, Status.CONVERGED)):
         choice = choose_penalty(Ridge(), human, twin, GRID, judge=judge, settings=settings)
         assert int(choice.imputation_status) == status and choice.converged.all()

@@ -9,6 +9,7 @@ from small_panels import small_panel
 
 from syndigits_jax.calibration import (
     ElasticNet,
+    Fitting,
     NeuralNet,
     Ridge,
     Settings,
@@ -32,7 +33,7 @@ X64 = bool(jax.config.read("jax_enable_x64"))
 )
 def test_slopes_agree_with_finite_differences(method, judge):
     human, twin = split(small_panel())
-    settings = Settings(regression_tol=1e-13 if X64 else 1e-7)
+    settings = Settings(fitting=Fitting(regression_tol=1e-13 if X64 else 1e-7))
 
     @jax.jit
     @jax.value_and_grad
@@ -61,7 +62,7 @@ def test_slopes_agree_with_finite_differences(method, judge):
 def test_a_penalty_descends_to_its_grid_optimum(method, field, low, high):
     """From either side to the minimum of a fine grid, on a way that ends lower than it began."""
     human, twin, _ = new_survey()
-    settings = Settings(regression_tol=1e-9)
+    settings = Settings(fitting=Fitting(regression_tol=1e-9))
     candidates = np.geomspace(low, high, 401)
     grid = choose_penalty(method, human, twin, candidates, settings=settings)
     tuned = tune_penalty(method, human, twin, settings=settings)

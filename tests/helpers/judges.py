@@ -170,9 +170,9 @@ def learned(problem: Problem, zero_shot, answers, settings):
     design = np.c_[np.ones_like(f), f, problem.x_human]
     p = problem.x_human.shape[1]
     prior = np.r_[
-        settings.few_shot_level,
-        settings.few_shot_slope,
-        np.full(p, settings.few_shot_donors / p),
+        settings.few_shot.level,
+        settings.few_shot.slope,
+        np.full(p, settings.few_shot.donors / p),
     ]
     seen = ~np.isnan(y)
     x, w = design[seen], problem.weight[seen]

@@ -66,7 +66,11 @@ def test_absent_modules_are_an_error(package):
 @pytest.mark.parametrize(
     ("modules", "used", "unused"),
     [
-        (INDIVIDUAL, ["solvers/ridge.py", "calibration/calibrate.py", "panel.py"], "distribution"),
+        (
+            INDIVIDUAL,
+            ["solvers/ridge.py", "calibration/calibrate.py", "panel/panel.py"],
+            "distribution",
+        ),
         (ENSEMBLES, ["solvers/simplex.py", "distribution/certified.py"], "calibration"),
     ],
 )

@@ -135,8 +135,9 @@ def drawn(
             twins_alike=holdout.twins_alike[others],
         )
         out[j] = draw_answers(
-            jax.random.fold_in(key, j), holdout.predictions[name][j], panel.twin[:, j], rest, name,
-            num_draws=1, low=panel.low[j], high=panel.high[j], step=panel.step[j],
+            holdout.predictions[name][j], panel.twin[:, j], rest, name,
+            key=jax.random.fold_in(key, j), num_draws=1,
+            low=panel.low[j], high=panel.high[j], step=panel.step[j],
         )[0]  # fmt: skip
     return out.T
 

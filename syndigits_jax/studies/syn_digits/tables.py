@@ -130,12 +130,12 @@ def evaluate(
 def parts(direction: Direction, panel: Panel, settings: Settings) -> list[np.ndarray]:
     """The positions of a unit's targets, in the parts in which they are computed and saved.
 
-    Users who are held out together (`settings.new_user_blocks`) are in the same part, as they share
-    an imputation.
+    Users who are held out together (`settings.new_users.blocks`) are in the same part, as they
+    share an imputation.
     """
     if direction == "question":
         return [np.arange(i, min(i + _QUESTIONS, panel.m)) for i in range(0, panel.m, _QUESTIONS)]
-    blocks = min(settings.new_user_blocks or panel.n, panel.n)
+    blocks = min(int(settings.new_users.blocks) or panel.n, panel.n)
     count = min(-(-panel.n // _USERS), blocks)
     users = np.arange(panel.n)
     return [users[np.isin(users % blocks, group)] for group in np.array_split(range(blocks), count)]

@@ -49,7 +49,7 @@ from syndigits_jax.respond.personas.writing import WRITING_TEMPLATES
 from syndigits_jax.respond.prompts.templates import Template, find_template
 from syndigits_jax.respond.requests import Decoding
 from syndigits_jax.results.names import method_name, near
-from syndigits_jax.workflows.calibrate import AUTO, HYPERPARAMETERS, build_method
+from syndigits_jax.workflows.calibrate import AUTO, build_method, hyperparameters_of
 from syndigits_jax.workflows.personas import KINDS
 from syndigits_jax.workflows.pipeline.config_values import (
     check_keys,
@@ -307,7 +307,7 @@ def _method(name: str, options: Mapping[str, Any], where: str) -> Any:
         cls = getattr(calibration, method_name(name))
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
-    known = [one.name for one in dataclasses.fields(cls) if one.name in HYPERPARAMETERS]
+    known = hyperparameters_of(cls)
     check_keys(options, known, where)
     if AUTO in options.values():
         raise ValueError(f"{where}{AUTO!r} is for `syndigits calibrate`; give a number")

@@ -1,39 +1,22 @@
-"""Paired human and twin responses with identifiers (host side), and their arrays for `jit`.
-
-Longer than 400 lines: a panel and its arrays are one thing, and both describe every field.
-"""
+"""Paired human and twin responses with identifiers (host side)."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from .schema import ScaleLike, answer_ranges
-from .solvers.boundary import Numbers, as_mask
-from .tables.cells import MissingCodes
-from .tables.frames import FrameTable, import_pandas, is_frame
-from .tables.matching import matched
-from .tables.responses import identifiers, matrix_shape, panel_fields, positions, some
-
-
-class PanelArrays(eqx.Module):
-    """The numbers of a panel, for numerical code. Missing responses are 0.
-
-    **Arguments:** `human`, `twin`: responses (n, m), 0 where missing; `human_mask`, `twin_mask`:
-    true where observed.
-    """
-
-    human: Float[Array, "n m"]
-    human_mask: Bool[Array, "n m"]
-    twin: Float[Array, "n m"]
-    twin_mask: Bool[Array, "n m"]
-
+from ..schema import ScaleLike, answer_ranges
+from ..solvers.boundary import Numbers, as_mask
+from ..tables.cells import MissingCodes
+from ..tables.frames import FrameTable, import_pandas, is_frame
+from ..tables.matching import matched
+from ..tables.responses import identifiers, matrix_shape, panel_fields, positions
+from ._contents import check_contents, constant_columns, names_where, shared_value
+from .arrays import PanelArrays, Responses
 
 DROPPED = ("human_users", "twin_users", "human_questions", "twin_questions")
 """Keys of [`Panel`][]`.dropped`: counts of identifiers that only `human`, or only `twin`, has."""
@@ -82,7 +65,7 @@ class Panel:
         fields = panel_fields(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         for key, value in fields.items():
             object.__setattr__(self, key, value)
-        _check_contents(self)
+        check_contents(self.human, self.twin, self.users, self.questions, self.low, self.high)
 
     # --- construction -------------------------------------------------------------------------
 
@@ -234,37 +217,33 @@ class Panel:
     @property
     def new_questions(self) -> tuple[str, ...]:
         """Questions without any human answer."""
-        return _where(self.questions, ~self.human_mask.any(axis=0))
+        return names_where(self.questions, ~self.human_mask.any(axis=0))
 
     @property
     def new_users(self) -> tuple[str, ...]:
         """Respondents without any human answer."""
-        return _where(self.users, ~self.human_mask.any(axis=1))
+        return names_where(self.users, ~self.human_mask.any(axis=1))
 
     @property
     def scale(self) -> tuple[float, float] | None:
         """The answer range `(low, high)` if all questions share one that is known, else `None`."""
-        low, high = _shared(self.low), _shared(self.high)
+        low, high = shared_value(self.low), shared_value(self.high)
         return None if low is None or high is None else (low, high)
 
     @property
     def steps(self) -> float | None:
         """The grid step if all questions share one that is known, else `None`."""
-        return _shared(self.step)
+        return shared_value(self.step)
 
     def arrays(self, dtype: Any = None) -> PanelArrays:
         """The numbers alone, as JAX arrays; `dtype` defaults to JAX's default float."""
         dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
 
-        def numbers(values: np.ndarray) -> jax.Array:
-            return jnp.asarray(np.nan_to_num(values, nan=0.0), dtype=dtype)
+        def responses(values: np.ndarray) -> Responses:
+            numbers = jnp.asarray(np.nan_to_num(values, nan=0.0), dtype=dtype)
+            return Responses(numbers, jnp.asarray(~np.isnan(values)))
 
-        return PanelArrays(
-            human=numbers(self.human),
-            human_mask=jnp.asarray(self.human_mask),
-            twin=numbers(self.twin),
-            twin_mask=jnp.asarray(self.twin_mask),
-        )
+        return PanelArrays(responses(self.human), responses(self.twin))
 
     def describe(self) -> dict[str, Any]:
         """Counts, missing fractions and irregularities, as plain Python values.
@@ -281,9 +260,9 @@ class Panel:
             "twin_missing": float(np.mean(~self.twin_mask)),
             "new_questions": self.new_questions,
             "new_users": self.new_users,
-            "users_without_twin": _where(self.users, ~self.twin_mask.any(axis=1)),
-            "constant_human_questions": _where(self.questions, _constant(self.human)),
-            "constant_twin_questions": _where(self.questions, _constant(self.twin)),
+            "users_without_twin": names_where(self.users, ~self.twin_mask.any(axis=1)),
+            "constant_human_questions": names_where(self.questions, constant_columns(self.human)),
+            "constant_twin_questions": names_where(self.questions, constant_columns(self.twin)),
             "twin_outside_range": int(outside.sum()),
             "scale": self.scale,
             "controls": tuple(self.controls),
@@ -400,48 +379,3 @@ class Panel:
             for values in (self.human, self.twin)
         )
         return human, twin
-
-
-def _check_contents(panel: Panel) -> None:
-    for count, argument, what in (
-        (panel.m, "questions", "questions"),
-        (panel.n, "users", "respondents"),
-    ):
-        if count < 2:
-            raise ValueError(f"`{argument}`: a panel needs at least two {what}, got {count}")
-    silent = _where(panel.questions, ~panel.twin_mask.any(axis=0))
-    if silent:
-        raise ValueError(
-            f"`twin` has no answer at all to {len(silent)} questions ({some(silent)}); drop them, "
-            "or ask the twins"
-        )
-    if not panel.human_mask.any():
-        raise ValueError("`human` has no answer at all; there is nothing to calibrate against")
-    for low, high, question in zip(panel.low, panel.high, panel.questions):
-        if low >= high:
-            raise ValueError(f"`low` must be below `high`, got {low} and {high} for {question!r}")
-    outside = (panel.human < panel.low[None, :]) | (panel.human > panel.high[None, :])
-    if outside.any():
-        i, j = np.argwhere(outside)[0]
-        raise ValueError(
-            f"`human`: {int(outside.sum())} answers outside the question's range, the first "
-            f"{panel.human[i, j]:g} by {panel.users[i]!r} to {panel.questions[j]!r}, which goes "
-            f"from {panel.low[j]:g} to {panel.high[j]:g}; a code for refusal must become NaN "
-            f"(missing='{panel.human[i, j]:g}')"
-        )
-
-
-def _where(names: Sequence[str], flags: Any) -> tuple[str, ...]:
-    return tuple(name for name, flag in zip(names, flags) if flag)
-
-
-def _shared(values: np.ndarray) -> float | None:
-    """The one finite value that all entries have, or `None`."""
-    return float(values[0]) if np.all(values == values[0]) else None
-
-
-def _constant(values: np.ndarray) -> Bool[np.ndarray, " m"]:
-    """Columns with at least one observed entry and all observed entries equal."""
-    high = np.max(np.where(np.isnan(values), -np.inf, values), axis=0)
-    low = np.min(np.where(np.isnan(values), np.inf, values), axis=0)
-    return high == low

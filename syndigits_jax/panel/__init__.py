@@ -1,0 +1,6 @@
+"""Panels: paired responses of people and twins, with identifiers and as arrays alone."""
+
+from .arrays import PanelArrays as PanelArrays
+from .arrays import Responses as Responses
+from .panel import DROPPED as DROPPED
+from .panel import Panel as Panel
