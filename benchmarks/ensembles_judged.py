@@ -16,9 +16,9 @@ from benchmarks.ensembles_speed import LOADERS, Training, training
 from benchmarks.report import RESULTS, write_report
 from syndigits_jax.distribution import DIVERGENCES, Spec, fit_ensembles
 from syndigits_jax.distribution.design import VARIANTS
-from syndigits_jax.distribution.objective import SMOOTH
+from syndigits_jax.distribution.objective import as_divergence
 
-POLYHEDRAL = tuple(name for name in DIVERGENCES if name not in SMOOTH)
+POLYHEDRAL = tuple(name for name in DIVERGENCES if not as_divergence(name).smooth)
 FLOOR_MOVES = 2e-5
 
 

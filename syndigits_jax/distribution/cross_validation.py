@@ -13,7 +13,8 @@ from ._host import host_floats
 from .answers import Answers
 from .ensemble import Ensemble, Spec, fit_ensembles, options_among
 from .evaluation import divergence_by_question, mean_distribution
-from .objective import Targets, make_targets, shares_of
+from .objective import Divergence
+from .targets import Targets, make_targets, shares_of
 
 
 def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
@@ -114,7 +115,7 @@ class Blend:
 def fit_blend(
     targets: Numbers,
     answers: Answers,
-    divergence: str = "tv",
+    divergence: str | Divergence = "tv",
     *,
     variant: str = "both",
     entropies: Numbers = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),

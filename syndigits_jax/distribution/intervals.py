@@ -10,8 +10,8 @@ from ..solvers.boundary import Numbers, as_float
 from .answers import Answers
 from .cross_validation import Blend, fit_folds
 from .ensemble import Spec, options_among
-from .objective import Targets, make_targets
 from .options import kept_options
+from .targets import Targets, make_targets
 
 
 def share_intervals(

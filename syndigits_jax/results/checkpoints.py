@@ -24,7 +24,7 @@ INDIVIDUAL = (
 )
 ENSEMBLES = (
     "distribution.cross_validation",
-    "distribution.reference",
+    "distribution.published",
     "studies/syn_digits/ensembles.py",
 )
 UNITS = "units"

@@ -19,7 +19,8 @@ def _log(w: Float[Array, " p"]) -> Float[Array, " p"]:
     return jnp.where(w > 0, jnp.log(jnp.where(w > 0, w, 1)), -jnp.inf)
 
 
-def _relative_entropy(w: Float[Array, " p"], base: Float[Array, " p"]) -> Float[Array, ""]:
+def relative_entropy(w: Float[Array, " p"], base: Float[Array, " p"]) -> Float[Array, ""]:
+    """KL(w ‖ base) = Σ w log(w / base); weights outside the support of `base` are left out."""
     some = (w > 0) & (base > 0)
     ratio = jnp.where(some, w, 1) / jnp.where(some, base, 1)
     return jnp.sum(jnp.where(some, w * jnp.log(ratio), 0))
@@ -41,7 +42,7 @@ def entropic_gap(
     lowest = jnp.min(jnp.where(base > 0, gradient, jnp.inf))
     shifted = jnp.where(base > 0, gradient - lowest, 0)
     best = -penalty * jax.scipy.special.logsumexp(-shifted / penalty, b=base)
-    return jnp.dot(shifted, w) + penalty * _relative_entropy(w, base) - best
+    return jnp.dot(shifted, w) + penalty * relative_entropy(w, base) - best
 
 
 class _State(eqx.Module):
