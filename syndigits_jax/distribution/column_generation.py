@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from ..inference.resampling import PRNGKey, numpy_generator
 from ..solvers.boundary import Numbers
 from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
@@ -69,7 +70,7 @@ def fit_large(
     floor: float = 1e-6,
     columns: int = 2048,
     max_rounds: int = 100,
-    seed: int = 0,
+    key: PRNGKey | None = None,
     mesh: Mesh | None = None,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> Ensemble:
@@ -87,7 +88,7 @@ def fit_large(
       0, because with entropy all twins have weight; a large ridge slows rounds for the same reason.
     - `columns`: twins fitted in the first rounds, doubled when those with weight fill most of them.
     - `max_rounds`: largest number of rounds.
-    - `seed`: of the random half of the first twins.
+    - `key`: of the random half of the first twins, a fixed one by default.
     - `mesh`: devices over whose first axis the stored answers and the weights over all twins are
       spread. The twins of a round are chosen on the host, from one number per twin, and fitted on
       every device alike. The returned weights stay spread if the devices divide n.
@@ -105,8 +106,9 @@ def fit_large(
     weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
     whole = Targets(whole.p, weight, whole.options, whole.values)
     problem, mixed = _start(spec, whole, answers, floor, mesh)
+    key = jax.random.key(0) if key is None else key
     search = _Search.of(problem, mixed, spec.gap)
-    carriers = np.random.default_rng(seed).permutation(answers.n)[: columns // 2]
+    carriers = numpy_generator(key).permutation(answers.n)[: columns // 2]
     for done in range(max_rounds):
         if search.finished():
             break

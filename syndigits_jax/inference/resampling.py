@@ -19,6 +19,20 @@ from ..solvers.boundary import Numbers, as_float, as_floats, host_array
 PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
 
 
+def numpy_generator(key: PRNGKey) -> np.random.Generator:
+    """A generator for draws on the host: for `jax.random.key(seed)` that of `default_rng(seed)`.
+
+    **Raises:** `ValueError` for what is no key, such as an integer, and for a traced one.
+    """
+    if isinstance(key, jax.core.Tracer):
+        raise ValueError("`key` is used on the host and must not be traced")
+    if not isinstance(key, jax.Array):
+        raise ValueError(f"`key` must be a random key such as jax.random.key(0), got {key!r}")
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    words = np.ravel(np.asarray(jax.random.key_data(key) if typed else key)).tolist()
+    return np.random.default_rng(sum(word << 32 * i for i, word in enumerate(reversed(words))))
+
+
 def nan_mean(values: Numbers) -> Float[Array, ""]:
     """Mean over the entries (n,) that are not NaN; NaN if there is none."""
     values = as_float("values", values)
