@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key, PyTree, UInt32
 
 from ..solvers.boundary import Numbers, as_float, as_floats, host_array
@@ -24,7 +25,7 @@ def numpy_generator(key: PRNGKey) -> np.random.Generator:
 
     **Raises:** `ValueError` for what is no key, such as an integer, and for a traced one.
     """
-    if isinstance(key, jax.core.Tracer):
+    if isinstance(key, Tracer):
         raise ValueError("`key` is used on the host and must not be traced")
     if not isinstance(key, jax.Array):
         raise ValueError(f"`key` must be a random key such as jax.random.key(0), got {key!r}")

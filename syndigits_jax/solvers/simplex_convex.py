@@ -1,6 +1,7 @@
 """Smooth convex functions over the probability simplex: accelerated projection, mirror descent."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -169,6 +170,55 @@ def minimize_on_simplex(
     return Solution(w, status_code(gap <= tol, finite), steps, gap)
 
 
+@dataclass(frozen=True)
+class _Descent:
+    """Multiplicative steps on the logarithms of weights, along `slope`."""
+
+    slope: Callable[[Float[Array, " p"]], Float[Array, " p"]]
+    support: Bool[Array, " p"]
+    step_size: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    def weights(self, logits):
+        mass = jnp.where(self.support, jnp.exp(logits), 0)
+        return mass / jnp.sum(mass)
+
+    def gradient(self, logits):
+        return jnp.where(self.support, self.slope(self.weights(logits)), 0)
+
+    def step(self, logits, gradient):
+        logits = logits - self.step_size * gradient
+        top = jnp.max(jnp.where(self.support, logits, -jnp.inf))
+        return jnp.where(self.support, logits - jax.lax.stop_gradient(top), 0)
+
+    def gap(self, logits, gradient):
+        return frank_wolfe_gap(gradient, self.weights(logits), support=self.support) / self.scale
+
+    def fixed(self, logits, count):
+        """The logits, gap and number of steps after `count` steps."""
+
+        def body(_, logits):
+            return self.step(logits, self.gradient(logits))
+
+        logits = jax.lax.fori_loop(0, count, body, logits)
+        return logits, self.gap(logits, self.gradient(logits)), jnp.full((), count, jnp.int32)
+
+    def until(self, logits, tol, max_steps):
+        """The same after as many steps as the gap needs to reach `tol`."""
+
+        def body(state):
+            logits, gradient, _, steps = state
+            logits = self.step(logits, gradient)
+            gradient = self.gradient(logits)
+            return logits, gradient, self.gap(logits, gradient), steps + 1
+
+        first = self.gradient(logits)
+        state = (logits, first, self.gap(logits, first), jnp.zeros((), jnp.int32))
+        state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
+        logits, _, gap, steps = state
+        return logits, gap, steps
+
+
 @full_precision
 def mirror_descent(
     fun: Objective,
@@ -207,47 +257,15 @@ def mirror_descent(
     step_size = number("step_size", step_size, init.dtype)
     scale = _gap_scale(fun, support, init.dtype)
     slope = jax.grad(fun) if gradient is None else gradient
-
-    def weights(logits):
-        mass = jnp.where(support, jnp.exp(logits), 0)
-        return mass / jnp.sum(mass)
-
-    def masked_slope(logits):
-        return jnp.where(support, slope(weights(logits)), 0)
-
-    def descend(logits, g):
-        logits = logits - step_size * g
-        top = jnp.max(jnp.where(support, logits, -jnp.inf))
-        return jnp.where(support, logits - jax.lax.stop_gradient(top), 0)
-
-    def relative_gap(logits, g):
-        return frank_wolfe_gap(g, weights(logits), support=support) / scale
-
-    start = jnp.log(jnp.where(support, init, 1))
+    descent = _Descent(slope, support, step_size, scale)
+    logits = jnp.log(jnp.where(support, init, 1))
     if tol is None:
-
-        def fixed(_, logits):
-            return descend(logits, masked_slope(logits))
-
-        logits = jax.lax.fori_loop(0, max_steps, fixed, start)
-        gap = relative_gap(logits, masked_slope(logits))
-        steps = jnp.full((), max_steps, jnp.int32)
+        logits, gap, steps = descent.fixed(logits, max_steps)
     else:
         tol = number("tol", tol, init.dtype)
-
-        def body(state):
-            logits, g, _, steps = state
-            logits = descend(logits, g)
-            g = masked_slope(logits)
-            return logits, g, relative_gap(logits, g), steps + 1
-
-        first = masked_slope(start)
-        state = (start, first, relative_gap(start, first), jnp.zeros((), jnp.int32))
-        state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
-        logits, _, gap, steps = state
-
-    w = weights(logits)
-    floor = _gap_floor(fun(w), masked_slope(logits), w, support)
+        logits, gap, steps = descent.until(logits, tol, max_steps)
+    w = descent.weights(logits)
+    floor = _gap_floor(fun(w), descent.gradient(logits), w, support)
     gap = jnp.maximum(gap, floor / scale)
     w = w + jnp.where(jnp.any(support), 0, jnp.nan)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))
