@@ -25,8 +25,9 @@ from benchmarks.report import RESULTS, write_report
 from syndigits_jax.datasets import load_movielens_distributions, load_opinionqa
 from syndigits_jax.distribution import DIVERGENCES, Answers, Spec, fit_ensembles
 from syndigits_jax.distribution.design import VARIANTS, DenseDesign, make_design
-from syndigits_jax.distribution.objective import SMOOTH, make_targets
-from syndigits_jax.distribution.reference import STEPS, published_fits
+from syndigits_jax.distribution.objective import as_divergence
+from syndigits_jax.distribution.published import STEPS, published_fits
+from syndigits_jax.distribution.targets import make_targets
 
 LOADERS: dict[str, Callable] = {
     "movielens": load_movielens_distributions,
@@ -116,7 +117,7 @@ def certified(data: Training) -> dict[str, Any]:
     steady, fits = clocked(lambda: fit_ensembles(data.counts, data.answers, specs))
     gaps = {"smooth": 0.0, "polyhedral": 0.0}
     for spec, fit in zip(specs, fits, strict=True):
-        kind = "smooth" if spec.divergence in SMOOTH else "polyhedral"
+        kind = "smooth" if as_divergence(spec.divergence).smooth else "polyhedral"
         gaps[kind] = max(gaps[kind], float(fit.gap))
     return {
         "with_compilation": first,

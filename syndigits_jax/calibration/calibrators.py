@@ -279,7 +279,7 @@ class HardImpute(MatrixCompletion):
             problem.values,
             problem.mask,
             self.rank,
-            start=_start(problem),
+            init=_start(problem),
             sample_weight=problem.weight,
             tol=settings.fitting.completion_tol,
         )
@@ -304,7 +304,7 @@ class SoftImpute(MatrixCompletion):
             problem.mask,
             self.rank,
             self.penalty,
-            start=_start(problem),
+            init=_start(problem),
             sample_weight=problem.weight,
             tol=settings.fitting.completion_tol,
         )
@@ -363,7 +363,7 @@ class SyntheticPrior(MatrixCompletion):
             problem.human(problem.values),
             problem.human(problem.mask),
             self.rank,
-            start=problem.twin(problem.values),
+            init=problem.twin(problem.values),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.fitting.completion_tol,
         )

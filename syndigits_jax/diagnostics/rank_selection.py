@@ -100,8 +100,8 @@ def select_rank(
     *,
     share: float = 0.2,
     repeats: int = 1,
-    tol: float = 1e-4,
-    max_steps: int = 1000,
+    tol: float | Float[Array, ""] = 1e-4,
+    max_steps: int | Int[Array, ""] = 1000,
 ) -> RankSelection:
     """Hide a share of the observed entries, hard-impute at each rank, compare on the hidden ones.
 
@@ -114,7 +114,7 @@ def select_rank(
     - `share`: share of the observed entries that is hidden.
     - `repeats`: how many random sets of hidden entries the errors are averaged over. The
       published protocol takes one, unseeded; its choice varies by a candidate or two.
-    - `tol`, `max_steps`: stopping rule of [`hard_impute`][].
+    - `tol`, `max_steps`: stopping rule of [`hard_impute`][]; may be traced.
 
     **Returns:** a [`RankSelection`][].
 

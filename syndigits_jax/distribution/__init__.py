@@ -25,5 +25,6 @@ from .error_bound import best_coefficients as best_coefficients
 from .error_bound import theorem_7_1 as theorem_7_1
 from .intervals import share_intervals as share_intervals
 from .objective import DIVERGENCES as DIVERGENCES
-from .objective import Targets as Targets
-from .objective import make_targets as make_targets
+from .objective import Divergence as Divergence
+from .targets import Targets as Targets
+from .targets import make_targets as make_targets

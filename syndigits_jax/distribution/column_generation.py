@@ -1,7 +1,7 @@
 """Ensembles of millions of twins: fits to a few thousand of them, certified over all."""
 
-import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -10,13 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from ..inference.resampling import PRNGKey, numpy_generator
 from ..solvers.boundary import Numbers
 from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
 from ..solvers.solution import status_code
 from .answers import Answers
-from .certified import ERROR_SHARE, FIRST_WIDTH, LAST_WIDTH, NARROWER, rounding_of, without_entropy
+from .certified import ERROR_SHARE, FIRST_WIDTH, LAST_WIDTH, NARROWER, floored, rounding_of
 from .design import (
     BlockedDesign,
     DenseDesign,
@@ -26,8 +27,9 @@ from .design import (
     spread,
     support_in,
 )
-from .ensemble import Ensemble, Spec, checked_spec
-from .objective import SMOOTH, Targets, shares_of, smoothed, touching, value
+from .ensemble import Ensemble, EnsembleWeights, Spec, checked_spec
+from .objective import Divergence, as_divergence
+from .targets import Targets, shares_of
 
 _INNER_STEPS = 2000
 
@@ -35,6 +37,7 @@ _INNER_STEPS = 2000
 class _Problem(eqx.Module):
     """Everything but the weights; `reached` are the targets without the unreachable cells."""
 
+    divergence: Divergence
     whole: Targets
     reached: Targets
     design: BlockedDesign
@@ -43,9 +46,7 @@ class _Problem(eqx.Module):
     floor: Float[Array, ""]
 
     def distributions(self, mixed: Array) -> Array:
-        options = self.whole.options.astype(mixed.dtype)
-        share = 1 - self.floor * jnp.sum(options, axis=1, keepdims=True)
-        return share * mixed + self.floor * options
+        return floored(mixed, self.whole, self.floor)
 
 
 class _Prices(eqx.Module):
@@ -69,7 +70,7 @@ def fit_large(
     floor: float = 1e-6,
     columns: int = 2048,
     max_rounds: int = 100,
-    seed: int = 0,
+    key: PRNGKey | None = None,
     mesh: Mesh | None = None,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> Ensemble:
@@ -87,7 +88,7 @@ def fit_large(
       0, because with entropy all twins have weight; a large ridge slows rounds for the same reason.
     - `columns`: twins fitted in the first rounds, doubled when those with weight fill most of them.
     - `max_rounds`: largest number of rounds.
-    - `seed`: of the random half of the first twins.
+    - `key`: of the random half of the first twins, a fixed one by default.
     - `mesh`: devices over whose first axis the stored answers and the weights over all twins are
       spread. The twins of a round are chosen on the host, from one number per twin, and fitted on
       every device alike. The returned weights stay spread if the devices divide n.
@@ -105,57 +106,123 @@ def fit_large(
     weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
     whole = Targets(whole.p, weight, whole.options, whole.values)
     problem, mixed = _start(spec, whole, answers, floor, mesh)
-    design = problem.design
-    n, rows, dtype = answers.n, rows_of(design), whole.p.dtype
-    weights = _uniform(problem)
-    width = jnp.full((), FIRST_WIDTH, dtype)
-    prices = _price(spec.divergence, problem, weights, mixed, width)
-    start = best = float(prices.objective)
-    bound, result, steps = float(prices.bound), (weights, mixed), 0
-    carriers = np.random.default_rng(seed).permutation(n)[: columns // 2]
-    rounding = float(rounding_of(spec.divergence, whole, prices.objective))
-    error = rounding / ERROR_SHARE
-
-    def wanted() -> float:
-        return max(spec.gap * (start - best), rounding)
-
+    key = jax.random.key(0) if key is None else key
+    search = _Search.of(problem, mixed, spec.gap)
+    carriers = numpy_generator(key).permutation(answers.n)[: columns // 2]
     for done in range(max_rounds):
-        if best - bound + error <= wanted():
+        if search.finished():
             break
-        # The part of the gap that is due to smoothing, not to the twins left out.
-        lost = float(prices.objective - prices.bound - prices.gap)
-        if spec.divergence not in SMOOTH and lost > float(prices.gap):
-            width = jnp.maximum(width * NARROWER, LAST_WIDTH)
         while len(carriers) > 0.7 * columns:
             columns *= 2
-        chosen = _cheapest(np.array(prices.scores[:n]), carriers, min(columns, n))
-        tol = jnp.asarray(max(0.3 * wanted(), 0.1 * (best - bound)), dtype)
-        weights, mixed, taken = _solve(spec.divergence, problem, weights, chosen, width, tol)
-        steps += int(taken)
-        carriers = np.flatnonzero(np.asarray(weights[:n]))
-        prices = _price(spec.divergence, problem, weights, mixed, width)
-        bound = max(bound, float(prices.bound))
-        if float(prices.objective) < best:
-            best, result = float(prices.objective), (weights, mixed)
+        search.advance(_cheapest(search.scores(answers.n), carriers, min(columns, answers.n)))
+        carriers = np.flatnonzero(np.asarray(search.weights[: answers.n]))
         if on_progress is not None:
-            on_progress(done + 1, (best - bound + error) / max(start - best, rounding))
-    weights, mixed = result
-    q = problem.distributions(mixed)
-    divergence = value(spec.divergence, problem.whole, q)
-    constant = divergence - value(spec.divergence, problem.reached, q)
-    gap, finite = max(best - bound, 0.0) + error, bool(jnp.isfinite(divergence))
-    return Ensemble(
-        personas_of(weights, n, design),
-        weights[rows : rows + answers.n_options],
-        divergence,
-        best + constant,
-        min(bound, best) - error + constant,
-        start + constant,
-        jnp.asarray(gap / max(start - best, rounding) if finite else np.inf, dtype),
-        status_code(jnp.asarray(gap <= wanted()), jnp.asarray(finite)),
-        jnp.asarray(steps, jnp.int32),
-        bool(keep.all()),
-    )
+            on_progress(done + 1, search.relative_gap())
+    return search.ensemble(answers, all_options=bool(keep.all()))
+
+
+@dataclass
+class _Search:
+    """The rounds on the host: the last weights and their prices, and the best ones so far.
+
+    - `weights`, `mixed`, `prices`, `width`: of the last round.
+    - `start`, `best`, `bound`: objectives of the uniform ensemble and of `result`, the best weights
+      and their mixture; and the largest lower bound.
+    - `gap`: the relative gap to reach; `rounding`: what rounding may change.
+    """
+
+    problem: _Problem
+    gap: float
+    rounding: float
+    weights: Array
+    mixed: Array
+    prices: _Prices
+    width: Array
+    start: float
+    best: float
+    bound: float
+    result: tuple[Array, Array]
+    steps: int = 0
+
+    @staticmethod
+    def of(problem: _Problem, mixed: Array, gap: float) -> "_Search":
+        """From the uniform ensemble, which predicts `mixed`."""
+        weights = _uniform(problem)
+        width = jnp.full((), FIRST_WIDTH, problem.whole.p.dtype)
+        prices = _price(problem, weights, mixed, width)
+        rounding = float(rounding_of(problem.divergence, problem.whole, prices.objective))
+        start, bound = float(prices.objective), float(prices.bound)
+        return _Search(
+            problem,
+            gap,
+            rounding,
+            weights,
+            mixed,
+            prices,
+            width,
+            start,
+            start,
+            bound,
+            (weights, mixed),
+        )
+
+    @property
+    def error(self) -> float:
+        """By how much rounding may raise a lower bound."""
+        return self.rounding / ERROR_SHARE
+
+    def wanted(self) -> float:
+        """The absolute gap to reach."""
+        return max(self.gap * (self.start - self.best), self.rounding)
+
+    def finished(self) -> bool:
+        return self.best - self.bound + self.error <= self.wanted()
+
+    def relative_gap(self) -> float:
+        return (self.best - self.bound + self.error) / max(self.start - self.best, self.rounding)
+
+    def scores(self, n: int) -> np.ndarray:
+        """The slope of the objective in the weight of every twin."""
+        return np.array(self.prices.scores[:n])
+
+    def advance(self, chosen: Int[np.ndarray, " count"]) -> None:
+        """One round: fit the `chosen` twins, then price all of them."""
+        problem, prices = self.problem, self.prices
+        # The part of the gap that is due to smoothing, not to the twins left out.
+        lost = float(prices.objective - prices.bound - prices.gap)
+        if not problem.divergence.smooth and lost > float(prices.gap):
+            self.width = jnp.maximum(self.width * NARROWER, LAST_WIDTH)
+        tol = max(0.3 * self.wanted(), 0.1 * (self.best - self.bound))
+        tol = jnp.asarray(tol, self.width.dtype)
+        self.weights, self.mixed, taken = _solve(problem, self.weights, chosen, self.width, tol)
+        self.steps += int(taken)
+        self.prices = _price(problem, self.weights, self.mixed, self.width)
+        self.bound = max(self.bound, float(self.prices.bound))
+        if float(self.prices.objective) < self.best:
+            self.best, self.result = float(self.prices.objective), (self.weights, self.mixed)
+
+    def ensemble(self, answers: Answers, *, all_options: bool) -> Ensemble:
+        """The best weights, with the constant of the cells left out put back."""
+        problem, (weights, mixed) = self.problem, self.result
+        q, rows = problem.distributions(mixed), rows_of(problem.design)
+        divergence = problem.divergence.value(problem.whole, q)
+        constant = divergence - problem.divergence.value(problem.reached, q)
+        gap, finite = max(self.best - self.bound, 0.0) + self.error, bool(jnp.isfinite(divergence))
+        relative = gap / max(self.start - self.best, self.rounding) if finite else np.inf
+        return Ensemble(
+            EnsembleWeights(
+                personas_of(weights, answers.n, problem.design),
+                weights[rows : rows + answers.n_options],
+            ),
+            status_code(jnp.asarray(gap <= self.wanted()), jnp.asarray(finite)),
+            jnp.asarray(self.steps, jnp.int32),
+            jnp.asarray(relative, divergence.dtype),
+            divergence=divergence,
+            objective=self.best + constant,
+            lower_bound=min(self.bound, self.best) - self.error + constant,
+            start=self.start + constant,
+            all_options=all_options,
+        )
 
 
 def _start(
@@ -166,9 +233,10 @@ def _start(
     support = support_in(spec.variant, answers.n, answers.n_options, design)
     dtype = whole.p.dtype
     mixed = _mix(design, uniform_weights(support, dtype))
-    reached = without_entropy(spec.divergence, whole, mixed > 0)
+    divergence = as_divergence(spec.divergence)
+    reached = divergence.reached(whole, mixed > 0)
     ridge, floor_ = (jnp.asarray(x, dtype) for x in (spec.ridge, floor))
-    return _Problem(whole, reached, design, support, ridge, floor_), mixed
+    return _Problem(divergence, whole, reached, design, support, ridge, floor_), mixed
 
 
 def _cheapest(scores: np.ndarray, kept: np.ndarray, count: int) -> Int[np.ndarray, " count"]:
@@ -187,15 +255,15 @@ def _mix(design: BlockedDesign, weights: Array) -> Array:
     return design.mix(weights)
 
 
-@functools.partial(jax.jit, static_argnames=("name",))
+@jax.jit
 @full_precision
-def _price(name: str, problem: _Problem, weights, mixed, width) -> _Prices:
+def _price(problem: _Problem, weights, mixed, width) -> _Prices:
     """One pass over all twins: bounds and scores at weights that predict `mixed`."""
-    targets, ridge = problem.reached, problem.ridge
+    divergence, targets, ridge = problem.divergence, problem.reached, problem.ridge
     penalty = ridge * jnp.dot(weights, weights)
 
     def smooth(mixed):
-        return smoothed(name, targets, problem.distributions(mixed), width)
+        return divergence.smoothed(targets, problem.distributions(mixed), width)
 
     slope = jax.grad(smooth)(mixed)
     twins = problem.design.score(slope)
@@ -203,13 +271,13 @@ def _price(name: str, problem: _Problem, weights, mixed, width) -> _Prices:
     scores = jnp.concatenate([twins, dummies]) + 2 * ridge * weights
     gap = frank_wolfe_gap(scores, weights, support=problem.support)
     q = problem.distributions(mixed)
-    line = touching(name, targets, q, width) + penalty
-    return _Prices(value(name, targets, q) + penalty, line - gap, gap, scores)
+    line = divergence.touching(targets, q, width) + penalty
+    return _Prices(divergence.value(targets, q) + penalty, line - gap, gap, scores)
 
 
-@functools.partial(jax.jit, static_argnames=("name",))
+@jax.jit
 @full_precision
-def _solve(name: str, problem: _Problem, weights, chosen, width, tol):
+def _solve(problem: _Problem, weights, chosen, width, tol):
     """Weights of the `chosen` twins and the dummies, all others 0; their mixture; steps."""
     answers, dummies = problem.design.answers, problem.design.dummies
     n, shape = answers.n, problem.whole.p.shape
@@ -219,7 +287,8 @@ def _solve(name: str, problem: _Problem, weights, chosen, width, tol):
 
     def smooth(w):
         q = problem.distributions(design.mix(w))
-        return smoothed(name, problem.reached, q, width) + problem.ridge * jnp.dot(w, w)
+        smooth = problem.divergence.smoothed(problem.reached, q, width)
+        return smooth + problem.ridge * jnp.dot(w, w)
 
     solution = minimize_on_simplex(
         smooth,

@@ -4,26 +4,32 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..inference.resampling import PRNGKey, numpy_generator
 from ..solvers.boundary import Numbers
 from ._host import host_floats
 from .answers import Answers
 from .ensemble import Ensemble, Spec, fit_ensembles, options_among
 from .evaluation import divergence_by_question, mean_distribution
-from .objective import Targets, make_targets, shares_of
+from .objective import Divergence
+from .targets import Targets, make_targets, shares_of
 
 
-def question_folds(m: int, folds: int, seed: int = 0) -> Int[np.ndarray, " m"]:
+def question_folds(m: int, folds: int, *, key: PRNGKey | None = None) -> Int[np.ndarray, " m"]:
     """A random fold, 0 .. `folds` - 1, for each of `m` questions; sizes are as equal as possible.
+
+    `key`: of the assignment, a fixed one by default.
 
     **Raises:** `ValueError` unless 2 <= folds <= m.
     """
     if not 2 <= folds <= m:
         raise ValueError(f"`folds` must lie between 2 and the {m} training questions, got {folds}")
-    return np.random.default_rng(seed).permutation(np.arange(m) % folds)
+    key = jax.random.key(0) if key is None else key
+    return numpy_generator(key).permutation(np.arange(m) % folds)
 
 
 def cross_fit(
@@ -32,7 +38,7 @@ def cross_fit(
     specs: Sequence[Spec],
     *,
     folds: int = 5,
-    seed: int = 0,
+    key: PRNGKey | None = None,
     options: Numbers = None,
     values: Numbers = None,
     floor: float = 1e-6,
@@ -46,7 +52,7 @@ def cross_fit(
     - `targets`, `answers`, `options`, `values`, `floor`: as in [`fit_ensemble`][].
     - `specs`: the fits to compare.
     - `folds`: number of folds of questions.
-    - `seed`: of the assignment of questions to folds.
+    - `key`: of the assignment of questions to folds, a fixed one by default.
 
     **Returns:** per spec the (m, K) distributions, and those of the control: the mean human
     distribution of the other folds.
@@ -54,17 +60,17 @@ def cross_fit(
     **Raises:** `ValueError` as [`fit_ensemble`][], and for a number of folds outside 2 to m.
     """
     keep = options_among(options, answers, targets)
-    predictions, means, _ = fit_folds(targets, answers, specs, folds, seed, keep, values, floor)
+    predictions, means, _ = fit_folds(targets, answers, specs, folds, key, keep, values, floor)
     return predictions, means
 
 
-def fit_folds(targets, answers: Answers, specs, folds, seed, keep, values, floor):
+def fit_folds(targets, answers: Answers, specs, folds, key, keep, values, floor):
     """Predictions and means as [`cross_fit`][] returns them, and every spec's fit to all questions.
 
-    **Arguments:** `targets`, `answers`, `specs`, `folds`, `seed`, `values`, `floor`: as in
+    **Arguments:** `targets`, `answers`, `specs`, `folds`, `key`, `values`, `floor`: as in
     [`cross_fit`][]; `keep`: (m, K), the options that take part, from `options_among`.
     """
-    fold = question_folds(answers.m, folds, seed)
+    fold = question_folds(answers.m, folds, key=key)
     many = []
     for spec in specs:
         share = shares_of(spec.weight, answers.m)
@@ -114,14 +120,14 @@ class Blend:
 def fit_blend(
     targets: Numbers,
     answers: Answers,
-    divergence: str = "tv",
+    divergence: str | Divergence = "tv",
     *,
     variant: str = "both",
     entropies: Numbers = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
     ridges: Numbers = (0.0,),
     shares: Numbers = (0.0, 0.25, 0.5, 0.75, 1.0),
     folds: int = 5,
-    seed: int = 0,
+    key: PRNGKey | None = None,
     weight: Numbers = None,
     options: Numbers = None,
     values: Numbers = None,
@@ -138,7 +144,8 @@ def fit_blend(
       [`fit_ensemble`][]. The cross-validated error is the mean of `divergence` with `weight`.
     - `entropies`, `ridges`: penalties to try.
     - `shares`: of the mean human distribution in the prediction, to try; 0 is the ensemble alone.
-    - `folds`, `seed`: number of folds of questions, and the seed of their assignment.
+    - `folds`, `key`: number of folds of questions, and the key of their assignment, a fixed one by
+      default.
 
     **Returns:** a [`Blend`][] with the smallest cross-validated error.
 
@@ -154,7 +161,7 @@ def fit_blend(
         raise ValueError(f"`shares` must lie between 0 and 1, got {tuple(shares)}")
     keep = options_among(options, answers, targets)
     specs = tuple(Spec(divergence, variant, r, e, weight) for e in entropies for r in ridges)
-    predictions, means, fits = fit_folds(targets, answers, specs, folds, seed, keep, values, floor)
+    predictions, means, fits = fit_folds(targets, answers, specs, folds, key, keep, values, floor)
     truth = make_targets(targets, options=keep, weight=weight, values=values)
 
     def error(twins: np.ndarray, share: float) -> float:

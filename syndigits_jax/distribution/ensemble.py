@@ -10,44 +10,63 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers
 from ._host import host_floats
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
 from .design import Design, make_design, personas_of, rows_of, support_in
-from .objective import DIVERGENCES, SMOOTH, Targets, counts_of, make_targets, shares_of
+from .objective import Divergence, as_divergence
 from .options import kept_options
+from .targets import Targets, counts_of, make_targets, shares_of
 
 SMOOTH_TOL, POLYHEDRAL_TOL = 1e-4, 1e-3
 
 
-class Ensemble(eqx.Module):
+class EnsembleWeights(eqx.Module):
+    """`personas`: (n,) weights of the twins, and `dummies`: (K,), together on the simplex."""
+
+    personas: Float[Array, " n"]
+    dummies: Float[Array, " K"]
+
+
+class Ensemble(Fit[EnsembleWeights]):
     """Weights over n twins and K dummy twins, and how close to optimal they are known to be.
 
-    - `personas`: (n,) and `dummies`: (K,) weights, together on the simplex.
+    A [`Solution`][], which [`raise_on_failure`][] takes:
+
+    - `value`: the weights, also as `personas` (n,) and `dummies` (K,).
+    - `optimality`, or `gap`: (objective - lower_bound) / (start - objective).
+    - `status`, `steps`: of the solver. `NONFINITE`, with an infinite gap, where the divergence is
+      infinite whatever the weights: χ² or KL with `floor` 0, and an option that no twin has.
+
+    And, as in every [`Fit`][]:
+
     - `divergence`: the mean divergence from the training targets; `objective` adds the penalties.
     - `lower_bound`: a certificate: no weights have a smaller objective. A margin for rounding is
       subtracted, so that the gap is never 0.
     - `start`: the objective of the uniform ensemble of the same variant.
-    - `gap`: (objective - lower_bound) / (start - objective).
-    - `all_options`: whether all questions of the fit had all K options. If not, the options of a
-      new question must be stated. Static.
-    - `status`, `steps`: of the solver. `NONFINITE`, with an infinite gap, where the divergence is
-      infinite whatever the weights: χ² or KL with `floor` 0, and an option that no twin has.
+
+    `all_options`: whether all questions of the fit had all K options. If not, the options of a
+    new question must be stated. Static.
     """
 
-    personas: Float[Array, " n"]
-    dummies: Float[Array, " K"]
-    divergence: Float[Array, ""]
-    objective: Float[Array, ""]
-    lower_bound: Float[Array, ""]
-    start: Float[Array, ""]
-    gap: Float[Array, ""]
-    status: Int[Array, ""]
-    steps: Int[Array, ""]
-    all_options: bool = eqx.field(static=True, default=True)
+    all_options: bool = eqx.field(static=True)
+
+    def __init__(self, *args, all_options: bool = True, **fields):
+        super().__init__(*args, **fields)
+        self.all_options = all_options
+
+    @property
+    def personas(self) -> Float[Array, " n"]:
+        """The weights of the twins."""
+        return self.value.personas
+
+    @property
+    def dummies(self) -> Float[Array, " K"]:
+        """The weights of the dummy twins, one per option."""
+        return self.value.dummies
 
     @property
     def effective_sample_size(self) -> Float[Array, ""]:
@@ -98,10 +117,11 @@ class Ensemble(eqx.Module):
 class Spec:
     """One fit of many: see [`fit_ensemble`][] for the fields.
 
-    `weight`: (m,) weights of the questions, 0 for those held out.
+    `divergence`: a name, or a [`Divergence`][]; `weight`: (m,) weights of the questions, 0 for
+    those held out.
     """
 
-    divergence: str = "tv"
+    divergence: str | Divergence = "tv"
     variant: str = "both"
     ridge: float = 0.0
     entropy: float = 0.0
@@ -109,8 +129,7 @@ class Spec:
     tol: float | None = None
 
     def __post_init__(self):
-        if self.divergence not in DIVERGENCES:
-            raise ValueError(f"`divergence` must be one of {DIVERGENCES}, got {self.divergence!r}")
+        as_divergence(self.divergence)
         for name in ("ridge", "entropy"):
             number = getattr(self, name)
             if not (np.isfinite(number) and number >= 0):
@@ -123,13 +142,13 @@ class Spec:
         """The relative gap to stop at."""
         if self.tol is not None:
             return self.tol
-        return SMOOTH_TOL if self.divergence in SMOOTH else POLYHEDRAL_TOL
+        return SMOOTH_TOL if as_divergence(self.divergence).smooth else POLYHEDRAL_TOL
 
 
 def fit_ensemble(
     targets: Numbers,
     answers: Answers,
-    divergence: str = "tv",
+    divergence: str | Divergence = "tv",
     *,
     variant: str = "both",
     ridge: float = 0.0,
@@ -152,7 +171,8 @@ def fit_ensemble(
       option. Without NaN and `options`, and unless `answers` say otherwise, all questions have all
       options, and an option that nobody chose has a share of 0.
     - `answers`: what the twins answered to the same questions.
-    - `divergence`: `"tv"`, `"chi2"`, `"kl"`, `"hellinger"`, `"ks"`, `"cdf_l1"` or `"cdf_l2"`.
+    - `divergence`: `"tv"`, `"chi2"`, `"kl"`, `"hellinger"`, `"ks"`, `"cdf_l1"` or `"cdf_l2"`, or a
+      [`Divergence`][] of one's own.
     - `variant`: weigh `"both"` personas and dummies, `"personas"` or `"dummies"` only.
     - `ridge`, `entropy`: penalties on ‖w‖² and on KL(w ‖ base).
     - `weight`: (m,) weights of the questions, such as sample sizes.
@@ -211,11 +231,12 @@ def fit_ensembles(
     if start is not None:
         start = jnp.concatenate([start[:n], jnp.zeros(rows - n, start.dtype), start[n:]])
         start = jnp.pad(start, (0, design.dummies.shape[1] - k))
-    groups: dict[tuple[str, bool], list[int]] = {}
+    groups: dict[tuple[Divergence, bool], list[int]] = {}
     for i, spec in enumerate(specs):
-        groups.setdefault((spec.divergence, spec.entropy > 0), []).append(i)
+        key = as_divergence(spec.divergence), spec.entropy > 0
+        groups.setdefault(key, []).append(i)
     found: list[Ensemble | None] = [None] * len(specs)
-    for (name, entropic), members in groups.items():
+    for (divergence, entropic), members in groups.items():
         some = [specs[i] for i in members]
         support = jnp.stack([support_in(s.variant, n, k, design) for s in some])
         dtype = whole.p.dtype
@@ -227,19 +248,19 @@ def fit_ensembles(
             jnp.full(len(some), floor, dtype),
         )
         tol = jnp.asarray([s.gap for s in some], dtype)
-        fits = _batch(name, entropic, whole, design, weights, support, penalties, tol, start)
+        fits = _batch(divergence, entropic, whole, design, weights, support, penalties, tol, start)
         for row, i in enumerate(members):
             fit = jax.tree.map(lambda leaf, row=row: leaf[row], fits)
             found[i] = _ensemble(fit, n, k, design, bool(keep.all()))
     return [ensemble for ensemble in found if ensemble is not None]
 
 
-@functools.partial(jax.jit, static_argnames=("name", "entropic"))
-def _batch(name, entropic, targets, design, weights, support, penalties, tol, base) -> Fit:
+@functools.partial(jax.jit, static_argnames=("entropic",))
+def _batch(divergence, entropic, targets, design, weights, support, penalties, tol, base) -> Fit:
     def one(weight, support, penalty, tol):
         some = Targets(targets.p, weight, targets.options, targets.values)
         return certified_fit(
-            name, some, design, support, penalty, base=base, entropic=entropic, tol=tol
+            divergence, some, design, support, penalty, base=base, entropic=entropic, tol=tol
         )
 
     return jax.vmap(one)(weights, support, penalties, tol)
@@ -248,16 +269,15 @@ def _batch(name, entropic, targets, design, weights, support, penalties, tol, ba
 def _ensemble(fit: Fit, n: int, k: int, design: Design, all_options: bool) -> Ensemble:
     rows = rows_of(design)
     return Ensemble(
-        personas_of(fit.weights, n, design),
-        fit.weights[rows : rows + k],
-        fit.divergence,
-        fit.objective,
-        fit.lower_bound,
-        fit.start,
-        fit.gap,
+        EnsembleWeights(personas_of(fit.value, n, design), fit.value[rows : rows + k]),
         fit.status,
         fit.steps,
-        all_options,
+        fit.gap,
+        divergence=fit.divergence,
+        objective=fit.objective,
+        lower_bound=fit.lower_bound,
+        start=fit.start,
+        all_options=all_options,
     )
 
 

@@ -7,47 +7,30 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_float, as_mask
-from . import divergences
 from .answers import Answers
-from .objective import DIVERGENCES, Targets, make_targets
+from .objective import DIVERGENCES, Divergence, as_divergence
 from .options import kept_options
+from .targets import Targets, make_targets
 
 _SLACK = 1e-3
 """How far shares may be from a sum of 1, as rounded percentages are."""
 
 
 def divergence_by_question(
-    name: str, targets: Targets, q: Numbers, *, clip: bool = True
+    divergence: str | Divergence, targets: Targets, q: Numbers, *, clip: bool = True
 ) -> Float[Array, " m"]:
     """The divergence of every question's true distribution from the predicted one.
 
-    **Arguments:** `name`: one of `DIVERGENCES`; `targets`: the true distributions; `q`: (m, K)
-    predicted ones, not checked (see [`scores`][]); `clip`: floor probabilities as the published
-    evaluation does (1e-6 for χ² and KL, 1e-8 for Hellinger). Without it χ² and KL are infinite
-    where an option that people chose has no weight.
+    **Arguments:** `divergence`: one of `DIVERGENCES`, or a [`Divergence`][]; `targets`: the true
+    distributions; `q`: (m, K) predicted ones, not checked (see [`scores`][]); `clip`: floor
+    probabilities as the published evaluation does (1e-6 for χ² and KL, 1e-8 for Hellinger). Without
+    it χ² and KL are infinite where an option that people chose has no weight.
 
-    **Raises:** `ValueError` for another divergence.
+    **Raises:** `ValueError` for another name.
     """
-    t = targets
-    q = as_float("q", q).astype(t.p.dtype)
-    floor = divergences.REFERENCE_CLIP.get(name) if clip else None
-    match name:
-        case "tv":
-            return divergences.total_variation(t.p, q, options=t.options)
-        case "chi2":
-            return divergences.chi_square(t.p, q, options=t.options, clip=floor)
-        case "kl":
-            return divergences.kullback_leibler(t.p, q, options=t.options, clip=floor)
-        case "hellinger":
-            return divergences.hellinger(t.p, q, options=t.options, clip=floor)
-        case "ks":
-            return divergences.kolmogorov_smirnov(t.p, q, options=t.options)
-        case "cdf_l1":
-            return divergences.cdf_l1(t.p, q, options=t.options, values=t.values)
-        case "cdf_l2":
-            return divergences.cdf_l2(t.p, q, options=t.options, values=t.values)
-        case _:
-            raise ValueError(f"`divergence` must be one of {DIVERGENCES}, got {name!r}")
+    found = as_divergence(divergence)
+    q = as_float("q", q).astype(targets.p.dtype)
+    return found.published(targets, q) if clip else found.by_question(targets, q)
 
 
 def variance_ratio(targets: Targets, q: Numbers) -> Float[Array, " m"]:

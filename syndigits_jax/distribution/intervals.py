@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.conformal import Interval, conformal_quantile
+from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float
 from .answers import Answers
 from .cross_validation import Blend, fit_folds
 from .ensemble import Spec, options_among
-from .objective import Targets, make_targets
 from .options import kept_options
+from .targets import Targets, make_targets
 
 
 def share_intervals(
@@ -23,7 +24,7 @@ def share_intervals(
     alpha: float = 0.1,
     simultaneous: bool = False,
     folds: int = 10,
-    seed: int = 0,
+    key: PRNGKey | None = None,
     options: Numbers = None,
     new_options: Numbers = None,
     values: Numbers = None,
@@ -46,7 +47,8 @@ def share_intervals(
     - `alpha`: the share of intervals that may miss.
     - `simultaneous`: use one width that covers all options of a question at once, not one width
       per option.
-    - `folds`, `seed`: number of folds of the cross-fit, and the seed of their assignment.
+    - `folds`, `key`: number of folds of the cross-fit, and the key of their assignment, a fixed one
+      by default.
     - `new_options`: (q, K) or (K,) the new questions' options, as in [`Ensemble.predict`][].
 
     **Returns:** predictions (q, K), and an [`Interval`][] of the same shape, within [0, 1].
@@ -56,9 +58,7 @@ def share_intervals(
     keep = options_among(options, answers, targets)
     blend = spec if isinstance(spec, Blend) else None
     chosen = spec if isinstance(spec, Spec) else spec.spec
-    [crossed], means, [fit] = fit_folds(
-        targets, answers, [chosen], folds, seed, keep, values, floor
-    )
+    [crossed], means, [fit] = fit_folds(targets, answers, [chosen], folds, key, keep, values, floor)
     here = fit.options_of(new_answers, new_options)
     if blend is None:
         q = fit.predict(new_answers, options=here)

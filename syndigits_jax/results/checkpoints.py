@@ -25,7 +25,7 @@ INDIVIDUAL = (
 )
 ENSEMBLES = (
     "distribution.cross_validation",
-    "distribution.reference",
+    "distribution.published",
     "studies/syn_digits/ensembles.py",
 )
 UNITS = "units"

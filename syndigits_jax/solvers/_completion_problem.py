@@ -44,27 +44,27 @@ class Problem(eqx.Module):
 
 
 def prepare(
-    x: Numbers, mask: Numbers, sample_weight: Numbers | None, start: Numbers | None, rank: int
+    x: Numbers, mask: Numbers, sample_weight: Numbers | None, init: Numbers | None, rank: int
 ) -> tuple[Problem, Float[Array, "n m"] | None]:
-    """The arguments checked and in units of their size; `start` too."""
-    x, sample_weight, start = as_floats(x=x, sample_weight=sample_weight, start=start)
+    """The arguments checked and in units of their size; `init` too."""
+    x, sample_weight, init = as_floats(x=x, sample_weight=sample_weight, init=init)
     mask = as_mask("mask", mask)
-    check_completion(x, mask, sample_weight, start)
+    check_completion(x, mask, sample_weight, init)
     check_rank(rank, x.shape)
     given = jnp.where(mask, x, 0)
     counts = jnp.ones(x.shape[0], bool) if sample_weight is None else sample_weight > 0
     size = jnp.max(jnp.abs(jnp.where(counts[:, None], given, 0)))
-    if start is not None:
-        start = lax.stop_gradient(jnp.where(mask, 0, start))
-        size = jnp.maximum(size, jnp.max(jnp.abs(jnp.where(counts[:, None], start, 0))))
+    if init is not None:
+        init = lax.stop_gradient(jnp.where(mask, 0, init))
+        size = jnp.maximum(size, jnp.max(jnp.abs(jnp.where(counts[:, None], init, 0))))
     unit = power_of_two(size)
     root, root_unit = None, jnp.ones((), x.dtype)
     if sample_weight is not None:
         root = jnp.sqrt(sample_weight)
         root_unit = largest(root)
         root = root / root_unit
-    start = None if start is None else start / unit
-    return Problem(given, mask, given / unit, unit, sample_weight, root, root_unit), start
+    init = None if init is None else init / unit
+    return Problem(given, mask, given / unit, unit, sample_weight, root, root_unit), init
 
 
 def penalty_of(penalty: Numbers, problem: Problem) -> Float[Array, ""]:

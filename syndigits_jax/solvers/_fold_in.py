@@ -1,15 +1,14 @@
 """New rows on a fitted row space: one small ridge regression per row, all at once."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ._conjugate_gradients import conjugate_gradients
 from .boundary import Numbers, as_float, as_floats, as_mask
 from .checks import check_completion, check_penalty, check_scalar
 from .precision import full_precision
-from .units import largest, power_of_two
+from .units import largest
 
 STEPS_PER_LOADING = 6
 """Most conjugate gradient steps per loading: 1 suffices in exact arithmetic, not with rounding."""
@@ -69,49 +68,16 @@ def place(
     def product(scores: Float[Array, "k r"]) -> Float[Array, "k r"]:
         return jnp.sum(grams * scores[:, None, :], axis=2) + penalty * scores
 
+    def gradients(matvec, right: Float[Array, "k r"]) -> Float[Array, "k r"]:
+        # Without a penalty, what a row does not determine stays zero: the smallest solution.
+        rtol = 4 * float(jnp.finfo(right.dtype).eps)
+        return conjugate_gradients(matvec, right, rtol=rtol, max_steps=STEPS_PER_LOADING * rank)[0]
+
     def solve(right: Float[Array, "k r"]) -> Float[Array, "k r"]:
-        return jax.lax.custom_linear_solve(product, right, _conjugate_gradients, symmetric=True)
+        return jax.lax.custom_linear_solve(product, right, gradients, symmetric=True)
 
     scores = solve(x @ loadings)
     # A second pass on the residual, which is more accurate than the small systems.
     missed = jnp.where(mask, x - scores @ loadings.T, 0)
     scores = scores + solve(missed @ loadings - penalty * scores)
     return scores @ loadings.T
-
-
-def _conjugate_gradients(
-    product: Callable[[Float[Array, "k r"]], Float[Array, "k r"]], right: Float[Array, "k r"]
-) -> Float[Array, "k r"]:
-    """Many small positive semidefinite systems at once; of several solutions the smallest.
-
-    From zero, no step leaves the range of a system: directions that a row does not determine stay
-    zero, where a factorisation would divide rounding by rounding. Plain array operations avoid a
-    LAPACK call per system, which on a CPU would block a thread that other programs need.
-    """
-    unit = power_of_two(jnp.max(jnp.abs(right), axis=1, keepdims=True))
-    right = right / unit
-    size = _squares(right)
-    # Comparisons are written so that a row with NaN ends as NaN.
-    done = jnp.where(jnp.isfinite(size), (4 * float(jnp.finfo(right.dtype).eps)) ** 2 * size, 0)
-
-    def cond(carry):
-        step, _, _, _, size = carry
-        return (step < STEPS_PER_LOADING * right.shape[1]) & jnp.any(~(size <= done))
-
-    def body(carry):
-        step, solution, residual, direction, size = carry
-        image = product(direction)
-        curvature = jnp.sum(direction * image, axis=1)
-        going = ~(size <= done) & ~(curvature <= 0)
-        length = jnp.where(going, size / jnp.where(going, curvature, 1), 0)[:, None]
-        solution, residual = solution + length * direction, residual - length * image
-        new = jnp.where(going, _squares(residual), 0)
-        turn = jnp.where(going, new / jnp.where(going, size, 1), 0)
-        return step + 1, solution, residual, residual + turn[:, None] * direction, new
-
-    start = (jnp.int32(0), jnp.zeros_like(right), right, right, size)
-    return jax.lax.while_loop(cond, body, start)[1] * unit
-
-
-def _squares(rows: Float[Array, "k r"]) -> Float[Array, " k"]:
-    return jnp.sum(rows * rows, axis=1)

@@ -1,13 +1,14 @@
 """Quadratic losses ½bᵀAb - qᵀb + ½c of a regression, held as a Gram matrix or as its design."""
 
 import abc
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from ._conjugate_gradients import conjugate_gradients
 
 FEW = 96  # supports up to this size are gathered before they are factorised
 
@@ -108,33 +109,6 @@ def _solve_dense(
     return jax.scipy.linalg.cho_solve((factor, True), right)
 
 
-def _conjugate_gradients(
-    system: SupportSystem,
-    precondition: Callable[[Float[Array, " p"]], Float[Array, " p"]],
-    right: Float[Array, " p"],
-) -> Float[Array, " p"]:
-    target = system.tol**2 * jnp.dot(right, right)
-
-    def unfinished(state):
-        _, residual, _, _, step = state
-        return (jnp.dot(residual, residual) > target) & (step < system.max_steps)
-
-    def advance(state):
-        solution, residual, direction, product, step = state
-        image = system.product(direction)
-        scale = product / jnp.dot(direction, image)
-        solution = solution + scale * direction
-        residual = residual - scale * image
-        preconditioned = precondition(residual)
-        new_product = jnp.dot(residual, preconditioned)
-        direction = preconditioned + (new_product / product) * direction
-        return solution, residual, direction, new_product, step + 1
-
-    start = precondition(right)
-    state = (jnp.zeros_like(right), right, start, jnp.dot(right, start), 0)
-    return jax.lax.while_loop(unfinished, advance, state)[0]
-
-
 class GramQuadratic(Quadratic):
     """A held as a matrix: for at least as many rows as columns."""
 
@@ -215,4 +189,10 @@ class DesignQuadratic(Quadratic):
             inner = jax.scipy.linalg.cho_solve((factor, True), z @ vector)
             return jnp.where(system.support, (vector - inner @ z) / floored, vector)
 
-        return _conjugate_gradients(system, precondition, right)
+        return conjugate_gradients(
+            system.product,
+            right,
+            rtol=system.tol,
+            max_steps=system.max_steps,
+            precondition=precondition,
+        )[0]

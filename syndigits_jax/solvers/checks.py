@@ -77,15 +77,15 @@ def check_completion(
     x: jax.Array,
     mask: jax.Array,
     sample_weight: jax.Array | None = None,
-    start: jax.Array | None = None,
+    init: jax.Array | None = None,
 ) -> None:
     """Raise `ValueError` unless the arrays of a matrix completion fit together.
 
-    `x` must be (n, m) with n, m >= 1, `mask` and `start` of its shape, and `sample_weight` (n,)
+    `x` must be (n, m) with n, m >= 1, `mask` and `init` of its shape, and `sample_weight` (n,)
     without negative entries and not all zero.
     """
     check_matrix(x)
-    for name, array in (("mask", mask), ("start", start)):
+    for name, array in (("mask", mask), ("init", init)):
         if array is not None and array.shape != x.shape:
             raise ValueError(f"`{name}` must have the shape of `x`, {x.shape}, got {array.shape}")
     check_sample_weight(sample_weight, x.shape[0])

@@ -60,7 +60,7 @@ def _spectral_impute(
     rank: int,
     shrink: Callable[[Float[Array, " r"]], Float[Array, " r"]],
     *,
-    start: Float[Array, "n m"] | None,
+    init: Float[Array, "n m"] | None,
     tol: Numbers,
     max_steps: int | Int[Array, ""],
     oversample: int,
@@ -71,7 +71,7 @@ def _spectral_impute(
     """
     problem = lax.stop_gradient(problem)
     x, mask = problem.data, problem.mask
-    filled = column_mean_start(problem.x, mask, problem.relative_weight) if start is None else start
+    filled = column_mean_start(problem.x, mask, problem.relative_weight) if init is None else init
     if problem.root is not None:
         filled = filled * problem.root[:, None]
     filled = jnp.where(mask, x, filled)
@@ -130,7 +130,7 @@ def hard_impute(
     mask: Numbers,
     rank: int,
     *,
-    start: Numbers | None = None,
+    init: Numbers | None = None,
     sample_weight: Numbers | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
@@ -146,12 +146,12 @@ def hard_impute(
     - `x`: (n, m), anything that holds numbers; entries where `mask` is false are ignored.
     - `mask`: (n, m), true where observed.
     - `rank`: r, at most min(n, m); static.
-    - `start`: (n, m) first guess of the missing entries; column means by default, weighted as the
-      rows are. The problem is not convex, so the start matters.
+    - `init`: (n, m) first guess of the missing entries; column means by default, weighted as the
+      rows are. The problem is not convex, so that it matters.
     - `sample_weight`: (n,) how often each row counts; not negative.
     - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it, rows times √wᵢ; never below
       8 eps.
-    - `max_steps`: most refits, at least one.
+    - `max_steps`: most refits, at least one; `tol` and `max_steps` may be traced.
     - `oversample`: extra columns of the subspace iteration.
 
     The unit of `x` affects only the unit of the result: the computation is in units of the largest
@@ -167,13 +167,13 @@ def hard_impute(
     step, arrays that do not fit together, a mask that is not boolean, and weights that are
     negative or, where known, all zero.
     """
-    problem, start = prepare(x, mask, sample_weight, start, rank)
+    problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
     solution = _spectral_impute(
         problem,
         rank,
         lambda values: values,
-        start=start,
+        init=init,
         tol=tol,
         max_steps=max_steps,
         oversample=oversample,
@@ -188,7 +188,7 @@ def soft_impute(
     rank: int,
     penalty: Numbers,
     *,
-    start: Numbers | None = None,
+    init: Numbers | None = None,
     sample_weight: Numbers | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
@@ -202,7 +202,7 @@ def soft_impute(
     Singular values (of √W M) are reduced by `penalty` in every refit. Convex, and independent of
     the start, when `rank` is at least the rank of the unconstrained solution.
 
-    **Arguments:** `x`, `mask`, `rank`, `start`, `sample_weight`, `tol`, `max_steps`, `oversample`:
+    **Arguments:** `x`, `mask`, `rank`, `init`, `sample_weight`, `tol`, `max_steps`, `oversample`:
     as in [`hard_impute`][]; result and errors too, except:
 
     - `penalty`: a number in the units of `x`; `ValueError` if negative. Gradients also with
@@ -211,7 +211,7 @@ def soft_impute(
       ½ Σᵢ wᵢ ‖P_Ω xᵢ‖². 0 at the optimum; it stays above 0 where the rank binds. The spectral norm
       in it is that of a subspace iteration. The stopping rule is on `change`, as in hard impute.
     """
-    problem, start = prepare(x, mask, sample_weight, start, rank)
+    problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
     penalty = penalty_of(penalty, problem)
     fixed = lax.stop_gradient(penalty)
@@ -219,7 +219,7 @@ def soft_impute(
         problem,
         rank,
         lambda values: jnp.maximum(values - fixed, 0),
-        start=start,
+        init=init,
         tol=tol,
         max_steps=max_steps,
         oversample=oversample,

@@ -138,7 +138,7 @@ def exponentiated_gradient(
     - `penalty`: λ ≥ 0.
     - `sample_weight`: (n,) weights of the squared residuals; 1 by default.
     - `support`: (p,) donors allowed; the others get weight 0, whatever their columns hold.
-    - `steps`: number of steps; static.
+    - `steps`: number of steps; static, because derivatives go through each of them.
     - `step_size`: the initial η.
 
     **Returns:** a `Solution` with the (p,) weights, status `FIXED_STEPS` (`NONFINITE` for NaN in

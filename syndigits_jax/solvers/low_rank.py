@@ -154,7 +154,7 @@ def leading_subspace(
     - `tol`: stop when the residual ‖X V - U S‖ after a step is below `tol` times ‖X‖₂; never
       below what the floating-point type allows.
     - `max_steps`: most steps, at least one. The cold start, 8 steps on a Gaussian
-      block, comes before and is not counted.
+      block, comes before and is not counted. `tol` and `max_steps` may be traced.
     - `oversample`: columns iterated beyond `rank` when `init` is not given.
 
     On a CPU, where one eigenproblem is cheap, a block that would span more than a fifth of the

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from ._conjugate_gradients import conjugate_gradients
 from .boundary import Numbers, as_float, as_mask
 from .precision import full_precision
 
@@ -123,33 +124,6 @@ def frank_wolfe_gap(
     return jnp.sum(jnp.where(mask, w * (gradient - smallest), 0), axis=-1)
 
 
-def conjugate_gradient(
-    matvec: Callable, b: Float[Array, " p"], rtol: float, max_steps: int
-) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-    """Solve `matvec(v) = b` by conjugate gradients, until |r| ≤ rtol |b|.
-
-    **Arguments:** `matvec`: a positive semidefinite operator on (p,) vectors; `b`: right-hand side;
-    `rtol`: largest relative residual; `max_steps`: largest number of products.
-
-    **Returns:** the solution and the number of products; it has no reverse-mode derivative.
-    """
-    target = rtol**2 * jnp.dot(b, b)
-
-    def body(state):
-        v, r, direction, rr, step = state
-        image = matvec(direction)
-        curvature = jnp.dot(direction, image)
-        # A direction without curvature ends the solve: the system is singular along it.
-        length = jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)
-        r_new = r - length * image
-        rr_new = jnp.where(curvature > 0, jnp.dot(r_new, r_new), 0)
-        return v + length * direction, r_new, r_new + rr_new / rr * direction, rr_new, step + 1
-
-    start = (jnp.zeros_like(b), b, b, jnp.dot(b, b), jnp.zeros((), jnp.int32))
-    state = jax.lax.while_loop(lambda s: (s[3] > target) & (s[4] < max_steps), body, start)
-    return state[0], state[4]
-
-
 def face_projection(v: Float[Array, " p"], face: Bool[Array, " p"]) -> Float[Array, " p"]:
     """The orthogonal projection onto directions that stay on the face: zero sum, zero off it."""
     count = jnp.sum(face.astype(v.dtype))
@@ -176,7 +150,7 @@ def face_solve(
         return face_projection(hessian(inside), face) + (v - inside)
 
     def solve(matvec, rhs):
-        return conjugate_gradient(matvec, rhs, 4 * eps, 4 * b.shape[0] + 100)[0]
+        return conjugate_gradients(matvec, rhs, rtol=4 * eps, max_steps=4 * b.shape[0] + 100)[0]
 
     rhs = face_projection(b, face)
     return jax.lax.custom_linear_solve(restricted, rhs, solve, symmetric=True)

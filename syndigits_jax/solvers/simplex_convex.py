@@ -1,22 +1,21 @@
 """Smooth convex functions over the probability simplex: accelerated projection, mirror descent."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from ._accelerated import Geometry, Objective, accelerate
 from .boundary import Numbers, as_float, as_mask
 from .checks import number
 from .precision import full_precision
 from .simplex import broadcast_support, face_solve, frank_wolfe_gap, project_warm, uniform_weights
 from .solution import Solution, Status, status_code
 from .units import power_of_two
-
-Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
 
 
 def _gap_scale(fun: Objective, support: Bool[Array, " p"], dtype) -> Float[Array, ""]:
@@ -38,84 +37,58 @@ def _gap_floor(value, gradient, w, support) -> Float[Array, ""]:
     return jax.lax.stop_gradient(eps * jnp.maximum(jnp.abs(value), terms))
 
 
-class _Accelerated(eqx.Module):
-    w: Float[Array, " p"]
-    z: Float[Array, " p"]
-    momentum: Float[Array, ""]
-    lipschitz: Float[Array, ""]
-    theta: Float[Array, ""]
-    best: Float[Array, " p"]
-    best_gap: Float[Array, ""]
-    gap: Float[Array, ""]
-    steps: Int[Array, ""]
+class _Euclidean(Geometry):
+    """Projections; gaps are divided by `scale`."""
 
+    support: Bool[Array, " p"]
+    scale: Float[Array, ""]
 
-def _step(fun: Objective, support, scale, state: _Accelerated) -> _Accelerated:
-    """One step of Auslender and Teboulle's method: every point it visits is on the simplex.
+    def coordinates(self, w):
+        return w
 
-    A step is judged by the change of the gradient along it, not by the values of `fun`, whose
-    differences near a minimum are rounding noise long before the gradient's are. Where the value
-    is infinite or NaN the step is refused.
-    """
-    a = state.momentum
-    y = (1 - a) * state.w + a * state.z
-    gradient = jax.grad(fun)(y)
-    z, theta = project_warm(state.z - gradient / (a * state.lipschitz), support, state.theta)
-    w = (1 - a) * state.w + a * z
-    value, new_gradient = jax.value_and_grad(fun)(w)
-    move = jnp.where(support, w - y, 0)
-    square = jnp.dot(move, move)
-    curvature = jnp.dot(move, jnp.where(support, new_gradient - gradient, 0))
-    curvature = curvature / jnp.where(square > 0, square, 1)
-    good = jnp.isfinite(value) & (curvature <= state.lipschitz)
-    gap = frank_wolfe_gap(new_gradient, w, support=support) / scale
-    gap = jnp.where(good, gap, state.gap)
-    better = gap < state.best_gap
-    # Restart where the step points uphill, or where most of the gap is due to weights that are zero
-    # in z but not yet in the average w: a plain step removes them.
-    remembered = frank_wolfe_gap(new_gradient, jnp.where(z > 0, 0, w), support=support) / scale
-    restart = (jnp.dot(gradient, w - state.w) > 0) | (remembered > 0.5 * gap)
-    slower = 2 / (1 + jnp.sqrt(1 + 4 / a**2))
-    info = jnp.finfo(state.w.dtype)
-    floor = float(info.tiny) / float(info.eps)
-    longer = jnp.where(curvature > 0, jnp.minimum(curvature, 2 * state.lipschitz), 0)
-    return _Accelerated(
-        jnp.where(good, w, state.w),
-        jnp.where(good, jnp.where(restart, w, z), state.z),
-        jnp.where(good, jnp.where(restart, 1, slower), a),
-        jnp.where(
-            good,
-            jnp.maximum(0.9 * state.lipschitz, floor),
-            jnp.maximum(longer, 1.2 * state.lipschitz),
-        ),
-        theta,
-        jnp.where(better, w, state.best),
-        jnp.where(better, gap, state.best_gap),
-        gap,
-        state.steps + 1,
-    )
+    def weights(self, z):
+        return z
+
+    def step(self, z, gradient, strength, guess):
+        return project_warm(z - gradient / strength, self.support, guess)
+
+    def square(self, move):
+        return jnp.dot(move, move)
+
+    def gap(self, gradient, w):
+        return frank_wolfe_gap(gradient, w, support=self.support) / self.scale
+
+    def slope(self, gradient, y):
+        return jnp.where(self.support, gradient, 0)
+
+    def lingering(self, gradient, w, z, gap):
+        # Where most of the gap is due to weights that are zero in z but not yet in the average w, a
+        # plain step removes them.
+        return self.gap(gradient, jnp.where(z > 0, 0, w)) > 0.5 * gap
 
 
 def _accelerate(fun: Objective, support, init, tol, scale, max_steps):
     """Weights, steps and relative gap of the accelerated method."""
+    geometry = _Euclidean(support, scale)
     w, theta = project_warm(init, support, -jnp.ones_like(tol))
     gradient = jnp.where(support, jax.grad(fun)(w), 0)
     centred = jnp.where(support, gradient - jnp.dot(uniform_weights(support, w.dtype), gradient), 0)
     lipschitz = jnp.sqrt(jnp.dot(centred, centred))  # a first step of length 1
     lipschitz = jnp.where(lipschitz > 0, lipschitz, 1)
-    gap = frank_wolfe_gap(gradient, w, support=support) / scale
-    one, zero = jnp.ones_like(tol), jnp.zeros((), jnp.int32)
-    state = _Accelerated(w, w, one, lipschitz, theta, w, gap, gap, zero)
-
-    def keep_going(s: _Accelerated):
-        # A gap that is not a number ends the loop.
-        return (s.best_gap > tol) & (s.gap >= 0) & (s.steps < max_steps)
-
-    state = jax.lax.while_loop(keep_going, lambda s: _step(fun, support, scale, s), state)
+    state = accelerate(
+        fun,
+        geometry,
+        w,
+        lipschitz=lipschitz,
+        guess=theta,
+        gap=geometry.gap(gradient, w),
+        tol=tol,
+        max_steps=max_steps,
+    )
     # One plain projected step sets weights that are only almost zero to zero.
     value, gradient = jax.value_and_grad(fun)(state.best)
     floor = _gap_floor(value, gradient, state.best, support) / scale
-    last, _ = project_warm(state.best - gradient / state.lipschitz, support, state.theta)
+    last, _ = project_warm(state.best - gradient / state.lipschitz, support, state.guess)
     value, gradient = jax.value_and_grad(fun)(last)
     last_floor = _gap_floor(value, gradient, last, support) / scale
     last_gap = frank_wolfe_gap(gradient, last, support=support) / scale
@@ -124,7 +97,7 @@ def _accelerate(fun: Objective, support, init, tol, scale, max_steps):
     w = jnp.where(keep, last, state.best)
     gap = jnp.where(keep, jnp.maximum(last_gap, last_floor), jnp.maximum(state.best_gap, floor))
     steps = state.steps + keep.astype(jnp.int32)
-    return w, steps, jnp.where(state.gap >= 0, gap, jnp.nan)
+    return w, steps, jnp.where(jnp.isnan(state.gap), jnp.nan, gap)
 
 
 @full_precision
@@ -197,6 +170,55 @@ def minimize_on_simplex(
     return Solution(w, status_code(gap <= tol, finite), steps, gap)
 
 
+@dataclass(frozen=True)
+class _Descent:
+    """Multiplicative steps on the logarithms of weights, along `slope`."""
+
+    slope: Callable[[Float[Array, " p"]], Float[Array, " p"]]
+    support: Bool[Array, " p"]
+    step_size: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    def weights(self, logits):
+        mass = jnp.where(self.support, jnp.exp(logits), 0)
+        return mass / jnp.sum(mass)
+
+    def gradient(self, logits):
+        return jnp.where(self.support, self.slope(self.weights(logits)), 0)
+
+    def step(self, logits, gradient):
+        logits = logits - self.step_size * gradient
+        top = jnp.max(jnp.where(self.support, logits, -jnp.inf))
+        return jnp.where(self.support, logits - jax.lax.stop_gradient(top), 0)
+
+    def gap(self, logits, gradient):
+        return frank_wolfe_gap(gradient, self.weights(logits), support=self.support) / self.scale
+
+    def fixed(self, logits, count):
+        """The logits, gap and number of steps after `count` steps."""
+
+        def body(_, logits):
+            return self.step(logits, self.gradient(logits))
+
+        logits = jax.lax.fori_loop(0, count, body, logits)
+        return logits, self.gap(logits, self.gradient(logits)), jnp.full((), count, jnp.int32)
+
+    def until(self, logits, tol, max_steps):
+        """The same after as many steps as the gap needs to reach `tol`."""
+
+        def body(state):
+            logits, gradient, _, steps = state
+            logits = self.step(logits, gradient)
+            gradient = self.gradient(logits)
+            return logits, gradient, self.gap(logits, gradient), steps + 1
+
+        first = self.gradient(logits)
+        state = (logits, first, self.gap(logits, first), jnp.zeros((), jnp.int32))
+        state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
+        logits, _, gap, steps = state
+        return logits, gap, steps
+
+
 @full_precision
 def mirror_descent(
     fun: Objective,
@@ -235,47 +257,15 @@ def mirror_descent(
     step_size = number("step_size", step_size, init.dtype)
     scale = _gap_scale(fun, support, init.dtype)
     slope = jax.grad(fun) if gradient is None else gradient
-
-    def weights(logits):
-        mass = jnp.where(support, jnp.exp(logits), 0)
-        return mass / jnp.sum(mass)
-
-    def masked_slope(logits):
-        return jnp.where(support, slope(weights(logits)), 0)
-
-    def descend(logits, g):
-        logits = logits - step_size * g
-        top = jnp.max(jnp.where(support, logits, -jnp.inf))
-        return jnp.where(support, logits - jax.lax.stop_gradient(top), 0)
-
-    def relative_gap(logits, g):
-        return frank_wolfe_gap(g, weights(logits), support=support) / scale
-
-    start = jnp.log(jnp.where(support, init, 1))
+    descent = _Descent(slope, support, step_size, scale)
+    logits = jnp.log(jnp.where(support, init, 1))
     if tol is None:
-
-        def fixed(_, logits):
-            return descend(logits, masked_slope(logits))
-
-        logits = jax.lax.fori_loop(0, max_steps, fixed, start)
-        gap = relative_gap(logits, masked_slope(logits))
-        steps = jnp.full((), max_steps, jnp.int32)
+        logits, gap, steps = descent.fixed(logits, max_steps)
     else:
         tol = number("tol", tol, init.dtype)
-
-        def body(state):
-            logits, g, _, steps = state
-            logits = descend(logits, g)
-            g = masked_slope(logits)
-            return logits, g, relative_gap(logits, g), steps + 1
-
-        first = masked_slope(start)
-        state = (start, first, relative_gap(start, first), jnp.zeros((), jnp.int32))
-        state = jax.lax.while_loop(lambda s: (s[2] > tol) & (s[3] < max_steps), body, state)
-        logits, _, gap, steps = state
-
-    w = weights(logits)
-    floor = _gap_floor(fun(w), masked_slope(logits), w, support)
+        logits, gap, steps = descent.until(logits, tol, max_steps)
+    w = descent.weights(logits)
+    floor = _gap_floor(fun(w), descent.gradient(logits), w, support)
     gap = jnp.maximum(gap, floor / scale)
     w = w + jnp.where(jnp.any(support), 0, jnp.nan)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(w))

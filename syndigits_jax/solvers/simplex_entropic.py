@@ -1,25 +1,22 @@
 """Smooth convex functions plus a relative entropy over the probability simplex."""
 
-from collections.abc import Callable
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from ._accelerated import Geometry, Objective, accelerate
 from .boundary import Numbers, as_floats
 from .checks import number
 from .precision import full_precision
 from .solution import Solution, status_code
-
-Objective = Callable[[Float[Array, " p"]], Float[Array, ""]]
 
 
 def _log(w: Float[Array, " p"]) -> Float[Array, " p"]:
     return jnp.where(w > 0, jnp.log(jnp.where(w > 0, w, 1)), -jnp.inf)
 
 
-def _relative_entropy(w: Float[Array, " p"], base: Float[Array, " p"]) -> Float[Array, ""]:
+def relative_entropy(w: Float[Array, " p"], base: Float[Array, " p"]) -> Float[Array, ""]:
+    """KL(w ‖ base) = Σ w log(w / base); weights outside the support of `base` are left out."""
     some = (w > 0) & (base > 0)
     ratio = jnp.where(some, w, 1) / jnp.where(some, base, 1)
     return jnp.sum(jnp.where(some, w * jnp.log(ratio), 0))
@@ -41,18 +38,39 @@ def entropic_gap(
     lowest = jnp.min(jnp.where(base > 0, gradient, jnp.inf))
     shifted = jnp.where(base > 0, gradient - lowest, 0)
     best = -penalty * jax.scipy.special.logsumexp(-shifted / penalty, b=base)
-    return jnp.dot(shifted, w) + penalty * _relative_entropy(w, base) - best
+    return jnp.dot(shifted, w) + penalty * relative_entropy(w, base) - best
 
 
-class _State(eqx.Module):
-    w: Float[Array, " p"]
-    log_z: Float[Array, " p"]
-    momentum: Float[Array, ""]
-    lipschitz: Float[Array, ""]
-    best: Float[Array, " p"]
-    best_gap: Float[Array, ""]
-    gap: Float[Array, ""]
-    steps: Int[Array, ""]
+class _Entropic(Geometry):
+    """Steps in the entropy of `base`, of which `penalty` times is part of the objective.
+
+    Coordinates are logarithms, so that no weight underflows on the way.
+    """
+
+    support: Bool[Array, " p"]
+    base: Float[Array, " p"]
+    penalty: Float[Array, ""]
+
+    def coordinates(self, w):
+        return _log(w)
+
+    def weights(self, z):
+        return jnp.exp(z)
+
+    def step(self, z, gradient, strength, guess):
+        z = strength * z + self.penalty * _log(self.base) - gradient
+        z = jnp.where(self.support, z / (strength + self.penalty), -jnp.inf)
+        return z - jax.scipy.special.logsumexp(z), guess
+
+    def square(self, move):
+        return jnp.sum(jnp.abs(move)) ** 2
+
+    def gap(self, gradient, w):
+        return entropic_gap(gradient, w, self.penalty, self.base)
+
+    def slope(self, gradient, y):
+        own = jnp.where(self.support, _log(y) - _log(self.base), 0)
+        return jnp.where(self.support, gradient + self.penalty * own, 0)
 
 
 @full_precision
@@ -91,62 +109,28 @@ def minimize_with_entropy(
         )
     dtype = init.dtype
     penalty, tol = number("penalty", penalty, dtype), number("tol", tol, dtype)
-    log_base = _log(base)
-    slope = jax.grad(fun)
+    max_steps = jnp.asarray(max_steps, jnp.int32)
+    geometry = _Entropic(base > 0, base, penalty)
     # Weights that start at zero would stay there.
     w = 0.99 * init + 0.01 * base
-    gradient = slope(w)
+    gradient = jax.grad(fun)(w)
     spread = jnp.max(jnp.where(base > 0, gradient, -jnp.inf)) - jnp.min(
         jnp.where(base > 0, gradient, jnp.inf)
     )
-    zero = jnp.zeros((), jnp.int32)
-    gap = entropic_gap(gradient, w, penalty, base)
-    one = jnp.ones((), dtype)
-    start = jnp.maximum(spread, jnp.finfo(dtype).tiny)
-    state = _State(w, _log(w), one, start, w, gap, gap, zero)
-
-    def going(s: _State) -> Array:
-        return (s.best_gap > tol) & (s.gap == s.gap) & (s.steps < max_steps)
-
-    def step(s: _State) -> _State:
-        a = s.momentum
-        y = (1 - a) * s.w + a * jnp.exp(s.log_z)
-        gradient = slope(y)
-        strength = a * s.lipschitz
-        log_z = (strength * s.log_z + penalty * log_base - gradient) / (strength + penalty)
-        log_z = jnp.where(base > 0, log_z, -jnp.inf)
-        log_z = log_z - jax.scipy.special.logsumexp(log_z)
-        w = (1 - a) * s.w + a * jnp.exp(log_z)
-        value, new_gradient = jax.value_and_grad(fun)(w)
-        move = w - y
-        length = jnp.sum(jnp.abs(move))
-        curvature = jnp.dot(move, jnp.where(base > 0, new_gradient - gradient, 0))
-        curvature = curvature / jnp.where(length > 0, length**2, 1)
-        good = jnp.isfinite(value) & (curvature <= s.lipschitz)
-        gap = jnp.where(good, entropic_gap(new_gradient, w, penalty, base), s.gap)
-        better = gap < s.best_gap
-        slant = gradient + penalty * jnp.where(base > 0, _log(y) - log_base, 0)
-        restart = jnp.dot(jnp.where(base > 0, slant, 0), w - s.w) > 0
-        slower = 2 / (1 + jnp.sqrt(1 + 4 / a**2))
-        grown = jnp.maximum(
-            jnp.where(curvature > 0, jnp.minimum(curvature, 2 * s.lipschitz), 0), 1.2 * s.lipschitz
-        )
-        return _State(
-            jnp.where(good, w, s.w),
-            jnp.where(good, jnp.where(restart, _log(w), log_z), s.log_z),
-            jnp.where(good, jnp.where(restart, 1, slower), a),
-            jnp.where(good, 0.9 * s.lipschitz, grown),
-            jnp.where(better, w, s.best),
-            jnp.where(better, gap, s.best_gap),
-            gap,
-            s.steps + 1,
-        )
-
-    state = jax.lax.while_loop(going, step, state)
+    state = accelerate(
+        fun,
+        geometry,
+        w,
+        lipschitz=jnp.maximum(spread, jnp.finfo(dtype).tiny),
+        guess=jnp.zeros((), dtype),
+        gap=geometry.gap(gradient, w),
+        tol=tol,
+        max_steps=max_steps,
+    )
     value, gradient = jax.value_and_grad(fun)(state.best)
     terms = jnp.dot(state.best, jnp.where(base > 0, jnp.abs(gradient), 0))
     floor = float(jnp.finfo(dtype).eps) * jnp.maximum(jnp.abs(value), terms)
     gap = jnp.maximum(state.best_gap, floor)
-    gap = jnp.where(state.gap == state.gap, gap, jnp.nan)
+    gap = jnp.where(jnp.isnan(state.gap), jnp.nan, gap)
     finite = jnp.isfinite(gap) & jnp.all(jnp.isfinite(state.best))
     return Solution(state.best, status_code(gap <= tol, finite), state.steps, gap)

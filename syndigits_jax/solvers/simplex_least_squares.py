@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ._conjugate_gradients import conjugate_gradients
 from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
 from .boundary import Numbers, as_mask
 from .checks import check_penalty, check_scalar, number, regression_arrays
@@ -15,7 +16,6 @@ from .linear_model import GramStatistics
 from .precision import full_precision
 from .simplex import (
     broadcast_support,
-    conjugate_gradient,
     face_projection,
     face_solve,
     project_warm,
@@ -80,8 +80,8 @@ def _face_step(form, support, state: _State) -> tuple[_State, Int[Array, ""]]:
     w = state.w
     face = support & (w > 0)
     rhs = -face_projection(state.image, face)
-    step, products = conjugate_gradient(
-        lambda v: face_projection(form(v), face), rhs, _FACE_RTOL, _FACE_STEPS
+    step, products = conjugate_gradients(
+        lambda v: face_projection(form(v), face), rhs, rtol=_FACE_RTOL, max_steps=_FACE_STEPS
     )
     room = jnp.where(step < 0, -w / jnp.where(step < 0, step, 1), jnp.inf)
     nearest = jnp.min(room)

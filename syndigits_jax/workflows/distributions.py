@@ -18,7 +18,7 @@ from syndigits_jax.distribution.evaluation import (
     uniform_ensemble,
 )
 from syndigits_jax.distribution.intervals import intervals_around
-from syndigits_jax.distribution.objective import Targets, make_targets
+from syndigits_jax.distribution.targets import Targets, make_targets
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.tables.responses import some
 

@@ -15,7 +15,7 @@ from syndigits_jax.datasets import (
 )
 from syndigits_jax.distribution import Answers
 from syndigits_jax.distribution.evaluation import mean_distribution, scores, uniform_ensemble
-from syndigits_jax.distribution.objective import make_targets
+from syndigits_jax.distribution.targets import make_targets
 from syndigits_jax.studies.syn_digits.paper_values import TABLE6
 
 # --- the published layout ------------------------------------------------------------------------

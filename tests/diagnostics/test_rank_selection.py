@@ -16,6 +16,7 @@ from syndigits_jax.diagnostics.rank_selection import (
     select_rank,
     svd_diagnostics,
 )
+from syndigits_jax.solvers import Status
 
 KEY = jax.random.key(0)
 
@@ -108,3 +109,18 @@ def test_bad_input(change):
     x = jnp.ones((10, 8))
     with pytest.raises(ValueError, match=next(iter(change))):
         select_rank(KEY, x, x > 0, **({"candidates": (1,)} | change))
+
+
+def test_another_tolerance_or_step_cap_compiles_nothing():
+    x, mask = (jnp.asarray(a) for a in low_rank(0, 2))
+    traces = []
+
+    @jax.jit
+    def errors(tol, max_steps):
+        traces.append(1)
+        found = select_rank(KEY, x, mask, (1, 2), tol=tol, max_steps=max_steps)
+        return found.errors, found.status
+
+    (_, free), (_, capped) = errors(1e-3, 500), errors(1e-6, 1)
+    assert len(traces) == 1
+    assert not np.any(free) and np.all(capped == Status.MAX_STEPS)

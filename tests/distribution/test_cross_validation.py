@@ -1,5 +1,6 @@
 """Choices on the training questions alone, and intervals that cover."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -20,6 +21,9 @@ def simulated(seed: int, questions: int = 40, sample: int | None = 200):
 def test_folds_are_balanced_and_checked():
     fold = question_folds(11, 3)
     assert sorted(np.bincount(fold)) == [3, 4, 4]
+    again, other = (question_folds(11, 3, key=jax.random.key(seed)) for seed in (0, 1))
+    np.testing.assert_array_equal(fold, again)
+    assert np.any(fold != other)
     with pytest.raises(ValueError, match="`folds` must lie"):
         question_folds(5, 6)
 

@@ -26,7 +26,7 @@ from syndigits_jax.distribution import (
     support_of,
 )
 from syndigits_jax.distribution.design import VARIANTS
-from syndigits_jax.solvers.solution import Status
+from syndigits_jax.solvers import Status, raise_on_failure
 
 POLYHEDRAL = ("tv", "ks", "cdf_l1")
 FLOOR = 1e-6
@@ -308,6 +308,33 @@ def test_certified_fit_under_jit_and_vmap():
         gained = float(one.start - one.objective)
         assert float(fits.objective[row]) == pytest.approx(float(one.objective), abs=2e-3 * gained)
         assert float(fits.lower_bound[row]) <= float(one.objective) + 1e-5
+
+
+def test_other_limits_of_a_certified_fit_compile_nothing(problem):
+    targets, answers, _ = problem
+    truth = make_targets(targets)
+    design, support = make_design(answers, truth.options), support_of("both", answers.n, OPTIONS)
+    zero = jnp.zeros((), truth.p.dtype)
+    traces = []
+
+    @jax.jit
+    def counted(tol, max_steps, max_stages):
+        traces.append(1)
+        penalties = Penalties(zero, zero, zero + FLOOR)
+        limits = {"tol": tol, "max_steps": max_steps, "max_stages": max_stages}
+        return certified_fit("tv", truth, design, support, penalties, **limits)
+
+    fit = counted(1e-2, 4000, 12)
+    few, one = counted(1e-4, 5, 12), counted(1e-4, 4000, 1)
+    assert len(traces) == 1
+    assert raise_on_failure(fit) is fit
+    np.testing.assert_array_equal(fit.value, fit.weights)
+    assert float(fit.gap) == float(fit.optimality) <= 1e-2
+    assert int(few.steps) <= 5 * 12
+    for unfinished in (few, one):
+        assert int(unfinished.status) == Status.MAX_STEPS
+        with pytest.raises(RuntimeError, match="ensemble: 1 of 1 problems reached `max_steps`"):
+            raise_on_failure(unfinished, name="ensemble")
 
 
 @pytest.mark.parametrize("fit", ["whole", "large"])

@@ -29,7 +29,7 @@ from syndigits_jax.distribution.evaluation import (
     scores,
     variance_ratio,
 )
-from syndigits_jax.distribution.objective import smoothed, touching, value
+from syndigits_jax.distribution.objective import as_divergence
 
 MASKS = {
     "all": [1, 1, 1, 1, 1],
@@ -193,6 +193,7 @@ def test_squared_cdf_fits_with_gaps_against_least_squares():
 @pytest.mark.parametrize("name", ["tv", "ks", "cdf_l1", "cdf_l2"])
 def test_smoothings_and_touching_lines_lie_below(name):
     targets, choices, here = gapped(2)
+    divergence = as_divergence(name)
     truth = make_targets(targets, options=here, values=VALUES)
     rows = jnp.asarray(with_dummies(choices, here), truth.p.dtype)
     rng = np.random.default_rng(0)
@@ -200,12 +201,14 @@ def test_smoothings_and_touching_lines_lie_below(name):
         width = jnp.asarray(width, truth.p.dtype)
         w, v = jnp.asarray(rng.dirichlet(np.ones(len(rows)), 2), truth.p.dtype)
         q, other = jnp.tensordot(w, rows, 1), jnp.tensordot(v, rows, 1)
-        slope = jax.grad(lambda q, h=width: smoothed(name, truth, q, h))(q)
-        line = touching(name, truth, q, width) + jnp.sum(slope * (other - q))
-        assert float(smoothed(name, truth, q, width)) <= float(value(name, truth, q)) + 1e-6
-        assert float(line) <= float(value(name, truth, other)) + 1e-6
-    assert float(touching(name, truth, q, width)) == pytest.approx(
-        float(value(name, truth, q)), rel=0.02
+        slope = jax.grad(lambda q, h=width: divergence.smoothed(truth, q, h))(q)
+        line = divergence.touching(truth, q, width) + jnp.sum(slope * (other - q))
+        assert (
+            float(divergence.smoothed(truth, q, width)) <= float(divergence.value(truth, q)) + 1e-6
+        )
+        assert float(line) <= float(divergence.value(truth, other)) + 1e-6
+    assert float(divergence.touching(truth, q, width)) == pytest.approx(
+        float(divergence.value(truth, q)), rel=0.02
     )
 
 

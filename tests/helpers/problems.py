@@ -12,7 +12,10 @@ from syndigits_jax.solvers import (
     Solution,
     als,
     elastic_net,
+    elastic_net_from_gram,
+    elastic_net_path,
     exponentiated_gradient,
+    gram_statistics,
     hard_impute,
     leading_subspace,
     minimize_on_simplex,
@@ -23,7 +26,10 @@ from syndigits_jax.solvers import (
     simplex_least_squares,
     soft_impute,
 )
+from syndigits_jax.solvers.elastic_net import elastic_net_path_from_gram
 from syndigits_jax.solvers.mlp import init_mlp
+from syndigits_jax.solvers.simplex_entropic import minimize_with_entropy
+from syndigits_jax.solvers.simplex_least_squares import simplex_least_squares_from_gram
 
 N, P, RANK = 20, 6, 2
 
@@ -151,3 +157,46 @@ CASES = {
         gradient=False,
     ),
 }
+
+
+def _regression(solver, *penalties):
+    return lambda d, **limits: solver(
+        d["x"], d["y"], *penalties, sample_weight=d["weight"], **limits
+    )
+
+
+def _moments(solver, *penalties):
+    return lambda d, **limits: solver(
+        gram_statistics(d["x"], d["y"], d["weight"]), *penalties, **limits
+    )
+
+
+def _imputed(solver, *penalties):
+    return lambda d, **limits: solver(d["x"], d["mask"], RANK, *penalties, **limits)
+
+
+_ALPHAS = (0.3, 0.05)
+LIMITED = {
+    "elastic_net": _regression(elastic_net, 0.05, 0.5),
+    "elastic_net_from_gram": _moments(elastic_net_from_gram, 0.05, 0.5),
+    "elastic_net_path": _regression(elastic_net_path, _ALPHAS, 0.5),
+    "elastic_net_path_from_gram": _moments(elastic_net_path_from_gram, _ALPHAS, 0.5),
+    "simplex_least_squares": _regression(simplex_least_squares, 0.1),
+    "simplex_least_squares_from_gram": _moments(simplex_least_squares_from_gram, 0.1),
+    "minimize_on_simplex": lambda d, **limits: minimize_on_simplex(
+        _quadratic(d, 0.1), _uniform(d), **limits
+    ),
+    "minimize_with_entropy": lambda d, **limits: minimize_with_entropy(
+        _quadratic(d, 0.1), _uniform(d), 0.01, base=_uniform(d), **limits
+    ),
+    "mirror_descent": lambda d, **limits: mirror_descent(
+        _quadratic(d, 0.1), _uniform(d), 0.1, **limits
+    ),
+    "hard_impute": _imputed(hard_impute),
+    "soft_impute": _imputed(soft_impute, 0.5),
+    "als": _imputed(als, 0.5),
+    "leading_subspace": lambda d, **limits: leading_subspace(
+        d["x"], 1, init=jnp.ones((P, 1), d["x"].dtype), **limits
+    ),
+}
+"""Solvers that stop at a tolerance or a number of steps, as `solve(data, tol=, max_steps=)`."""

@@ -22,10 +22,10 @@ REST = (WEIGHT, START, LOADINGS)
 
 FUNCTIONS = {
     "hard_impute": lambda x, mask, weight, wide, tall: (
-        hard_impute(x, mask, 2, sample_weight=weight, start=wide).value.completed
+        hard_impute(x, mask, 2, sample_weight=weight, init=wide).value.completed
     ),
     "soft_impute": lambda x, mask, weight, wide, tall: (
-        soft_impute(x, mask, 2, 1, sample_weight=weight, start=wide).value.completed
+        soft_impute(x, mask, 2, 1, sample_weight=weight, init=wide).value.completed
     ),
     "als": lambda x, mask, weight, wide, tall: (
         als(x, mask, 2, 1, sample_weight=weight, init=tall).value.completed
@@ -123,7 +123,7 @@ REFUSED = [
     (0, "yes", "x", "is not a number"),
     (0, 1j, "x", "(is not a number|real numbers)"),
     (2, "yes", "sample_weight", "is not a number"),
-    (3, "yes", "start|init|x", "is not a number"),
+    (3, "yes", "init|x", "is not a number"),
     (4, "yes", "init|loadings", "is not a number"),
 ]
 
@@ -164,6 +164,6 @@ def test_several_penalties_are_refused(solver, penalty):
 def test_the_widest_precision_is_everyones():
     """Half precision is no type to compute in; of two others the wider one is taken."""
     wide = jnp.result_type(float)
-    value = hard_impute(GRID.astype(np.float16), MASK, 2, start=floats(START)).value
+    value = hard_impute(GRID.astype(np.float16), MASK, 2, init=floats(START)).value
     assert value.completed.dtype == wide
     assert hard_impute(GRID.astype(np.float16), MASK, 2).value.fitted.dtype == jnp.float32

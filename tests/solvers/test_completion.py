@@ -61,7 +61,7 @@ def test_agrees_with_the_numpy_loop(kind, given_start, dtype):
         start = np.random.default_rng(1).normal(size=x.shape).astype(dtype)
     penalty = PENALTY if kind == "soft" else 0.0
     filled, fit, steps, change = numpy_impute(x, mask, RANK, penalty, start=start)
-    solution = SOLVERS[kind](x, mask, start=None if start is None else jnp.asarray(start))
+    solution = SOLVERS[kind](x, mask, init=None if start is None else jnp.asarray(start))
     assert int(solution.status) == Status.CONVERGED
     assert abs(int(solution.steps) - steps) <= 1
     np.testing.assert_allclose(solution.value.completed, filled, atol=2e-3)
@@ -104,10 +104,10 @@ def test_soft_impute_meets_its_optimality_conditions(seed, dtype):
 def test_a_penalty_beyond_the_largest_singular_value_gives_zero(dtype):
     x, mask = make_problem(dtype=dtype)
     critical = np.linalg.norm(np.where(mask, x, 0), 2)
-    above = soft(x, mask, RANK, 1.001 * critical, start=jnp.zeros_like(x))
+    above = soft(x, mask, RANK, 1.001 * critical, init=jnp.zeros_like(x))
     np.testing.assert_array_equal(above.value.fitted, 0)
     assert int(above.status) == Status.CONVERGED
-    below = soft(x, mask, RANK, 0.95 * critical, start=jnp.zeros_like(x))
+    below = soft(x, mask, RANK, 0.95 * critical, init=jnp.zeros_like(x))
     assert np.abs(below.value.fitted).max() > 0
 
 
@@ -355,8 +355,8 @@ def test_arrays_that_do_not_fit_are_refused(kind, change, message):
 
 def test_starts_and_loadings_of_the_wrong_shape_are_refused():
     x, mask = jnp.ones((N, M)), jnp.ones((N, M), bool)
-    with pytest.raises(ValueError, match="`start` must have the shape"):
-        hard_impute(x, mask, RANK, start=x[:3])
+    with pytest.raises(ValueError, match="`init` must have the shape"):
+        hard_impute(x, mask, RANK, init=x[:3])
     with pytest.raises(ValueError, match="`init` must have shape"):
         als(x, mask, RANK, PENALTY, init=x[:3])
     with pytest.raises(ValueError, match="`loadings` must have"):

@@ -222,7 +222,7 @@ def test_one_step_is_one_step(traced, dtype):
 
     for function, penalty in ((hard_impute, None), (soft_impute, 1.5)):
         arguments = () if penalty is None else (penalty,)
-        solution = once(function, *arguments, start=start.astype(dtype))
+        solution = once(function, *arguments, init=start.astype(dtype))
         u, s, vt = np.linalg.svd(np.where(mask, x, 0).astype(float), full_matrices=False)
         want = (u[:, :2] * np.maximum(s[:2] - (penalty or 0), 0)) @ vt[:2]
         assert (int(solution.steps), int(solution.status)) == (1, Status.MAX_STEPS)

@@ -1,13 +1,17 @@
 """What every solver promises: a `Solution`, under `jit`, `vmap` and both modes of `grad`."""
 
 import functools
+import importlib
+import inspect
+import pkgutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import CASES, Case
+from problems import CASES, LIMITED, Case, matrix_data, regression_data
 
+from syndigits_jax import solvers
 from syndigits_jax.solvers import Solution, Status, raise_on_failure
 
 X64 = bool(jax.config.read("jax_enable_x64"))
@@ -119,3 +123,40 @@ def test_float32_agrees_with_float64(name):
     single = case.result(run(name, 0, jnp.float32).value)
     scale = np.abs(double).max()
     np.testing.assert_allclose(single, double, atol=case.accuracy * scale)
+
+
+def with_limits():
+    """Names of the public functions of the room that take `tol` and `max_steps`."""
+    for module in pkgutil.iter_modules(solvers.__path__, solvers.__name__ + "."):
+        for name, function in vars(importlib.import_module(module.name)).items():
+            if name.startswith("_") or "._" in module.name or not inspect.isfunction(function):
+                continue
+            limits = {"tol", "max_steps"} <= set(inspect.signature(function).parameters)
+            if limits and function.__module__ == module.name:
+                yield name
+
+
+def test_the_table_has_all_solvers_with_limits():
+    assert set(with_limits()) == set(LIMITED)
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_another_tolerance_or_step_cap_compiles_nothing(name):
+    completion = "impute" in name or name in ("als", "leading_subspace")
+    data = (matrix_data if completion else regression_data)(0, jnp.float32)
+    traces = []
+
+    @jax.jit
+    def counted(tol, max_steps):
+        traces.append(1)
+        return LIMITED[name](data, tol=tol, max_steps=max_steps)
+
+    loose, tight, capped = (
+        counted(jnp.float32(tol), cap) for tol, cap in ((10.0, 500), (1e-5, 500), (1e-5, 1))
+    )
+    assert len(traces) == 1
+    # Both limits are heard: the solver takes more steps for a smaller tolerance, and stops early.
+    assert np.all(np.asarray(loose.steps) <= np.asarray(tight.steps))
+    assert np.sum(loose.steps) < np.sum(tight.steps)
+    assert np.all(np.asarray(capped.steps) <= 1)
+    assert np.any(np.asarray(capped.status) == Status.MAX_STEPS)

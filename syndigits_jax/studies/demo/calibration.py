@@ -35,7 +35,7 @@ from syndigits_jax.distribution.evaluation import (
     uniform_ensemble,
     variance_ratio,
 )
-from syndigits_jax.distribution.objective import make_targets
+from syndigits_jax.distribution.targets import make_targets
 from syndigits_jax.inference.resampling import standard_error
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.progress import OnProgress

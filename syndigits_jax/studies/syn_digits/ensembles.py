@@ -22,8 +22,8 @@ from syndigits_jax.distribution.evaluation import (
     uniform_ensemble,
     variance_ratio,
 )
-from syndigits_jax.distribution.objective import Targets, make_targets
-from syndigits_jax.distribution.reference import STEPS, published_fits
+from syndigits_jax.distribution.published import STEPS, published_fits
+from syndigits_jax.distribution.targets import Targets, make_targets
 from syndigits_jax.inference.resampling import standard_error
 from syndigits_jax.results.checkpoints import ENSEMBLES, Checkpoints, unit_key
 from syndigits_jax.results.names import setting_names

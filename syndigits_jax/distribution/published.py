@@ -1,7 +1,8 @@
 """The published optimiser, step for step: mirror descent for a fixed number of iterations."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 from ..solvers.precision import full_precision
 from .design import DenseDesign, support_of
 from .divergences import REFERENCE_CLIP
-from .objective import DIVERGENCES, Targets
+from .targets import Targets
 
 STEPS = 100_000
 STEP_SIZE = 0.01
@@ -33,39 +34,48 @@ def _tail_sums(x: Array) -> Array:
     return jnp.flip(jnp.cumsum(jnp.flip(x, -1), -1), -1)
 
 
+def _ratio(name: str, p: Array, q: Array) -> Array:
+    clip = REFERENCE_CLIP[name]
+    return (p if name == "chi2" else jnp.maximum(p, clip)) / jnp.maximum(q, clip)
+
+
+def _cdf_difference(p: Array, q: Array) -> Array:
+    # F and G are both 1 at the last option: rounding there, divided by 1e-6 in the signs, would
+    # shift mass between the fitted block and the frozen one in every step.
+    last = jnp.arange(q.shape[-1])[None, None] == q.shape[-1] - 1
+    return jnp.where(last, 0, jnp.cumsum(p - q, axis=-1))
+
+
+def _ks_slope(p: Array, q: Array) -> Array:
+    difference = _cdf_difference(p, q)
+    share = jax.nn.softmax(KS_TEMPERATURE * jnp.abs(difference), axis=-1)
+    return _tail_sums(-share * _sign(difference))
+
+
+_SLOPES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
+    {
+        "tv": lambda p, q: -_sign(p - q),
+        "chi2": lambda p, q: -(_ratio("chi2", p, q) ** 2),
+        "kl": lambda p, q: -_ratio("kl", p, q),
+        "hellinger": lambda p, q: -jnp.sqrt(_ratio("hellinger", p, q)) / 2,
+        "ks": _ks_slope,
+        "cdf_l1": lambda p, q: _tail_sums(-_sign(_cdf_difference(p, q))),
+        "cdf_l2": lambda p, q: _tail_sums(-2 * jnp.cumsum(_cdf_difference(p, q), axis=-1)),
+    }
+)
+
+
 def published_slope(name: str, p: Float[Array, "m K"], q: Float[Array, "b m K"]) -> Array:
     """The published gradient in q of one question's divergence, defects included.
 
     TV lacks its factor 1/2, ℓ2 applies the cumulative sum once too often, KS takes a softmax for
     the maximum, and signs are linear within 1e-6 of zero.
+
+    **Raises:** `ValueError` for a name that is not one of `DIVERGENCES`.
     """
-    clip = REFERENCE_CLIP.get(name, 0.0)
-    clipped_q = jnp.maximum(q, clip)
-    clipped_p = p if name == "chi2" else jnp.maximum(p, clip)
-    p = jnp.broadcast_to(p, q.shape)
-    clipped_p = jnp.broadcast_to(clipped_p, q.shape)
-    # F and G are both 1 at the last option: rounding there, divided by 1e-6 in the signs, would
-    # shift mass between the fitted block and the frozen one in every step.
-    last = jnp.arange(q.shape[-1])[None, None] == q.shape[-1] - 1
-    difference = jnp.where(last, 0, jnp.cumsum(p - q, axis=-1))
-    match name:
-        case "tv":
-            return -_sign(p - q)
-        case "chi2":
-            return -((clipped_p / clipped_q) ** 2)
-        case "kl":
-            return -clipped_p / clipped_q
-        case "hellinger":
-            return -jnp.sqrt(clipped_p / clipped_q) / 2
-        case "ks":
-            share = jax.nn.softmax(KS_TEMPERATURE * jnp.abs(difference), axis=-1)
-            return _tail_sums(-share * _sign(difference))
-        case "cdf_l1":
-            return _tail_sums(-_sign(difference))
-        case "cdf_l2":
-            return _tail_sums(-2 * jnp.cumsum(difference, axis=-1))
-        case _:
-            raise ValueError(f"divergence must be one of {DIVERGENCES}, got {name!r}")
+    if name not in _SLOPES:
+        raise ValueError(f"`name` must be one of {tuple(_SLOPES)}, got {name!r}")
+    return _SLOPES[name](jnp.broadcast_to(p, q.shape), q)
 
 
 def published_fits(

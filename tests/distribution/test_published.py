@@ -8,8 +8,8 @@ from small_ensembles import OPTIONS, small_problem
 from benchmarks.peer import ensembles as peer
 from syndigits_jax.distribution import DIVERGENCES, Answers
 from syndigits_jax.distribution.design import VARIANTS, make_design
-from syndigits_jax.distribution.objective import make_targets
-from syndigits_jax.distribution.reference import published_fits, published_slope
+from syndigits_jax.distribution.published import published_fits, published_slope
+from syndigits_jax.distribution.targets import make_targets
 
 STEPS = 200
 FITS = [(name, variant) for name in DIVERGENCES for variant in VARIANTS]
