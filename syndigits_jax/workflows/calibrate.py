@@ -12,9 +12,9 @@ import numpy as np
 
 from syndigits_jax import calibration
 from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
-from syndigits_jax.datasets import load_panel
 from syndigits_jax.datasets.columns import as_parquet_frame, as_text_frame, shortest
 from syndigits_jax.datasets.delimited import SEPARATORS
+from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.evaluation import choose_penalty
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.files import replacing
@@ -249,16 +249,16 @@ def calibrate_files(
       twins' new questions (or respondents) are always kept.
     - `missing`: what stands for a missing answer, as in [`Panel.from_frames`][].
 
-    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
-    and `calibrate_panel` do.
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `read_table`,
+    `Panel.from_frames`, `build_method` and `calibrate_panel` do.
     """
     direction: Direction = "user" if new_users else "question"
     automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
     calibrator = build_method(method, hyperparameters)
-    panel = load_panel(
-        human,
-        twin,
-        id_column=id_column,
+    people = read_table(human, id_column, numeric=False)
+    panel = Panel.from_frames(
+        people,
+        read_table(twin, id_column, numeric=False),
         join=join,
         new_questions=not new_users,
         new_users=new_users,
@@ -273,7 +273,7 @@ def calibrate_files(
         choose=automatic[0] if automatic else None,
         settings=settings,
     )
-    result.predictions.index.name = id_column or _first_column(human)
+    result.predictions.index.name = people.index.name or "user"
     return result
 
 
@@ -318,10 +318,3 @@ def check_table_path(path: str | os.PathLike[str]) -> None:
 def _status(code: Any, twins_alike: Any = False) -> str:
     status = Status(int(code))
     return TWINS_ALIKE if twins_alike and status != Status.NONFINITE else status.name.lower()
-
-
-def _first_column(path: str | os.PathLike[str]) -> str:
-    """The name of the identifier column in the table's header."""
-    from syndigits_jax.datasets import read_table
-
-    return read_table(path, numeric=False).index.name or "user"

@@ -309,18 +309,22 @@ def test_questions_of_the_users_own_do_not_let_what_is_asked_be_told(survey, eng
 def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, monkeypatch):
     calls = []
 
-    def measured(ratings, items, personas, out, **options):
-        calls.append((pd.read_csv(personas), out, options))
+    def measured(data, vectors, out, **options):
+        calls.append((data, vectors, out))
         return FidelityReport((), {}, UNUSED, {}, {"ssr": {}}, {}, ("a note",))
 
-    monkeypatch.setattr(command, "run_fidelity", measured)
+    monkeypatch.setattr(command, "measure_and_write", measured)
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     engine.silent = {1}
     result = pipeline(films)
     assert result.exit_code == 0, (result.output, result.exception)
     assert len(engine.asked) == 5 + 4 * 2
-    ((ratings, out, options),) = calls
-    assert out == films / "out/fidelity" and options["embeddings"] == films / "e.npy"
+    ((data, vectors, out),) = calls
+    assert out == films / "out/fidelity"
+    np.testing.assert_array_equal(vectors, np.load(films / "e.npy").astype(np.float32))
+    assert data.ratings.items == tuple(f"f{j}" for j in range(8)) and len(data.ratings) == 32
+    assert sorted(data.conditions) == ["backstory"] * 2 + ["grounded"] * 2
+    ratings = pd.read_csv(films / "out/ratings.csv")
     assert list(ratings.columns) == ["persona", "item", "rating", "seed", "condition"]
     assert ratings.groupby("condition")["persona"].nunique().to_dict() == {
         "backstory": 2, "grounded": 2,
@@ -347,7 +351,7 @@ def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, m
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     monkeypatch.setattr(
         command,
-        "run_fidelity",
+        "measure_and_write",
         lambda *a, **b: FidelityReport((), {}, UNUSED, {}, {}, {}, ()),
     )
     engine.fails = {1}

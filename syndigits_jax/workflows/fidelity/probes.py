@@ -53,9 +53,9 @@ def choose_probes(
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     questions = {q.identifier: q for q in film_questions(items, answers=scale)}
-    table, texts, _ = read_rated_items(ratings, items, missing=missing)
-    vectors = item_vectors(texts, embeddings, out.parent, on_step)
-    counts = table.item_counts()
+    rated = read_rated_items(ratings, items, missing=missing)
+    vectors = item_vectors(rated.texts, embeddings, out.parent, on_step)
+    counts = rated.ratings.item_counts()
     chosen = np.asarray(select_probes(jax.random.key(seed), vectors, counts, size=count))
-    write_questions(out, [questions[table.items[j]] for j in chosen])
+    write_questions(out, [questions[rated.ratings.items[j]] for j in chosen])
     return chosen, counts

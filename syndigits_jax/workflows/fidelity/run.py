@@ -76,6 +76,28 @@ def run_fidelity(
     check_results_path(out / RESULTS)
     data = read_fidelity_files(ratings, items, personas, missing=missing)
     vectors = item_vectors(data.texts, embeddings, out, on_step)
+    return measure_and_write(
+        data, vectors, out, settings=settings, seed=seed, showing_progress=showing_progress
+    )
+
+
+def measure_and_write(
+    data: FidelityData,
+    vectors: Float[np.ndarray, "m e"],
+    out: _Path,
+    *,
+    settings: FidelitySettings,
+    seed: int = 0,
+    showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
+) -> FidelityReport:
+    """[`run_fidelity`][] with what has been read already.
+
+    **Arguments:** `data`: ratings of real people and personas; `vectors`: (m, e) of the items'
+    texts; `out`, which has no other results file; the others as in [`run_fidelity`][].
+
+    **Raises:** `ValueError` as `measure_fidelity` does, before anything is written.
+    """
+    out = Path(out)
     with showing_progress() as show:
         report = measure_fidelity(
             data.ratings, vectors, data.personas,

@@ -218,7 +218,8 @@ def _population(given: dict[str, Any], where: str, folder: Path, *, several: boo
     if "name" in given:
         name = required(given, "name", where)
     builder = {FILE: Path} if kind == FILE else get_type_hints(KINDS[kind])
-    builder.pop("return", None)
+    for key in ("return", "files"):
+        builder.pop(key, None)
     writing = _WRITING if kind in WRITING_TEMPLATES else {}
     check_keys(given, (*builder, *writing), where)
     values = {
