@@ -248,6 +248,7 @@ def grounded(
     items: Items,
     people: Count = 100,
     shown: Annotated[int, typer.Option(help="Highest-rated items shown.")] = 20,
+    ask: Ask = NO_OPTIONS,
     ask_questions: AskQuestions = None,
     fewest: Annotated[int, typer.Option(help="Ratings that a user must have.")] = 10,
     category_label: Annotated[str, typer.Option(help="What the items are.")] = "films",
@@ -257,8 +258,8 @@ def grounded(
     """Real users, described by a model from the items they rated highest."""
     return {
         "ratings": ratings, "items": items, "people": people, "shown": shown,
-        "ask_questions": ask_questions, "fewest": fewest, "category_label": category_label,
-        "seed": seed, "missing": missing,
+        "ask": ask, "ask_questions": ask_questions, "fewest": fewest,
+        "category_label": category_label, "seed": seed, "missing": missing,
     }  # fmt: skip
 
 
