@@ -15,6 +15,7 @@ from syndigits_jax.respond.requests import Completion, EngineIdentity, Failure
 from syndigits_jax.schema import Option, Question
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.pipeline import run as command
+from syndigits_jax.workflows.pipeline import worth
 
 runner = CliRunner()
 UNUSED = object.__new__(TrainedEncoder)  # of which a pipeline reports nothing
@@ -313,7 +314,7 @@ def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, m
         calls.append((data, vectors, out))
         return FidelityReport((), {}, UNUSED, {}, {"ssr": {}}, {}, ("a note",))
 
-    monkeypatch.setattr(command, "measure_and_write", measured)
+    monkeypatch.setattr(worth, "measure_and_write", measured)
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     engine.silent = {1}
     result = pipeline(films)
@@ -350,7 +351,7 @@ def test_texts_that_fail_come_first_and_again(films, engine, monkeypatch):
 def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, monkeypatch):
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     monkeypatch.setattr(
-        command,
+        worth,
         "measure_and_write",
         lambda *a, **b: FidelityReport((), {}, UNUSED, {}, {}, {}, ()),
     )

@@ -31,9 +31,9 @@ from syndigits_jax.fidelity import (
 from syndigits_jax.preferences import place_newton, user_embedding
 from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
+from syndigits_jax.results.records import check_results_path
 from syndigits_jax.workflows.fidelity.records import (
     FidelityRecord,
-    check_results_path,
     panel_records,
     write_fidelity_results,
 )

@@ -66,7 +66,8 @@ class FidelityData:
 def read_fidelity_files(
     ratings: _Path, items: _Path, personas: _Path, *, missing: str | Iterable[Any] = ()
 ) -> FidelityData:
-    """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
+    """Read the three tables (`.csv`, `.tsv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match
+    them.
 
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
       that grows with time, such as seconds). The column names of MovieLens and Amazon files are

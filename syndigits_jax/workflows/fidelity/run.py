@@ -11,14 +11,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from syndigits_jax.datasets.tables import write_table
 from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
 from syndigits_jax.results.checkpoints import UNITS
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
-from syndigits_jax.results.records import RESULTS
+from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import write_table
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
     read_embeddings,
@@ -30,7 +30,7 @@ from syndigits_jax.workflows.fidelity.measure import (
     measure_fidelity,
 )
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
-from syndigits_jax.workflows.fidelity.records import check_results_path, write_fidelity_results
+from syndigits_jax.workflows.fidelity.records import write_fidelity_results
 
 PERSONAS = "personas.csv"
 Settings = TypeVar("Settings", bound=FidelitySettings)
@@ -93,7 +93,8 @@ def measure_and_write(
     """[`run_fidelity`][] with what has been read already.
 
     **Arguments:** `data`: ratings of real people and personas; `vectors`: (m, e) of the items'
-    texts; `out`, which has no other results file; the others as in [`run_fidelity`][].
+    texts; `out`: the folder for results, without a results file of something else; `settings`,
+    `seed`, `showing_progress`: as in [`run_fidelity`][].
 
     **Raises:** `ValueError` as `measure_fidelity` does, before anything is written.
     """
@@ -176,5 +177,5 @@ def _placements(data: FidelityData, report: FidelityReport):
         columns[f"{name}_loss"] = np.asarray(people.loss)
         columns[f"{name}_gradient_norm"] = np.asarray(people.gradient_norm)
     codes = np.asarray(report.personas["newton"].status)
-    columns["newton_status"] = [Status(int(code)).name.lower() for code in codes]
+    columns["newton_status"] = [Status(int(code)).word for code in codes]
     return pd.DataFrame(columns, index=pd.Index(data.personas.users, name="persona"))

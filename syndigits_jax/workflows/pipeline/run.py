@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from syndigits_jax.datasets.personas import write_personas
 from syndigits_jax.datasets.questions import write_questions
+from syndigits_jax.datasets.tables import write_table
 from syndigits_jax.respond.asking.collect import OnCollection, Report, collect_plan
 from syndigits_jax.respond.asking.dry_run import DryRun, dry_run, find_tokens
 from syndigits_jax.respond.asking.plan import Plan, make_plan
@@ -17,25 +17,15 @@ from syndigits_jax.respond.engines.build import build_engine
 from syndigits_jax.respond.personas.writing import collect_texts
 from syndigits_jax.respond.prompts.render import blocks_of
 from syndigits_jax.respond.requests import Engine
-from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor, to_panel
+from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.respond.store.tallies import tally
 from syndigits_jax.results.files import write_text
-from syndigits_jax.results.names import kebab
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
-from syndigits_jax.results.records import RESULTS
+from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.schema import Persona, Question
-from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import calibrate_panel, write_table
-from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins
-from syndigits_jax.workflows.fidelity.files import read_persona_ratings
+from syndigits_jax.workflows.evaluate import TwinQuality
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
-from syndigits_jax.workflows.fidelity.records import check_results_path
-from syndigits_jax.workflows.fidelity.run import (
-    fidelity_settings,
-    item_vectors,
-    measure_and_write,
-)
 from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.pipeline.checks import (
     FidelityInputs,
@@ -47,9 +37,7 @@ from syndigits_jax.workflows.pipeline.checks import (
     select_asked,
 )
 from syndigits_jax.workflows.pipeline.config import (
-    Calibrate,
     EngineSource,
-    Fidelity,
     PersonaSource,
     Pipeline,
 )
@@ -59,6 +47,7 @@ from syndigits_jax.workflows.pipeline.report import (
     fidelity_section,
     responses_section,
 )
+from syndigits_jax.workflows.pipeline.worth import hold_out_twins, measure_personas
 
 REPORT = "report.md"
 STORE = "responses.sqlite"
@@ -228,16 +217,20 @@ def _report(
             table.save(out / "answers.npz")
         counted = tally(store, number)
         if pipeline.calibrate is not None and prepared.human is not None:
-            quality, predicted, more = _calibrated(
-                pipeline.calibrate, prepared.human, store, number, answers, questions, out, watching
-            )
+            quality, predicted, more = hold_out_twins(
+                pipeline.calibrate, prepared.human, store, number, answers, questions, out,
+                watching.step,
+            )  # fmt: skip
             notes += more
             worth += calibration_section(quality)
         if prepared.fidelity is not None:
             ratings = read_ratings(store, number)
             write_table(out / "ratings.csv", ratings.set_index("persona"))
     if pipeline.fidelity is not None and prepared.fidelity is not None:
-        fidelity = _fidelity(pipeline.fidelity, prepared.fidelity, out, watching)
+        fidelity = measure_personas(
+            pipeline.fidelity, prepared.fidelity, out / "ratings.csv", out / FIDELITY,
+            measuring=watching.measuring, step=watching.step,
+        )  # fmt: skip
         reference = "ssr" if "ssr" in fidelity.populations else "trained"
         worth += fidelity_section(fidelity.records, fidelity.notes, reference)
     lines = [f"# {out.resolve().name}", "", *responses_section(counted, table), *worth]
@@ -249,81 +242,6 @@ def _report(
     text = "\n".join(lines).rstrip() + "\n"
     write_text(out / REPORT, text)
     return PipelineResult(out, text, quality, fidelity)
-
-
-def _calibrated(
-    settings: Calibrate,
-    given: HumanAnswers,
-    store: ResponseStore,
-    run: int,
-    asked: Any,
-    questions: Sequence[Question],
-    out: Path,
-    watching: Watching,
-) -> tuple[TwinQuality, dict[str, str], list[str]]:
-    """The hold-out, whose tables are written; the method of each predicted question; and notes.
-
-    `asked`: the data frame of the run's answers."""
-    human, notes = given.frame, []
-    apart = (
-        int((~human.index.isin(asked.index)).sum()),
-        int((~human.columns.isin(asked.columns)).sum()),
-    )
-    if any(apart):
-        notes.append(
-            f"Left out of the calibration: {apart[0]} people without a twin and {apart[1]} "
-            f"questions that were not asked, of {settings.human}."
-        )
-    silent = set(asked.columns[asked.isna().all()])
-    nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
-    for names, why in ((silent, "no twin gave an answer"), (nominal - silent, "answers are codes")):
-        if names:
-            said = ", ".join(name for name in asked.columns if name in names)
-            notes.append(f"Left out of the calibration because {why}: {said}.")
-    kept = [name for name in asked.columns if name not in silent | nominal]
-    # Without people who have no twin and questions that were not asked.
-    human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
-    panel = to_panel(
-        store, human, run, join="inner", new_questions=True, name=out.name,
-        missing=given.codes,
-    )  # fmt: skip
-    panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
-    with watching.step("holding out one question after the other ..."):
-        quality = judge_twins(panel, settings.methods)
-    index = import_pandas().Index(list(quality.holdout.panel.users), name=asked.index.name)
-    for name in quality.holdout.methods:
-        frame = import_pandas().DataFrame(
-            quality.holdout.predictions[name].T, index, list(quality.holdout.target_ids)
-        )
-        write_table(out / f"held-out-{kebab(name)}.csv", frame)
-    if not panel.new_questions:
-        return quality, {}, notes
-    best = kebab(quality.best)
-    found = calibrate_panel(panel, settings.methods[quality.best], "question")
-    found.predictions.index.name = asked.index.name
-    write_table(out / "predictions.csv", found.predictions)
-    notes.append(
-        f"Questions without human answers are predicted by {best}, whose correlation is highest "
-        f"(predictions.csv): {', '.join(panel.new_questions)}."
-    )
-    return quality, dict.fromkeys(panel.new_questions, best), notes
-
-
-def _fidelity(
-    settings: Fidelity, given: FidelityInputs, out: Path, watching: Watching
-) -> FidelityReport:
-    folder = out / FIDELITY
-    data = read_persona_ratings(out / "ratings.csv", given.rated)
-    vectors = given.embeddings
-    if vectors is None:
-        vectors = item_vectors(data.texts, None, folder, watching.step)
-    return measure_and_write(
-        data, vectors, folder,
-        settings=fidelity_settings(
-            settings.epochs, settings.gap, settings.control, settings.quick
-        ),
-        seed=settings.seed, showing_progress=watching.measuring,
-    )  # fmt: skip
 
 
 def _engine(source: EngineSource) -> Engine:
