@@ -1,4 +1,8 @@
-"""Reading and writing of questions: survey catalogues and a user's own tables."""
+"""Reading and writing of questions: survey catalogues and a user's own tables.
+
+Entries are checked here rather than by a library: they are converted at the same time (labels to
+coded options, cells to numbers), and tables, lists and catalogues share these checks.
+"""
 
 import contextlib
 import dataclasses
