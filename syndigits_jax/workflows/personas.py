@@ -21,6 +21,7 @@ from syndigits_jax.respond.personas.builders import (
     with_json,
 )
 from syndigits_jax.respond.personas.histories import grounded_prompts, history_personas
+from syndigits_jax.results.keys import Key
 from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.frames import import_pandas
@@ -152,7 +153,7 @@ def history(
     as_text: bool = False,
     user: Sequence[str] = (),
     people: int | None = None,
-    seed: int = 0,
+    key: Key = 0,
     missing: str = "",
     files: Files | None = None,
 ) -> tuple[Persona, ...]:
@@ -163,7 +164,7 @@ def history(
     - `ratings`, `items`: paths of the tables, or MovieLens folders.
     - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
       file.
-    - `shown`, `in_context`, `as_text`, `seed`: as in
+    - `shown`, `in_context`, `as_text`, `key`: as in
       [`history_personas`][syndigits_jax.respond.history_personas].
     - `user`: identifiers of the users; by default all, or the first `people` of them.
     - `people`: number of users; not together with `user`.
@@ -183,21 +184,22 @@ def history(
         users = rated[: _enough(people, len(rated), ratings)]
     return history_personas(
         table, fields, shown=shown, asked=asked or None,
-        in_context=in_context, as_text=as_text, users=users, seed=seed,
+        in_context=in_context, as_text=as_text, users=users, key=key,
     )  # fmt: skip
 
 
 def sampled(
-    people: int = 100, *, marginals: _Path | None = None, seed: int = 0
+    people: int = 100, *, marginals: _Path | None = None, key: Key = 0
 ) -> tuple[Persona, ...]:
     """Personas with attributes drawn from marginals, for which a model is to write the texts.
 
-    `marginals`: path of a TOML file; by default those of the package.
+    `marginals`: path of a TOML file; by default those of the package. `key`: a JAX random key or an
+    integer.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     shares = DEFAULT_MARGINALS if marginals is None else read_marginals(marginals)
-    return demographic_prompts(people, shares, seed=seed)
+    return demographic_prompts(people, shares, key=key)
 
 
 def backstory(people: int = 100) -> tuple[Persona, ...]:
@@ -218,7 +220,7 @@ def grounded(
     ask_questions: _Path | None = None,
     fewest: int = 10,
     category_label: str = "films",
-    seed: int = 0,
+    key: Key = 0,
     missing: str = "",
     files: Files | None = None,
 ) -> tuple[Persona, ...]:
@@ -227,7 +229,7 @@ def grounded(
     **Arguments:**
 
     - `ratings`, `items`: paths of the tables, or MovieLens folders.
-    - `people`, `shown`, `fewest`, `category_label`, `seed`: as in
+    - `people`, `shown`, `fewest`, `category_label`, `key`: as in
       [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
     - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
       file; they are not shown.
@@ -240,7 +242,7 @@ def grounded(
     table, fields = _rated(ratings, items, missing, files)
     return grounded_prompts(
         table, fields, people, shown=shown, fewest=fewest, category_label=category_label,
-        exclude=_identifiers(ask, ask_questions, files), seed=seed,
+        exclude=_identifiers(ask, ask_questions, files), key=key,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ SMALL = PanelSettings(
 
 @pytest.fixture(scope="module")
 def world():
-    return simulate_preferences(0, N, M, ratings=20)
+    return simulate_preferences(N, M, key=0, ratings=20)
 
 
 def placed(truth, w):
@@ -97,7 +97,7 @@ def test_personas_are_compared_with_their_own_seeds(world):
     rows[unseeded] = -1
     people = people._replace(there=np.arange(PERSONAS) != nowhere)
     answers = dataclasses.replace(
-        simulate_preferences(0, PERSONAS, M, ratings=M)[0], rating=np.ravel(truth.scores[seeds])
+        simulate_preferences(PERSONAS, M, key=0, ratings=M)[0], rating=np.ravel(truth.scores[seeds])
     )
     answers = dataclasses.replace(
         answers, user=np.repeat(np.arange(PERSONAS), M), item=np.tile(np.arange(M), PERSONAS)

@@ -114,7 +114,7 @@ def test_personas_whose_texts_are_written(read):
     text = WHOLE[: WHOLE.index("[calibrate]")]
     found = read((survey, several), text=text).personas
     assert [one.name for one in found] == ["demographic", "free"]
-    assert dict(found[0].options) == {"people": 3, "seed": 4}
+    assert dict(found[0].options) == {"people": 3, "key": 4}
     template, decoding = found[0].writing
     assert template.name == "persona-demographic"
     assert isinstance(decoding, Decoding) and (decoding.temperature, decoding.seed) == (0.5, 4)

@@ -189,7 +189,7 @@ def history(
     options = {
         "ratings": ratings, "items": items, "ask": ask, "ask_questions": ask_questions,
         "shown": shown, "in_context": in_context, "as_text": as_text, "user": user,
-        "people": people, "seed": seed, "missing": missing,
+        "people": people, "key": seed, "missing": missing,
     }  # fmt: skip
     return _build("history", out, options)
 
@@ -233,7 +233,7 @@ def sampled(
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """People of drawn age, gender, location, ..., whose texts a model writes."""
-    return {"people": people, "marginals": marginals, "seed": seed}
+    return {"people": people, "marginals": marginals, "key": seed}
 
 
 @_written
@@ -259,7 +259,7 @@ def grounded(
     return {
         "ratings": ratings, "items": items, "people": people, "shown": shown,
         "ask": ask, "ask_questions": ask_questions, "fewest": fewest,
-        "category_label": category_label, "seed": seed, "missing": missing,
+        "category_label": category_label, "key": seed, "missing": missing,
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ FILE = "file"
 """The kind of personas that are read from a file as they are."""
 _ENGINES = ("vllm", "openai")
 _METHODS = ("ridge", "elastic-net", "synthetic-control")
+_SAID = {"key": "seed"}  # parameters that have another name in the file
 _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens": int, "seed": int}
 
 
@@ -312,7 +313,8 @@ def _population(checked: Checked, given: Any, where: str, *, several: bool) -> P
     values = found.model_dump(include=found.model_fields_set - {"kind", "name"})
     writing = {key: values[key] for key in _WRITING if key in values}
     own = _fields(kind, with_writing=False)
-    options = {key: value for key, value in values.items() if key in own}
+    argument = {said: name for name, said in _SAID.items()}
+    options = {argument.get(key, key): value for key, value in values.items() if key in own}
     if kind not in WRITING_TEMPLATES:
         return PersonaSource(kind, found.name, options)
     name = writing.pop("template", WRITING_TEMPLATES[kind])
@@ -339,7 +341,8 @@ def _fields(kind: str, *, with_writing: bool = True) -> dict[str, Any]:
     for name, one in inspect.signature(KINDS[kind]).parameters.items():
         if name != "files":  # what has been read already is no key
             needed = one.default is inspect.Parameter.empty
-            fields[name] = (field_type(hints[name]), ... if needed else one.default)
+            hint = int if name == "key" else field_type(hints[name])
+            fields[_SAID.get(name, name)] = (hint, ... if needed else one.default)
     if with_writing and kind in WRITING_TEMPLATES:
         fields |= {name: (hint, None) for name, hint in _WRITING.items() if name not in fields}
     return fields

@@ -116,5 +116,5 @@ def measure_personas(
         settings=fidelity_settings(
             settings.epochs, settings.gap, settings.control, settings.quick
         ),
-        seed=settings.seed, showing_progress=measuring,
+        key=settings.seed, showing_progress=measuring,
     )  # fmt: skip
