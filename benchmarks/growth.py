@@ -30,7 +30,7 @@ def one(folds: int, users: int, questions: int) -> dict[str, float]:
     from syndigits_jax.datasets import simulate_panel
     from syndigits_jax.evaluation import leave_one_question_out
 
-    panel, _ = simulate_panel(0, users, questions, 5, missing=0.2, noise=0.5, twin_noise=0.5)
+    panel, _ = simulate_panel(users, questions, 5, key=0, missing=0.2, noise=0.5, twin_noise=0.5)
     methods = preset("twin-2k-500", "question")
     targets = np.linspace(0, questions - 1, folds).round().astype(int)
     seconds = []

@@ -123,7 +123,7 @@ def check_tables(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()
 
     **Raises:** `ValueError` naming the option.
     """
-    from syndigits_jax.workflows.calibrate import check_table_path
+    from syndigits_jax.datasets.tables import check_table_path
 
     for path in outputs.values():
         if path is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..results.keys import Key, entropy
 from ..tables.cells import MissingCodes
 from ..tables.frames import FrameTable
 from ..tables.near_misses import hint, only_in
@@ -21,6 +22,7 @@ from .tables import read_table
 _MOVIELENS = Path("MovieLens-20M", "distribution_calibration")
 _OPINIONQA = Path("OpinionQA", "distribution_calibration")
 REFUSED = "Refused"
+_PUBLISHED_SEED = 42
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +69,10 @@ class DistributionData:
             kept=self.kept[where],
         )
 
-    def published_split(self, seed: int = 42, share: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+    def published_split(self, share: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
         """Training and test positions of the published evaluation (legacy NumPy generator)."""
         order = np.arange(len(self.questions))
-        np.random.RandomState(seed).shuffle(order)
+        np.random.RandomState(_PUBLISHED_SEED).shuffle(order)
         cut = int(share * len(order))
         return order[:cut], order[cut:]
 
@@ -324,11 +326,11 @@ class DistributionTruth:
 
 
 def simulate_distributions(
-    seed: int = 0,
     twins: int = 300,
     questions: int = 40,
     options: int = 5,
     *,
+    key: Key = 0,
     types: int = 12,
     ratio: float = 3.0,
     spread: float = 1.0,
@@ -339,10 +341,10 @@ def simulate_distributions(
     Both populations consist of the same types in different proportions. The last question is a
     convex combination of the others.
 
-    **Arguments:** `seed`: an integer; `twins`, `questions`, `options`, `types`: their numbers;
-    `ratio`: the largest share of a type among humans over that among twins; `spread`: how much the
-    types' answers differ; `sample`: how many people answer each question, in which case `counts`
-    are counts; by default they are the shares of the whole population.
+    **Arguments:** `twins`, `questions`, `options`, `types`: their numbers; `key`: a JAX random key
+    or an integer; `ratio`: the largest share of a type among humans over that among twins;
+    `spread`: how much the types' answers differ; `sample`: how many people answer each question, in
+    which case `counts` are counts; by default they are the shares of the whole population.
 
     **Raises:** `ValueError` for sizes or a ratio below their minimum.
     """
@@ -353,7 +355,7 @@ def simulate_distributions(
         )
     if spread <= 0 or (sample is not None and sample < 1):
         raise ValueError(f"spread and sample must be positive, got {spread} and {sample}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(entropy(key))
     rows = rng.dirichlet(np.full(options, 1 / spread), (types, questions - 1))
     coefficients = rng.dirichlet(np.ones(questions - 1))
     last = np.tensordot(rows, coefficients, (1, 0))[:, None]

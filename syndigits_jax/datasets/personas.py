@@ -1,4 +1,8 @@
-"""Reading and writing of personas: JSON, JSON Lines and tables."""
+"""Reading and writing of personas: JSON, JSON Lines and tables.
+
+Four fields of text are checked here, line by line in long files, rather than by a library, on which
+the readers of data would then depend.
+"""
 
 import json
 from collections.abc import Iterable

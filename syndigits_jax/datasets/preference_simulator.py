@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from ..preferences.encoder import (
     PreferenceEncoder,
@@ -14,8 +14,8 @@ from ..preferences.encoder import (
     mixture_weights,
     score_gram,
 )
+from ..results.keys import Key, entropy
 from .ratings import RatingTable, rating_table
-from .simulator import entropy_of_key
 
 # Compiled as one program each, instead of dozens of small ones.
 _score_gram, _gram_scores = jax.jit(score_gram), jax.jit(gram_scores)
@@ -39,10 +39,10 @@ class PreferenceTruth:
 
 
 def simulate_preferences(
-    seed: int | Array,
     n: int,
     m: int,
     *,
+    key: Key,
     ratings: int = 20,
     prototypes: int = 4,
     width: int = 12,
@@ -59,8 +59,8 @@ def simulate_preferences(
 
     **Arguments:**
 
-    - `seed`: an integer or a JAX key; the same seed gives the same ratings on any JAX version.
     - `n`, `m`: numbers of users and items.
+    - `key`: a JAX random key or an integer; the same key gives the same ratings on any JAX version.
     - `ratings`: how many items each user rates, chosen and ordered at random.
     - `prototypes`, `width`, `dim`: p, e and d of the encoder, whose projectors are linear.
     - `scale`: e^σ, the score of an item in exactly the preferred direction.
@@ -80,7 +80,7 @@ def simulate_preferences(
         raise ValueError(f"`scale` must be positive and `spread` not negative, got {scale, spread}")
     if levels is not None and not 2 <= levels <= ratings:
         raise ValueError(f"`levels` must be from 2 to `ratings`, got {levels}")
-    rng = np.random.default_rng(entropy_of_key(seed))
+    rng = np.random.default_rng(entropy(key))
     vectors = rng.normal(0.4, 1, (m, width))
     weights = rng.normal(size=(prototypes, width, dim)) / np.sqrt(width)
     w = spread * rng.normal(size=(n, prototypes))
@@ -101,10 +101,10 @@ def simulate_preferences(
 
 
 def simulate_personas(
-    seed: int | Array,
     truth: PreferenceTruth,
     users: Int[np.ndarray, " l"],
     *,
+    key: Key,
     shrink: float = 1.0,
     lean: float = 0.0,
     noise: float = 1.0,
@@ -118,9 +118,9 @@ def simulate_personas(
 
     **Arguments:**
 
-    - `seed`: an integer or a JAX key.
     - `truth`: what [`simulate_preferences`][] returned.
     - `users`: (l,) rows of the users that personas are made from; a row may be repeated.
+    - `key`: a JAX random key or an integer.
     - `shrink`: distance of a persona's logits from the users' mean over that of its user.
     - `lean`: added to the logit of the prototype of largest mean weight among users.
     - `noise`: scale of the noise of the utilities, relative to that of users.
@@ -140,7 +140,7 @@ def simulate_personas(
         )
     if levels is not None and not 2 <= levels <= m:
         raise ValueError(f"`levels` must be from 2 to the {m} items, got {levels}")
-    rng = np.random.default_rng(entropy_of_key(seed))
+    rng = np.random.default_rng(entropy(key))
     item = np.argsort(rng.random((len(users), m)), axis=1)
     gumbel = noise * rng.gumbel(size=item.shape)
     centre = truth.w.mean(axis=0)

@@ -1,4 +1,8 @@
-"""Reading and writing of questions: survey catalogues and a user's own tables."""
+"""Reading and writing of questions: survey catalogues and a user's own tables.
+
+Entries are checked here rather than by a library: they are converted at the same time (labels to
+coded options, cells to numbers), and tables, lists and catalogues share these checks.
+"""
 
 import contextlib
 import dataclasses
@@ -12,7 +16,7 @@ from typing import Any
 from ..results.files import write_text
 from ..schema import SCALE_KINDS, Option, Question, Scale
 from .distributions import REFUSED
-from .syn_digits import read_twin_2k_500_questions
+from .syn_digits import twin_question
 from .text_tables import (
     TABLES,
     as_text,
@@ -38,10 +42,10 @@ _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
     """Questions, in the order of the file, whose format is recognised from its content.
 
-    - A `.json` object of questions by identifier: the Twin-2K-500 catalogue
-      ([`read_twin_2k_500_questions`][]), or that of OpinionQA (`question`, `choices`,
-      `choice_to_numeric`): its questions carry their options at the end of the text, from which
-      they are removed; the option "Refused" is the refusal.
+    - A `.json` object of questions by identifier: the Twin-2K-500 catalogue, as in
+      [`read_twin_2k_500_questions`][syndigits_jax.datasets.read_twin_2k_500_questions], or that of
+      OpinionQA (`question`, `choices`, `choice_to_numeric`): its questions carry their options at
+      the end of the text, from which they are removed; the option "Refused" is the refusal.
     - A `.json` list of objects with the fields of [`Question`][], of which only `identifier` is
       needed. `options` are `{"value": 1, "label": "Yes"}` or just labels, coded 1, 2, ...; `scale`
       is `{"low": 0, "high": 100, "step": 1}`, also with `kind`. This is what
@@ -66,8 +70,7 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
     if isinstance(content, list):
         questions = _each(path, enumerate(content, start=1), _from_entry)
     elif isinstance(content, dict) and _all_have(content, "text", "options", "range"):
-        found = read_twin_2k_500_questions(path)
-        questions = _each(path, ((ascii(name), one) for name, one in found.items()), _whole)
+        questions = _each(path, content.items(), _twin_2k_500)
     elif isinstance(content, dict) and _all_have(content, "question", "choices"):
         questions = _each(path, content.items(), _opinionqa)
     else:
@@ -128,8 +131,9 @@ def _each(path: Path, entries: Iterable[tuple[Any, Any]], build: Any) -> tuple[Q
     return tuple(questions)
 
 
-def _whole(_: Any, question: Question) -> Question:
+def _twin_2k_500(name: Any, entry: Mapping[str, Any]) -> Question:
     """A question of a catalogue, after checking its texts for lone surrogates."""
+    question = twin_question(name, entry)
     for text in (question.identifier, question.text, question.block):
         as_text(text, "its text")
     for option in question.options:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -11,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..tables.frames import import_pandas, read_parquet
+from ..tables.frames import import_pandas
 from ..tables.responses import some
-from .delimited import refuse_ragged
+from .delimited import SEPARATORS, refuse_ragged
 from .ratings import RatingTable, rating_table
+from .text_tables import PARQUET, open_table, parquet_columns, suffix_of
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -24,49 +24,49 @@ _TAGS = 10  # most frequent tags that describe a film
 
 
 def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
-    """A table of any format, as text. **Raises:** `FileNotFoundError`, `ValueError`."""
-    pd = import_pandas()
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    try:
-        if suffix == ".csv":
-            frame = _read_csv(pd, path)
-        elif suffix in (".jsonl", ".json"):
-            frame = pd.DataFrame(_records(path))
-        elif suffix in (".parquet", ".pq"):
-            frame = read_parquet(pd, path)
-        else:
-            raise ValueError("expected .csv, .jsonl (also .gz) or .parquet")
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+    """A table of ratings or items as a data frame: the text of a `.csv` or `.tsv` file, the values
+    of a `.jsonl` file (these also `.gz`) or a `.parquet` file.
+
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file if it cannot be read, has no rows,
+    or lacks one of the `columns`.
+    """
+    frame = open_table(path, _READERS)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"{path}: no column {missing[0]!r}; there are {list(frame.columns)}")
     return frame
 
 
-def _read_csv(pd: Any, path: Path) -> Any:
+def _read_text(path: Path) -> Any:
     """All cells as text. Read by pandas for speed, though it fills short rows without warning."""
+    pd, separator = import_pandas(), SEPARATORS[suffix_of(path)]
+    form = {"sep": separator, "encoding": "utf-8-sig"}
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, **form)
     except (ValueError, OSError):
-        refuse_ragged(path, ",")  # has a clearer message
+        refuse_ragged(path, separator)  # has a clearer message
         raise
     last = frame.iloc[:, -1]
     # A short row has an empty last cell; with longer rows pandas makes the first column the index.
     if not isinstance(frame.index, pd.RangeIndex) or (last.isna() | (last == "")).any():
-        refuse_ragged(path, ",")
+        refuse_ragged(path, separator)
     return frame
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _records(path: Path) -> Any:
     """The fields that are needed of every line; reviews have many more."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         lines = (json.loads(line) for line in file if line.strip())
-        return [{name: row[name] for name in _FIELDS if name in row} for row in lines]
+        kept = [{name: row[name] for name in _FIELDS if name in row} for row in lines]
+    return import_pandas().DataFrame(kept)
+
+
+_READERS = {
+    **dict.fromkeys(SEPARATORS, _read_text),
+    **dict.fromkeys((".jsonl", ".json"), _records),
+    **dict.fromkeys(PARQUET, parquet_columns),
+}
 
 
 def as_sentence(*parts: str) -> str:

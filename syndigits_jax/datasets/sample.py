@@ -23,7 +23,7 @@ def sample_panel() -> Panel:
 def sample_panel_with_truth() -> tuple[Panel, Truth]:
     """As [`sample_panel`][], with the factors, the means and the complete answers."""
     panel, truth = simulate_panel(
-        _SEED,
+        key=_SEED,
         n=200,
         m=40,
         rank=4,

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ..panel import Panel
+from ..results.keys import Key, entropy
 from ..schema import Scale
 
 
@@ -40,11 +39,11 @@ class Truth:
 
 
 def simulate_panel(
-    seed: int | Array,
     n: int,
     m: int,
     rank: int,
     *,
+    key: Key,
     alignment_angle: float | Float[np.ndarray, " r"] = 0.0,
     fidelity: float = 0.7,
     mixing: float = 0.5,
@@ -71,8 +70,8 @@ def simulate_panel(
 
     **Arguments:**
 
-    - `seed`: an integer or a JAX key; the same seed gives the same panel on any JAX version.
     - `n`, `m`, `rank`: numbers of users, questions and latent factors.
+    - `key`: a JAX random key or an integer; the same key gives the same panel on any JAX version.
     - `alignment_angle`: principal angle(s) in radians between the two row spaces, 0 to π/2: one
       for all directions or one each. A positive one needs `m >= 2 * rank`.
     - `fidelity`: correlation of a twin's latent preferences with its person's, 0 to 1.
@@ -92,7 +91,7 @@ def simulate_panel(
     **Raises:** `ValueError` naming the setting that is out of range.
     """
     angles = _check(n, m, rank, alignment_angle, fidelity, missing, twin_missing)
-    for key, value in {
+    for setting, value in {
         "signal": signal,
         "twin_signal": signal if twin_signal is None else twin_signal,
         "noise": noise,
@@ -102,12 +101,12 @@ def simulate_panel(
         "bias_spread": bias_spread,
     }.items():
         if not value >= 0:
-            raise ValueError(f"`{key}` must not be negative, got {value}")
+            raise ValueError(f"`{setting}` must not be negative, got {value}")
     if question_mean is None:
         question_mean = 0.0 if scale is None else (scale.low + scale.high) / 2
 
     # All draws are made, in this order, whatever the settings.
-    rng = np.random.default_rng(entropy_of_key(seed))
+    rng = np.random.default_rng(entropy(key))
     user_draws = rng.standard_normal((2, n, rank))
     directions = rng.standard_normal((m, min(2 * rank, m)))
     rotation = rng.standard_normal((rank, rank))
@@ -189,14 +188,6 @@ def _check(
     elif not 0 <= twin_missing < 1:
         raise ValueError(f"`twin_missing` must be in [0, 1), got {twin_missing}")
     return np.broadcast_to(given, (rank,)).copy()
-
-
-def entropy_of_key(seed: int | Array) -> int | list[int]:
-    """A seed for NumPy: an integer as it is, a JAX key as its data."""
-    if isinstance(seed, jax.Array):
-        typed = jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
-        return np.ravel(np.asarray(jax.random.key_data(seed) if typed else seed)).tolist()
-    return seed
 
 
 def _aligned_bases(

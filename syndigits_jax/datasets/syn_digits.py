@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..panel import Panel
 from ..schema import Option, Question, Scale
@@ -190,7 +191,7 @@ def read_twin_2k_500_questions(path: str | PathLike[str]) -> dict[str, Question]
         raise FileNotFoundError(f"no such file: {path}")
     try:
         catalogue = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _question(name, entry) for name, entry in catalogue.items()}
+        return {name: twin_question(name, entry) for name, entry in catalogue.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a catalogue of questions ({error})") from error
 
@@ -207,7 +208,11 @@ def data_root(data_dir: str | PathLike[str], inside: Path) -> Path:
     raise FileNotFoundError(f"no folder {inside} in {start}; {_advice()}")
 
 
-def _question(name: str, entry: Mapping) -> Question:
+def twin_question(name: str, entry: Mapping[str, Any]) -> Question:
+    """A question from its entry in the Twin-2K-500 catalogue.
+
+    **Raises:** `ValueError`, `KeyError`, `TypeError` or `AttributeError` for another entry.
+    """
     labels = entry["options"] or []
     bounds = entry["range"]
     text = " ".join(part for part in (entry["text"], entry["row"]) if part)

@@ -1,19 +1,20 @@
 """Users' own tables: CSV and Parquet files with one row per respondent, one column per question."""
 
-import zlib
+import csv
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..panel import Panel
+from ..results.files import replacing
 from ..schema import ScaleLike
 from ..tables.cells import MissingCodes, refuse_unusable
 from ..tables.frames import import_pandas, read_parquet
 from ..tables.responses import identifier, identifiers
-from .columns import parse_column
+from .columns import as_parquet_frame, as_text_frame, parse_column
 from .delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
-from .text_tables import PARQUET, suffix_of
+from .text_tables import PARQUET, TableError, open_table, suffix_of
 
 
 def read_table(
@@ -46,26 +47,15 @@ def read_table(
     Parquet, pyarrow).
     """
     codes = MissingCodes.of(missing)
-    pd = import_pandas()
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    suffix = suffix_of(path)
-    try:
-        if suffix in SEPARATORS:
-            frame = _read_text(pd, path, SEPARATORS[suffix], id_column, codes)
-        elif suffix in PARQUET:
-            frame = _read_parquet(pd, path, id_column, codes)
-        else:
-            raise _TableError(
-                f"{path}: unknown table format; expected .csv, .tsv (also .gz) or .parquet"
-            )
-    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
-        if isinstance(error, _TableError):
-            raise
-        raise _TableError(f"{path}: cannot be read as a table ({error})") from error
-    if not len(frame):
-        raise _TableError(f"{path}: has column names, but no rows")
+    import_pandas()  # its absence is said first
+
+    def text(path: Path) -> Any:
+        return _read_text(path, SEPARATORS[suffix_of(path)], id_column, codes)
+
+    def parquet(path: Path) -> Any:
+        return _read_parquet(path, id_column, codes)
+
+    frame = open_table(path, dict.fromkeys(SEPARATORS, text) | dict.fromkeys(PARQUET, parquet))
     if numeric:
         refuse_unusable(frame, str(path))
     if codes is not missing:  # else there is more to read
@@ -116,26 +106,58 @@ def load_panel(
     )
 
 
-class _TableError(ValueError):
-    """A `ValueError` whose message already names the file."""
+def write_table(path: str | PathLike[str], frame: Any) -> None:
+    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, replacing the whole file.
+
+    [`read_table`][] restores the same content: numbers have enough digits to be exact in their
+    precision, integers have no decimal point, identifiers are unchanged.
+
+    **Raises:** `ValueError` for another suffix.
+    """
+    check_table_path(path)
+    suffix = Path(path).suffix.lower()
+    if suffix in SEPARATORS:
+        text = as_text_frame(frame)
+        labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
+        # Python does not quote carriage returns, and readers drop an unquoted byte-order mark.
+        quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
+        quoted = quoted or any("\r" in cell for column in text for cell in text[column])
+        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+        form = {"sep": SEPARATORS[suffix], "quoting": quoting, "lineterminator": "\n"}
+        with replacing(path) as temporary:
+            text.to_csv(temporary, **form)
+    else:
+        with replacing(path) as temporary:
+            as_parquet_frame(frame).to_parquet(temporary)
 
 
-def _read_text(
-    pd: Any, path: Path, separator: str, id_column: str | None, codes: MissingCodes
-) -> Any:
+def check_table_path(path: str | PathLike[str]) -> None:
+    """Check, before any work is done, that a table can be written to a path.
+
+    **Raises:** `ValueError` for an unknown suffix or a folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*SEPARATORS, ".parquet"):
+        raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+
+
+def _read_text(path: Path, separator: str, id_column: str | None, codes: MissingCodes) -> Any:
+    pd = import_pandas()
     header, rows = read_delimited(path, separator, id_column)
     if len(header) < 2:
-        raise _TableError(
+        raise TableError(
             f"{path}: needs a header with an identifier and at least one question, separated by "
             f"{separator!r}; got {header}{looks_separated(path, separator)}"
         )
     try:
         refuse_qualtrics(header, rows)
     except ValueError as error:
-        raise _TableError(f"{path}: {error}") from None
+        raise TableError(f"{path}: {error}") from None
     key = header[0] if id_column is None else id_column
     if key not in header:
-        raise _TableError(f"{path}: no column {key!r} (`id_column`)")
+        raise TableError(f"{path}: no column {key!r} (`id_column`)")
     position = header.index(key)
     questions = _named(path, [name for j, name in enumerate(header) if j != position])
     columns = list(zip(*rows)) or [()] * len(header)
@@ -149,12 +171,13 @@ def _read_text(
     return frame.set_axis(pd.Index(questions, dtype=object), axis=1)
 
 
-def _read_parquet(pd: Any, path: Path, id_column: str | None, codes: MissingCodes) -> Any:
+def _read_parquet(path: Path, id_column: str | None, codes: MissingCodes) -> Any:
+    pd = import_pandas()
     frame = read_parquet(pd, path)
     stored = not isinstance(frame.index, pd.RangeIndex)
     if id_column is not None and id_column != frame.index.name:
         if id_column not in frame.columns:
-            raise _TableError(f"{path}: no column {id_column!r} (`id_column`)")
+            raise TableError(f"{path}: no column {id_column!r} (`id_column`)")
         frame = frame.set_index(id_column)
     elif not stored:
         frame = frame.set_index(frame.columns[0])
@@ -169,4 +192,4 @@ def _named(path: Path, questions: list[Any]) -> list[str]:
     try:
         return list(identifiers(questions, "columns"))
     except ValueError as error:
-        raise _TableError(f"{path}: {error}") from None
+        raise TableError(f"{path}: {error}") from None

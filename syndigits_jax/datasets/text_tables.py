@@ -1,9 +1,13 @@
-"""Tables of text: CSV, TSV and Parquet files with unchanged cells."""
+"""Tables in files: one way to open them all, and those of text, whose cells are unchanged.
+
+[`open_table`][] is what every reader of a table goes through; the readers differ in what they make
+of cells: text here, numbers in `tables`, and whatever public rating files hold in `rating_files`.
+"""
 
 import csv
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,46 @@ def suffix_of(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
+class TableError(ValueError):
+    """A `ValueError` whose message names the file."""
+
+
+def open_table(path: str | PathLike[str], readers: Mapping[str, Callable[[Path], Any]]) -> Any:
+    """What the reader for a file's format returns.
+
+    **Arguments:** `path`: the file, possibly `.gz`; `readers`: by suffix, such as `.csv`. They
+    return something whose length is the number of rows, or a pair that ends in such.
+
+    **Raises:** `FileNotFoundError`; [`TableError`][] if the file is of another format, cannot be
+    read, or has no rows; `ImportError` without pandas or pyarrow.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    suffix = suffix_of(path)
+    if suffix not in readers:
+        *text, last = (one for one in readers if one not in (".pq", ".json"))
+        raise TableError(
+            f"{path}: unknown table format; expected {', '.join(text)} (also .gz) or {last}"
+        )
+    try:
+        content = readers[suffix](path)
+    except TableError:
+        raise
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
+        raise TableError(f"{path}: cannot be read as a table ({error})") from error
+    if not len(content[-1] if isinstance(content, tuple) else content):
+        raise TableError(f"{path}: has column names, but no rows")
+    return content
+
+
+def parquet_columns(path: Path) -> Any:
+    """A Parquet file as a data frame; an index that it stores is the first columns."""
+    pd = import_pandas()
+    frame = read_parquet(pd, path)
+    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+
+
 def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(column names, rows) of a `.csv` or `.tsv` (UTF-8, also `.gz`) or `.parquet` file.
 
@@ -33,26 +77,7 @@ def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[st
     repeats a column or has a row of another length than its header; `ImportError` for Parquet
     without pandas and pyarrow.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    suffix = suffix_of(path)
-    if suffix not in TABLES:
-        raise ValueError(
-            f"{path}: unknown table format; expected .csv, .tsv (also .gz) or .parquet"
-        )
-    try:
-        if suffix in SEPARATORS:
-            header, cells = read_delimited(path, SEPARATORS[suffix])
-            rows = [tuple(row) for row in cells]
-        else:
-            header, rows = _parquet(path)
-        header = _columns(header)
-    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
-    if not rows:
-        raise ValueError(f"{path}: has column names, but no rows")
-    return header, rows
+    return open_table(path, _TEXT)
 
 
 def write_rows(
@@ -141,13 +166,18 @@ def unique(path: Path, names: Sequence[Any]) -> tuple[str, ...]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _parquet(path: Path) -> tuple[list[str], list[tuple[str, ...]]]:
-    pd = import_pandas()
-    frame = read_parquet(pd, path)
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
+def _delimited(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    header, cells = read_delimited(path, SEPARATORS[suffix_of(path)])
+    return _columns(header), [tuple(row) for row in cells]
+
+
+def _parquet(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    frame = parquet_columns(path)
     cells = [[as_cell(value) for value in frame.iloc[:, j].tolist()] for j in range(frame.shape[1])]
-    return [str(name) for name in frame.columns], list(zip(*cells, strict=True))
+    return _columns([str(name) for name in frame.columns]), list(zip(*cells, strict=True))
+
+
+_TEXT = dict.fromkeys(SEPARATORS, _delimited) | dict.fromkeys(PARQUET, _parquet)
 
 
 def _columns(header: Sequence[str]) -> tuple[str, ...]:

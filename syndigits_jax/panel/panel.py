@@ -80,7 +80,7 @@ class Panel:
         name: str = "",
         scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
         controls: Mapping[str, Numbers] | None = None,
-        missing: str | Iterable[Any] = (),
+        missing: str | Iterable[Any] | MissingCodes = (),
     ) -> "Panel":
         """A panel from matrices whose rows and columns are already in the same order.
 
@@ -133,7 +133,7 @@ class Panel:
         name: str = "",
         scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
         controls: Mapping[str, Any] | None = None,
-        missing: str | Iterable[Any] = (),
+        missing: str | Iterable[Any] | MissingCodes = (),
     ) -> "Panel":
         """A panel from pandas data frames, aligned by identifier, never by position.
 

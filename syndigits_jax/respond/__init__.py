@@ -1,6 +1,6 @@
 """Language models: from personas and questions to responses."""
 
-from .asking.collect import Progress, Report, collect
+from .asking.collect import CollectionProgress, Report, collect, collect_plan
 from .asking.dry_run import DryRun, dry_run, find_tokens
 from .asking.plan import Plan, make_plan
 from .engines.openai_engine import OpenAIEngine
@@ -22,7 +22,7 @@ from .personas.builders import (
     with_json,
 )
 from .personas.histories import grounded_prompts, history_personas
-from .personas.writing import WRITING_TEMPLATES, write_texts
+from .personas.writing import WRITING_TEMPLATES, collect_texts, plan_texts, write_texts
 from .prompts.constructions import PERSONA_CONSTRUCTIONS, PersonaConstruction
 from .prompts.render import Prompt, answers_of, blocks_of, check_readout, option_orders, render
 from .prompts.templates import Template, find_template, list_templates, read_template
@@ -56,6 +56,7 @@ __all__ = [
     "PERSONA_CONSTRUCTIONS",
     "READOUTS",
     "WRITING_TEMPLATES",
+    "CollectionProgress",
     "Completion",
     "Decoding",
     "DryRun",
@@ -68,7 +69,6 @@ __all__ = [
     "Parsed",
     "PersonaConstruction",
     "Plan",
-    "Progress",
     "Prompt",
     "Report",
     "Request",
@@ -87,6 +87,8 @@ __all__ = [
     "check_readout",
     "choose_run",
     "collect",
+    "collect_plan",
+    "collect_texts",
     "demographic_prompts",
     "demographics_personas",
     "dry_run",
@@ -98,6 +100,7 @@ __all__ = [
     "make_plan",
     "option_orders",
     "parse",
+    "plan_texts",
     "read_frame",
     "read_marginals",
     "read_ratings",

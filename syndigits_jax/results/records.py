@@ -156,9 +156,41 @@ def write_results(
         raise ValueError("records: two of them have the same table, data, method and metric")
     # Recomputed keys keep their place; new keys follow.
     everything = [_fields(record) for record in {**kept, **fresh}.values()]
-    document = {**described, "records": finite_or_none(everything)}
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_document(path, {"records": everything}, described)
     return len(everything)
+
+
+def write_document(
+    path: str | os.PathLike[str],
+    content: Mapping[str, Any],
+    described: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a results file as JSON, whole or not at all; NaN and infinity become null.
+
+    **Arguments:** `path`: the file, which is replaced; `content`: what follows the description of
+    the run; `described`: this description, by default [`run_description`][]'s.
+    """
+    described = run_description() if described is None else described
+    document = finite_or_none({**described, **content})
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def check_results_path(path: str | os.PathLike[str]) -> None:
+    """Check, before any work, that a results file can be written to `path`.
+
+    **Raises:** `ValueError` if another file is in its place, or its folder is not a folder.
+    """
+    path = Path(path)
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"out: {path.parent} is not a folder")
+    if not path.exists():
+        return
+    try:
+        known = {"machine", "versions", "records"} <= json.loads(path.read_text("utf-8")).keys()
+    except (ValueError, AttributeError, OSError):
+        known = False
+    if not known:
+        raise ValueError(f"{path} is not a results file written by this package")
 
 
 def _fields(record: Record) -> dict[str, Any]:

@@ -22,6 +22,11 @@ class Status(enum.IntEnum):
     SINGULAR = 3
     FIXED_STEPS = 4
 
+    @property
+    def word(self) -> str:
+        """The code as tables show it, such as `max_steps`."""
+        return self.name.lower()
+
 
 _MESSAGES = {
     Status.MAX_STEPS: "reached `max_steps` before its tolerance; raise `max_steps` or `tol`, "

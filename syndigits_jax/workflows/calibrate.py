@@ -1,11 +1,9 @@
-"""Calibration of a user's own tables: choice of targets and method, and the tables written."""
+"""Calibration of a user's own tables: choice of targets and method, and their predictions."""
 
-import csv
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -13,13 +11,11 @@ import numpy as np
 
 from syndigits_jax import calibration
 from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
-from syndigits_jax.datasets import load_panel
-from syndigits_jax.datasets.columns import as_parquet_frame, as_text_frame, shortest
-from syndigits_jax.datasets.delimited import SEPARATORS
+from syndigits_jax.datasets.columns import shortest
+from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.evaluation import choose_penalty
 from syndigits_jax.inference.resampling import PRNGKey
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.files import replacing
 from syndigits_jax.results.names import Direction, kebab, method_name
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.near_misses import hint, only_in
@@ -264,16 +260,16 @@ def calibrate_files(
       twins' new questions (or respondents) are always kept.
     - `missing`: what stands for a missing answer, as in [`Panel.from_frames`][].
 
-    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_panel`, `build_method`
-    and `calibrate_panel` do.
+    **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `read_table`,
+    `Panel.from_frames`, `build_method` and `calibrate_panel` do.
     """
     direction: Direction = "user" if new_users else "question"
     automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
     calibrator = build_method(method, hyperparameters)
-    panel = load_panel(
-        human,
-        twin,
-        id_column=id_column,
+    people = read_table(human, id_column, numeric=False)
+    panel = Panel.from_frames(
+        people,
+        read_table(twin, id_column, numeric=False),
         join=join,
         new_questions=not new_users,
         new_users=new_users,
@@ -288,55 +284,10 @@ def calibrate_files(
         choose=automatic[0] if automatic else None,
         settings=settings,
     )
-    result.predictions.index.name = id_column or _first_column(human)
+    result.predictions.index.name = people.index.name or "user"
     return result
-
-
-def write_table(path: str | os.PathLike[str], frame: Any) -> None:
-    """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, replacing the whole file.
-
-    [`read_table`][syndigits_jax.datasets.read_table] restores the same content: numbers have enough
-    digits to be exact in their precision, integers have no decimal point, identifiers are
-    unchanged.
-
-    **Raises:** `ValueError` for another suffix.
-    """
-    check_table_path(path)
-    suffix = Path(path).suffix.lower()
-    if suffix in SEPARATORS:
-        text = as_text_frame(frame)
-        labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
-        # Python does not quote carriage returns, and readers drop an unquoted byte-order mark.
-        quoted = labels[0].startswith("\ufeff") or any("\r" in label for label in labels)
-        quoted = quoted or any("\r" in cell for column in text for cell in text[column])
-        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
-        form = {"sep": SEPARATORS[suffix], "quoting": quoting, "lineterminator": "\n"}
-        with replacing(path) as temporary:
-            text.to_csv(temporary, **form)
-    else:
-        with replacing(path) as temporary:
-            as_parquet_frame(frame).to_parquet(temporary)
-
-
-def check_table_path(path: str | os.PathLike[str]) -> None:
-    """Check, before any work is done, that a table can be written to a path.
-
-    **Raises:** `ValueError` for an unknown suffix or a folder.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (*SEPARATORS, ".parquet"):
-        raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder")
 
 
 def _status(code: Any, twins_alike: Any = False) -> str:
     status = Status(int(code))
-    return TWINS_ALIKE if twins_alike and status != Status.NONFINITE else status.name.lower()
-
-
-def _first_column(path: str | os.PathLike[str]) -> str:
-    """The name of the identifier column in the table's header."""
-    from syndigits_jax.datasets import read_table
-
-    return read_table(path, numeric=False).index.name or "user"
+    return TWINS_ALIKE if twins_alike and status != Status.NONFINITE else status.word

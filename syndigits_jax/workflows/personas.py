@@ -1,16 +1,12 @@
 """Personas built from files, by kind and options, for `syndigits personas` and pipelines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from syndigits_jax.datasets.films import read_items
 from syndigits_jax.datasets.personas import read_personas
-from syndigits_jax.datasets.questions import read_questions
-from syndigits_jax.datasets.rating_files import read_columns
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.datasets.text_tables import read_rows, unique
 from syndigits_jax.respond.personas.attributes import (
     DEFAULT_MARGINALS,
@@ -25,16 +21,18 @@ from syndigits_jax.respond.personas.builders import (
     with_json,
 )
 from syndigits_jax.respond.personas.histories import grounded_prompts, history_personas
+from syndigits_jax.results.keys import Key
 from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.files import (
     USER_COLUMNS,
-    read_item_table,
     read_rating_table,
     without_missing,
 )
+from syndigits_jax.workflows.files import Files
+from syndigits_jax.workflows.questions import select_questions
 
 _Path = str | PathLike[str]
 
@@ -53,6 +51,7 @@ def survey(
     people: int | None = None,
     id_column: str | None = None,
     missing: str = "",
+    files: Files | None = None,
 ) -> tuple[Persona, ...]:
     """Personas from respondents' answers to a survey, without what will be asked.
 
@@ -68,12 +67,15 @@ def survey(
     - `id_column`: the column of identifiers; by default the first.
     - `missing`: what stands for a missing answer, as in
       [`read_table`][syndigits_jax.datasets.read_table].
+    - `files`: what has been read already; nothing by default.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    catalogue = read_questions(questions)
-    asked = _asked(catalogue, ask, block, ask_questions)
-    frame = read_table(human, id_column, missing=missing, numeric=False)
+    files = files or Files()
+    catalogue = files.questions(questions)
+    asked = _asked(catalogue, ask, block, ask_questions, files)
+    frame, codes = files.answers(human, id_column, missing)
+    codes.warn_unmet(str(human))
     frame = _first(frame, people, human)
     try:
         return survey_personas(
@@ -91,6 +93,7 @@ def demographics(
     questions: _Path | None = None,
     people: int | None = None,
     id_column: str | None = None,
+    files: Files | None = None,
 ) -> tuple[Persona, ...]:
     """Personas from the demographic variables of a table.
 
@@ -100,11 +103,11 @@ def demographics(
     - `column`: the columns to use; by default those of the fourteen variables that
       [`demographics_personas`][syndigits_jax.respond.demographics_personas] recognises.
     - `questions`: path of a catalogue of questions whose options give the meaning of codes.
-    - `people`, `id_column`: as in [`survey`][].
+    - `people`, `id_column`, `files`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    coded = () if questions is None else read_questions(questions)
+    coded = () if questions is None else (files or Files()).questions(questions)
     frame = _first(_text_frame(table, id_column), people, table)
     try:
         return demographics_personas(frame, list(column) or None, questions=coded)
@@ -150,8 +153,9 @@ def history(
     as_text: bool = False,
     user: Sequence[str] = (),
     people: int | None = None,
-    seed: int = 0,
+    key: Key = 0,
     missing: str = "",
+    files: Files | None = None,
 ) -> tuple[Persona, ...]:
     """Personas from users' rating histories.
 
@@ -160,18 +164,18 @@ def history(
     - `ratings`, `items`: paths of the tables, or MovieLens folders.
     - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
       file.
-    - `shown`, `in_context`, `as_text`, `seed`: as in
+    - `shown`, `in_context`, `as_text`, `key`: as in
       [`history_personas`][syndigits_jax.respond.history_personas].
     - `user`: identifiers of the users; by default all, or the first `people` of them.
     - `people`: number of users; not together with `user`.
     - `missing`: what stands for a missing rating; its row is left out.
+    - `files`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    table = _rated(ratings, items, missing)
-    asked = [*ask]
-    if ask_questions is not None:
-        asked += [question.identifier for question in read_questions(ask_questions)]
+    files = files or Files()
+    table, fields = _rated(ratings, items, missing, files)
+    asked = _identifiers(ask, ask_questions, files)
     users = list(user) or None
     if people is not None:
         if users is not None:
@@ -179,22 +183,23 @@ def history(
         rated = [name for name, n in zip(table.users, table.user_counts()) if n]
         users = rated[: _enough(people, len(rated), ratings)]
     return history_personas(
-        table, read_items(items), shown=shown, asked=list(dict.fromkeys(asked)) or None,
-        in_context=in_context, as_text=as_text, users=users, seed=seed,
+        table, fields, shown=shown, asked=asked or None,
+        in_context=in_context, as_text=as_text, users=users, key=key,
     )  # fmt: skip
 
 
 def sampled(
-    people: int = 100, *, marginals: _Path | None = None, seed: int = 0
+    people: int = 100, *, marginals: _Path | None = None, key: Key = 0
 ) -> tuple[Persona, ...]:
     """Personas with attributes drawn from marginals, for which a model is to write the texts.
 
-    `marginals`: path of a TOML file; by default those of the package.
+    `marginals`: path of a TOML file; by default those of the package. `key`: a JAX random key or an
+    integer.
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     shares = DEFAULT_MARGINALS if marginals is None else read_marginals(marginals)
-    return demographic_prompts(people, shares, seed=seed)
+    return demographic_prompts(people, shares, key=key)
 
 
 def backstory(people: int = 100) -> tuple[Persona, ...]:
@@ -211,29 +216,33 @@ def grounded(
     people: int = 100,
     *,
     shown: int = 20,
+    ask: Sequence[str] = (),
     ask_questions: _Path | None = None,
     fewest: int = 10,
     category_label: str = "films",
-    seed: int = 0,
+    key: Key = 0,
     missing: str = "",
+    files: Files | None = None,
 ) -> tuple[Persona, ...]:
     """Personas with real users' highest-rated items, from which a model is to write the texts.
 
     **Arguments:**
 
     - `ratings`, `items`: paths of the tables, or MovieLens folders.
-    - `people`, `shown`, `fewest`, `category_label`, `seed`: as in
+    - `people`, `shown`, `fewest`, `category_label`, `key`: as in
       [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
-    - `ask_questions`: path of the questions that will be asked; their items are not shown.
+    - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
+      file; they are not shown.
     - `missing`: what stands for a missing rating; its row is left out.
+    - `files`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    table = _rated(ratings, items, missing)
-    asked = () if ask_questions is None else read_questions(ask_questions)
+    files = files or Files()
+    table, fields = _rated(ratings, items, missing, files)
     return grounded_prompts(
-        table, read_items(items), people, shown=shown, fewest=fewest, category_label=category_label,
-        exclude=[question.identifier for question in asked], seed=seed,
+        table, fields, people, shown=shown, fewest=fewest, category_label=category_label,
+        exclude=_identifiers(ask, ask_questions, files), key=key,
     )  # fmt: skip
 
 
@@ -257,6 +266,9 @@ KINDS: dict[str, Callable[..., tuple[Persona, ...]]] = {
 }
 """The function that builds personas of each kind, by the name of its command."""
 
+FROM_FILES = ("survey", "demographics", "history", "grounded")
+"""Kinds whose functions take `files`, what has been read already."""
+
 WRITTEN_KINDS = ("sampled", "backstory", "grounded", "rewritten")
 """Kinds whose texts a model is to write."""
 
@@ -266,17 +278,13 @@ def _asked(
     ask: Sequence[str],
     blocks: Sequence[str],
     path: _Path | None,
+    files: Files,
 ) -> list[str]:
+    chosen = select_questions(catalogue, ask, blocks) if ask or blocks else ()
+    asked = dict.fromkeys(question.identifier for question in chosen)
     known = {question.identifier for question in catalogue}
-    asked = dict.fromkeys(ask)
-    for block in blocks:
-        members = [q.identifier for q in catalogue if q.block == block]
-        if not members or not block:
-            there = sorted({q.block for q in catalogue if q.block})
-            raise ValueError(f"`block`: no block {block!r}; there are {', '.join(there)}")
-        asked |= dict.fromkeys(members)
     if path is not None:
-        found = [q.identifier for q in read_questions(path) if q.identifier in known]
+        found = [q.identifier for q in files.questions(path) if q.identifier in known]
         if not found:
             raise ValueError(
                 f"`ask_questions`: none of the questions of {path} is in the catalogue of the "
@@ -284,6 +292,14 @@ def _asked(
             )
         asked |= dict.fromkeys(found)
     return list(asked)
+
+
+def _identifiers(ask: Iterable[str], path: _Path | None, files: Files) -> list[str]:
+    """Identifiers of what will be asked, each once."""
+    asked = [*ask]
+    if path is not None:
+        asked += [question.identifier for question in files.questions(path)]
+    return list(dict.fromkeys(asked))
 
 
 def _first(frame: Any, people: int | None, path: _Path) -> Any:
@@ -305,13 +321,15 @@ def _text_frame(path: _Path, id_column: str | None) -> Any:
     return pd.DataFrame(rows, index=index, columns=list(header)).drop(columns=header[key])
 
 
-def _rated(ratings: _Path, items: _Path, missing: str) -> RatingTable:
-    """The ratings of the items in the items file; `ratings`, `items` may be MovieLens folders."""
-    ratings, items = Path(ratings), Path(items)
-    items = items / "movies.csv" if items.is_dir() else items
+def _rated(
+    ratings: _Path, items: _Path, missing: str, files: Files
+) -> tuple[RatingTable, dict[str, dict[str, str]]]:
+    """The ratings of the items in the items file, and the items' fields; `ratings`, `items` may be
+    MovieLens folders."""
+    fields = files.items(items)
+    ratings = Path(ratings)
     ratings = ratings / "ratings.csv" if ratings.is_dir() else ratings
-    names, _ = read_item_table(read_columns(items), items)
     codes = MissingCodes.of(missing)
-    frame = without_missing(read_columns(ratings), codes)
+    frame = without_missing(files.columns(ratings), codes)
     codes.warn_unmet(str(ratings))
-    return read_rating_table(frame, ratings, USER_COLUMNS, names)[0]
+    return read_rating_table(frame, ratings, USER_COLUMNS, tuple(fields))[0], fields

@@ -25,7 +25,7 @@ SETTINGS = Settings(fitting=Fitting(regression_tol=1e-12 if X64 else 1e-7))
 @functools.cache
 def survey():
     """People, and twins that bend the answer scale; `truth` are the people's last answers."""
-    panel, _ = simulate_panel(3, 60, 12, 2, noise=0.2, twin_noise=0.1, fidelity=0.9, mixing=0.2)
+    panel, _ = simulate_panel(60, 12, 2, key=3, noise=0.2, twin_noise=0.1, fidelity=0.9, mixing=0.2)
     human, twin = jnp.asarray(panel.human, DTYPE), jnp.asarray(np.exp(panel.twin), DTYPE)
     return human[:, :-NEW], twin, human[:, -NEW:]
 

@@ -35,7 +35,7 @@ def test_the_twins_of_the_poll_overdo_what_is_likely():
     assert (past.counts.sum(axis=1) == past.counts[0].sum()).all()
     m = len(past.questions)
     honest, truth = simulate_distributions(
-        2, len(past.twins), m + len(new.questions), types=8, ratio=10.0
+        len(past.twins), m + len(new.questions), key=2, types=8, ratio=10.0
     )
     np.testing.assert_allclose(past.counts / past.counts[0].sum(), truth.shares[:m], atol=0.1)
 

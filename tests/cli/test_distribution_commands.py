@@ -161,7 +161,7 @@ KNOWN = 10  # as many as the folds of the report: each is held out alone
 def tables(tmp_path_factory):
     """A user's tables: 13 questions answered by 40 twins, 10 of them by people too."""
     folder = tmp_path_factory.mktemp("own")
-    data, _ = simulate_distributions(0, 40, 13, 4, sample=500)
+    data, _ = simulate_distributions(40, 13, 4, key=0, sample=500)
     counts = pd.DataFrame(
         data.counts[:KNOWN].astype(int),
         index=pd.Index(data.questions[:KNOWN], name="item"),

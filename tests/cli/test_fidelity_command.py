@@ -35,7 +35,7 @@ def files_in(folder):
 
 def written_files(folder):
     """A user's files: films, ratings of 40 people, of 15 personas made from some of them."""
-    table, truth = simulate_preferences(0, N, M, ratings=RATINGS)
+    table, truth = simulate_preferences(N, M, key=0, ratings=RATINGS)
     people = pd.DataFrame({"userId": table.user, "movieId": table.item, "rating": table.rating})
     people.assign(timestamp=table.time).to_csv(folder / "r.csv", index=False)
     mine = people[people["userId"] < PERSONAS]

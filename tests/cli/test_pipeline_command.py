@@ -15,6 +15,7 @@ from syndigits_jax.respond.requests import Completion, EngineIdentity, Failure
 from syndigits_jax.schema import Option, Question
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.pipeline import run as command
+from syndigits_jax.workflows.pipeline import worth
 
 runner = CliRunner()
 UNUSED = object.__new__(TrainedEncoder)  # of which a pipeline reports nothing
@@ -309,18 +310,22 @@ def test_questions_of_the_users_own_do_not_let_what_is_asked_be_told(survey, eng
 def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, monkeypatch):
     calls = []
 
-    def measured(ratings, items, personas, out, **options):
-        calls.append((pd.read_csv(personas), out, options))
+    def measured(data, vectors, out, **options):
+        calls.append((data, vectors, out))
         return FidelityReport((), {}, UNUSED, {}, {"ssr": {}}, {}, ("a note",))
 
-    monkeypatch.setattr(command, "run_fidelity", measured)
+    monkeypatch.setattr(worth, "measure_and_write", measured)
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     engine.silent = {1}
     result = pipeline(films)
     assert result.exit_code == 0, (result.output, result.exception)
     assert len(engine.asked) == 5 + 4 * 2
-    ((ratings, out, options),) = calls
-    assert out == films / "out/fidelity" and options["embeddings"] == films / "e.npy"
+    ((data, vectors, out),) = calls
+    assert out == films / "out/fidelity"
+    np.testing.assert_array_equal(vectors, np.load(films / "e.npy").astype(np.float32))
+    assert data.ratings.items == tuple(f"f{j}" for j in range(8)) and len(data.ratings) == 32
+    assert sorted(data.conditions) == ["backstory"] * 2 + ["grounded"] * 2
+    ratings = pd.read_csv(films / "out/ratings.csv")
     assert list(ratings.columns) == ["persona", "item", "rating", "seed", "condition"]
     assert ratings.groupby("condition")["persona"].nunique().to_dict() == {
         "backstory": 2, "grounded": 2,
@@ -346,8 +351,8 @@ def test_texts_that_fail_come_first_and_again(films, engine, monkeypatch):
 def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, monkeypatch):
     monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
     monkeypatch.setattr(
-        command,
-        "run_fidelity",
+        worth,
+        "measure_and_write",
         lambda *a, **b: FidelityReport((), {}, UNUSED, {}, {}, {}, ()),
     )
     engine.fails = {1}

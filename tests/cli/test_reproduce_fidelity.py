@@ -28,7 +28,7 @@ FILMS, TOOLS, TWINS = "tiny-films", "amazon-2018-garden-tools", "movielens-20m"
 @pytest.fixture
 def data(tmp_path):
     """Films and garden tools in the layout of the public data."""
-    table, _ = simulate_preferences(0, N, M, ratings=5)
+    table, _ = simulate_preferences(N, M, key=0, ratings=5)
     folder = tmp_path / "data"
     films, tools = folder / "movielens" / FILMS, folder / "amazon-2018"
     films.mkdir(parents=True)

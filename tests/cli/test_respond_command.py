@@ -15,7 +15,7 @@ from syndigits_jax.cli.app import app
 from syndigits_jax.cli.commands import respond as commands
 from syndigits_jax.cli.options import build_engine
 from syndigits_jax.cli.render import asking as printed
-from syndigits_jax.respond.asking.collect import Progress
+from syndigits_jax.respond.asking.collect import CollectionProgress
 from syndigits_jax.respond.prompts.templates import list_templates
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure
 from syndigits_jax.respond.store.responses import ResponseStore
@@ -321,9 +321,9 @@ def test_panel_refuses_to_write_two_things_to_one_file(store, files):
 
 
 def test_progress_in_words():
-    progress = Progress(50, 200, 10, 3, 4000, 500, 1000, 10.0)
+    progress = CollectionProgress(50, 200, 10, 3, 4000, 500, 1000, 10.0)
     assert printed.said(progress) == "5.0/s, 30 s left, 4.5 k tokens (25% cached), 3 failed"
-    assert printed.said(Progress(0, 5, 0, 0, 0, 0, 0, 0.0)) == "waiting for the engine"
+    assert printed.said(CollectionProgress(0, 5, 0, 0, 0, 0, 0, 0.0)) == "waiting for the engine"
     assert [printed.duration(s) for s in (0.2, 59, 61, 7300, float("inf"))] == [
         "0 s", "59 s", "1 min 1 s", "2 h 1 min", "unknown time"
     ]  # fmt: skip

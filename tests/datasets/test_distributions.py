@@ -279,7 +279,7 @@ def test_files_that_are_not_there_are_named(tmp_path):
 
 @pytest.mark.parametrize("ratio", [1.0, 1.2, 3.0])
 def test_simulated_people_meet_the_assumptions(ratio):
-    _, truth = simulate_distributions(4, 500, 20, 4, types=6, ratio=ratio)
+    _, truth = simulate_distributions(500, 20, 4, key=4, types=6, ratio=ratio)
     # 7.3: the last question is a convex combination, for every twin and for the people.
     c = truth.coefficients
     assert c.min() >= 0 and c.sum() == pytest.approx(1)
@@ -298,7 +298,7 @@ def test_simulated_people_meet_the_assumptions(ratio):
 
 
 def test_simulated_choices_follow_their_probabilities():
-    data, truth = simulate_distributions(1, 4000, 5, 3, types=2)
+    data, truth = simulate_distributions(4000, 5, 3, key=1, types=2)
     expected = truth.probabilities.mean(axis=0)
     found = np.stack([(data.choices == k).mean(axis=0) for k in range(3)], axis=1)
     np.testing.assert_allclose(found, expected, atol=4 * 0.5 / np.sqrt(4000))
@@ -306,10 +306,10 @@ def test_simulated_choices_follow_their_probabilities():
 
 
 def test_simulated_counts_are_of_a_sample():
-    data, truth = simulate_distributions(1, 10, 5, 3, sample=2000)
+    data, truth = simulate_distributions(10, 5, 3, key=1, sample=2000)
     np.testing.assert_array_equal(data.counts.sum(axis=1), 2000)
     np.testing.assert_allclose(data.counts / 2000, truth.shares, atol=4 * 0.5 / np.sqrt(2000))
-    again, _ = simulate_distributions(1, 10, 5, 3, sample=2000)
+    again, _ = simulate_distributions(10, 5, 3, key=1, sample=2000)
     np.testing.assert_array_equal(again.choices, data.choices)
 
 

@@ -18,7 +18,7 @@ from syndigits_jax.schema import Scale
 )
 def test_principal_angles_are_as_set(seed, angles, common):
     _, truth = simulate_panel(
-        seed, 8, 9, 3, alignment_angle=np.array(angles), common=common, twin_signal=0.3
+        8, 9, 3, key=seed, alignment_angle=np.array(angles), common=common, twin_signal=0.3
     )
     measured = scipy.linalg.subspace_angles(truth.question_factors, truth.twin_question_factors)
     np.testing.assert_allclose(np.sort(measured), np.sort(angles), atol=1e-7)
@@ -28,7 +28,7 @@ def test_principal_angles_are_as_set(seed, angles, common):
 @pytest.mark.parametrize("angle", [0.0, 0.5])
 def test_row_space_inclusion_means_exact_transfer(angle):
     panel, truth = simulate_panel(
-        3, 30, 12, 3, alignment_angle=angle, bias=1.0, bias_spread=0.5, question_spread=1.0
+        30, 12, 3, key=3, alignment_angle=angle, bias=1.0, bias_spread=0.5, question_spread=1.0
     )
     human, twin = truth.human - truth.question_means, panel.twin - truth.twin_question_means
     coefficients = np.linalg.lstsq(twin[:, 1:], twin[:, 0], rcond=1e-9)[0]
@@ -39,7 +39,7 @@ def test_row_space_inclusion_means_exact_transfer(angle):
 def test_answers_are_means_plus_factors_plus_noise():
     settings = {"bias": 0.7, "bias_spread": 0.2, "question_spread": 1.0, "question_mean": 3.0}
     panel, truth = simulate_panel(
-        11, 2000, 30, 4, noise=0.5, twin_noise=0.25, signal=1.5, twin_signal=0.8, **settings
+        2000, 30, 4, key=11, noise=0.5, twin_noise=0.25, signal=1.5, twin_signal=0.8, **settings
     )
     for part, factors, means in (
         (truth.human, (truth.user_factors, truth.question_factors), truth.question_means),
@@ -64,21 +64,22 @@ def test_answers_are_means_plus_factors_plus_noise():
 
 def test_fidelity_is_the_correlation_of_latent_preferences():
     for fidelity in (0.0, 0.6, 1.0):
-        _, truth = simulate_panel(5, 5000, 6, 2, fidelity=fidelity)
+        _, truth = simulate_panel(5000, 6, 2, key=5, fidelity=fidelity)
         for a, b in zip(truth.user_factors.T, truth.twin_user_factors.T):
             assert np.corrcoef(a, b)[0, 1] == pytest.approx(fidelity, abs=0.04)
 
 
 def test_common_gives_people_a_level_of_their_own():
     means = [
-        simulate_panel(5, 400, 40, 3, common=common)[1].human.mean(axis=1) for common in (0.0, 2.0)
+        simulate_panel(400, 40, 3, key=5, common=common)[1].human.mean(axis=1)
+        for common in (0.0, 2.0)
     ]
     assert np.std(means[1]) > 3 * np.std(means[0])
 
 
 def test_one_setting_leaves_the_other_draws_alone():
-    plain, truth = simulate_panel(7, 40, 20, 3, noise=0.3)
-    holes, other = simulate_panel(7, 40, 20, 3, noise=0.3, missing=0.4, alignment_angle=0.3)
+    plain, truth = simulate_panel(40, 20, 3, key=7, noise=0.3)
+    holes, other = simulate_panel(40, 20, 3, key=7, noise=0.3, missing=0.4, alignment_angle=0.3)
     np.testing.assert_array_equal(truth.human_complete, other.human_complete)
     seen = holes.human_mask
     np.testing.assert_array_equal(holes.human[seen], plain.human[seen])
@@ -87,11 +88,11 @@ def test_one_setting_leaves_the_other_draws_alone():
 
 
 def test_missing_answers():
-    same, _ = simulate_panel(7, 40, 20, 3, missing=0.4, twin_missing="same")
+    same, _ = simulate_panel(40, 20, 3, key=7, missing=0.4, twin_missing="same")
     np.testing.assert_array_equal(same.human_mask, same.twin_mask)
-    apart, _ = simulate_panel(7, 40, 20, 3, missing=0.4, twin_missing=0.2)
+    apart, _ = simulate_panel(40, 20, 3, key=7, missing=0.4, twin_missing=0.2)
     assert np.mean(~apart.twin_mask) == pytest.approx(0.2, abs=0.05)
-    sparse, _ = simulate_panel(7, 15, 10, 2, missing=0.98, twin_missing=0.98)
+    sparse, _ = simulate_panel(15, 10, 2, key=7, missing=0.98, twin_missing=0.98)
     for mask in (sparse.human_mask, sparse.twin_mask):
         assert mask.any(axis=0).all() and mask.any(axis=1).all()
         assert mask.mean() < 0.25
@@ -99,7 +100,7 @@ def test_missing_answers():
 
 def test_answers_on_a_scale():
     scale = Scale(1.0, 5.0, 0.5)
-    panel, truth = simulate_panel(2, 50, 10, 2, scale=scale, noise=0.5, missing=0.1)
+    panel, truth = simulate_panel(50, 10, 2, key=2, scale=scale, noise=0.5, missing=0.1)
     assert panel.scale == (1.0, 5.0) and panel.steps == 0.5
     assert set(np.unique(panel.twin)) <= set(scale.values)
     assert set(np.unique(panel.human[panel.human_mask])) <= set(scale.values)
@@ -108,12 +109,12 @@ def test_answers_on_a_scale():
 
 
 def test_seeds_and_keys():
-    first, _ = simulate_panel(1, 6, 4, 2)
-    np.testing.assert_array_equal(first.human, simulate_panel(1, 6, 4, 2)[0].human)
-    typed, _ = simulate_panel(jax.random.key(1), 6, 4, 2)
-    raw, _ = simulate_panel(jax.random.PRNGKey(1), 6, 4, 2)
+    first, _ = simulate_panel(6, 4, 2, key=1)
+    np.testing.assert_array_equal(first.human, simulate_panel(6, 4, 2, key=1)[0].human)
+    typed, _ = simulate_panel(6, 4, 2, key=jax.random.key(1))
+    raw, _ = simulate_panel(6, 4, 2, key=jax.random.PRNGKey(1))
     np.testing.assert_array_equal(typed.human, raw.human)
-    others = [simulate_panel(s, 6, 4, 2)[0].human for s in (2, jax.random.key(2))]
+    others = [simulate_panel(6, 4, 2, key=s)[0].human for s in (2, jax.random.key(2))]
     for other in others:
         assert np.abs(other - first.human).max() > 0.1
         assert np.abs(other - typed.human).max() > 0.1
@@ -138,7 +139,7 @@ def test_seeds_and_keys():
 )
 def test_settings_out_of_range(settings, match):
     with pytest.raises(ValueError, match=match):
-        simulate_panel(0, 6, 5, **{"rank": 2, **settings})
+        simulate_panel(6, 5, key=0, **{"rank": 2, **settings})
 
 
 def test_the_sample_panel_is_always_the_same():

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syndigits_jax.datasets import load_panel, read_table
-from syndigits_jax.workflows.calibrate import write_table
+from syndigits_jax.datasets.tables import write_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 LEAST = 5e-324

@@ -13,7 +13,7 @@ OPTIONS = 4
 
 def simulated(seed: int, questions: int = 40, sample: int | None = 200):
     data, truth = simulate_distributions(
-        seed, twins=60, questions=questions, options=OPTIONS, types=6, sample=sample
+        key=seed, twins=60, questions=questions, options=OPTIONS, types=6, sample=sample
     )
     return data, truth
 

@@ -19,7 +19,8 @@ METHOD = Ridge(5.0)
 def survey(seed: int, sizes=None):
     """People's answers to the known and to the new questions, and the twins' to all of them."""
     options: dict[str, Any] = {"noise": 0.5, "twin_noise": 0.3, "fidelity": 0.7, "bias_spread": 0.5}
-    panel, _ = simulate_panel(seed, USERS, KNOWN + NEW, 2, missing=0.1, twin_missing=0.1, **options)
+    options |= {"missing": 0.1, "twin_missing": 0.1}
+    panel, _ = simulate_panel(USERS, KNOWN + NEW, 2, key=seed, **options)
     sizes = np.ones(KNOWN + NEW) if sizes is None else sizes
     human, twin = panel.human * sizes, panel.twin * sizes
     return human[:, :KNOWN], twin, human[:, KNOWN:]

@@ -30,10 +30,10 @@ METHODS = {name: ALL_METHODS[name] for name in ("Ridge", "SoftImpute")}
 KS = [0, 3, 8, 20]
 # As many users as questions: both directions share their programs.
 PANEL, _ = simulate_panel(
-    1,
     32,
     32,
     3,
+    key=1,
     alignment_angle=0.3,
     fidelity=0.7,
     noise=0.5,

@@ -14,6 +14,6 @@ def split(panel):
 def new_survey(seed=0):
     """60 users, 24 known questions and 6 new ones; noisy enough for the penalty to matter."""
     panel, truth = simulate_panel(
-        seed, 60, 30, 3, noise=0.8, twin_noise=0.8, fidelity=0.6, mixing=0.3, bias=0.5
+        60, 30, 3, key=seed, noise=0.8, twin_noise=0.8, fidelity=0.6, mixing=0.3, bias=0.5
     )
     return panel.human[:, :24], panel.twin, truth.human_complete[:, 24:]

@@ -39,7 +39,7 @@ def write_published(folder, users=24, questions=10):
 def frames(seed, users, questions, missing=0.1):
     """A simulated panel as data frames with identifiers that are not positions."""
     panel, _ = simulate_panel(
-        seed,
+        key=seed,
         n=users,
         m=questions,
         rank=2,
@@ -61,7 +61,7 @@ def write_published_distributions(folder, films=15, questions=15, twins=12):
     """Write the answer distributions of MovieLens and OpinionQA, the films' rows in two orders."""
     place = folder / "MovieLens-20M" / "distribution_calibration"
     place.mkdir(parents=True)
-    data, _ = simulate_distributions(1, twins, films, 10, sample=400)
+    data, _ = simulate_distributions(twins, films, 10, key=1, sample=400)
     steps = [f"{k / 2:.1f}" for k in range(1, 11)]
     counts = data.counts.astype(int)
     mean = counts @ np.arange(1, 11) / 2 / 400 + np.arange(films) * 1e-6  # unique, as published
@@ -78,7 +78,7 @@ def write_published_distributions(folder, films=15, questions=15, twins=12):
 
     place = folder / "OpinionQA" / "distribution_calibration"
     place.mkdir(parents=True)
-    data, _ = simulate_distributions(2, twins, questions, 5, sample=300)
+    data, _ = simulate_distributions(twins, questions, 5, key=2, sample=300)
     data.counts[:3, 4] = 0
     names = [f"TRUST{j}_W26" for j in range(questions)]
     labels = ["A lot", "Some", "Not much", "None", "Refused"]

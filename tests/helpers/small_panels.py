@@ -40,7 +40,7 @@ def small_panel(seed: int = 0, *, missing: float = 0.1, **options) -> Panel:
     """24 users and 10 questions of unequal spread, on no particular scale."""
     options = {"noise": 0.4, "twin_noise": 0.4, "fidelity": 0.9, "bias_spread": 0.3} | options
     panel, _ = simulate_panel(
-        seed, USERS, QUESTIONS, 2, missing=missing, twin_missing=missing, **options
+        USERS, QUESTIONS, 2, key=seed, missing=missing, twin_missing=missing, **options
     )
     rng = np.random.default_rng(seed)
     size = rng.uniform(0.5, 2, QUESTIONS)

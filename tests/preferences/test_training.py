@@ -42,7 +42,7 @@ SMALL = TrainingSettings(
 
 @functools.cache
 def ratings():
-    table, truth = simulate_preferences(0, 60, 30, ratings=15)
+    table, truth = simulate_preferences(60, 30, key=0, ratings=15)
     return table.split(), truth
 
 
@@ -227,7 +227,7 @@ def test_shuffled_pairs_stay_together(together):
 
 def test_truth_is_recovered():
     """Accuracy near the Bayes rate; mixtures up to the order of the prototypes."""
-    table, truth = simulate_preferences(0, 300, 100, ratings=40, spread=4.0, scale=20.0)
+    table, truth = simulate_preferences(300, 100, key=0, ratings=40, spread=4.0, scale=20.0)
     train, validation, test = table.split()
     settings = TrainingSettings(
         epochs=20, batch_size=512, projector_rate=2e-2, mixture_rate=1e-1, chunk_steps=100
@@ -250,7 +250,7 @@ def test_truth_is_recovered():
 
 
 def test_simulated_ratings_follow_the_model():
-    table, truth = simulate_preferences(3, 200, 40, ratings=40, levels=None)
+    table, truth = simulate_preferences(200, 40, key=3, ratings=40, levels=None)
     utilities = table.matrix()
     margin = truth.scores[:, :20] - truth.scores[:, 20:]
     won = utilities[:, :20] > utilities[:, 20:]
@@ -260,7 +260,7 @@ def test_simulated_ratings_follow_the_model():
         error = won[inside].mean() - probability[inside].mean()
         assert abs(error) < 4 * 0.5 / np.sqrt(inside.sum() / 2)
     with pytest.raises(ValueError, match="ratings"):
-        simulate_preferences(0, 5, 10, ratings=11)
+        simulate_preferences(5, 10, key=0, ratings=11)
 
 
 def test_resumes_bit_for_bit(tmp_path):

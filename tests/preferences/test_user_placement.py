@@ -19,7 +19,7 @@ KEY = jax.random.key(2)
 
 def sparse():
     """Users with 3, 9, 20, 20, 40 ratings, and one without any; one rates everything the same."""
-    table, truth = simulate_preferences(1, 6, 50, ratings=40)
+    table, truth = simulate_preferences(6, 50, key=1, ratings=40)
     rank = np.tile(np.arange(40), 6)
     sizes = np.array([3, 9, 20, 20, 40, 0])
     table = table.where(rank < sizes[table.user])
@@ -68,7 +68,7 @@ def test_only_some_users_and_other_settings():
 
 
 def test_own_ratings_recover_mixtures():
-    table, truth = simulate_preferences(5, 200, 120, ratings=100, scale=15.0)
+    table, truth = simulate_preferences(200, 120, key=5, ratings=100, scale=15.0)
     placed = place_users(truth.gram, table, method="newton")
     error = np.abs(softmax(placed.w, axis=1) - softmax(truth.w, axis=1)).mean()
     assert error < 0.06

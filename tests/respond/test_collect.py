@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_engines import StubEngine, honest, plain_template, some_personas, some_questions
 
-from syndigits_jax.respond.asking.collect import Progress, Report, collect
+from syndigits_jax.respond.asking.collect import CollectionProgress, Report, collect
 from syndigits_jax.respond.asking.plan import make_plan
 from syndigits_jax.respond.prompts.render import render
 from syndigits_jax.respond.prompts.templates import Template
@@ -133,7 +133,7 @@ def test_requests_are_read_lazily(path):
 
 
 def test_limit_and_progress(path, uninterrupted):
-    seen: list[Progress] = []
+    seen: list[CollectionProgress] = []
     report = ask(path, limit=7, on_progress=seen.append)
     assert (report.asked, report.missing) == (7, ALL - 7)
     assert (seen[0].done, seen[0].total, seen[0].already) == (0, 7, 0)

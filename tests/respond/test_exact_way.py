@@ -24,6 +24,7 @@ from stub_engines import StubEngine
 from syndigits_jax import Panel
 from syndigits_jax.cli.render.store import write_tables
 from syndigits_jax.datasets import load_panel, read_table
+from syndigits_jax.datasets.tables import write_table
 from syndigits_jax.respond import OpenAIEngine
 from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.prompts.templates import Template
@@ -31,7 +32,6 @@ from syndigits_jax.respond.requests import Completion, Decoding, Message
 from syndigits_jax.respond.store.export import read_frame, read_records, read_tensor, to_panel
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.schema import Option, Persona, Question, Scale
-from syndigits_jax.workflows.calibrate import write_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 folders = itertools.count()

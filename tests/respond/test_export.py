@@ -284,6 +284,12 @@ def test_a_panel_is_aligned_by_identifier_and_knows_scales_and_refusals(tmp_path
         to_panel(path, human)
     human.rename_axis("who").to_csv(tmp_path / "human.csv")
     assert to_panel(path, tmp_path / "human.csv", join="inner").human.shape == (3, 3)
+    # Also where a code that is a text makes the column one of text.
+    human["refusable"] = [9, "n/k", 5]
+    human.rename_axis("who").to_csv(tmp_path / "human.csv")
+    panel = to_panel(path, tmp_path / "human.csv", join="inner", missing="n/k")
+    given = panel.human[:, panel.questions.index("refusable")]
+    np.testing.assert_array_equal(given, [np.nan, np.nan, 5])
 
 
 def test_a_tensor_is_saved_whole(tmp_path):

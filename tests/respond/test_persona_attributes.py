@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import jax
 import pytest
 
 from syndigits_jax.datasets import read_personas, write_personas
@@ -23,7 +24,7 @@ PAPERS_SIX = {"age", "gender", "location", "occupation", "income", "education"}
 
 def test_frequencies_are_those_of_the_marginals():
     count = 20_000
-    people = sample_attributes(count, seed=3)
+    people = sample_attributes(count, key=3)
     assert set(people[0]) == PAPERS_SIX
     for name, shares in DEFAULT_MARGINALS.items():
         seen = Counter(person[name] for person in people)
@@ -37,8 +38,8 @@ def test_frequencies_are_those_of_the_marginals():
 
 
 def test_the_same_seed_gives_the_same_people_and_more_begin_alike():
-    assert sample_attributes(50, seed=1) == sample_attributes(80, seed=1)[:50]
-    assert sample_attributes(50, seed=1) != sample_attributes(50, seed=2)
+    assert sample_attributes(50, key=1) == sample_attributes(80, key=1)[:50]
+    assert sample_attributes(50, key=1) != sample_attributes(50, key=2)
     (only,) = sample_attributes(1, {"a": {"never": 0, "always": 1, "nor": 0.0}})
     assert only == {"a": "always"}
 
@@ -75,7 +76,7 @@ def test_marginals_from_a_file(tmp_path):
 
 
 def test_prompts_fill_the_papers_templates():
-    people = demographic_prompts(3, seed=5)
+    people = demographic_prompts(3, key=5)
     assert [p.identifier for p in people][::2] == ["demographic-0001", "demographic-0003"]
     template = find_template("persona-demographic")
     text = render(template, people[0]).messages[-1].content
@@ -111,3 +112,11 @@ def test_what_a_model_wrote_becomes_the_text(tmp_path):
         written_personas(asked, {"z": "x"})
     with pytest.raises(ValueError, match=r"none of 4.*1 empty, 0 refused, 3 missing"):
         written_personas(asked, {"b": ""})
+
+
+def test_a_jax_key_draws_too():
+    key = jax.random.key(3)
+    assert sample_attributes(20, key=key) == sample_attributes(20, key=jax.random.PRNGKey(3))
+    assert sample_attributes(20, key=key) != sample_attributes(20, key=jax.random.split(key)[0])
+    with pytest.raises(ValueError, match="`key` must be"):
+        sample_attributes(20, key="3")

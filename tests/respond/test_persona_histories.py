@@ -34,7 +34,7 @@ def parsed(line):
 
 def test_zero_shot_shows_some_ratings_and_never_what_is_asked():
     table, asked = ratings_of(), ["i0", "i5", "i7"]
-    people = history_personas(table, ITEMS, shown=4, asked=asked, seed=1)
+    people = history_personas(table, ITEMS, shown=4, asked=asked, key=1)
     assert [p.identifier for p in people] == ["u0", "u1", "u2"]
     for u, persona in enumerate(people):
         assert len(persona.answers) == 4 and not set(persona.answers) & set(asked)
@@ -44,16 +44,16 @@ def test_zero_shot_shows_some_ratings_and_never_what_is_asked():
             genre, tags = ("", "") if j == 3 else ("Drama", f"t{j}")
             assert parsed(line) == [title, genre, tags, 1 + (u + j) % 5]
     assert len({tuple(p.answers) for p in people}) > 1  # every user's own choice
-    assert people[1:] == history_personas(table, ITEMS, shown=4, asked=asked, seed=1,
+    assert people[1:] == history_personas(table, ITEMS, shown=4, asked=asked, key=1,
                                           users=["u1", "u2"])  # fmt: skip
-    other = history_personas(table, ITEMS, shown=4, asked=asked, seed=2)
+    other = history_personas(table, ITEMS, shown=4, asked=asked, key=2)
     assert [p.answers for p in other] != [p.answers for p in people]
 
 
 def test_in_context_adds_all_that_is_asked_and_the_template_leaves_out_one():
     table, asked = ratings_of(without={(0, 5)}), ["i0", "i5", "i7"]
-    zero = history_personas(table, ITEMS, shown=4, asked=asked, seed=1)
-    more = history_personas(table, ITEMS, shown=4, asked=asked, seed=1, in_context=True)
+    zero = history_personas(table, ITEMS, shown=4, asked=asked, key=1)
+    more = history_personas(table, ITEMS, shown=4, asked=asked, key=1, in_context=True)
     added = [set(b.answers) - set(a.answers) for a, b in zip(zero, more)]
     assert added == [{"i0", "i7"}, set(asked), set(asked)]
     assert all(set(a.answers) < set(b.answers) for a, b in zip(zero, more))
@@ -141,12 +141,12 @@ def test_titles_and_snippets_are_truncated_to_one_line():
 
 def test_users_are_drawn_among_those_with_enough_ratings():
     table = ratings_of(30, without={(u, j) for u in range(0, 30, 2) for j in range(5)})
-    drawn = grounded_prompts(table, ITEMS, 8, seed=4)
+    drawn = grounded_prompts(table, ITEMS, 8, key=4)
     seeds = [p.attributes["seed"] for p in drawn]
     assert len(set(seeds)) == 8 and all(int(seed[1:]) % 2 for seed in seeds)
     assert [p.identifier for p in drawn] == [f"grounded-{seed}" for seed in seeds]
-    assert drawn == grounded_prompts(table, ITEMS, 8, seed=4)
-    assert drawn != grounded_prompts(table, ITEMS, 8, seed=5)
+    assert drawn == grounded_prompts(table, ITEMS, 8, key=4)
+    assert drawn != grounded_prompts(table, ITEMS, 8, key=5)
     with pytest.raises(ValueError, match="16 users wanted, but 15 have 10"):
         grounded_prompts(table, ITEMS, 16)
     with pytest.raises(ValueError, match="but 0 have 10"):

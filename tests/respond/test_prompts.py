@@ -290,7 +290,7 @@ def test_orders_are_different_permutations(count, options, refusal, seed):
         tuple(Option(i, f"o{i}") for i in range(options)),
         refusal=0.0 if refusal else None,
     )
-    orders = option_orders(question, count, seed)
+    orders = option_orders(question, count, key=seed)
     movable = options - refusal
     possible = len(list(itertools.permutations(range(movable))))
     assert len(set(orders)) == len(orders) == min(count, possible)
@@ -300,19 +300,19 @@ def test_orders_are_different_permutations(count, options, refusal, seed):
         assert all(order[0] == 0 for order in orders)
     if len(orders) > 1 and not refusal:
         assert orders[1] == orders[0][::-1]
-    assert option_orders(question, count, seed) == orders
+    assert option_orders(question, count, key=seed) == orders
     if count > 1:  # more orders only add to fewer
-        assert orders[: count - 1] == option_orders(question, count - 1, seed)[: len(orders)]
+        assert orders[: count - 1] == option_orders(question, count - 1, key=seed)[: len(orders)]
 
 
 def test_orders_depend_on_seed_and_question():
     questions = [dataclasses.replace(SAFE, identifier=f"q{i}", refusal=None) for i in range(8)]
-    assert len({option_orders(q, 4, 0) for q in questions}) > 1
-    assert len({option_orders(SAFE, 4, seed) for seed in range(8)}) > 1
-    assert option_orders(FILM, 3, 0) == ((),)
+    assert len({option_orders(q, 4, key=0) for q in questions}) > 1
+    assert len({option_orders(SAFE, 4, key=seed) for seed in range(8)}) > 1
+    assert option_orders(FILM, 3, key=0) == ((),)
     render(find_template("fidelity-rating"), ANN, FILM, ())
     with pytest.raises(ValueError, match="`count`"):
-        option_orders(SAFE, 0, 0)
+        option_orders(SAFE, 0, key=0)
 
 
 # What a malicious or unlucky title may hold.

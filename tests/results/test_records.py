@@ -215,14 +215,18 @@ def test_every_writer_says_what_it_ran_on(tmp_path, checkout, name):
 def test_there_are_no_other_writers():
     """Of JSON files of results: in `datasets` are those of personas and questions."""
     root = Path(module.__file__).parents[2]
-    found = {
-        str(source.relative_to(root)).removeprefix("syndigits_jax/")
+    sources = {
+        str(source.relative_to(root)).removeprefix("syndigits_jax/"): source.read_text("utf-8")
         for folder in ("syndigits_jax", "benchmarks")
         for source in (root / folder).rglob("*.py")
-        if "write_text(" in (text := source.read_text(encoding="utf-8")) and "json.dumps(" in text
+    }
+    found = {name for name, text in sources.items() if "write_document(" in text}
+    assert found == set(WRITERS)
+    own = {
+        name for name, text in sources.items() if "write_text(" in text and "json.dumps(" in text
     }
     inputs = {"datasets/personas.py", "datasets/questions.py"}
-    assert found - inputs - {"benchmarks/readme.py"} == set(WRITERS)
+    assert own - inputs - {"benchmarks/readme.py"} == {"results/records.py"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"records": [{"x": 1}]}'])

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
@@ -14,7 +13,6 @@ from syndigits_jax.preferences.encoder import gram_scores
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import populations as populations_module
 from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
-from syndigits_jax.workflows.fidelity.files import read_embeddings, read_fidelity_files
 from syndigits_jax.workflows.fidelity.measure import FidelitySettings, measure_fidelity
 from syndigits_jax.workflows.fidelity.populations import (
     PanelSettings,
@@ -22,7 +20,6 @@ from syndigits_jax.workflows.fidelity.populations import (
     compare_pairs,
     compare_populations,
 )
-from syndigits_jax.workflows.fidelity.records import write_fidelity_results
 
 KEY = jax.random.key(3)
 N, M, PERSONAS = 60, 30, 20
@@ -34,7 +31,7 @@ SMALL = PanelSettings(
 
 @pytest.fixture(scope="module")
 def world():
-    return simulate_preferences(0, N, M, ratings=20)
+    return simulate_preferences(N, M, key=0, ratings=20)
 
 
 def placed(truth, w):
@@ -100,7 +97,7 @@ def test_personas_are_compared_with_their_own_seeds(world):
     rows[unseeded] = -1
     people = people._replace(there=np.arange(PERSONAS) != nowhere)
     answers = dataclasses.replace(
-        simulate_preferences(0, PERSONAS, M, ratings=M)[0], rating=np.ravel(truth.scores[seeds])
+        simulate_preferences(PERSONAS, M, key=0, ratings=M)[0], rating=np.ravel(truth.scores[seeds])
     )
     answers = dataclasses.replace(
         answers, user=np.repeat(np.arange(PERSONAS), M), item=np.tile(np.arange(M), PERSONAS)
@@ -304,91 +301,3 @@ def test_bad_seeds_and_settings_are_refused(world):
         FidelitySettings(control="some")
     with pytest.raises(ValueError, match="`resamples` must be positive"):
         PanelSettings(resamples=0)
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def tables(folder, ratings=None, items=None, personas=None):
-    ratings = {"userId": [1, 1, 2], "movieId": [7, 9, 7], "rating": [4, 2.5, 3]} | (ratings or {})
-    items = {"id": [7, 8, 9], "title": ["Heat", "", "Big"], "genres": ["A|B", "C", ""]} | (
-        items or {}
-    )
-    personas = {"persona": ["a", "a", "b"], "item": [9, 7, 8], "rating": [1, 2, 3]} | (
-        personas or {}
-    )
-    paths = []
-    for name, columns in (("r", ratings), ("i", items), ("p", personas)):
-        paths.append(folder / f"{name}.csv")
-        pd.DataFrame(columns).to_csv(paths[-1], index=False)
-    return paths
-
-
-def test_files_are_matched(tmp_path):
-    data = read_fidelity_files(*tables(tmp_path, personas={"seed": [2, 2, None]}))
-    assert data.ratings.items == data.personas.items == ("7", "8", "9") and not data.dated
-    assert data.texts == ("Heat. Genres: A, B", "Genres: C", "Big")
-    assert data.personas.users == ("a", "b") and data.seeds == ("2", "")
-    np.testing.assert_array_equal(data.ratings.matrix(), [[4, np.nan, 2.5], [3, np.nan, np.nan]])
-    dated = read_fidelity_files(*tables(tmp_path, ratings={"timestamp": [5, 4, 1]}))
-    assert dated.dated and dated.ratings.rating.tolist() == [2.5, 4, 3] and dated.seeds is None
-    made = read_fidelity_files(*tables(tmp_path, personas={"condition": ["x", "x", "y"]}))
-    assert made.conditions == ("x", "y") and data.conditions is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ratings": {"movieId": [7, 99, 7]}}, r"r.csv: 1 of its 2 items .* \('99'\)"),
-        ({"personas": {"item": [9, 5, 6]}}, r"p.csv: 2 of its 3 items"),
-        ({"items": {"id": [7, 9, 9]}}, "i.csv"),
-        ({"items": {"id": [7], "title": ["x"], "genres": ["y"]}}, "i.csv: at least two items"),
-        ({"ratings": {"rating": [1, "good", 2]}}, "r.csv.*'good'"),
-        ({"ratings": {"movieId": [7, 7, 7]}}, "r.csv: 1 repeated ratings"),
-        ({"personas": {"seed": [1, 2, 2]}}, "p.csv: persona 'a' has two seeds"),
-        ({"personas": {"condition": ["x", "y", "y"]}}, "p.csv: persona 'a' has two conditions"),
-        ({"personas": {"condition": ["x", "x", None]}}, "p.csv: persona 'b' has no condition"),
-        ({"personas": {"seed": [5, 5, 2]}}, r"p.csv: 1 seeds are not among the users \('5'\)"),
-    ],
-)
-def test_bad_files_are_refused(tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words):
-        read_fidelity_files(*tables(tmp_path, **changes))
-
-
-def test_missing_files_and_columns_are_named(tmp_path):
-    paths = tables(tmp_path)
-    pd.DataFrame({"who": [1], "item": [7], "rating": [1]}).to_csv(paths[2], index=False)
-    with pytest.raises(ValueError, match=r"p.csv: no column 'persona'; there are \['who'"):
-        read_fidelity_files(*paths)
-    paths[0].unlink()
-    with pytest.raises(FileNotFoundError, match=r"r\.csv"):
-        read_fidelity_files(*paths)
-
-
-def test_embeddings_are_read_and_checked(tmp_path):
-    values = np.arange(6.0).reshape(3, 2)
-    np.save(tmp_path / "e.npy", values)
-    np.savez(tmp_path / "e.npz", embeddings=values, ids=np.arange(3))
-    for name in ("e.npy", "e.npz"):
-        np.testing.assert_array_equal(read_embeddings(tmp_path / name, 3), values)
-    np.savez(tmp_path / "two.npz", a=values, b=values)
-    np.save(tmp_path / "nan.npy", np.where(values == 3, np.nan, values))
-    (tmp_path / "text.npy").write_text("none")
-    for name, count, words in (
-        ("e.npy", 4, "expected 4 rows"),
-        ("two.npz", 3, "none called 'embeddings'"),
-        ("nan.npy", 3, "row 1 is not finite"),
-        ("text.npy", 3, "cannot be read as embeddings"),
-        ("e.csv", 3, "no such file"),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=words):
-            read_embeddings(tmp_path / name, count)
-
-
-def test_a_foreign_results_file_stays(tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text("[1]")
-    with pytest.raises(ValueError, match="is not a results file"):
-        write_fidelity_results(path, [], counts={}, settings=SMALL)
-    assert path.read_text() == "[1]"

@@ -33,7 +33,7 @@ SMALL = PanelSettings(
 
 @pytest.fixture(scope="module")
 def world():
-    return simulate_preferences(0, N, M, ratings=M)
+    return simulate_preferences(N, M, key=0, ratings=M)
 
 
 def placed(truth, w):
@@ -233,7 +233,7 @@ def test_the_public_samples_share_two_people(data_dir):
 
 def small_world(questions=24, people=40, users=40):
     """Raters of a catalogue, and a panel on some of it whose first human is among the raters."""
-    table, truth = simulate_preferences(3, users + people, questions + 6, ratings=questions + 6)
+    table, truth = simulate_preferences(users + people, questions + 6, key=3, ratings=questions + 6)
     films = np.arange(questions)
     human = table.matrix(films)[users:]
     rng = np.random.default_rng(0)

@@ -45,7 +45,7 @@ def compared(given):
 @pytest.fixture(scope="module")
 def run():
     """One run: users 0 to 11 gave 3 to all they rated before the test items."""
-    table, truth = simulate_preferences(0, N, M, ratings=RATINGS)
+    table, truth = simulate_preferences(N, M, key=0, ratings=RATINGS)
     place = np.arange(len(table)) % RATINGS
     flat = np.where((table.user < CONSTANT) & (place < 18), 3.0, table.rating)
     table = dataclasses.replace(table, rating=flat)
@@ -127,7 +127,7 @@ def test_memory_is_right_about_known_items_only(run):
 
 def test_too_few_users_are_said_and_not_compared(run, monkeypatch):
     table, _, _, trained, _ = run
-    _, truth = simulate_preferences(0, N, M, ratings=RATINGS)
+    _, truth = simulate_preferences(N, M, key=0, ratings=RATINGS)
     given = {}
     monkeypatch.setattr(study, "compare_with_real", compared(given))
     monkeypatch.setattr(study, "train_on_ratings", lambda *a: trained)

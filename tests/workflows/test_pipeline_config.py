@@ -114,7 +114,7 @@ def test_personas_whose_texts_are_written(read):
     text = WHOLE[: WHOLE.index("[calibrate]")]
     found = read((survey, several), text=text).personas
     assert [one.name for one in found] == ["demographic", "free"]
-    assert dict(found[0].options) == {"people": 3, "seed": 4}
+    assert dict(found[0].options) == {"people": 3, "key": 4}
     template, decoding = found[0].writing
     assert template.name == "persona-demographic"
     assert isinstance(decoding, Decoding) and (decoding.temperature, decoding.seed) == (0.5, 4)
@@ -176,6 +176,26 @@ def test_mistakes_are_named(read, old, new, words):
     assert str(raised.value).startswith(str(read.folder / "pipeline.toml"))
     for word in words:
         assert word in str(raised.value)
+
+
+def test_all_mistakes_are_named_at_once(read):
+    with pytest.raises(ValueError) as raised:
+        read(
+            ('model = "m"', ""), ("draws = 3", "drawz = 3\nseed = true"),
+            ("people = 5", "peopel = 5"), ("gap = 2", 'gap = "2"\nquik = true'),
+            ('"ridge"', '"rigde"'), ("block =", "blocks ="),
+        )  # fmt: skip
+    assert [part.split("; (")[0] for part in str(raised.value).split(") ")[1:]] == [
+        "[questions]: unknown key `blocks`; did you mean `block`?",
+        "[engine]: no `model`",
+        "[respond]: `seed` must be a whole number, got True",
+        "[respond]: unknown key `drawz`; did you mean `draws`?",
+        "[calibrate]: `methods`: rigde: unknown method 'rigde'; did you mean 'ridge'?",
+        "[fidelity]: `gap` must be a number, got '2'",
+        "[fidelity]: unknown key `quik`; did you mean `quick`?",
+        "[[personas]]: unknown key `peopel`; did you mean `people`?",
+    ]
+    assert "pipeline.toml: 8 mistakes: (1) [questions]" in str(raised.value)
 
 
 def test_names_of_conditions_differ(read):

@@ -96,7 +96,8 @@ def calibrate(
     check_tables({"out": out, "report": report}, (human, twin))
     from syndigits_jax.cli.render.calibration import print_calibrated
     from syndigits_jax.cli.render.console import showing_step
-    from syndigits_jax.workflows.calibrate import calibrate_files, write_table
+    from syndigits_jax.datasets.tables import write_table
+    from syndigits_jax.workflows.calibrate import calibrate_files
 
     with showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(

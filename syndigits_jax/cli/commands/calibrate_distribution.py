@@ -80,7 +80,7 @@ def calibrate_distribution(
     chosen = _by_question(options)
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.cli.render.distributions import print_distributions
-    from syndigits_jax.workflows.calibrate import write_table
+    from syndigits_jax.datasets.tables import write_table
     from syndigits_jax.workflows.distributions import calibrate_distribution_files
 
     with showing_step(f"weighing the twins of {twin} by {divergence} ..."):

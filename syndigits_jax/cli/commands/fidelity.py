@@ -54,7 +54,7 @@ def fidelity(
     report = run_fidelity(
         ratings, items, personas, out,
         settings=fidelity_settings(epochs, gap, str(control), quick),
-        embeddings=embeddings, missing=missing, seed=seed,
+        embeddings=embeddings, missing=missing, key=seed,
         showing_progress=showing_progress, on_step=showing_step,
     )  # fmt: skip
     return {"written": show_fidelity(report, out), "counts": report.counts, "notes": report.notes}

@@ -189,7 +189,7 @@ def history(
     options = {
         "ratings": ratings, "items": items, "ask": ask, "ask_questions": ask_questions,
         "shown": shown, "in_context": in_context, "as_text": as_text, "user": user,
-        "people": people, "seed": seed, "missing": missing,
+        "people": people, "key": seed, "missing": missing,
     }  # fmt: skip
     return _build("history", out, options)
 
@@ -233,7 +233,7 @@ def sampled(
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """People of drawn age, gender, location, ..., whose texts a model writes."""
-    return {"people": people, "marginals": marginals, "seed": seed}
+    return {"people": people, "marginals": marginals, "key": seed}
 
 
 @_written
@@ -248,6 +248,7 @@ def grounded(
     items: Items,
     people: Count = 100,
     shown: Annotated[int, typer.Option(help="Highest-rated items shown.")] = 20,
+    ask: Ask = NO_OPTIONS,
     ask_questions: AskQuestions = None,
     fewest: Annotated[int, typer.Option(help="Ratings that a user must have.")] = 10,
     category_label: Annotated[str, typer.Option(help="What the items are.")] = "films",
@@ -257,8 +258,8 @@ def grounded(
     """Real users, described by a model from the items they rated highest."""
     return {
         "ratings": ratings, "items": items, "people": people, "shown": shown,
-        "ask_questions": ask_questions, "fewest": fewest, "category_label": category_label,
-        "seed": seed, "missing": missing,
+        "ask": ask, "ask_questions": ask_questions, "fewest": fewest,
+        "category_label": category_label, "key": seed, "missing": missing,
     }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def probes(
 
     chosen, rated = choose_probes(
         ratings, items, out,
-        count=count, scale=str(scale), embeddings=embeddings, missing=missing, seed=seed,
+        count=count, scale=str(scale), embeddings=embeddings, missing=missing, key=seed,
         on_step=showing_step,
     )  # fmt: skip
     output().print(

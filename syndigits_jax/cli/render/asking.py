@@ -10,14 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from syndigits_jax.cli.render.console import SECONDS_BETWEEN_LINES, progress_output
-from syndigits_jax.respond.asking.collect import OnProgress, Progress, Report
+from syndigits_jax.respond.asking.collect import CollectionProgress, OnCollection, Report
 from syndigits_jax.respond.asking.dry_run import DryRun
 from syndigits_jax.respond.prompts.templates import list_templates
 from syndigits_jax.results.format import duration, short
 
 
 @contextlib.contextmanager
-def showing_collection() -> Iterator[OnProgress]:
+def showing_collection() -> Iterator[OnCollection]:
     """Yield a callback that shows rate, time left and tokens: a bar, or lines in a pipe."""
     console = progress_output()
     if not console.is_terminal:
@@ -32,14 +32,14 @@ def showing_collection() -> Iterator[OnProgress]:
     with Bars(*columns, console=console) as bars:
         task = bars.add_task("", total=None, said="")
 
-        def show(progress: Progress) -> None:
+        def show(progress: CollectionProgress) -> None:
             done, total = progress.done + progress.already, progress.total + progress.already
             bars.update(task, completed=done, total=total, said=said(progress))
 
         yield show
 
 
-def said(progress: Progress) -> str:
+def said(progress: CollectionProgress) -> str:
     """Rate, time left, tokens and failures in one line."""
     parts = []
     if progress.total and not progress.done:
@@ -83,7 +83,7 @@ def print_report(console: Console, report: Report) -> None:
 def _lines(console: Console):
     latest = -math.inf
 
-    def show(progress: Progress) -> None:
+    def show(progress: CollectionProgress) -> None:
         nonlocal latest
         now, done = time.monotonic(), progress.done + progress.already
         if progress.done < progress.total and now - latest < SECONDS_BETWEEN_LINES:

@@ -56,7 +56,7 @@ def _print_fit(console: Console, result: CalibratedDistributions) -> None:
     table.add_row("mean distribution", "", f"{means[MEAN]:.4f}")
     console.print(table)
     console.print(
-        f"certified gap {float(fit.gap):.0e} ({Status(int(fit.status)).name.lower()}), effective "
+        f"certified gap {float(fit.gap):.0e} ({Status(int(fit.status)).word}), effective "
         f"sample size {float(fit.effective_sample_size):.1f}"
     )
     if result.carriers:

@@ -11,6 +11,7 @@ from rich.table import Table
 from syndigits_jax.cli.options import check_distinct, check_tables
 from syndigits_jax.cli.render.console import output
 from syndigits_jax.cli.render.missing import dropped_text
+from syndigits_jax.datasets.tables import write_table
 from syndigits_jax.respond.readouts.outcomes import STATUSES
 from syndigits_jax.respond.store.export import (
     choose_run,
@@ -22,7 +23,6 @@ from syndigits_jax.respond.store.export import (
 )
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import write_table
 
 
 def show_store(store: Path) -> dict[str, Any]:

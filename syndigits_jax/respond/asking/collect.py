@@ -26,7 +26,7 @@ _TRIES = 3  # consecutive failures after which a persona's other requests are po
 
 
 @dataclass(frozen=True)
-class Progress:
+class CollectionProgress:
     """Progress of a collection: `done` of `total` requests of this call, including `failed`;
     `already`: responses stored before this call. Tokens and seconds are those of this call."""
 
@@ -50,7 +50,7 @@ class Progress:
         return (self.total - self.done) / self.rate if self.done else math.inf
 
 
-OnProgress = Callable[[Progress], None]
+OnCollection = Callable[[CollectionProgress], None]
 
 
 @dataclass
@@ -106,7 +106,7 @@ def collect(
     store: ResponseStore | str | os.PathLike[str],
     *,
     blocks: Mapping[str, str] | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnCollection | None = None,
     limit: int | None = None,
     patience: int = 100,
 ) -> Report:
@@ -125,7 +125,7 @@ def collect(
     - `store`: an open store, or the path of one.
     - `blocks`: the block of each question that the personas have answered, for templates that show
       these answers; see [`make_plan`][syndigits_jax.respond.asking.plan.make_plan].
-    - `on_progress`: called with a [`Progress`][] at most a few times a second.
+    - `on_progress`: called with a [`CollectionProgress`][] at most a few times a second.
     - `limit`: the most requests to send; all by default.
     - `patience`: stop after this many consecutive failures. Each persona counts at most a few times
       towards it: after a few failures in a row (caused by a text that is too long, for example) the
@@ -149,7 +149,7 @@ def collect_plan(
     plan: Plan,
     store: ResponseStore | str | os.PathLike[str],
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnCollection | None = None,
     limit: int | None = None,
     patience: int = 100,
 ) -> Report:
@@ -325,7 +325,7 @@ class _Collection:
             return
         self.shown_at, report = now, self.report
         self.on_progress(
-            Progress(
+            CollectionProgress(
                 report.asked, self.total, report.already, report.failed, report.prompt_tokens,
                 report.completion_tokens, report.cached_tokens, now - self.start,
             )

@@ -69,12 +69,18 @@ def dry_run(plan: Plan, tokens: Tokens | None = None, examples: int = 2) -> DryR
     """
     tokens = estimated_tokens() if tokens is None else tokens
     personas = _spread(len(plan.personas), _PERSONAS)
-    tasks = [plan.tasks[i] for i in _spread(len(plan.tasks), _TASKS)]
+    tasks = _spread(len(plan.tasks), _TASKS)
+    wanted = [
+        (i % len(plan.personas), i % len(plan.tasks)) for i in range(min(examples, len(plan)))
+    ]
+    found: dict[tuple[int, int], tuple[Message, ...]] = {}
     counted = prompt = completion = characters = repeated = 0
     previous = ""
     for persona in personas:
         for task in tasks:
-            rendered = plan.prompt(persona, task)
+            rendered = plan.prompt(persona, plan.tasks[task])
+            if (persona, task) in wanted:
+                found[persona, task] = rendered.messages
             text = tokens.chat(rendered.messages)
             prompt += tokens.count(text)
             completion += _longest(plan, rendered.answers, tokens)
@@ -82,10 +88,9 @@ def dry_run(plan: Plan, tokens: Tokens | None = None, examples: int = 2) -> DryR
             repeated += len(os.path.commonprefix([previous, text]))  # noqa: RUF071 (characters)
             previous, counted = text, counted + 1
     scale = len(plan) / counted
-    kept = [
-        plan.prompt(i % len(plan.personas), plan.tasks[i % len(plan.tasks)]).messages
-        for i in range(min(examples, len(plan)))
-    ]
+    for persona, task in wanted:
+        if (persona, task) not in found:
+            found[persona, task] = plan.prompt(persona, plan.tasks[task]).messages
     return DryRun(
         requests=len(plan),
         counted=counted,
@@ -93,7 +98,7 @@ def dry_run(plan: Plan, tokens: Tokens | None = None, examples: int = 2) -> DryR
         completion_tokens=round(completion * scale),
         shared=repeated / max(characters, 1),
         how=tokens.how,
-        examples=tuple(kept),
+        examples=tuple(found[one] for one in wanted),
     )
 
 

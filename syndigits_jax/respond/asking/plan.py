@@ -179,7 +179,7 @@ def _orders(question: Question, decoding: Decoding) -> list[tuple[int, ...] | No
     if not question.options:
         return [None]
     as_is = tuple(range(len(question.options)))
-    orders = option_orders(question, decoding.orders, decoding.seed)
+    orders = option_orders(question, decoding.orders, key=decoding.seed)
     # There may be fewer orders than wanted: three options have six.
     return [None if order == as_is else order for order in dict.fromkeys(map(tuple, orders))]
 

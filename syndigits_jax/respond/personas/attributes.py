@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...results.keys import Key, entropy
 from ...schema import Persona
 
 Marginals = Mapping[str, Mapping[str, float | int]]
@@ -99,18 +100,19 @@ def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int
 
 
 def sample_attributes(
-    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
+    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, key: Key = 0
 ) -> tuple[dict[str, str], ...]:
     """Attributes of `people` persons, each drawn from its marginal, independently of the others.
 
     Unlikely combinations occur, such as a retired person of 18 to 24. The same arguments give the
-    same persons, and a larger number begins with the same ones.
+    same persons, and a larger number begins with the same ones. `key`: a JAX random key or an
+    integer.
 
     **Raises:** `ValueError` as [`check_marginals`][] does, or if `people` is below 1.
     """
     _check_people(people)
     check_marginals(marginals)
-    uniform = np.random.default_rng(seed).random((people, len(marginals)))
+    uniform = np.random.default_rng(entropy(key)).random((people, len(marginals)))
     columns = {}
     for column, (name, shares) in enumerate(marginals.items()):
         ends = np.cumsum(np.asarray(list(shares.values()), dtype=np.float64))
@@ -123,15 +125,16 @@ def sample_attributes(
 
 
 def demographic_prompts(
-    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, seed: int = 0
+    people: int, marginals: Marginals = DEFAULT_MARGINALS, *, key: Key = 0
 ) -> tuple[Persona, ...]:
     """Personas without a text, with attributes for the template `persona-demographic`.
 
-    The free-form demographic condition of The Persona Fidelity Gap (section 4, appendix D).
+    The free-form demographic condition of The Persona Fidelity Gap (section 4, appendix D). `key`:
+    as in [`sample_attributes`][].
 
     **Raises:** `ValueError` as [`sample_attributes`][] does.
     """
-    drawn = sample_attributes(people, marginals, seed=seed)
+    drawn = sample_attributes(people, marginals, key=key)
     return tuple(
         Persona(name, attributes={**attributes, "condition": "demographic"})
         for name, attributes in zip(_names("demographic", people), drawn, strict=True)

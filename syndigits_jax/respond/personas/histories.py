@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ...datasets.ratings import RatingTable, rating_table
+from ...results.keys import Key, entropy
 from ...schema import Persona
 from ...tables.frames import FrameTable, is_frame
 from ...tables.responses import positions, some
@@ -27,7 +28,7 @@ def history_personas(
     in_context: bool = False,
     as_text: bool = False,
     users: Iterable[str] | None = None,
-    seed: int = 0,
+    key: Key = 0,
 ) -> tuple[Persona, ...]:
     """Personas that consist of a user's rating history (SYN-DIGITS, section 3.3 and Figure 2).
 
@@ -50,7 +51,7 @@ def history_personas(
     - `as_text`: put the history into the persona's text, for templates that only use `{persona}`.
       No item can be left out of a text, so the user must not be asked about items shown.
     - `users`: identifiers of the users, in this order; by default all with ratings.
-    - `seed`: seed of the choice of ratings.
+    - `key`: a JAX random key or an integer, of the choice of ratings.
 
     **Returns:** one persona per user, with the user's identifier.
 
@@ -67,7 +68,7 @@ def history_personas(
     held = np.zeros(len(table.items), dtype=bool)
     if asked is not None:
         held[positions(table.items, asked, "asked")] = True
-    starts = _starts(table)
+    starts, start = _starts(table), np.ravel(entropy(key)).tolist()
     personas, without = [], []
     for user in _users(table, users):
         mine = np.arange(starts[user], starts[user + 1])
@@ -77,7 +78,7 @@ def history_personas(
             without.append(name)
             continue
         # One generator per user, so that the choice does not depend on the other users.
-        generator = np.random.default_rng([seed, *name.encode()])
+        generator = np.random.default_rng([*start, *name.encode()])
         chosen = generator.permutation(len(free))[:shown]
         kept = np.zeros(len(mine), dtype=bool)
         kept[free[chosen] - starts[user]] = True
@@ -106,7 +107,7 @@ def grounded_prompts(
     fewest: int = 10,
     category_label: str = "films",
     reviews: Mapping[tuple[str, str], str] | None = None,
-    seed: int = 0,
+    key: Key = 0,
 ) -> tuple[Persona, ...]:
     """Personas without a text, with attributes for the template `persona-grounded`.
 
@@ -125,7 +126,7 @@ def grounded_prompts(
     - `category_label`: the kind of the items, as the prompt names it.
     - `reviews`: the user's review by (user, item); where there is none, the item's tags or
       description are shown instead.
-    - `seed`: seed of the draw of users.
+    - `key`: a JAX random key or an integer, of the draw of users.
 
     **Returns:** one persona per user; its attribute `seed` is the user's identifier.
 
@@ -141,7 +142,7 @@ def grounded_prompts(
     # Excluded items may be without any rating.
     held[positions(table.items, set(exclude) & set(table.items), "exclude")] = True
     table = table.where(~held[table.item])
-    chosen = _users(table, users) if people is None else _drawn(table, people, fewest, seed)
+    chosen = _users(table, users) if people is None else _drawn(table, people, fewest, key)
     starts = _starts(table)
     personas = []
     for user in chosen:
@@ -251,7 +252,7 @@ def _users(table: RatingTable, users: Iterable[str] | None) -> Sequence[int]:
     return positions(table.users, users, "users").tolist()
 
 
-def _drawn(table: RatingTable, people: int, fewest: int, seed: int) -> Sequence[int]:
+def _drawn(table: RatingTable, people: int, fewest: int, key: Key) -> Sequence[int]:
     if people < 1:
         raise ValueError(f"`people` must be at least 1, got {people}")
     enough = np.flatnonzero(table.user_counts() >= max(fewest, 1))
@@ -260,4 +261,4 @@ def _drawn(table: RatingTable, people: int, fewest: int, seed: int) -> Sequence[
             f"`people`: {people} users wanted, but {len(enough)} have {fewest} ratings or more "
             "that may be shown"
         )
-    return np.sort(np.random.default_rng(seed).permutation(enough)[:people]).tolist()
+    return np.sort(np.random.default_rng(entropy(key)).permutation(enough)[:people]).tolist()

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...schema import Persona, Question
-from ..asking.collect import OnProgress, Report, collect
+from ..asking.collect import OnCollection, Report, collect_plan
+from ..asking.plan import Plan, make_plan
 from ..prompts.templates import Template, find_template
 from ..requests import Decoding, Engine
 from ..store.responses import ResponseStore, reading
@@ -30,7 +31,7 @@ def write_texts(
     store: ResponseStore | str | os.PathLike[str],
     decoding: Decoding | None = None,
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnCollection | None = None,
     limit: int | None = None,
     allow_missing: float = 0.0,
 ) -> tuple[WrittenPersonas | None, Report]:
@@ -50,8 +51,24 @@ def write_texts(
     **Returns:** the personas with their texts, or `None` while a larger share of texts is missing;
     and the report of the call.
 
-    **Raises:** `ValueError` if the template asks a question, the decoding draws several texts per
-    persona, or no persona has a text; what `collect` raises.
+    **Raises:** `ValueError` as [`plan_texts`][] does, or if no persona has a text; what `collect`
+    raises.
+    """
+    plan = plan_texts(template, personas, decoding)
+    return collect_texts(
+        engine, plan, store, on_progress=on_progress, limit=limit, allow_missing=allow_missing
+    )
+
+
+def plan_texts(
+    template: Template | str, personas: Sequence[Persona], decoding: Decoding | None = None
+) -> Plan:
+    """The plan of the requests that write a text for every persona, for [`collect_texts`][].
+
+    **Arguments:** as in [`write_texts`][].
+
+    **Raises:** `ValueError` if the template asks a question or the decoding draws several texts per
+    persona; as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does.
     """
     template = find_template(template) if isinstance(template, str) else template
     if template.answer_with != "text" or template.asks:
@@ -62,14 +79,31 @@ def write_texts(
     decoding = template.settings() if decoding is None else decoding
     if decoding.draws != 1 or decoding.readout != "text":
         raise ValueError("`decoding` must read one text a persona: readout 'text', `draws` 1")
-    personas = tuple(personas)
-    report = collect(
-        engine, template, personas, [WRITE], decoding, store, on_progress=on_progress, limit=limit
-    )
+    return make_plan(template, personas, [WRITE], decoding)
+
+
+def collect_texts(
+    engine: Engine,
+    plan: Plan,
+    store: ResponseStore | str | os.PathLike[str],
+    *,
+    on_progress: OnCollection | None = None,
+    limit: int | None = None,
+    allow_missing: float = 0.0,
+) -> tuple[WrittenPersonas | None, Report]:
+    """[`write_texts`][] as a plan says, for callers that made one to look at it first.
+
+    **Arguments:** `plan`: as [`plan_texts`][] returns it; `engine`, `store`, `on_progress`,
+    `limit`, `allow_missing`: as in [`write_texts`][].
+
+    **Returns:** as [`write_texts`][] does. **Raises:** `ValueError` if no persona has a text; what
+    `collect` raises.
+    """
+    report = collect_plan(engine, plan, store, on_progress=on_progress, limit=limit)
     if report.missing and report.missing / report.planned > allow_missing:
         return None, report
     texts, refused = _texts(store, report.run)
-    return written_personas(personas, texts, refused), report
+    return written_personas(plan.personas, texts, refused), report
 
 
 def _texts(store: Any, run: int) -> tuple[dict[str, str], list[str]]:

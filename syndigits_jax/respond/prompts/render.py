@@ -28,6 +28,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...results.keys import Key, entropy
 from ...schema import Persona, Question, Scale
 from ..requests import Message
 from .control_tokens import neutralised
@@ -165,11 +166,12 @@ def check_readout(template: Template, question: Question, readout: str) -> None:
         )
 
 
-def option_orders(question: Question, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
+def option_orders(question: Question, count: int, *, key: Key) -> tuple[tuple[int, ...], ...]:
     """Up to `count` different orders in which to show the question's options.
 
     The first is the question's own order, the second its reverse, the others are random
-    permutations that depend only on `seed` and the question's identifier. The refusal keeps its
+    permutations that depend only on `key` (a JAX random key or an integer) and the question's
+    identifier. The refusal keeps its
     place. If there are fewer than `count` orders, all are returned; for a question without options,
     one empty order.
 
@@ -187,7 +189,7 @@ def option_orders(question: Question, count: int, seed: int) -> tuple[tuple[int,
 
     orders = dict.fromkeys([with_refusal(movable), with_refusal(movable[::-1])])
     wanted = min(count, math.factorial(len(movable)))
-    digest = hashlib.sha256(f"{seed}:{question.identifier}".encode()).digest()
+    digest = hashlib.sha256(f"{entropy(key)}:{question.identifier}".encode()).digest()
     uniform = random.Random(int.from_bytes(digest)).random  # the same on every Python
     while len(orders) < wanted:
         moved = sorted(movable, key=lambda _: uniform())

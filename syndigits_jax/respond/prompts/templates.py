@@ -32,6 +32,9 @@ Two of the strategies of SYN-DIGITS, Table 3, are not templates: *predicted outp
 OpenAI's service that returns the same answers faster, and the *fine-tuned* construction asks
 another model with the same wording. Temperature 0.7 is a decoding setting; text, JSON, demographics
 and summaries are texts of personas.
+
+Templates are checked here rather than by a library: most checks are of what texts contain (slots,
+braces, control tokens), and they are the same for a template that is made in Python.
 """
 
 import functools

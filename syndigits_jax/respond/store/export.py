@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...panel import Panel
 from ...results.files import replacing
+from ...tables.cells import MissingCodes
 from ...tables.frames import import_pandas
 from ._grid_cells import Cells
 from .responses import ResponseStore, Run, reading
@@ -238,7 +239,7 @@ def to_panel(
     new_questions: bool = False,
     new_users: bool = False,
     name: str = "",
-    missing: str | Iterable[Any] = (),
+    missing: str | Iterable[Any] | MissingCodes = (),
 ) -> Panel:
     """The responses of a run and human answers, aligned by identifier, as a panel.
 
@@ -258,7 +259,8 @@ def to_panel(
     if isinstance(human, str | os.PathLike):
         from ...datasets.tables import read_table
 
-        human = read_table(human, numeric=False)
+        missing = MissingCodes.of(missing)
+        human = read_table(human, missing=missing, numeric=False)
     with reading(store) as opened:
         chosen = choose_run(opened, run)
         twin = read_frame(opened, chosen.id, everything=everything)

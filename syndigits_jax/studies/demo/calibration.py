@@ -137,7 +137,7 @@ def demo_poll() -> tuple[DistributionData, DistributionData]:
     probability 4/5.
     """
     data, truth = simulate_distributions(
-        2, _TWINS, _PAST + _NEW, types=8, ratio=10.0, sample=_PEOPLE
+        _TWINS, _PAST + _NEW, key=2, types=8, ratio=10.0, sample=_PEOPLE
     )
     sharp = truth.probabilities**2
     steps = np.cumsum(sharp / sharp.sum(axis=2, keepdims=True), axis=2)[:, :, :-1]

@@ -31,9 +31,9 @@ from syndigits_jax.fidelity import (
 from syndigits_jax.preferences import place_newton, user_embedding
 from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
+from syndigits_jax.results.records import check_results_path
 from syndigits_jax.workflows.fidelity.records import (
     FidelityRecord,
-    check_results_path,
     panel_records,
     write_fidelity_results,
 )
@@ -146,12 +146,12 @@ class _Simulation:
 def _simulation(settings: FidelityDemoSettings) -> tuple[_Simulation, PreferenceTruth]:
     size, m = settings.fitted + settings.judged, settings.items
     table, truth = simulate_preferences(
-        settings.seed, 2 * size, m, ratings=m, spread=settings.spread
+        2 * size, m, key=settings.seed, ratings=m, spread=settings.spread
     )
     seeds = np.arange(size, 2 * size)
-    faithful = simulate_personas(settings.seed + 1, truth, seeds)
+    faithful = simulate_personas(truth, seeds, key=settings.seed + 1)
     collapsed = simulate_personas(
-        settings.seed + 2, truth, seeds,
+        truth, seeds, key=settings.seed + 2,
         shrink=settings.shrink, lean=settings.lean, noise=settings.noise,
     )  # fmt: skip
     tables: dict[str, tuple[RatingTable, np.ndarray]] = {

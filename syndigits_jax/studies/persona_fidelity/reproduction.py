@@ -18,13 +18,12 @@ from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.preferences.pairs import key_data
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
-from syndigits_jax.results.files import write_text
 from syndigits_jax.results.progress import OnProgress, Progress
-from syndigits_jax.results.records import finite_or_none, run_description
+from syndigits_jax.results.records import check_results_path, write_document
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
 from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
-from syndigits_jax.workflows.fidelity.records import FidelityRecord, check_results_path
+from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 Study = Literal["baselines", "twins"]
 STUDIES: tuple[Study, ...] = ("baselines", "twins")
@@ -162,16 +161,14 @@ def write_fidelity_study(path: str | os.PathLike[str], results: Sequence[StudyRe
     **Raises:** `ValueError` if `path` exists and is not a results file.
     """
     check_results_path(path)
-    document = {
-        **run_description(),
+    content = {
         "studies": [
             {"study": r.study, "dataset": r.dataset, "counts": r.counts, "notes": r.notes}
             for r in results
         ],
         "records": [_fields(r, record) for r in results for record in r.records],
     }
-    text = json.dumps(finite_or_none(document), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_document(path, content)
 
 
 def paper_values(record: FidelityRecord) -> tuple[float, float] | None:

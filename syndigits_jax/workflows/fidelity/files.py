@@ -29,6 +29,22 @@ _CONDITION = ("condition", "construction")
 
 
 @dataclass(frozen=True, eq=False)
+class RatedItems:
+    """Real people's ratings of one catalogue of m items.
+
+    - `ratings`: lists all items, in the order of the items file.
+    - `texts`: (m,) the text of each item in the items file.
+    - `dated`: whether the ratings have times; if not, their order in the file is used.
+    - `codes`: of missing ratings, which the personas' ratings may hold too.
+    """
+
+    ratings: RatingTable
+    texts: tuple[str, ...]
+    dated: bool
+    codes: MissingCodes
+
+
+@dataclass(frozen=True, eq=False)
 class FidelityData:
     """Input of `measure_fidelity`: ratings and persona ratings of one catalogue of m items.
 
@@ -50,7 +66,8 @@ class FidelityData:
 def read_fidelity_files(
     ratings: _Path, items: _Path, personas: _Path, *, missing: str | Iterable[Any] = ()
 ) -> FidelityData:
-    """Read the three tables (`.csv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match them.
+    """Read the three tables (`.csv`, `.tsv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match
+    them.
 
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
       that grows with time, such as seconds). The column names of MovieLens and Amazon files are
@@ -65,32 +82,54 @@ def read_fidelity_files(
     rating that is not a number, a repeated rating or identifier, items that the items file does not
     list, or seeds that are not among the users.
     """
-    codes = MissingCodes.of(missing)
-    real, texts, dated = read_rated_items(ratings, items, missing=codes)
-    path = Path(personas)
-    frame = without_missing(read_columns(path), codes)
-    codes.warn_unmet("either table of ratings")
+    rated = read_rated_items(ratings, items, missing=MissingCodes.of(missing))
+    return read_persona_ratings(personas, rated)
+
+
+def read_persona_ratings(personas: _Path, rated: RatedItems) -> FidelityData:
+    """The ratings of personas, matched with those of real people.
+
+    **Arguments:** `personas`: path of a table as in [`read_fidelity_files`][]; `rated`: as
+    [`read_rated_items`][] returns it for codes of which it has not warned.
+
+    **Raises:** as [`read_fidelity_files`][] does.
+    """
+    path, real = Path(personas), rated.ratings
+    frame = without_missing(read_columns(path), rated.codes)
+    rated.codes.warn_unmet("either table of ratings")
     people, _ = read_rating_table(frame, path, _PERSONA, real.items)
-    seeds = _seeds(frame, path, people, real)
-    return FidelityData(real, people, texts, seeds, _conditions(frame, path, people), dated)
+    return FidelityData(
+        real, people, rated.texts, _seeds(frame, path, people, real),
+        _conditions(frame, path, people), rated.dated,
+    )  # fmt: skip
 
 
 def read_rated_items(
-    ratings: _Path, items: _Path, *, missing: str | Iterable[Any] | MissingCodes = ()
-) -> tuple[RatingTable, tuple[str, ...], bool]:
-    """The ratings of all items in the items file, the items' texts, and whether ratings have times.
+    ratings: _Path,
+    items: _Path,
+    *,
+    missing: str | Iterable[Any] | MissingCodes = (),
+    read: Callable[[Path], Any] = read_columns,
+) -> RatedItems:
+    """The ratings of all items in the items file, and the items' texts.
 
-    Files, columns, `missing` and errors as in [`read_fidelity_files`][].
+    **Arguments:**
+
+    - `ratings`, `items`, `missing`: as in [`read_fidelity_files`][]. Where `missing` is a
+      `MissingCodes`, the caller is to warn of those that do not occur.
+    - `read`: reads a table.
+
+    **Raises:** as [`read_fidelity_files`][] does.
     """
     codes = MissingCodes.of(missing)
     items, ratings = Path(items), Path(ratings)
-    names, texts = read_item_table(read_columns(items), items)
+    names, texts = read_item_table(read(items), items)
     table, dated = read_rating_table(
-        without_missing(read_columns(ratings), codes), ratings, USER_COLUMNS, names
+        without_missing(read(ratings), codes), ratings, USER_COLUMNS, names
     )
     if codes is not missing:  # otherwise the caller reads another table with these codes
         codes.warn_unmet(str(ratings))
-    return table, texts, dated
+    return RatedItems(table, texts, dated, codes)
 
 
 def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:

@@ -3,13 +3,13 @@
 from os import PathLike
 from pathlib import Path
 
-import jax
 import numpy as np
 from jaxtyping import Int
 
 from syndigits_jax.datasets.films import film_questions
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.preferences import select_probes
+from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnStep, no_step
 from syndigits_jax.workflows.fidelity.files import read_rated_items
 from syndigits_jax.workflows.fidelity.run import item_vectors
@@ -26,7 +26,7 @@ def choose_probes(
     scale: str = "purchase",
     embeddings: _Path | None = None,
     missing: str = "",
-    seed: int = 0,
+    key: Key = 0,
     on_step: OnStep = no_step,
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " m"]]:
     """Choose items to ask about, popular and rare ones of every kind, and write them as questions.
@@ -40,7 +40,7 @@ def choose_probes(
     - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, and the
       vectors saved beside `out`.
     - `missing`: what stands for a missing rating.
-    - `seed`: of the choice.
+    - `key`: a JAX random key or an integer, of the choice.
     - `on_step`: entered while the texts are encoded.
 
     **Returns:** positions of the items chosen, and the number of ratings of each item, (m,).
@@ -53,9 +53,9 @@ def choose_probes(
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     questions = {q.identifier: q for q in film_questions(items, answers=scale)}
-    table, texts, _ = read_rated_items(ratings, items, missing=missing)
-    vectors = item_vectors(texts, embeddings, out.parent, on_step)
-    counts = table.item_counts()
-    chosen = np.asarray(select_probes(jax.random.key(seed), vectors, counts, size=count))
-    write_questions(out, [questions[table.items[j]] for j in chosen])
+    rated = read_rated_items(ratings, items, missing=missing)
+    vectors = item_vectors(rated.texts, embeddings, out.parent, on_step)
+    counts = rated.ratings.item_counts()
+    chosen = np.asarray(select_probes(random_key(key), vectors, counts, size=count))
+    write_questions(out, [questions[rated.ratings.items[j]] for j in chosen])
     return chosen, counts

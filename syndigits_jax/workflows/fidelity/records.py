@@ -1,14 +1,11 @@
 """The numbers of a fidelity measurement, one record each, and their file."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from syndigits_jax.results.files import write_text
-from syndigits_jax.results.records import finite_or_none, run_description
+from syndigits_jax.results.records import check_results_path, write_document
 
 PERSONAS = "personas"
 
@@ -73,29 +70,10 @@ def write_fidelity_results(
     **Raises:** `ValueError` if `path` exists and is not a results file; it is not changed.
     """
     check_results_path(path)
-    document = {
-        **run_description(),
+    content = {
         "settings": dataclasses.asdict(settings),
         "counts": dict(counts),
         "notes": list(notes),
-        "records": finite_or_none([dataclasses.asdict(record) for record in records]),
+        "records": [dataclasses.asdict(record) for record in records],
     }
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def check_results_path(path: str | os.PathLike[str]) -> None:
-    """Check, before any work, that a results file can be written to `path`.
-
-    **Raises:** `ValueError` if another file is in its place, or its folder is not a folder.
-    """
-    path = Path(path)
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ValueError(f"out: {path.parent} is not a folder")
-    if not path.exists():
-        return
-    try:
-        known = {"machine", "versions", "records"} <= json.loads(path.read_text("utf-8")).keys()
-    except (ValueError, AttributeError, OSError):
-        known = False
-    if not known:
-        raise ValueError(f"{path} is not a results file written by this package")
+    write_document(path, content)

@@ -7,18 +7,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from syndigits_jax.datasets.tables import write_table
 from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
 from syndigits_jax.results.checkpoints import UNITS
+from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
-from syndigits_jax.results.records import RESULTS
+from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import write_table
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
     read_embeddings,
@@ -30,7 +30,7 @@ from syndigits_jax.workflows.fidelity.measure import (
     measure_fidelity,
 )
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
-from syndigits_jax.workflows.fidelity.records import check_results_path, write_fidelity_results
+from syndigits_jax.workflows.fidelity.records import write_fidelity_results
 
 PERSONAS = "personas.csv"
 Settings = TypeVar("Settings", bound=FidelitySettings)
@@ -48,7 +48,7 @@ def run_fidelity(
     settings: FidelitySettings,
     embeddings: _Path | None = None,
     missing: str = "",
-    seed: int = 0,
+    key: Key = 0,
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
     on_step: OnStep = no_step,
 ) -> FidelityReport:
@@ -65,7 +65,7 @@ def run_fidelity(
     - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, once.
     - `missing`: what stands for a missing rating, as in
       [`read_table`][syndigits_jax.datasets.read_table].
-    - `seed`: of training, placement and resampling.
+    - `key`: a JAX random key or an integer, of training, placement and resampling.
     - `showing_progress`: a function that returns a context manager, entered while the measurement
       runs; it yields the callback for progress.
     - `on_step`: entered while the texts are encoded.
@@ -76,10 +76,33 @@ def run_fidelity(
     check_results_path(out / RESULTS)
     data = read_fidelity_files(ratings, items, personas, missing=missing)
     vectors = item_vectors(data.texts, embeddings, out, on_step)
+    return measure_and_write(
+        data, vectors, out, settings=settings, key=key, showing_progress=showing_progress
+    )
+
+
+def measure_and_write(
+    data: FidelityData,
+    vectors: Float[np.ndarray, "m e"],
+    out: _Path,
+    *,
+    settings: FidelitySettings,
+    key: Key = 0,
+    showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
+) -> FidelityReport:
+    """[`run_fidelity`][] with what has been read already.
+
+    **Arguments:** `data`: ratings of real people and personas; `vectors`: (m, e) of the items'
+    texts; `out`: the folder for results, without a results file of something else; `settings`,
+    `key`, `showing_progress`: as in [`run_fidelity`][].
+
+    **Raises:** `ValueError` as `measure_fidelity` does, before anything is written.
+    """
+    out = Path(out)
     with showing_progress() as show:
         report = measure_fidelity(
             data.ratings, vectors, data.personas,
-            key=jax.random.key(seed), seeds=data.seeds, conditions=data.conditions,
+            key=random_key(key), seeds=data.seeds, conditions=data.conditions,
             settings=settings, out=out,
             on_progress=show,
         )  # fmt: skip
@@ -154,5 +177,5 @@ def _placements(data: FidelityData, report: FidelityReport):
         columns[f"{name}_loss"] = np.asarray(people.loss)
         columns[f"{name}_gradient_norm"] = np.asarray(people.gradient_norm)
     codes = np.asarray(report.personas["newton"].status)
-    columns["newton_status"] = [Status(int(code)).name.lower() for code in codes]
+    columns["newton_status"] = [Status(int(code)).word for code in codes]
     return pd.DataFrame(columns, index=pd.Index(data.personas.users, name="persona"))

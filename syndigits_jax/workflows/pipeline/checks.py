@@ -1,25 +1,22 @@
 """Checks of a pipeline's files and settings before anything is asked or written."""
 
 import math
-import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from syndigits_jax.datasets.personas import read_personas
-from syndigits_jax.datasets.questions import write_questions
-from syndigits_jax.datasets.tables import read_table
-from syndigits_jax.respond.asking.plan import make_plan
-from syndigits_jax.respond.personas.writing import WRITE
+from syndigits_jax.respond.asking.plan import Plan, make_plan
+from syndigits_jax.respond.personas.writing import plan_texts
 from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes, refuse_unusable
 from syndigits_jax.tables.near_misses import hint, only_in
-from syndigits_jax.workflows.fidelity.files import read_embeddings, read_rated_items
+from syndigits_jax.workflows.fidelity.files import RatedItems, read_embeddings, read_rated_items
 from syndigits_jax.workflows.fidelity.run import fidelity_settings
-from syndigits_jax.workflows.personas import KINDS
+from syndigits_jax.workflows.files import Files
+from syndigits_jax.workflows.personas import FROM_FILES, KINDS
 from syndigits_jax.workflows.pipeline.config import (
     FILE,
     Calibrate,
@@ -28,7 +25,7 @@ from syndigits_jax.workflows.pipeline.config import (
     Pipeline,
     QuestionSource,
 )
-from syndigits_jax.workflows.questions import read_asked, select_questions
+from syndigits_jax.workflows.questions import select_questions
 
 
 def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple[Question, ...]:
@@ -41,7 +38,9 @@ def select_asked(catalogue: Sequence[Question], source: QuestionSource) -> tuple
         raise ValueError(f"[questions]: {error} ({source.file})") from None
 
 
-def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tuple[Persona, ...]:
+def build_personas(
+    source: PersonaSource, questions: Sequence[Question], files: Files
+) -> tuple[Persona, ...]:
     """Personas from files, without what they will be asked; some kinds still lack their texts."""
     options = dict(source.options)
     where = f"[[personas]] {source.name}".rstrip()
@@ -49,12 +48,12 @@ def build_personas(source: PersonaSource, questions: Sequence[Question]) -> tupl
         if source.kind == FILE:
             return read_personas(options[FILE])
         if source.kind == "survey":  # another survey may have none of what is asked
-            known = read_asked(options["questions"], None)
-            options["ask"] = [*options.get("ask", ()), *_within(questions, known)]
-        elif source.kind == "history":
+            asked = _within(questions, files.questions(options["questions"]))
+            options["ask"] = [*options.get("ask", ()), *asked]
+        elif source.kind in ("history", "grounded"):
             options["ask"] = [*options.get("ask", ()), *(q.identifier for q in questions)]
-        elif source.kind == "grounded":
-            return _grounded(options, questions)
+        if source.kind in FROM_FILES:
+            options["files"] = files
         return KINDS[source.kind](**options)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
@@ -71,47 +70,62 @@ def _within(questions: Sequence[Question], catalogue: Sequence[Question]) -> lis
     ]
 
 
-def _grounded(options: dict[str, Any], questions: Sequence[Question]) -> tuple[Persona, ...]:
-    """Build grounded personas without the items of `questions` and of the user's own file."""
-    own = read_asked(options["ask_questions"], None) if "ask_questions" in options else ()
-    with tempfile.TemporaryDirectory() as folder:
-        options["ask_questions"] = Path(folder) / "asked.json"
-        asked = {question.identifier: question for question in (*own, *questions)}
-        write_questions(options["ask_questions"], tuple(asked.values()))
-        return KINDS["grounded"](**options)
-
-
-def check_asking(
+def plan_asking(
     pipeline: Pipeline,
     built: Sequence[tuple[Persona, ...]],
     questions: Sequence[Question],
     blocks: dict[str, str],
-) -> None:
-    """Check that all requests of a pipeline can be made.
+) -> tuple[Plan, ...]:
+    """The requests of a pipeline to each population: for its texts where a model writes them,
+    otherwise for its answers. The requests that follow the writing are checked too.
 
     **Arguments:** `pipeline`: its settings; `built`: the personas of each source; `questions`: what
     is asked; `blocks`: the block of each question by identifier.
 
     **Raises:** `ValueError` as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] does.
     """
+
+    def asking(personas: Sequence[Persona]) -> Plan:
+        return make_plan(pipeline.template, personas, questions, pipeline.decoding, blocks)
+
+    plans = []
     for source, personas in zip(pipeline.personas, built, strict=True):
-        if source.writing is not None:
-            make_plan(source.writing[0], personas, [WRITE], source.writing[1])
-            personas = [replace(personas[0], text="(to be written)")]
-        make_plan(pipeline.template, personas, questions, pipeline.decoding, blocks)
+        if source.writing is None:
+            plans.append(asking(personas))
+        else:
+            template, decoding = source.writing
+            plans.append(plan_texts(template, personas, decoding))
+            asking([replace(personas[0], text="(to be written)")])
+    return tuple(plans)
+
+
+@dataclass(frozen=True)
+class HumanAnswers:
+    """`frame`: people's answers by person and question, missing ones blank; `codes`: of missing
+    answers, which the twins' answers may hold too."""
+
+    frame: Any
+    codes: MissingCodes
 
 
 def check_calibration(
-    settings: Calibrate, personas: Sequence[Persona], questions: Sequence[Question]
-) -> None:
-    """Check the human answers for calibration.
+    settings: Calibrate,
+    personas: Sequence[Persona],
+    questions: Sequence[Question],
+    files: Files | None = None,
+) -> HumanAnswers:
+    """The human answers for calibration, checked.
+
+    **Arguments:** `settings`: where they are; `personas`: the twins; `questions`: what these are
+    asked; `files`: what has been read already; nothing by default.
 
     **Raises:** `ValueError` if there are too few, or some are outside of a question's scale.
     """
     where = f"[calibrate]: {settings.human}"
-    human = read_table(
-        settings.human, settings.id_column, missing=MissingCodes.of(settings.missing), numeric=False
+    answers = HumanAnswers(
+        *(files or Files()).answers(settings.human, settings.id_column, settings.missing)
     )
+    human = answers.frame
     names, known = [persona.identifier for persona in personas], list(map(str, human.index))
     human = human.loc[human.index.isin(names)]
     if len(human) < 2:
@@ -144,29 +158,47 @@ def check_calibration(
             f"{where} has answers to {answered} of the questions asked; to hold one out at least "
             "3 are needed"
         )
+    return answers
 
 
 def _refusal(question: Question) -> float:
     return math.nan if question.refusal is None else question.refusal
 
 
-def check_fidelity(settings: Fidelity, questions: Sequence[Question]) -> None:
-    """**Raises:** `ValueError` for settings or files that `syndigits fidelity` would reject."""
+@dataclass(frozen=True)
+class FidelityInputs:
+    """`rated`: real people's ratings and the items; `embeddings`: vectors of the items' texts, or
+    `None` where these are to be encoded."""
+
+    rated: RatedItems
+    embeddings: Any
+
+
+def check_fidelity(
+    settings: Fidelity, questions: Sequence[Question], files: Files | None = None
+) -> FidelityInputs:
+    """The files for fidelity, checked. **Arguments:** as in [`check_calibration`][].
+
+    **Raises:** `ValueError` for settings or files that `syndigits fidelity` would reject.
+    """
     try:
         fidelity_settings(settings.epochs, settings.gap, settings.control, settings.quick)
-        ratings, texts, _ = read_rated_items(
-            settings.ratings, settings.items, missing=MissingCodes.of(settings.missing)
-        )
+        rated = read_rated_items(
+            settings.ratings, settings.items, missing=MissingCodes.of(settings.missing),
+            read=(files or Files()).columns,
+        )  # fmt: skip
+        embeddings = None
         if settings.embeddings is not None:
-            read_embeddings(settings.embeddings, len(texts))
-        elif not any(texts):
+            embeddings = read_embeddings(settings.embeddings, len(rated.texts))
+        elif not any(rated.texts):
             raise ValueError(f"{settings.items} has no texts; give `embeddings`")
     except ValueError as error:
         raise ValueError(f"[fidelity]: {error}") from None
-    known = set(ratings.items)
+    known = set(rated.ratings.items)
     absent = [question.identifier for question in questions if question.identifier not in known]
     if absent:
         raise ValueError(
             f"[fidelity]: {settings.items} does not have what is asked: {absent[0]!r}"
             + (f" and {len(absent) - 1} others" if len(absent) > 1 else "")
         )
+    return FidelityInputs(rated, embeddings)

@@ -36,13 +36,14 @@ at most the share `allow_missing` of the answers, and of the texts that a model 
 [[personas]], is missing after a call, the pipeline continues without them, and its report says so.
 """
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, create_model
 
 from syndigits_jax import calibration
 from syndigits_jax.respond.personas.writing import WRITING_TEMPLATES
@@ -52,19 +53,54 @@ from syndigits_jax.results.names import method_name, near
 from syndigits_jax.workflows.calibrate import AUTO, build_method, hyperparameters_of
 from syndigits_jax.workflows.personas import KINDS
 from syndigits_jax.workflows.pipeline.config_values import (
-    check_keys,
+    STRICT,
+    Checked,
+    File,
+    MaybeFile,
+    Text,
+    Texts,
+    field_type,
     read_toml,
-    required,
-    table,
-    typed,
 )
 
-Part = TypeVar("Part")
 FILE = "file"
 """The kind of personas that are read from a file as they are."""
 _ENGINES = ("vllm", "openai")
-_ALLOW = "allow_missing"
+_METHODS = ("ridge", "elastic-net", "synthetic-control")
+_SAID = {"key": "seed"}  # parameters that have another name in the file
 _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens": int, "seed": int}
+
+
+def _methods(given: Any) -> dict[str, Any]:
+    """Calibrators by class name. **Raises:** `ValueError` naming the method and its key."""
+    if not isinstance(given, list) or not given:
+        raise ValueError(f"`methods` must be a list of names, got {given!r}")
+    built = {}
+    for entry in given:
+        options = dict(entry) if isinstance(entry, dict) else {"name": entry}
+        name = options.pop("name", None)
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"`methods`: `name` must be text, got {name!r}")
+        method = _method(name, options)
+        if type(method).__name__ in built:
+            raise ValueError(f"`methods`: {name!r} is there twice")
+        built[type(method).__name__] = method
+    return built
+
+
+def _method(name: str, options: Mapping[str, Any]) -> Any:
+    where = f"`methods`: {name}: "
+    try:
+        cls = getattr(calibration, method_name(name))
+        known = list(hyperparameters_of(cls))
+        for key in options:
+            if key not in known:
+                raise ValueError(f"unknown key `{key}`; {near(key, known)}")
+        if AUTO in options.values():
+            raise ValueError(f"{AUTO!r} is for `syndigits calibrate`; give a number")
+        return build_method(name, options)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}{error}") from None
 
 
 @dataclass(frozen=True)
@@ -72,10 +108,14 @@ class QuestionSource:
     """`file`: questions, or items to be rated on a `scale` ("stars" or "purchase"). Asked are those
     in `ask` (identifiers) or in the blocks `block`; all by default."""
 
-    file: Path
-    ask: tuple[str, ...] = ()
-    block: tuple[str, ...] = ()
+    file: File
+    ask: Texts = ()
+    block: Texts = ()
     scale: str = ""
+
+    def __post_init__(self):
+        if self.ask and self.block:
+            raise ValueError("`ask` and `block` exclude each other")
 
 
 @dataclass(frozen=True)
@@ -111,8 +151,8 @@ class Calibrate:
     """`human`: the table of people's answers; `methods`: calibrators by name; `id_column`: the
     column of identifiers, by default the first; `missing`: what stands for a missing answer."""
 
-    human: Path
-    methods: Mapping[str, Any]
+    human: File
+    methods: Annotated[Mapping[str, Any], BeforeValidator(_methods)]
     id_column: str | None = None
     missing: str = ""
 
@@ -121,9 +161,9 @@ class Calibrate:
 class Fidelity:
     """The options of `syndigits fidelity`."""
 
-    ratings: Path
-    items: Path
-    embeddings: Path | None = None
+    ratings: File
+    items: File
+    embeddings: MaybeFile = None
     epochs: int | None = None
     gap: float = 1.0
     control: str = "held_out"
@@ -148,10 +188,42 @@ class Pipeline:
     allow_missing: float = 0.0
 
 
+class _Whole(BaseModel):
+    model_config = STRICT
+
+    out: Text
+    questions: Any
+    personas: Any
+    engine: Any
+    respond: Any
+    calibrate: Any = None
+    fidelity: Any = None
+
+
+class _Engine(BaseModel):
+    model_config = STRICT | ConfigDict(extra="allow")
+
+    kind: Text
+    model: Text
+
+
+_CHANGES: dict[str, Any] = {
+    name: (hint | None, None) for name, hint in get_type_hints(Decoding).items()
+}
+_RESPOND: Any = create_model(
+    "_Respond",
+    __config__=STRICT,
+    template=(Text, ...),
+    allow_missing=(float, 0.0),
+    **_CHANGES,
+)
+
+
 def read_pipeline(path: str | PathLike[str]) -> Pipeline:
     """A pipeline from a TOML file, as this module describes.
 
-    **Raises:** `FileNotFoundError`; `ValueError` naming the file, the part and the key.
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file and, of every mistake in it, the
+    part and the key.
     """
     path = Path(path)
     try:
@@ -160,175 +232,158 @@ def read_pipeline(path: str | PathLike[str]) -> Pipeline:
         raise ValueError(f"{path}: {error}") from None
 
 
-_PARTS = ("out", "questions", "personas", "engine", "respond", "calibrate", "fidelity")
-
-
 def _pipeline(content: dict[str, Any], folder: Path) -> Pipeline:
-    check_keys(content, _PARTS, "")
-    for key in _PARTS[:5]:
-        if key not in content:
-            raise ValueError(f"no `{key}`" if key == "out" else f"no part [{key}]")
-    out = required(content, "out", "")
-    questions = _part(QuestionSource, content["questions"], "[questions]: ", folder)
-    if questions.ask and questions.block:
-        raise ValueError("[questions]: `ask` and `block` exclude each other")
-    template, decoding, allow_missing = _respond(table(content["respond"], "[respond]: "), folder)
-    parts = {}
-    if "calibrate" in content:
-        parts["calibrate"] = _calibrate(table(content["calibrate"], "[calibrate]: "), folder)
-    if "fidelity" in content:
-        parts["fidelity"] = _part(Fidelity, content["fidelity"], "[fidelity]: ", folder)
+    checked = Checked(folder)
+    checked.table(_Whole, content, "", tuple(_Whole.model_fields))
+    parts: dict[str, Any] = {
+        key: read(checked, content[key])
+        for key, read in (
+            ("questions", _questions),
+            ("engine", _engine),
+            ("respond", _respond),
+            ("calibrate", _calibrate),
+            ("fidelity", _fidelity),
+        )
+        if key in content
+    }
+    if "personas" in content:
+        parts["personas"] = _personas(checked, content["personas"], "calibrate" in content)
+    checked.refuse()
+    template, decoding, allow_missing = parts.pop("respond")
     return Pipeline(
-        out=folder / out,
-        questions=questions,
-        personas=_personas(content["personas"], folder, calibrated="calibrate" in parts),
-        engine=_engine(table(content["engine"], "[engine]: "), folder),
-        template=template,
-        decoding=decoding,
-        allow_missing=allow_missing,
-        **parts,
-    )
+        out=folder / content["out"], template=template, decoding=decoding,
+        allow_missing=allow_missing, **parts,
+    )  # fmt: skip
 
 
-def _personas(given: Any, folder: Path, *, calibrated: bool) -> tuple[PersonaSource, ...]:
+def _questions(checked: Checked, given: Any) -> QuestionSource | None:
+    return checked.record(QuestionSource, given, "[questions]: ")
+
+
+def _fidelity(checked: Checked, given: Any) -> Fidelity | None:
+    return checked.record(Fidelity, given, "[fidelity]: ")
+
+
+def _calibrate(checked: Checked, given: Any) -> Calibrate | None:
+    if isinstance(given, Mapping):
+        given = {"methods": list(_METHODS), **given}
+    return checked.record(Calibrate, given, "[calibrate]: ")
+
+
+def _personas(checked: Checked, given: Any, calibrated: bool) -> tuple[PersonaSource | None, ...]:
     entries = given if isinstance(given, list) else [given]
     if not entries:
-        raise ValueError("[[personas]]: there are none")
+        checked.faults.append("[[personas]]: there are none")
     if calibrated and len(entries) > 1:
-        raise ValueError(
+        checked.faults.append(
             "[calibrate]: twins are compared with people one by one, so there can be only one "
             f"[[personas]], not {len(entries)}"
         )
     sources = []
     for number, entry in enumerate(entries, 1):
-        where = f"[[personas]] ({number} of {len(entries)}): " if len(entries) > 1 else ""
-        where = where or "[[personas]]: "
-        sources.append(_population(table(entry, where), where, folder, several=len(entries) > 1))
-    names = [source.name for source in sources]
+        several = len(entries) > 1
+        place = f" ({number} of {len(entries)})" if several else ""
+        sources.append(_population(checked, entry, f"[[personas]]{place}: ", several=several))
+    names = [source.name for source in sources if source is not None]
     if len(set(names)) < len(names):
-        raise ValueError(f"[[personas]]: names repeat ({', '.join(names)}); give each a `name`")
+        checked.faults.append(
+            f"[[personas]]: names repeat ({', '.join(names)}); give each a `name`"
+        )
     return tuple(sources)
 
 
-def _population(given: dict[str, Any], where: str, folder: Path, *, several: bool) -> PersonaSource:
-    kind = required(given, "kind", where)
-    if kind != FILE and kind not in KINDS:
-        raise ValueError(f"{where}no `kind` {kind!r}; {near(kind, (FILE, *KINDS))}")
-    name = kind if several else ""
-    if "name" in given:
-        name = required(given, "name", where)
-    builder = {FILE: Path} if kind == FILE else get_type_hints(KINDS[kind])
-    builder.pop("return", None)
-    writing = _WRITING if kind in WRITING_TEMPLATES else {}
-    check_keys(given, (*builder, *writing), where)
-    values = {
-        key: typed(value, (builder | writing)[key], key, where, folder)
-        for key, value in given.items()
-    }
-    needed = (FILE,) if kind == FILE else _without_default(KINDS[kind])
-    for key in needed:
-        if key not in values:
-            raise ValueError(f"{where}no `{key}`")
-    options = {key: value for key, value in values.items() if key in builder}
-    if not writing:
-        return PersonaSource(kind, name, options)
-    template = _template(values.pop("template", WRITING_TEMPLATES[kind]), where, folder)
+def _population(checked: Checked, given: Any, where: str, *, several: bool) -> PersonaSource | None:
+    kind: Any = given.get("kind") if isinstance(given, Mapping) else None
+    known = isinstance(kind, str) and (kind == FILE or kind in KINDS)
+    if isinstance(kind, str) and kind and not known:
+        checked.faults.append(f"{where}no `kind` {kind!r}; {near(kind, (FILE, *KINDS))}")
+        return None
+    fields = _fields(kind) if known else {}
+    model: Any = create_model(
+        "_Personas",
+        __config__=STRICT if known else STRICT | ConfigDict(extra="allow"),
+        kind=(Text, ...),
+        name=(Text, str(kind) if several else ""),
+        **fields,
+    )
+    found = checked.table(model, given, where, ("name", *fields))
+    if found is None:
+        return None
+    values = found.model_dump(include=found.model_fields_set - {"kind", "name"})
+    writing = {key: values[key] for key in _WRITING if key in values}
+    own = _fields(kind, with_writing=False)
+    argument = {said: name for name, said in _SAID.items()}
+    options = {argument.get(key, key): value for key, value in values.items() if key in own}
+    if kind not in WRITING_TEMPLATES:
+        return PersonaSource(kind, found.name, options)
+    name = writing.pop("template", WRITING_TEMPLATES[kind])
+    template = checked.call(where, _template, name, checked.folder)
+    if template is None:
+        return None
     if template.answer_with != "text" or template.asks:
-        raise ValueError(f"{where}`template`: {template.name!r} asks a question; it writes no text")
-    decoding = {key: value for key, value in values.items() if key in writing}
-    return PersonaSource(kind, name, options, (template, _settings(template, decoding, where)))
+        checked.faults.append(
+            f"{where}`template`: {template.name!r} asks a question; it writes no text"
+        )
+        return None
+    decoding = checked.call(where, template.settings, **writing)
+    if decoding is None:
+        return None
+    return PersonaSource(kind, found.name, options, (template, decoding))
 
 
-def _without_default(builder: Any) -> tuple[str, ...]:
-    parameters = inspect.signature(builder).parameters.values()
-    return tuple(one.name for one in parameters if one.default is inspect.Parameter.empty)
+def _fields(kind: str, *, with_writing: bool = True) -> dict[str, Any]:
+    """The keys of a kind of personas with their types and defaults, for a model of them."""
+    if kind == FILE:
+        return {FILE: (File, ...)}
+    hints = get_type_hints(KINDS[kind])
+    fields: dict[str, Any] = {}
+    for name, one in inspect.signature(KINDS[kind]).parameters.items():
+        if name != "files":  # what has been read already is no key
+            needed = one.default is inspect.Parameter.empty
+            hint = int if name == "key" else field_type(hints[name])
+            fields[_SAID.get(name, name)] = (hint, ... if needed else one.default)
+    if with_writing and kind in WRITING_TEMPLATES:
+        fields |= {name: (hint, None) for name, hint in _WRITING.items() if name not in fields}
+    return fields
 
 
-def _engine(given: dict[str, Any], folder: Path) -> EngineSource:
-    kind, model = (required(given, key, "[engine]: ") for key in ("kind", "model"))
+def _engine(checked: Checked, given: Any) -> EngineSource | None:
+    found = checked.table(_Engine, given, "[engine]: ", tuple(_Engine.model_fields))
+    if found is None:
+        return None
+    kind, model = found.kind, found.model
     if kind not in _ENGINES:
-        raise ValueError(f"[engine]: no `kind` {kind!r}; {near(kind, _ENGINES)}")
+        checked.faults.append(f"[engine]: no `kind` {kind!r}; {near(kind, _ENGINES)}")
+        return None
     # For vLLM, a folder relative to the file, or else a name; on a server, always a name.
-    if kind == "vllm" and (folder / model).exists():
-        model = str(folder / model)
-    return EngineSource(kind, model, given)
+    if kind == "vllm" and (checked.folder / model).exists():
+        model = str(checked.folder / model)
+    return EngineSource(kind, model, found.model_extra or {})
 
 
-def _respond(given: dict[str, Any], folder: Path) -> tuple[Template, Decoding, float]:
+def _respond(checked: Checked, given: Any) -> tuple[Template, Decoding, float] | None:
     where = "[respond]: "
-    name = required(given, "template", where)
-    hints = get_type_hints(Decoding) | {_ALLOW: float}
-    check_keys(given, hints, where)
-    changes = {key: typed(value, hints[key], key, where, folder) for key, value in given.items()}
-    allowed = changes.pop(_ALLOW, 0.0)
+    found = checked.table(_RESPOND, given, where, tuple(_RESPOND.model_fields))
+    if found is None:
+        return None
+    allowed = found.allow_missing
     if not 0 <= allowed < 1:
-        raise ValueError(f"{where}`{_ALLOW}` must be a share from 0 to below 1, got {allowed:g}")
-    template = _template(name, where, folder)
+        checked.faults.append(
+            f"{where}`allow_missing` must be a share from 0 to below 1, got {allowed:g}"
+        )
+    template = checked.call(where, _template, found.template, checked.folder)
+    if template is None:
+        return None
     if not template.asks:
-        raise ValueError(f"{where}`template`: {template.name!r} asks nothing; it writes personas")
-    return template, _settings(template, changes, where), allowed
+        checked.faults.append(
+            f"{where}`template`: {template.name!r} asks nothing; it writes personas"
+        )
+    changes = found.model_dump(exclude={"template", "allow_missing"})
+    decoding = checked.call(where, template.settings, **changes)
+    return None if decoding is None else (template, decoding, allowed)
 
 
-def _template(name: str, where: str, folder: Path) -> Template:
+def _template(name: str, folder: Path) -> Template:
     """A built-in template, or one from a file."""
-    try:
-        own = name.endswith(".toml") or "/" in name
-        return find_template(folder / name if own else name)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
-
-
-def _settings(template: Template, changes: Mapping[str, Any], where: str) -> Decoding:
-    try:
-        return template.settings(**changes)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
-
-
-def _calibrate(given: dict[str, Any], folder: Path) -> Calibrate:
-    where = "[calibrate]: "
-    methods = given.pop("methods", ["ridge", "elastic-net", "synthetic-control"])
-    if not isinstance(methods, list) or not methods:
-        raise ValueError(f"{where}`methods` must be a list of names, got {methods!r}")
-    built = {}
-    for entry in methods:
-        options = dict(entry) if isinstance(entry, dict) else {"name": entry}
-        name = required(options, "name", f"{where}`methods`: ")
-        method = _method(name, options, where)
-        if type(method).__name__ in built:
-            raise ValueError(f"{where}`methods`: {name!r} is there twice")
-        built[type(method).__name__] = method
-    return _part(Calibrate, {**given, "methods": built}, where, folder)
-
-
-def _method(name: str, options: Mapping[str, Any], where: str) -> Any:
-    where = f"{where}`methods`: {name}: "
-    try:
-        cls = getattr(calibration, method_name(name))
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
-    known = hyperparameters_of(cls)
-    check_keys(options, known, where)
-    if AUTO in options.values():
-        raise ValueError(f"{where}{AUTO!r} is for `syndigits calibrate`; give a number")
-    try:
-        return build_method(name, options)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}{error}") from None
-
-
-def _part(cls: type[Part], given: Any, where: str, folder: Path) -> Part:
-    """A dataclass from a table, after checks of unknown and required keys and of types."""
-    given = table(given, where)
-    hints = get_type_hints(cls)
-    check_keys(given, hints, where)
-    for one in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
-        absent = one.default is MISSING and one.default_factory is MISSING
-        if absent and one.name not in given:
-            raise ValueError(f"{where}no `{one.name}`")
-    values = {
-        # Methods are already built.
-        key: value if key == "methods" else typed(value, hints[key], key, where, folder)
-        for key, value in given.items()
-    }
-    return cls(**values)
+    own = name.endswith(".toml") or "/" in name
+    return find_template(folder / name if own else name)

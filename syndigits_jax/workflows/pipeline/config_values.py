@@ -1,17 +1,58 @@
-"""Values of a TOML configuration: reading, and checks that name the key at fault."""
+"""Values of a TOML configuration: read, validated by pydantic, and what is wrong said in words.
 
+Pydantic finds all that is wrong in a table at once; here its findings become sentences that name
+the part, the key and, for a key that is unknown, the nearest known one.
+"""
+
+import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+from pydantic import BeforeValidator, ConfigDict, ValidationError, create_model
 
 from syndigits_jax.results.names import near
 
+Record = TypeVar("Record")
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+"""Of all tables: no unknown keys, and a text is no number."""
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WANTED = {"int": "a whole number", "float": "a number", "string": "text", "bool": "true or false"}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def _inside(value: Any, info: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{info.field_name}` must be a path, got {value!r}")
+    return (info.context or {})["folder"] / value
+
+
+def _some_text(value: Any, info: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{info.field_name}` must be text, got {value!r}")
+    return value
+
+
+def _list_of_texts(value: Any, info: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"`{info.field_name}` must be a list of texts, got {value!r}")
+    return tuple(value)
+
+
+File = Annotated[Path, BeforeValidator(_inside)]
+"""A path, relative to the folder of the configuration."""
+MaybeFile = Annotated[Path | None, BeforeValidator(_inside)]
+"""The same of a key that may be left out."""
+Text = Annotated[str, BeforeValidator(_some_text)]
+"""A text that is not empty."""
+Texts = Annotated[tuple[str, ...], BeforeValidator(_list_of_texts)]
+"""A list of texts."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -28,54 +69,84 @@ def read_toml(path: Path) -> dict[str, Any]:
     return _expanded(content)
 
 
-def check_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """**Raises:** `ValueError` for an unknown key, with the nearest known one."""
-    known = list(known)
-    for key in given:
-        if key not in known:
-            raise ValueError(f"{where}unknown key `{key}`; {near(key, known)}")
+def field_type(hint: Any) -> Any:
+    """The type of a key for a parameter of a function: paths are [`File`][], lists of texts
+    [`Texts`][], others as they are."""
+    if hint == Sequence[str]:
+        return Texts
+    kinds = set(get_args(hint) or {hint})
+    if kinds & {Path, os.PathLike[str]}:
+        return MaybeFile if NoneType in kinds else File
+    return hint
 
 
-def table(given: Any, where: str) -> dict[str, Any]:
-    """A copy of a table. **Raises:** `ValueError` for anything else."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where}must be a table of keys and values, got {given!r}")
-    return dict(given)
+class Checked:
+    """Validates the tables of a configuration and collects what is wrong with them.
 
-
-def required(given: dict[str, Any], key: str, where: str) -> str:
-    """Remove a text from a table and return it. **Raises:** `ValueError` if absent or no text."""
-    if key not in given:
-        raise ValueError(f"{where}no `{key}`")
-    value = given.pop(key)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{where}`{key}` must be text, got {value!r}")
-    return value
-
-
-def typed(value: Any, hint: Any, key: str, where: str, folder: Path) -> Any:
-    """A value converted to a type.
-
-    **Arguments:** `value`: from a TOML file; `hint`: the type; `key`, `where`: the value's place,
-    for error messages; `folder`: the folder to which paths are relative.
-
-    **Raises:** `ValueError` naming the key.
+    **Arguments:** `folder`: the folder to which paths are relative.
     """
-    if hint in (tuple[str, ...], Sequence[str]):
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise ValueError(f"{where}`{key}` must be a list of texts, got {value!r}")
-    wanted = (set(get_args(hint)) or {hint}) - {NoneType}
-    if wanted & {Path, os.PathLike[str]}:
-        if isinstance(value, str) and value:
-            return folder / value
-        raise ValueError(f"{where}`{key}` must be a path, got {value!r}")
-    (wanted,) = wanted
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if wanted in _KINDS and type(value) is not wanted:
-        raise ValueError(f"{where}`{key}` must be {_KINDS[wanted]}, got {value!r}")
-    return value
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.faults: list[str] = []
+
+    def table(self, model: Any, given: Any, where: str, known: Sequence[str]) -> Any:
+        """A table as an instance of a pydantic model; `None` where it is at fault.
+
+        **Arguments:** `model`: the class; `given`: the content; `where`: its place, the
+        beginning of messages; `known`: the keys that it may have.
+        """
+        if not isinstance(given, Mapping):
+            self.faults.append(f"{where}must be a table of keys and values, got {given!r}")
+            return None
+        try:
+            return model.model_validate(dict(given), context={"folder": self.folder})
+        except ValidationError as error:
+            self.faults += [f"{where}{_in_words(one, known)}" for one in error.errors()]
+            return None
+
+    def record(self, cls: type[Record], given: Any, where: str) -> Record | None:
+        """A table as a dataclass, whose hints may be [`File`][], [`Text`][] and [`Texts`][]."""
+        hints = get_type_hints(cls, include_extras=True)
+        fields: dict[str, Any] = {
+            one.name: (hints[one.name], ... if one.default is MISSING else one.default)
+            for one in dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
+        }
+        model = create_model(cls.__name__, __config__=STRICT, **fields)
+        found = self.table(model, given, where, tuple(fields))
+        if found is None:
+            return None
+        return self.call(where, cls, **{name: getattr(found, name) for name in fields})
+
+    def call(self, where: str, function: Any, *arguments: Any, **options: Any) -> Any:
+        """The result of a function; `None`, and a fault, where it raises a `ValueError`."""
+        try:
+            return function(*arguments, **options)
+        except ValueError as error:
+            self.faults.append(f"{where}{error}")
+            return None
+
+    def refuse(self) -> None:
+        """**Raises:** `ValueError` with all faults, if there are any."""
+        if len(self.faults) == 1:
+            raise ValueError(self.faults[0])
+        if self.faults:
+            listed = "; ".join(f"({i}) {fault}" for i, fault in enumerate(self.faults, 1))
+            raise ValueError(f"{len(self.faults)} mistakes: {listed}")
+
+
+def _in_words(error: Any, known: Sequence[str]) -> str:
+    """A finding of pydantic, without the place of the table."""
+    kind, key = error["type"], error["loc"][0] if error["loc"] else ""
+    if kind == "missing":
+        return f"no `{key}`"
+    if kind in _UNKNOWN:
+        return f"unknown key `{key}`; {near(str(key), known)}"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    wanted = _WANTED.get(kind.removesuffix("_type").split("_")[0])
+    said = f"must be {wanted}" if wanted else error["msg"]
+    return f"`{key}` {said}, got {error['input']!r}"
 
 
 def _expanded(value: Any) -> Any:

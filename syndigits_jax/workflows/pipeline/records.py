@@ -1,16 +1,13 @@
 """The results of a pipeline for programs: one JSON file beside the report."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from syndigits_jax.respond.store.tallies import Tally
-from syndigits_jax.results.files import write_text
-from syndigits_jax.results.records import finite_or_none, run_description
+from syndigits_jax.results.records import check_results_path, write_document
 from syndigits_jax.workflows.evaluate import TwinQuality
-from syndigits_jax.workflows.fidelity.records import check_results_path
 
 
 def write_pipeline_results(
@@ -42,16 +39,15 @@ def write_pipeline_results(
         for field in dataclasses.fields(tally)
         if field.name not in ("run", "engines", "responses")
     }
-    document: dict[str, Any] = {
-        **run_description(),
+    content: dict[str, Any] = {
         "run": {**dataclasses.asdict(tally.run), "engines": list(tally.engines)},
         "responses": {"statuses": dict(tally.responses), **counted},
         "notes": list(notes),
         "records": [],
     }
     if quality is not None:
-        document["records"] = [dict(row) for row in quality.rows]
-        document["calibration"] = {
+        content["records"] = [dict(row) for row in quality.rows]
+        content["calibration"] = {
             "people": quality.holdout.panel.n,
             "questions": quality.holdout.panel.m,
             "verdict": list(quality.verdict),
@@ -64,5 +60,4 @@ def write_pipeline_results(
             },
             "predicted": dict(predicted or {}),
         }
-    text = json.dumps(finite_or_none(document), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_document(path, content)

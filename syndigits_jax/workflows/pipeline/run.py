@@ -6,44 +6,38 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from syndigits_jax.datasets.personas import write_personas
 from syndigits_jax.datasets.questions import write_questions
-from syndigits_jax.datasets.tables import read_table
-from syndigits_jax.respond.asking.collect import OnProgress as OnCollected
-from syndigits_jax.respond.asking.collect import Report, collect
+from syndigits_jax.datasets.tables import write_table
+from syndigits_jax.respond.asking.collect import OnCollection, Report, collect_plan
 from syndigits_jax.respond.asking.dry_run import DryRun, dry_run, find_tokens
-from syndigits_jax.respond.asking.plan import make_plan
+from syndigits_jax.respond.asking.plan import Plan, make_plan
 from syndigits_jax.respond.engines.build import build_engine
-from syndigits_jax.respond.personas.writing import WRITE, write_texts
+from syndigits_jax.respond.personas.writing import collect_texts
 from syndigits_jax.respond.prompts.render import blocks_of
 from syndigits_jax.respond.requests import Engine
-from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor, to_panel
+from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.respond.store.tallies import tally
 from syndigits_jax.results.files import write_text
-from syndigits_jax.results.names import kebab
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
-from syndigits_jax.results.records import RESULTS
+from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.schema import Persona, Question
-from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import calibrate_panel, write_table
-from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins
+from syndigits_jax.workflows.evaluate import TwinQuality
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
-from syndigits_jax.workflows.fidelity.records import check_results_path
-from syndigits_jax.workflows.fidelity.run import fidelity_settings, run_fidelity
+from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.pipeline.checks import (
+    FidelityInputs,
+    HumanAnswers,
     build_personas,
-    check_asking,
     check_calibration,
     check_fidelity,
+    plan_asking,
     select_asked,
 )
 from syndigits_jax.workflows.pipeline.config import (
-    Calibrate,
     EngineSource,
-    Fidelity,
     PersonaSource,
     Pipeline,
 )
@@ -53,10 +47,11 @@ from syndigits_jax.workflows.pipeline.report import (
     fidelity_section,
     responses_section,
 )
-from syndigits_jax.workflows.questions import read_asked
+from syndigits_jax.workflows.pipeline.worth import hold_out_twins, measure_personas
 
 REPORT = "report.md"
 STORE = "responses.sqlite"
+FIDELITY = "fidelity"
 _ENGINE = ("url", "concurrency", "timeout")  # options by name; the others are passed on
 
 
@@ -76,7 +71,7 @@ class Watching:
       callback.
     """
 
-    collecting: Callable[[], AbstractContextManager[OnCollected | None]] = nullcontext
+    collecting: Callable[[], AbstractContextManager[OnCollection | None]] = nullcontext
     collected: Callable[[Report], None] = lambda report: None
     step: OnStep = no_step
     measuring: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext
@@ -101,17 +96,26 @@ class PipelineResult:
     @property
     def fidelity_folder(self) -> Path:
         """The folder of the measurement's tables and figures."""
-        return self.out / "fidelity"
+        return self.out / FIDELITY
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pipeline whose files have been read and checked; nothing has been asked or written."""
+    """A pipeline whose files have been read and checked; nothing has been asked or written.
+
+    - `pipeline`: its settings.
+    - `questions`: what is asked; `blocks`: the block of each question of the catalogue.
+    - `plans`: the requests to each population: those that write its texts where a model does,
+      otherwise those for its answers.
+    - `human`, `fidelity`: the data of the parts of these names; `None` without the part.
+    """
 
     pipeline: Pipeline
     questions: tuple[Question, ...]
     blocks: dict[str, str]
-    personas: tuple[tuple[Persona, ...], ...]
+    plans: tuple[Plan, ...]
+    human: HumanAnswers | None = None
+    fidelity: FidelityInputs | None = None
 
 
 def prepare(pipeline: Pipeline) -> Prepared:
@@ -120,16 +124,19 @@ def prepare(pipeline: Pipeline) -> Prepared:
     **Raises:** `ValueError` naming the part and the file; `FileNotFoundError`.
     """
     check_results_path(pipeline.out / RESULTS)
-    catalogue = read_asked(pipeline.questions.file, pipeline.questions.scale or None)
+    files = Files()
+    catalogue = files.questions(pipeline.questions.file, pipeline.questions.scale or None)
     questions = select_asked(catalogue, pipeline.questions)
     blocks = blocks_of(catalogue)
-    built = tuple(build_personas(source, questions) for source in pipeline.personas)
-    check_asking(pipeline, built, questions, blocks)
+    built = [build_personas(source, questions, files) for source in pipeline.personas]
+    plans = plan_asking(pipeline, built, questions, blocks)
+    human = fidelity = None
     if pipeline.calibrate is not None:  # fails early rather than after asking
-        check_calibration(pipeline.calibrate, built[0], questions)
+        human = check_calibration(pipeline.calibrate, built[0], questions, files)
     if pipeline.fidelity is not None:
-        check_fidelity(pipeline.fidelity, questions)
-    return Prepared(pipeline, questions, blocks, built)
+        check_results_path(pipeline.out / FIDELITY / RESULTS)
+        fidelity = check_fidelity(pipeline.fidelity, questions, files)
+    return Prepared(pipeline, questions, blocks, plans, human, fidelity)
 
 
 @dataclass(frozen=True)
@@ -145,18 +152,11 @@ class PlannedAsking:
 
 def plan_pipeline(prepared: Prepared) -> list[PlannedAsking]:
     """The requests of a pipeline; for texts still to be written, the requests for these."""
-    pipeline, planned = prepared.pipeline, []
-    tokens = find_tokens(pipeline.engine.model)
-    for source, personas in zip(pipeline.personas, prepared.personas, strict=True):
-        if source.writing is None:
-            plan = make_plan(
-                pipeline.template, personas, prepared.questions, pipeline.decoding, prepared.blocks
-            )
-        else:
-            plan = make_plan(source.writing[0], personas, [WRITE], source.writing[1])
-        count, writing = len(prepared.questions), source.writing is not None
-        found = dry_run(plan, tokens)
-        planned.append(PlannedAsking(source.title, len(personas), count, found, writing))
+    tokens, questions = find_tokens(prepared.pipeline.engine.model), len(prepared.questions)
+    planned = []
+    for source, plan in zip(prepared.pipeline.personas, prepared.plans, strict=True):
+        found, writing = dry_run(plan, tokens), source.writing is not None
+        planned.append(PlannedAsking(source.title, len(plan.personas), questions, found, writing))
     return planned
 
 
@@ -181,32 +181,31 @@ def run_pipeline(
         write_questions(out / "questions.json", questions)
         people = _with_conditions(
             [
-                _written(source, personas, engine, store, pipeline.allow_missing, notes, watching)
-                for source, personas in zip(pipeline.personas, prepared.personas, strict=True)
+                _written(source, plan, engine, store, pipeline.allow_missing, notes, watching)
+                for source, plan in zip(pipeline.personas, prepared.plans, strict=True)
             ],
             pipeline.personas,
         )
         write_personas(out / "personas.json", people)
+        plan = prepared.plans[0]
+        if people != plan.personas or plan.questions != questions:
+            plan = make_plan(
+                pipeline.template, people, questions, pipeline.decoding, prepared.blocks
+            )
         with watching.collecting() as show:
-            report = collect(
-                engine, pipeline.template, people, questions, pipeline.decoding, store,
-                blocks=prepared.blocks, on_progress=show,
-            )  # fmt: skip
+            report = collect_plan(engine, plan, store, on_progress=show)
         watching.collected(report)
         _stop_unless_enough(report, pipeline.allow_missing, out)
         if report.missing:
             notes.append(f"{_missing(report, 'answers')}. What follows is without them.")
-    return _report(pipeline, report.run, questions, notes, watching)
+    return _report(prepared, report.run, notes, watching)
 
 
 def _report(
-    pipeline: Pipeline,
-    number: int,
-    questions: Sequence[Question],
-    notes: list[str],
-    watching: Watching,
+    prepared: Prepared, number: int, notes: list[str], watching: Watching
 ) -> PipelineResult:
     """Write tables of the answers, their evaluation, and the report on both."""
+    pipeline, questions = prepared.pipeline, prepared.questions
     out = pipeline.out
     quality, predicted, worth, fidelity = None, {}, [], None
     with ResponseStore(out / STORE, read_only=True) as store:
@@ -217,17 +216,21 @@ def _report(
             table = read_tensor(store, number)
             table.save(out / "answers.npz")
         counted = tally(store, number)
-        if pipeline.calibrate is not None:
-            quality, predicted, more = _calibrated(
-                pipeline.calibrate, store, number, answers, questions, out, watching
-            )
+        if pipeline.calibrate is not None and prepared.human is not None:
+            quality, predicted, more = hold_out_twins(
+                pipeline.calibrate, prepared.human, store, number, answers, questions, out,
+                watching.step,
+            )  # fmt: skip
             notes += more
             worth += calibration_section(quality)
-        if pipeline.fidelity is not None:
+        if prepared.fidelity is not None:
             ratings = read_ratings(store, number)
             write_table(out / "ratings.csv", ratings.set_index("persona"))
-    if pipeline.fidelity is not None:
-        fidelity = _fidelity(pipeline.fidelity, out, watching)
+    if pipeline.fidelity is not None and prepared.fidelity is not None:
+        fidelity = measure_personas(
+            pipeline.fidelity, prepared.fidelity, out / "ratings.csv", out / FIDELITY,
+            measuring=watching.measuring, step=watching.step,
+        )  # fmt: skip
         reference = "ssr" if "ssr" in fidelity.populations else "trained"
         worth += fidelity_section(fidelity.records, fidelity.notes, reference)
     lines = [f"# {out.resolve().name}", "", *responses_section(counted, table), *worth]
@@ -239,75 +242,6 @@ def _report(
     text = "\n".join(lines).rstrip() + "\n"
     write_text(out / REPORT, text)
     return PipelineResult(out, text, quality, fidelity)
-
-
-def _calibrated(
-    settings: Calibrate,
-    store: ResponseStore,
-    run: int,
-    asked: Any,
-    questions: Sequence[Question],
-    out: Path,
-    watching: Watching,
-) -> tuple[TwinQuality, dict[str, str], list[str]]:
-    """The hold-out, whose tables are written; the method of each predicted question; and notes.
-
-    `asked`: the data frame of the run's answers."""
-    human = read_table(settings.human, settings.id_column, missing=settings.missing, numeric=False)
-    notes = []
-    apart = (
-        int((~human.index.isin(asked.index)).sum()),
-        int((~human.columns.isin(asked.columns)).sum()),
-    )
-    if any(apart):
-        notes.append(
-            f"Left out of the calibration: {apart[0]} people without a twin and {apart[1]} "
-            f"questions that were not asked, of {settings.human}."
-        )
-    silent = set(asked.columns[asked.isna().all()])
-    nominal = {q.identifier for q in questions if q.scale and q.scale.kind == "nominal"}
-    for names, why in ((silent, "no twin gave an answer"), (nominal - silent, "answers are codes")):
-        if names:
-            said = ", ".join(name for name in asked.columns if name in names)
-            notes.append(f"Left out of the calibration because {why}: {said}.")
-    kept = [name for name in asked.columns if name not in silent | nominal]
-    # Without people who have no twin and questions that were not asked.
-    human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
-    panel = to_panel(
-        store, human, run, join="inner", new_questions=True, name=out.name,
-        missing=settings.missing,
-    )  # fmt: skip
-    panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
-    with watching.step("holding out one question after the other ..."):
-        quality = judge_twins(panel, settings.methods)
-    index = import_pandas().Index(list(quality.holdout.panel.users), name=asked.index.name)
-    for name in quality.holdout.methods:
-        frame = import_pandas().DataFrame(
-            quality.holdout.predictions[name].T, index, list(quality.holdout.target_ids)
-        )
-        write_table(out / f"held-out-{kebab(name)}.csv", frame)
-    if not panel.new_questions:
-        return quality, {}, notes
-    best = kebab(quality.best)
-    found = calibrate_panel(panel, settings.methods[quality.best], "question")
-    found.predictions.index.name = asked.index.name
-    write_table(out / "predictions.csv", found.predictions)
-    notes.append(
-        f"Questions without human answers are predicted by {best}, whose correlation is highest "
-        f"(predictions.csv): {', '.join(panel.new_questions)}."
-    )
-    return quality, dict.fromkeys(panel.new_questions, best), notes
-
-
-def _fidelity(settings: Fidelity, out: Path, watching: Watching) -> FidelityReport:
-    return run_fidelity(
-        settings.ratings, settings.items, out / "ratings.csv", out / "fidelity",
-        settings=fidelity_settings(
-            settings.epochs, settings.gap, settings.control, settings.quick
-        ),
-        embeddings=settings.embeddings, missing=settings.missing, seed=settings.seed,
-        showing_progress=watching.measuring, on_step=watching.step,
-    )  # fmt: skip
 
 
 def _engine(source: EngineSource) -> Engine:
@@ -327,7 +261,7 @@ def _engine(source: EngineSource) -> Engine:
 
 def _written(
     source: PersonaSource,
-    personas: tuple[Persona, ...],
+    plan: Plan,
     engine: Engine,
     store: ResponseStore,
     allowed: float,
@@ -337,12 +271,11 @@ def _written(
     """The personas with their texts, written by a model if necessary; personas without a text are
     added to `notes`. `allowed`: the share of texts that may be missing."""
     if source.writing is None:
-        return personas
+        return plan.personas
     with watching.collecting() as show:
-        written, report = write_texts(
-            engine, source.writing[0], personas, store, source.writing[1],
-            on_progress=show, allow_missing=allowed,
-        )  # fmt: skip
+        written, report = collect_texts(
+            engine, plan, store, on_progress=show, allow_missing=allowed
+        )
     watching.collected(report)
     if written is None:
         _stop_unless_enough(report, allowed, store.path.parent)
@@ -352,8 +285,8 @@ def _written(
     for names, did in ((written.empty, "wrote nothing"), (written.refused, "refused")):
         if names:
             notes.append(
-                f"{source.title}: the model {did} for {len(names)} of {len(personas)} personas, "
-                "which are left out."
+                f"{source.title}: the model {did} for {len(names)} of {len(plan.personas)} "
+                "personas, which are left out."
             )
     return written.personas
 

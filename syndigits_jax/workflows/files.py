@@ -1,0 +1,60 @@
+"""Files of a user's own, each read once however many parts of a workflow need it."""
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from syndigits_jax.datasets.films import read_items
+from syndigits_jax.datasets.questions import read_questions
+from syndigits_jax.datasets.rating_files import read_columns
+from syndigits_jax.datasets.tables import read_table
+from syndigits_jax.schema import Question
+from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.workflows.questions import read_asked
+
+_Path = str | PathLike[str]
+
+
+class Files:
+    """Readers of a workflow's files, which keep what they have read.
+
+    What is returned is shared, so it must not be changed. Each method raises what the reader it
+    calls raises: `FileNotFoundError`, or `ValueError` naming the file.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[Any, ...], Any] = {}
+
+    def questions(self, path: _Path, scale: str | None = None) -> tuple[Question, ...]:
+        """The questions of a file, as
+        [`read_asked`][syndigits_jax.workflows.questions.read_asked] reads them."""
+        if scale is not None:
+            return self._once(("asked", scale), path, lambda: read_asked(path, scale))
+        return self._once(("questions",), path, lambda: read_questions(path))
+
+    def answers(
+        self, path: _Path, id_column: str | None = None, missing: str = ""
+    ) -> tuple[Any, MissingCodes]:
+        """A table of answers as [`read_table`][syndigits_jax.datasets.read_table] reads it, with
+        any columns, and its codes of missing answers, of which nobody has been warned yet."""
+
+        def read() -> tuple[Any, MissingCodes]:
+            codes = MissingCodes.of(missing)
+            return read_table(path, id_column, missing=codes, numeric=False), codes
+
+        return self._once(("answers", id_column, missing), path, read)
+
+    def columns(self, path: _Path) -> Any:
+        """A table of ratings or items, as `read_columns` reads it."""
+        return self._once(("columns",), path, lambda: read_columns(Path(path)))
+
+    def items(self, path: _Path) -> dict[str, dict[str, str]]:
+        """The fields of items, as [`read_items`][syndigits_jax.datasets.read_items] reads them."""
+        return self._once(("items",), path, lambda: read_items(path))
+
+    def _once(self, how: tuple[Any, ...], path: _Path, read: Callable[[], Any]) -> Any:
+        key = (*how, Path(path).resolve())
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
