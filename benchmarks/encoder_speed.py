@@ -138,7 +138,7 @@ def our_speed(pairs: Pairs, vectors, users: int, steps: int, settings: TrainingS
     seconds = []
     for _ in range(2):
         encoder = init_encoder(key, width=WIDTH)
-        state = start_state(encoder, init_mixture(key, users, 4))
+        state = start_state(encoder, init_mixture(key, users, 4), settings)
         jax.block_until_ready(state)
         began = time.perf_counter()
         out = run_steps(

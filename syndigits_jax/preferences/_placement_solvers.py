@@ -6,13 +6,14 @@ Arrays are (..., b) with the raters last, see `_pair_loss`.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from ..solvers.descent import descend
 from ..solvers.solution import Status, status_code
 from ._pair_loss import pair_counts, pair_derivatives, pair_gradient, pair_loss
 from .encoder import ScoreGram, mixture_weights, monomials
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants
 _OUTWEIGHS = 3.0  # logit of the prototype that leads a start
 
 
@@ -55,18 +56,13 @@ def adam_tile(
         s, pull = jax.vjp(lambda w: probe_scores(gram, w), w)
         return s, pull(pair_gradient(s, ratings, wins, gap))[0]
 
-    def step(t, carry):
-        w, mean, square = carry
-        _, g = gradient(w)
-        count = (t + 1).astype(w.dtype)
-        mean = _BETA1 * mean + (1 - _BETA1) * g
-        square = _BETA2 * square + (1 - _BETA2) * g * g
-        mean_hat = mean / (1 - _BETA1**count)
-        square_hat = square / (1 - _BETA2**count)
-        return w - learning_rate * mean_hat / (jnp.sqrt(square_hat) + _EPSILON), mean, square
+    optimiser = optax.adam(learning_rate)
 
-    zeros = jnp.zeros_like(w)
-    w, _, _ = jax.lax.fori_loop(0, steps, step, (w, zeros, zeros))
+    def step(_, carry):
+        w, adam = carry
+        return descend(optimiser, gradient(w)[1], adam, w)
+
+    w, _ = jax.lax.fori_loop(0, steps, step, (w, optimiser.init(w)))
     s, g = gradient(w)
     loss = _mean(pair_loss(s, ratings, gap), pairs)
     norm = _mean(jnp.sqrt(jnp.sum(g * g, axis=0)), pairs)

@@ -185,7 +185,7 @@ def train_encoder(
     sampled = table.counts if settings.cap is None else np.minimum(table.counts, settings.cap)
     epoch_pairs = int(sampled.sum())
     steps = -(-epoch_pairs // size) * settings.epochs
-    run = _Run(start_state(*jax.tree.map(jnp.copy, (encoder, w))))
+    run = _Run(start_state(*jax.tree.map(jnp.copy, (encoder, w)), settings))
     file = None if checkpoint is None else Path(checkpoint)
     identity = ""
     if file is not None:
@@ -221,7 +221,7 @@ def train_encoder(
             if done == batches:
                 if held_out is not None:
                     accuracy = pairwise_accuracy(
-                        _gram(state.encoder, x, context), state.rows.values, held_out
+                        _gram(state.encoder, x, context), state.w, held_out
                     )
                 run = run.after(state, loss / epoch_pairs, right / epoch_pairs, accuracy)
                 if file is not None:
@@ -269,7 +269,7 @@ class _Run:
         best, best_epoch = self.best, self.best_epoch
         if not epoch or np.isnan(validation) or validation > max(self.validation):
             # A copy, because the next step reuses the buffers of the state.
-            best = jax.tree.map(jnp.copy, (state.encoder, state.rows.values))
+            best = jax.tree.map(jnp.copy, (state.encoder, state.w))
             best_epoch = epoch
         return _Run(
             state,
@@ -305,7 +305,7 @@ class _Run:
                 f"`checkpoint`: {path} is of another run (other data, key, start or settings); "
                 "remove it or name another file"
             )
-        like = (self.state, (self.state.encoder, self.state.rows.values))
+        like = (self.state, (self.state.encoder, self.state.w))
         leaves, shape = jax.tree.flatten(like)
         state, best = jax.tree.unflatten(
             shape, [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(leaves))]
