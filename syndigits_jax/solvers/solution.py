@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 Value = TypeVar("Value")
+Solved = TypeVar("Solved", bound="Solution")
 
 
 class Status(enum.IntEnum):
@@ -74,11 +75,11 @@ def status_code(converged: Array, finite: Array) -> Int[Array, "*batch"]:
 
 
 def raise_on_failure(
-    solution: Solution[Value],
+    solution: Solved,
     *,
     name: str = "solver",
     accept: Collection[Status] = (Status.CONVERGED, Status.FIXED_STEPS),
-) -> Solution[Value]:
+) -> Solved:
     """Return `solution` unchanged, or raise if any problem in it ended with another code.
 
     To be called outside `jit`. **Raises:** `RuntimeError` naming the code, how many problems of
