@@ -191,7 +191,7 @@ def full_epoch(users: int, items: int, cap: int, seed: int) -> dict[str, Any]:
     implied = pair_table(table)
     mining = time.perf_counter() - began
     began = time.perf_counter()
-    drawn = len(sample_pairs(implied, jax.random.key(0), cap))
+    drawn = len(sample_pairs(jax.random.key(0), implied, cap))
     sampling = time.perf_counter() - began
     before = peak_gib()
     speeds: list[float] = []
@@ -248,7 +248,7 @@ def main() -> None:
     users = args.compared_users
     table, vectors = simulate(args.seed, users, args.compared_items, 5, 15)
     settings = TrainingSettings()
-    pairs = sample_pairs(pair_table(table), jax.random.key(0), None)
+    pairs = sample_pairs(jax.random.key(0), pair_table(table), None)
     needed = (args.steps + 3) * settings.batch_size
     if len(pairs) < needed:
         parser.error(f"--compared-users: {len(pairs)} pairs, but --steps needs {needed}")

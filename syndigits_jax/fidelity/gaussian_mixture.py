@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.checks import check_positive, check_steps, number
 from ..solvers.distances import Frame, population, positive
+from ..solvers.keys import PRNGKey
 from ..solvers.kmeans import kmeans
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code

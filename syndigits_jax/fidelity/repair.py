@@ -11,7 +11,6 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.checks import check_positive, check_steps, number
 from ..solvers.distances import (
@@ -26,6 +25,7 @@ from ..solvers.distances import (
     positive,
     squared_distances,
 )
+from ..solvers.keys import PRNGKey
 from ..solvers.linear_model import GramStatistics
 from ..solvers.precision import full_precision
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram

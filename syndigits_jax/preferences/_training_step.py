@@ -13,12 +13,12 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ..solvers.descent import updates
+from ..solvers.keys import PRNGKey
 from ._pair_loss import effective_gap
 from ._row_adam import add_to_rows, row_adamw, rows_at, sum_by_row
 from .encoder import (
     MAX_SCALE,
     PreferenceEncoder,
-    PRNGKey,
     mixture_weights,
     monomials,
     project,

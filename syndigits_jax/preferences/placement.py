@@ -14,11 +14,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.checks import check_positive, check_steps, number
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution
 from ._pair_loss import effective_gap
 from ._placement_solvers import Tile, adam_tile, best_start, newton_tile
-from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+from .encoder import ScoreGram, init_mixture, user_embedding
 
 
 class Placement(Solution[Float[Array, "n p"]]):

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int
 from ..solvers.boundary import Numbers, as_float
 from ..solvers.distances import Frame
 from ..solvers.exact import lengths
+from ..solvers.keys import PRNGKey
 from ..solvers.kmeans import kmeans
-from .encoder import PRNGKey
 
 
 def select_probes(

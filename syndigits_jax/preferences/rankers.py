@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_floats
+from ..solvers.keys import PRNGKey
 from ._row_adam import descend_rows, row_adamw, rows_at
 from ._training_step import cut_batches
-from .encoder import PRNGKey
 from .pairs import Pairs, Ratings, held_out_pair_table, pair_table, sample_pairs
 
 
@@ -150,9 +150,8 @@ def fit_bpr(
     start_key, epoch_key, validation_key = jax.random.split(key, 3)
     held_out = None
     if validation is not None:
-        held_out = sample_pairs(
-            held_out_pair_table(train, validation, settings.gap), validation_key, settings.cap
-        )
+        held_out_table = held_out_pair_table(train, validation, settings.gap)
+        held_out = sample_pairs(validation_key, held_out_table, settings.cap)
         if len(held_out) == 0:
             raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
     factors = 0.1 * jax.random.normal(start_key, (n + m, settings.factors))
@@ -162,7 +161,7 @@ def fit_bpr(
     best, best_accuracy, stalled = None, -1.0, 0
     for epoch in range(settings.epochs):
         pair_key, order_key = jax.random.split(jax.random.fold_in(epoch_key, epoch))
-        pairs = sample_pairs(table, pair_key, settings.cap)
+        pairs = sample_pairs(pair_key, table, settings.cap)
         order = np.asarray(jax.random.permutation(order_key, len(pairs)))
         columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
         chunks, _ = cut_batches(columns, n, settings.batch_size, len(pairs))

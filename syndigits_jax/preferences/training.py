@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.keys import PRNGKey, key_data
 from ._store import read_arrays, write_arrays
 from ._training_step import TrainingSettings, TrainingState, make_batches, run_steps, start_state
 from .encoder import (
     PreferenceEncoder,
-    PRNGKey,
     ScoreGram,
     init_encoder,
     init_mixture,
@@ -179,7 +179,7 @@ def train_encoder(
         held_out_table = held_out_pair_table(train, validation, settings.gap)
         if held_out_table.total == 0:
             raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
-        held_out = sample_pairs(held_out_table, validation_key, settings.validation_cap)
+        held_out = sample_pairs(validation_key, held_out_table, settings.validation_cap)
 
     size = settings.batch_size
     sampled = table.counts if settings.cap is None else np.minimum(table.counts, settings.cap)
@@ -195,7 +195,7 @@ def train_encoder(
     while not run.ended(settings):
         epoch = len(run.loss)
         pair_key, order_key, dropout_key = jax.random.split(jax.random.fold_in(epoch_key, epoch), 3)
-        pairs = sample_pairs(table, pair_key, settings.cap)
+        pairs = sample_pairs(pair_key, table, settings.cap)
         order = _shuffled(order_key, epoch_pairs, settings.together)
         columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
         chunks, batches = make_batches(columns, n, size, settings.chunk_steps)
@@ -333,8 +333,7 @@ def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
 def _identity(key, settings, x, context, encoder, w, *tables: Ratings | None) -> str:
     """A hash of everything that determines the result of a run."""
     digest = hashlib.sha256(repr(settings).encode())
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    arrays = [jax.random.key_data(key) if typed else key, x, context]
+    arrays = [key_data(key), x, context]
     arrays += [*jax.tree.leaves(encoder), w]
     for table in tables:
         arrays += [] if table is None else [table.user, table.item, table.rating]

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+from ..solvers.keys import PRNGKey
+from .encoder import ScoreGram, init_mixture, user_embedding
 from .pairs import Ratings, check_ratings
 from .placement import Placement, place_newton, place_ssr
 

@@ -20,7 +20,7 @@ def updates(
     Works under strict type promotion too, which optax's counters of steps do not.
 
     **Arguments:** `optimiser`: any of optax; `gradient`: of the loss, a tree like `parameters`;
-    `state`: the optimiser's; `extra`: further arguments of optimisers that take them.
+    `state`: the optimiser's, from its `init`; `extra`: arguments of optimisers that take more.
     """
     transform = optax.with_extra_args_support(optimiser)
     with jax.numpy_dtype_promotion("standard"):
@@ -34,6 +34,9 @@ def descend(
     parameters: Parameters,
     **extra: Any,
 ) -> tuple[Parameters, Any]:
-    """(the parameters after one step, the optimiser's next state); arguments as [`updates`][]."""
+    """(the parameters after one step, the optimiser's next state).
+
+    **Arguments:** `optimiser`, `gradient`, `state`, `parameters`, `extra`: as in [`updates`][].
+    """
     step, state = updates(optimiser, gradient, state, parameters, **extra)
     return optax.apply_updates(parameters, step), state
