@@ -25,7 +25,7 @@ from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences._training_step import make_batches, run_steps, start_state
 from syndigits_jax.preferences.encoder import init_encoder, init_mixture
 from syndigits_jax.preferences.pairs import Pairs, pair_table, sample_pairs
-from syndigits_jax.preferences.training import Progress, TrainingSettings, train_encoder
+from syndigits_jax.preferences.training import TrainingProgress, TrainingSettings, train_encoder
 
 WIDTH = 384
 SHARES = (0.06, 0.05, 0.1, 0.19, 0.6)  # ratings of 1 to 5 stars, as in Amazon Reviews
@@ -196,7 +196,7 @@ def full_epoch(users: int, items: int, cap: int, seed: int) -> dict[str, Any]:
     before = peak_gib()
     speeds: list[float] = []
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         speeds.append(progress.pairs_per_second)
         if len(speeds) % 4 == 1:
             print(f"  step {progress.step}/{progress.steps}: {speeds[-1]:.0f} pairs/s", flush=True)

@@ -50,7 +50,7 @@ def small_encoder(dropout=0.1, hidden=(8,)):
 
 def fit(settings=SMALL, **options):
     (train, validation, _), truth = ratings()
-    options = {"encoder": small_encoder(), "key": KEY, **options}
+    options = {"init": small_encoder(), "key": KEY, **options}
     return train_encoder(truth.vectors, train, validation, settings=settings, **options)
 
 
@@ -217,9 +217,7 @@ def test_truth_is_recovered():
         epochs=20, batch_size=512, projector_rate=2e-2, mixture_rate=1e-1, chunk_steps=100
     )
     start = init_encoder(jax.random.key(2), width=12, hidden=(), dim=6, dropout=0.0)
-    fitted = train_encoder(
-        truth.vectors, train, validation, key=KEY, settings=settings, encoder=start
-    )
+    fitted = train_encoder(truth.vectors, train, validation, key=KEY, settings=settings, init=start)
     pairs = sample_pairs(KEY, held_out_pair_table(train, test), None)
     accuracy = pairwise_accuracy(fitted.gram(jnp.asarray(truth.vectors)), fitted.w, pairs)
     bayes = pairwise_accuracy(truth.gram, jnp.asarray(truth.w), pairs)
@@ -281,7 +279,7 @@ def test_progress_and_early_stopping():
 
 def test_without_validation_the_last_epoch_counts():
     (train, _, _), truth = ratings()
-    fitted = train_encoder(truth.vectors, train, key=KEY, settings=SMALL, encoder=small_encoder())
+    fitted = train_encoder(truth.vectors, train, key=KEY, settings=SMALL, init=small_encoder())
     assert fitted.best_epoch == 2 and np.isnan(fitted.validation).all()
     assert fitted.loss[2] < fitted.loss[0] and fitted.accuracy[2] > fitted.accuracy[0]
 
@@ -295,8 +293,8 @@ def test_users_without_pairs_stay_at_their_start():
         dataclasses.replace(train, rating=flat),
         key=KEY,
         settings=SMALL,
-        encoder=small_encoder(),
-        w=w,
+        init=small_encoder(),
+        init_w=w,
     )
     assert fitted.trained.tolist() == [False] * 20 + [True] * 40
     assert np.array_equal(fitted.w[:20], w[:20])
@@ -325,9 +323,9 @@ def test_bad_training_input():
     with pytest.raises(ValueError, match="finite"):
         go(x * np.nan, train)
     with pytest.raises(ValueError, match="width 12"):
-        go(x, train, encoder=init_encoder(KEY, width=5, hidden=()))
-    with pytest.raises(ValueError, match="`w`"):
-        go(x, train, w=jnp.zeros((3, 4)))
+        go(x, train, init=init_encoder(KEY, width=5, hidden=()))
+    with pytest.raises(ValueError, match="`init_w`"):
+        go(x, train, init_w=jnp.zeros((3, 4)))
     with pytest.raises(ValueError, match="`context` must be 12 finite numbers"):
         go(x, train, context=x[0] * np.nan)
     with pytest.raises(ValueError, match="no user has two ratings"):

@@ -136,7 +136,7 @@ def train_on_ratings(
 
     trained = train_encoder(
         x, train, validation, key=purpose_key(key, "training"), settings=settings.training,
-        encoder=encoder, w=starting_mixtures(key, len(train.users), x, settings),
+        init=encoder, init_w=starting_mixtures(key, len(train.users), x, settings),
         checkpoint=file, on_progress=show,
     )  # fmt: skip
     say("encoder", 1, 1)
