@@ -1,7 +1,7 @@
 """A training run between two epochs, and the file that keeps it."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -45,12 +45,14 @@ class TrainingRun:
         )
 
     def ended(self, settings: TrainingSettings) -> bool:
+        """Whether all epochs were run, or the accuracy has stalled for `settings.patience`."""
         epochs = len(self.loss)
         stalled = epochs - 1 - self.best_epoch
         patient = settings.patience is None or stalled < settings.patience
         return epochs >= settings.epochs or (epochs > 0 and not patient)
 
     def arrays(self, identity: str) -> dict[str, np.ndarray]:
+        """What a checkpoint holds."""
         leaves = jax.tree.leaves((self.state, self.best))
         return {
             "identity": np.array(identity),
@@ -75,10 +77,8 @@ class TrainingRun:
             shape, [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(leaves))]
         )
         loss, accuracy, validation = (tuple(map(float, row)) for row in stored["history"])
-        return replace(
-            TrainingRun(state, loss, accuracy, validation, best),
-            best_epoch=int(stored["best_epoch"]),
-        )
+        best_epoch = int(stored["best_epoch"])
+        return TrainingRun(state, loss, accuracy, validation, best, best_epoch)
 
 
 def run_identity(key, settings, x, context, encoder, w, *tables: Ratings | None) -> str:
