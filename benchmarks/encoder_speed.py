@@ -25,7 +25,7 @@ from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences._training_step import make_batches, run_steps, start_state
 from syndigits_jax.preferences.encoder import init_encoder, init_mixture
 from syndigits_jax.preferences.pairs import Pairs, pair_table, sample_pairs
-from syndigits_jax.preferences.training import Progress, TrainingSettings, train_encoder
+from syndigits_jax.preferences.training import TrainingProgress, TrainingSettings, train_encoder
 
 WIDTH = 384
 SHARES = (0.06, 0.05, 0.1, 0.19, 0.6)  # ratings of 1 to 5 stars, as in Amazon Reviews
@@ -138,7 +138,7 @@ def our_speed(pairs: Pairs, vectors, users: int, steps: int, settings: TrainingS
     seconds = []
     for _ in range(2):
         encoder = init_encoder(key, width=WIDTH)
-        state = start_state(encoder, init_mixture(key, users, 4))
+        state = start_state(encoder, init_mixture(key, users, 4), settings)
         jax.block_until_ready(state)
         began = time.perf_counter()
         out = run_steps(
@@ -191,12 +191,12 @@ def full_epoch(users: int, items: int, cap: int, seed: int) -> dict[str, Any]:
     implied = pair_table(table)
     mining = time.perf_counter() - began
     began = time.perf_counter()
-    drawn = len(sample_pairs(implied, jax.random.key(0), cap))
+    drawn = len(sample_pairs(jax.random.key(0), implied, cap))
     sampling = time.perf_counter() - began
     before = peak_gib()
     speeds: list[float] = []
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         speeds.append(progress.pairs_per_second)
         if len(speeds) % 4 == 1:
             print(f"  step {progress.step}/{progress.steps}: {speeds[-1]:.0f} pairs/s", flush=True)
@@ -248,7 +248,7 @@ def main() -> None:
     users = args.compared_users
     table, vectors = simulate(args.seed, users, args.compared_items, 5, 15)
     settings = TrainingSettings()
-    pairs = sample_pairs(pair_table(table), jax.random.key(0), None)
+    pairs = sample_pairs(jax.random.key(0), pair_table(table), None)
     needed = (args.steps + 3) * settings.batch_size
     if len(pairs) < needed:
         parser.error(f"--compared-users: {len(pairs)} pairs, but --steps needs {needed}")

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..inference.resampling import PRNGKey
 from ..preferences.encoder import check_temperature, init_mixture, user_embedding
 from ..solvers.boundary import Numbers
 from ..solvers.distances import population, positive, spread
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 
 

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.distances import Frame, population, positive, square_norms
+from ..solvers.checks import check_positive, check_steps, number
+from ..solvers.distances import Frame, population, positive
+from ..solvers.keys import PRNGKey
+from ..solvers.kmeans import kmeans
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code
 
@@ -78,36 +80,6 @@ def _standardise(x: Float[Array, "n d"], rotate: bool) -> tuple[Array, Array, Ar
     return (deviations @ basis.T) * inverse[None, :], centre, spread[:, None] * basis
 
 
-def _kmeans(key: PRNGKey, z: Float[Array, "n d"], p: int) -> Int[Array, " n"]:
-    """Cluster of every row: k-means++ seeds, then Lloyd's steps."""
-    keys = jax.random.split(key, p)
-
-    def to(centre):
-        return square_norms(z - centre[None, :])
-
-    first = z[jax.random.randint(keys[0], (), 0, z.shape[0])]
-    centres = jnp.zeros((p, z.shape[1]), z.dtype).at[0].set(first)
-
-    def seed(i, carry):
-        centres, nearest = carry
-        # If every point is on a centre, the draw is uniform.
-        logits = jnp.where(jnp.max(nearest) > 0, jnp.log(nearest), 0)
-        centre = z[jax.random.categorical(keys[i], logits)]
-        return centres.at[i].set(centre), jnp.minimum(nearest, to(centre))
-
-    centres, _ = jax.lax.fori_loop(1, p, seed, (centres, to(first)))
-
-    def assign(centres):
-        return jnp.argmin(jax.lax.map(to, centres), axis=0)
-
-    def lloyd(_, centres):
-        member = jax.nn.one_hot(assign(centres), p, dtype=z.dtype)
-        size = jnp.sum(member, axis=0)[:, None]
-        return jnp.where(size > 0, (member.T @ z) / jnp.maximum(size, 1), centres)
-
-    return assign(jax.lax.fori_loop(0, _KMEANS_STEPS, lloyd, centres))
-
-
 def _maximise(z, share, diagonal, penalty):
     """Weights, means and Cholesky factors from the components' shares of each point."""
     mass = jnp.sum(share, axis=0) + 10 * float(jnp.finfo(z.dtype).eps)
@@ -147,11 +119,13 @@ def _expect(z, parameters, diagonal):
     return total, jnp.exp(logs - total[:, None])
 
 
-def _labels(labels: Numbers, components: int) -> Int[Array, "..."]:
-    values = as_float("labels", labels)
+def _labels(init: Numbers, components: int, n: int) -> Int[Array, " n"]:
+    values = as_float("init", init)
+    if values.shape != (n,):
+        raise ValueError(f"`init` must have shape {(n,)}, got {values.shape}")
     known = concrete(values)
     if known is not None and not np.isin(known, np.arange(components)).all():
-        raise ValueError(f"`labels` must be whole numbers from 0 to {components - 1}")
+        raise ValueError(f"`init` must be whole numbers from 0 to {components - 1}")
     return values.astype(jnp.int32)
 
 
@@ -162,10 +136,10 @@ def fit_gaussian_mixture(
     components: int = 16,
     *,
     covariance: str = "full",
-    regularisation: float = 1e-6,
-    tol: float = 1e-3,
-    max_steps: int = 100,
-    labels: Numbers | None = None,
+    regularisation: Numbers = 1e-6,
+    tol: Numbers = 1e-3,
+    max_steps: int | Int[Array, ""] = 100,
+    init: Numbers | None = None,
 ) -> Solution[GaussianMixture]:
     """Expectation maximisation from clusters (k-means++) of `x`.
 
@@ -177,43 +151,44 @@ def fit_gaussian_mixture(
 
     - `key`: of the k-means++ seeds.
     - `x`: (n, d) points.
-    - `components`: number of Gaussians.
-    - `covariance`: `"full"` or `"diagonal"`.
+    - `components`: number of Gaussians; static.
+    - `covariance`: `"full"` or `"diagonal"`; static.
     - `regularisation`: added to every variance, relative to that of the whole population along the
-      same (principal) axis.
+      same (principal) axis; may be traced, as may `tol` and `max_steps`.
     - `tol`: stop when the mean log likelihood of a user grows by less in one step.
-    - `max_steps`: most steps; static.
-    - `labels`: (n,) clusters, 0 to `components` - 1, to start from in place of k-means; `key` is
+    - `max_steps`: most steps.
+    - `init`: (n,) clusters, 0 to `components` - 1, to start from in place of k-means; `key` is
       then not used.
 
     **Returns:** a `Solution` with a [`GaussianMixture`][]; `change` is the growth in the last step,
     and `optimality` NaN, as the distance from a local maximum is not known.
 
-    **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, `labels`
-    that do not fit, or a regularisation that is not positive.
+    **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, an `init`
+    that does not fit, a regularisation that is not positive, or a `max_steps` below one.
     """
     positive("components", components)
-    positive("max_steps", max_steps)
+    check_steps(max_steps)
     if covariance not in ("full", "diagonal"):
         raise ValueError(f"`covariance` must be 'full' or 'diagonal', got {covariance!r}")
-    if not regularisation > 0:
-        raise ValueError(f"`regularisation` must be positive, got {regularisation}")
+    check_positive(regularisation=regularisation)
     x = population(x, "x", components)
+    penalty, tol = number("regularisation", regularisation, x.dtype), number("tol", tol, x.dtype)
     diagonal = covariance == "diagonal"
     frame = Frame.of(x)
     z, centre, axes = _standardise(frame.cloud(x).about, rotate=not diagonal)
     centre, axes = frame.unit * (frame.centre + centre), frame.unit * axes
-    labels = _kmeans(key, z, components) if labels is None else _labels(labels, components)
-    if labels.shape != x.shape[:1]:
-        raise ValueError(f"`labels` must have shape {x.shape[:1]}, got {labels.shape}")
+    if init is None:
+        labels = kmeans(key, z, components, max_steps=_KMEANS_STEPS).value.labels
+    else:
+        labels = _labels(init, components, x.shape[0])
     share = jax.nn.one_hot(labels, components, dtype=z.dtype)
-    start = _maximise(z, share, diagonal, regularisation)
+    start = _maximise(z, share, diagonal, penalty)
 
     def body(state):
         parameters, last, _, step = state
         total, share = _expect(z, parameters, diagonal)
         value = jnp.mean(total)
-        return _maximise(z, share, diagonal, regularisation), value, value - last, step + 1
+        return _maximise(z, share, diagonal, penalty), value, value - last, step + 1
 
     def unfinished(state):
         _, _, growth, step = state

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..inference.resampling import PermutationResult, PRNGKey, permutation_p_value
+from ..inference.resampling import PermutationResult, permutation_p_value
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.distances import (
     BLOCK,
@@ -25,6 +25,7 @@ from ..solvers.distances import (
     positive,
     squared_distances,
 )
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 
 _TYPICAL = 0.6065306597126334  # the kernel at the median distance, e^(-1/2)

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey, bootstrap
+from ..inference.resampling import bootstrap
 from ..solvers.boundary import Numbers, as_floats
 from ..solvers.distances import BLOCK, populations, positive
 from ..solvers.exact import lengths, unit_rows
+from ..solvers.keys import PRNGKey
 from ..solvers.units import power_of_two
 from .homogeneity import cosine_homogeneity
 from .panel import Estimate

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers
 from ..solvers.distances import populations
+from ..solvers.keys import PRNGKey, host_generator
 from .index import fidelity_gap_index, stable_gap
 from .reference import (
     METRICS,
@@ -19,7 +19,6 @@ from .reference import (
     PopulationMetrics,
     evaluate,
     permute,
-    rows_rng,
 )
 
 INDEXED = ("frechet", "mmd2", "sliced_wasserstein", "coverage")
@@ -97,7 +96,7 @@ def fidelity_panel(key: PRNGKey, reference: FidelityReference, y: Numbers) -> Fi
             f"on it; make a reference with `count={size}`"
         )
     row_key, p_key = jax.random.split(key)
-    rng = rows_rng(row_key)
+    rng = host_generator(row_key)
     total = reference.rows.shape[0]
     rows = np.empty((total, count), np.int32)
     everyone = np.arange(size)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..preferences.encoder import check_temperature
 from ..solvers.boundary import Numbers
 from ..solvers.distances import BLOCK, population, populations, positive, spread
+from ..solvers.keys import PRNGKey, host_generator
 from ..solvers.precision import full_precision
 from .baselines import random_mixture
 from .frechet import frechet_distance
@@ -194,12 +194,6 @@ def _batch() -> int | None:
     return None if jax.default_backend() == "cpu" else 64
 
 
-def rows_rng(key: PRNGKey) -> np.random.Generator:
-    """A generator for row numbers on the host, where a draw of few rows need not sort all."""
-    data = key if jnp.issubdtype(key.dtype, jnp.integer) else jax.random.key_data(key)
-    return np.random.default_rng(np.asarray(data).tolist())
-
-
 def fidelity_reference(
     key: PRNGKey,
     real: Numbers,
@@ -255,7 +249,7 @@ def fidelity_reference(
             "needed: pass smaller `size` and `count`"
         )
     split_key, direction_key, noise_key, mixture_key, p_key = jax.random.split(key, 5)
-    rng = rows_rng(split_key)
+    rng = host_generator(split_key)  # a draw of few rows need not sort all
     order = rng.permutation(n)
     aside = min(1000, n - size - count)
     if aside >= size:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.checks import check_positive, check_steps, number
 from ..solvers.distances import (
     BLOCK,
     Cloud,
@@ -25,10 +25,11 @@ from ..solvers.distances import (
     positive,
     squared_distances,
 )
+from ..solvers.keys import PRNGKey
 from ..solvers.linear_model import GramStatistics
 from ..solvers.precision import full_precision
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
-from ..solvers.solution import Solution
+from ..solvers.solution import Solution, status_code
 from .frechet import closest_rotation, psd_root
 from .mmd import bandwidth, gaussian_kernel, kernel_row_means
 
@@ -43,7 +44,7 @@ def reweight_kernel(
     *,
     penalty: ArrayLike = 0.0,
     tol: ArrayLike = 1e-4,
-    max_steps: int = 5000,
+    max_steps: ArrayLike = 5000,
     block: int = BLOCK,
 ) -> Solution[Float[Array, " l"]]:
     """Weights w of the personas `y` that bring them closest to the real users `x` in kernel space.
@@ -165,13 +166,11 @@ class TransportMap(eqx.Module):
 
     - `users`: (n, d) the real users it leads to; `potential`: their dual potential over ε.
     - `width`: √ε, the distance over which mass is spread.
-    - `converged`: whether Sinkhorn's marginals were met.
     """
 
     users: Float[Array, "n d"]
     potential: Float[Array, " n"]
     width: Float[Array, ""]
-    converged: Bool[Array, ""]
 
     @property
     def epsilon(self) -> Float[Array, ""]:
@@ -222,10 +221,10 @@ def fit_transport_map(
     x: Numbers,
     y: Numbers,
     *,
-    epsilon: float = 0.01,
-    tol: float = 1e-3,
+    epsilon: ArrayLike = 0.01,
+    tol: ArrayLike = 1e-3,
     max_steps: int = 20_000,
-) -> TransportMap:
+) -> Solution[TransportMap]:
     """Entropic optimal transport of personas `y` to real users `x`, squared distances, by Sinkhorn.
 
     The map is in the units of the data and shifts with their origin.
@@ -235,34 +234,50 @@ def fit_transport_map(
     - `x`, `y`: (n, d) and (l, d) points.
     - `epsilon`: regularisation over the mean squared distance between the populations. Smaller
       follows the sample more closely, and takes more steps.
-    - `tol`: total variation by which the plan's marginals may be off.
-    - `max_steps`: most Sinkhorn steps.
+    - `tol`: summed absolute error that the plan's marginals may have.
+    - `max_steps`: most Sinkhorn steps; static, as the errors of all steps are kept.
 
-    **Raises:** `ValueError` for an empty population, unequal widths, NaN, or ε that is not
-    positive.
+    **Returns:** a `Solution` with a [`TransportMap`][]; `optimality` is the summed absolute error
+    of the marginals.
+
+    **Raises:** `ValueError` for an empty population, unequal widths, NaN, or an ε, `tol` or
+    `max_steps` that is not positive.
     """
-    # Imported here, because the import takes about a second and only this function needs it.
-    from ott.geometry import pointcloud
-    from ott.problems.linear import linear_problem
-    from ott.solvers.linear import sinkhorn
-
     x, y = populations(x, y)
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be positive, got {epsilon}")
-    size = x.shape[0] * y.shape[0]
+    check_positive(epsilon=epsilon, tol=tol)
+    check_steps(max_steps)
     frame = Frame.of(x, y)
     to_x, to_y = frame.cloud(x).about, frame.cloud(y).about
     # The mean squared distance of all pairs, without the pairs.
     scale = jnp.mean(jnp.sum(to_x**2, axis=1)) + jnp.mean(jnp.sum(to_y**2, axis=1))
     scale = scale - 2 * jnp.sum(jnp.mean(to_x, axis=0) * jnp.mean(to_y, axis=0))
     root = jnp.sqrt(jnp.where(scale > 0, scale, 1))
-    strength = jnp.asarray(epsilon, x.dtype)
+    strength = number("epsilon", epsilon, x.dtype)
+    plan, steps = _sinkhorn(to_x / root, to_y / root, strength, tol, max_steps)
+    potential = jnp.asarray(plan.g, x.dtype) / strength
+    width = finite_or_nan(frame.unit * root * jnp.sqrt(strength), x, y)
+    finite = jnp.isfinite(width) & jnp.all(jnp.isfinite(potential))
+    # The errors of steps that were not taken are -1.
+    errors = jnp.asarray(plan.errors, x.dtype)
+    error = errors[jnp.sum(errors != -1) - 1]
+    status = status_code(jnp.asarray(plan.converged), finite)
+    return Solution(TransportMap(x, potential, width), status, steps, error)
+
+
+def _sinkhorn(x: Float[Array, "n d"], y: Float[Array, "l d"], epsilon, tol, max_steps: int):
+    """(ott's plan that leads `y` to `x`, steps taken)."""
+    # Imported here, because the import takes about a second and only this function needs it.
+    from ott.geometry import pointcloud
+    from ott.problems.linear import linear_problem
+    from ott.solvers.linear import sinkhorn
+
+    batch = None if len(x) * len(y) <= _DENSE else 512
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        geometry = pointcloud.PointCloud(
-            to_y / root, to_x / root, epsilon=strength, batch_size=None if size <= _DENSE else 512
+        geometry = pointcloud.PointCloud(y, x, epsilon=epsilon, batch_size=batch)
+        # Steps are taken in tens, never more than `max_steps`.
+        tens = min(10, max_steps)
+        solver = sinkhorn.Sinkhorn(
+            threshold=tol, inner_iterations=tens, max_iterations=max_steps // tens * tens
         )
-        solver = sinkhorn.Sinkhorn(threshold=tol, max_iterations=max_steps)
-        out = solver(linear_problem.LinearProblem(geometry))
-    potential = jnp.asarray(out.g, x.dtype) / strength
-    width = frame.unit * root * jnp.sqrt(strength)
-    return TransportMap(x, potential, finite_or_nan(width, x, y), jnp.asarray(out.converged))
+        plan = solver(linear_problem.LinearProblem(geometry))
+        return plan, jnp.asarray(plan.n_iters, jnp.int32)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float
 from ..solvers.distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 
 _LARGEST_NETWORK = 4096

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish
+from syndigits_jax.solvers.keys import PRNGKey, host_generator
 
 _MOST = 3000  # points of a population that are drawn
 _PROJECTIONS = ("pca", "umap")
@@ -155,7 +157,7 @@ def plot_projection(
     populations: Mapping[str, ArrayLike],
     *,
     method: str = "pca",
-    seed: int = 0,
+    key: PRNGKey | None = None,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
@@ -168,7 +170,7 @@ def plot_projection(
     - `method`: `"pca"` takes the principal axes of the first population and shows their shares of
       its variance; `"umap"` takes all populations together and needs umap-learn. Distances between
       clusters of UMAP mean little.
-    - `seed`: for the choice of the points drawn, and for UMAP.
+    - `key`: for the choice of the points drawn, and for UMAP; `jax.random.key(0)` if None.
     - `ax`: where to draw; a new figure if None. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six populations, unequal
@@ -178,7 +180,7 @@ def plot_projection(
         raise ValueError(f"populations: expected 1 to {len(SERIES)}, got {len(populations)}")
     if method not in _PROJECTIONS:
         raise ValueError(f"method must be one of {_PROJECTIONS}, got {method!r}")
-    rng = np.random.default_rng(seed)
+    rng = host_generator(jax.random.key(0) if key is None else key)
     points = {name: _points(name, values) for name, values in populations.items()}
     if len({z.shape[1] for z in points.values()}) > 1:
         raise ValueError(f"populations differ in width: {[z.shape for z in points.values()]}")
@@ -189,7 +191,7 @@ def plot_projection(
     if method == "pca":
         flat, labels = _principal(next(iter(points.values())), drawn)
     else:
-        flat, labels = _umap(drawn, seed)
+        flat, labels = _umap(drawn, int(rng.integers(2**31)))
     ax = axes_or_new(ax)
     for (name, z), style in zip(flat.items(), SERIES, strict=False):
         look = {"color": style["color"], "marker": style["marker"]}

@@ -28,8 +28,8 @@ from .rankers import ranking_accuracy as ranking_accuracy
 from .rankers import remembered_scores as remembered_scores
 from .text import embed_texts as embed_texts
 from .text import sentence_encoder as sentence_encoder
-from .training import Progress as Progress
 from .training import TrainedEncoder as TrainedEncoder
+from .training import TrainingProgress as TrainingProgress
 from .training import TrainingSettings as TrainingSettings
 from .training import pairwise_accuracy as pairwise_accuracy
 from .training import train_encoder as train_encoder

@@ -3,16 +3,19 @@
 Arrays are (..., b) with the raters last, see `_pair_loss`.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from ..solvers.descent import descend
 from ..solvers.solution import Status, status_code
 from ._pair_loss import pair_counts, pair_derivatives, pair_gradient, pair_loss
 from .encoder import ScoreGram, mixture_weights, monomials
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants
 _OUTWEIGHS = 3.0  # logit of the prototype that leads a start
 
 
@@ -24,6 +27,7 @@ class Tile(eqx.Module):
     gradient_norm: Float[Array, " b"]
     pairs: Float[Array, " b"]
     status: Int[Array, " b"]
+    steps: Int[Array, " b"]
 
 
 def probe_scores(gram: ScoreGram, w: Float[Array, "p b"]) -> Float[Array, "M b"]:
@@ -45,8 +49,8 @@ def adam_tile(
     ratings: Float[Array, "M b"],
     w: Float[Array, "p b"],
     gap: float,
-    steps: int,
-    learning_rate: float,
+    steps: int | Int[Array, ""],
+    learning_rate: Float[Array, ""],
 ) -> Tile:
     """A fixed number of Adam steps on the summed pair loss."""
     wins, pairs = pair_counts(ratings, gap)
@@ -55,24 +59,19 @@ def adam_tile(
         s, pull = jax.vjp(lambda w: probe_scores(gram, w), w)
         return s, pull(pair_gradient(s, ratings, wins, gap))[0]
 
-    def step(t, carry):
-        w, mean, square = carry
-        _, g = gradient(w)
-        count = (t + 1).astype(w.dtype)
-        mean = _BETA1 * mean + (1 - _BETA1) * g
-        square = _BETA2 * square + (1 - _BETA2) * g * g
-        mean_hat = mean / (1 - _BETA1**count)
-        square_hat = square / (1 - _BETA2**count)
-        return w - learning_rate * mean_hat / (jnp.sqrt(square_hat) + _EPSILON), mean, square
+    optimiser = optax.adam(learning_rate)
 
-    zeros = jnp.zeros_like(w)
-    w, _, _ = jax.lax.fori_loop(0, steps, step, (w, zeros, zeros))
+    def step(_, carry):
+        w, adam = carry
+        return descend(optimiser, gradient(w)[1], adam, w)
+
+    w, _ = jax.lax.fori_loop(0, steps, step, (w, optimiser.init(w)))
     s, g = gradient(w)
     loss = _mean(pair_loss(s, ratings, gap), pairs)
     norm = _mean(jnp.sqrt(jnp.sum(g * g, axis=0)), pairs)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     status = jnp.where(finite, int(Status.FIXED_STEPS), int(Status.NONFINITE)).astype(jnp.int32)
-    return Tile(w, loss, norm, pairs, status)
+    return Tile(w, loss, norm, pairs, status, jnp.full_like(status, steps))
 
 
 def _mean(total: Float[Array, " b"], pairs: Float[Array, " b"]) -> Float[Array, " b"]:
@@ -86,7 +85,41 @@ class _Newton(eqx.Module):
     hessian: Float[Array, "b p p"]
     radius: Float[Array, " b"]
     done: Bool[Array, " b"]
-    step: Int[Array, ""]
+    steps: Int[Array, " b"]
+
+    @classmethod
+    def start(cls, w: Float[Array, "p b"]) -> "_Newton":
+        """Before step 0, which has length 0 and computes the derivatives at `w`."""
+        p, b = w.shape
+        ones = jnp.ones((b,), w.dtype)
+        return cls(
+            w,
+            jnp.inf * ones,
+            jnp.zeros_like(w),
+            jnp.broadcast_to(jnp.eye(p, dtype=w.dtype), (b, p, p)),
+            ones,
+            jnp.zeros((b,), bool),
+            jnp.full((b,), -1, jnp.int32),
+        )
+
+    @property
+    def slope(self) -> Float[Array, " b"]:
+        """Length of the gradient."""
+        return jnp.sqrt(jnp.sum(self.gradient * self.gradient, axis=0))
+
+
+class _Proposal(NamedTuple):
+    """A step within the trust radius.
+
+    - `length`: of the step before it was cut to the radius.
+    - `expected`: gain of the objective by its quadratic model.
+    - `decrement`: half the squared Newton decrement, a gain that no step exceeds by much.
+    """
+
+    move: Float[Array, "p b"]
+    length: Float[Array, " b"]
+    expected: Float[Array, " b"]
+    decrement: Float[Array, " b"]
 
 
 def newton_derivatives(
@@ -96,7 +129,7 @@ def newton_derivatives(
     pairs: Float[Array, " b"],
     w: Float[Array, "p b"],
     gap: float,
-    ridge: float,
+    ridge: float | Float[Array, ""],
 ) -> tuple[Float[Array, " b"], Float[Array, "p b"], Float[Array, "b p p"]]:
     """Mean pair loss + ridge |w|² / 2, its gradient and its exact Hessian in w."""
     p = w.shape[0]
@@ -148,71 +181,73 @@ def newton_tile(
     ratings: Float[Array, "M b"],
     w: Float[Array, "p b"],
     gap: float,
-    ridge: float,
-    tol: float,
-    max_steps: int,
+    ridge: Float[Array, ""],
+    tol: Float[Array, ""],
+    max_steps: int | Int[Array, ""],
 ) -> Tile:
     """Newton steps within a trust radius, downhill also along negative curvature."""
     wins, pairs = pair_counts(ratings, gap)
-    eps = jnp.finfo(w.dtype).eps
-
-    def derivatives(w):
-        return newton_derivatives(gram, ratings, wins, pairs, w, gap, ridge)
-
-    def proposal(state: _Newton):
-        values, vectors = jnp.linalg.eigh(state.hessian)
-        size = jnp.maximum(jnp.abs(values), ridge / 2)
-        along = jnp.einsum("bqp,qb->bp", vectors, state.gradient)
-        move = -along / size
-        length = jnp.sqrt(jnp.sum(move * move, axis=1))
-        move = move * jnp.minimum(1, state.radius / jnp.maximum(length, eps))[:, None]
-        expected = -jnp.sum(along * move + values * move * move / 2, axis=1)
-        decrement = jnp.sum(along * along / size, axis=1) / 2
-        return jnp.einsum("bqp,bp->qb", vectors, move), length, expected, decrement
-
-    def length_of(gradient):
-        return jnp.sqrt(jnp.sum(gradient * gradient, axis=0))
 
     def body(state: _Newton) -> _Newton:
-        move, length, expected, decrement = proposal(state)
-        w = state.w + move
-        objective, gradient, hessian = derivatives(w)
-        gain = state.objective - objective
-        # Where the gain is below the rounding of the objective, the gradient decides.
-        first = jnp.isinf(state.objective)
-        drowned = (decrement <= 16 * eps * (1 + state.objective)) & ~first
-        smaller = length_of(gradient) < length_of(state.gradient)
-        better = jnp.where(drowned, smaller, gain > 0) & ~state.done
-        grow = (gain > 0.75 * expected) & (length > state.radius)
-        shrink = (gain < 0.25 * expected) & ~drowned
-        radius = jnp.where(grow, 2 * state.radius, state.radius)
-        radius = jnp.where(shrink, jnp.minimum(length, state.radius) / 4, radius)
-        new = _Newton(
-            jnp.where(better[None, :], w, state.w),
-            jnp.where(better, objective, state.objective),
-            jnp.where(better[None, :], gradient, state.gradient),
-            jnp.where(better[:, None, None], hessian, state.hessian),
-            radius,
-            state.done | (drowned & ~smaller) | (radius < eps) | (first & jnp.isnan(gain)),
-            state.step + 1,
-        )
-        return eqx.tree_at(lambda s: s.done, new, new.done | (length_of(new.gradient) <= tol))
+        proposal = _propose(state, ridge)
+        w = state.w + proposal.move
+        tried = newton_derivatives(gram, ratings, wins, pairs, w, gap, ridge)
+        return _judge(state, proposal, w, *tried, tol)
 
-    b, p = w.shape[1], w.shape[0]
-    ones = jnp.ones((b,), w.dtype)
-    # The first step has length 0 and computes the derivatives at the start.
-    state = _Newton(
-        w,
-        jnp.inf * ones,
-        jnp.zeros_like(w),
-        jnp.broadcast_to(jnp.eye(p, dtype=w.dtype), (b, p, p)),
-        ones,
-        jnp.zeros((b,), bool),
-        jnp.int32(-1),
-    )
-    state = jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.step < max_steps), body, state)
-    norm = length_of(state.gradient)
+    def unfinished(state: _Newton):
+        return jnp.any(~state.done & (state.steps < max_steps))
+
+    state = jax.lax.while_loop(unfinished, body, _Newton.start(w))
     loss = state.objective - ridge / 2 * jnp.sum(state.w * state.w, axis=0)
     loss = jnp.where(pairs > 0, loss, 0)
-    finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-    return Tile(state.w, loss, norm, pairs, status_code(state.done, finite))
+    finite = jnp.isfinite(state.slope) & jnp.isfinite(loss)
+    return Tile(state.w, loss, state.slope, pairs, status_code(state.done, finite), state.steps)
+
+
+def _propose(state: _Newton, ridge: Float[Array, ""]) -> _Proposal:
+    """The Newton step with the sizes of the curvatures, cut to the trust radius."""
+    values, vectors = jnp.linalg.eigh(state.hessian)
+    size = jnp.maximum(jnp.abs(values), ridge / 2)
+    along = jnp.einsum("bqp,qb->bp", vectors, state.gradient)
+    move = -along / size
+    length = jnp.sqrt(jnp.sum(move * move, axis=1))
+    eps = jnp.finfo(length.dtype).eps
+    move = move * jnp.minimum(1, state.radius / jnp.maximum(length, eps))[:, None]
+    expected = -jnp.sum(along * move + values * move * move / 2, axis=1)
+    decrement = jnp.sum(along * along / size, axis=1) / 2
+    return _Proposal(jnp.einsum("bqp,bp->qb", vectors, move), length, expected, decrement)
+
+
+def _judge(
+    state: _Newton,
+    proposal: _Proposal,
+    w: Float[Array, "p b"],
+    objective: Float[Array, " b"],
+    gradient: Float[Array, "p b"],
+    hessian: Float[Array, "b p p"],
+    tol: Float[Array, ""],
+) -> _Newton:
+    """Each rater at the logits tried, `w`, if they are better, with a new trust radius."""
+    eps = jnp.finfo(w.dtype).eps
+    gain = state.objective - objective
+    # Where the gain is below the rounding of the objective, the gradient decides.
+    first = jnp.isinf(state.objective)
+    drowned = (proposal.decrement <= 16 * eps * (1 + state.objective)) & ~first
+    smaller = jnp.sqrt(jnp.sum(gradient * gradient, axis=0)) < state.slope
+    better = jnp.where(drowned, smaller, gain > 0) & ~state.done
+    grow = (gain > 0.75 * proposal.expected) & (proposal.length > state.radius)
+    shrink = (gain < 0.25 * proposal.expected) & ~drowned
+    radius = jnp.where(grow, 2 * state.radius, state.radius)
+    cut = jnp.minimum(proposal.length, state.radius) / 4
+    radius = jnp.where(shrink, cut, radius)
+    stuck = (drowned & ~smaller) | (radius < eps) | (first & jnp.isnan(gain))
+    new = _Newton(
+        jnp.where(better[None, :], w, state.w),
+        jnp.where(better, objective, state.objective),
+        jnp.where(better[None, :], gradient, state.gradient),
+        jnp.where(better[:, None, None], hessian, state.hessian),
+        radius,
+        state.done | stuck,
+        jnp.where(state.done, state.steps, state.steps + 1),
+    )
+    return eqx.tree_at(lambda s: s.done, new, new.done | (new.slope <= tol))

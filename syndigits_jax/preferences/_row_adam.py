@@ -4,39 +4,81 @@ Every row is an ordinary Adam with its own count of updates: it moves, and its m
 when the row is in a batch. Dense Adam differs in that rows outside the batch keep moving by their
 momentum while their moments decay, and in correcting the bias of all rows by one common count. A
 row that is in every batch moves as under dense Adam.
+
+As a transformation of optax, it starts from the whole table and is then given the gradient of some
+rows, and their positions as the extra argument `rows`.
 """
 
-import equinox as eqx
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants
+from ..solvers.descent import updates
 
 
-class RowTable(eqx.Module):
-    """n rows of p numbers with their moments, in one array for one look-up per row.
+def scale_by_row_adam(
+    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformationExtraArgs:
+    """`optax.scale_by_adam` for some rows of a table.
 
-    `packed`: (n, 3 p + 1): values, first and second moments, count of updates.
+    Its state is (n, 2 p + 1) numbers for a table (n, p), in one array for one look-up per row:
+    first and second moments, count of updates. Rows beyond the table are ignored.
     """
 
-    packed: Float[Array, "n c"]
-    p: int = eqx.field(static=True)
+    def init(table):
+        def start(values: Float[Array, "n p"]) -> Float[Array, "n c"]:
+            n, p = values.shape
+            return jnp.zeros((n, 2 * p + 1), values.dtype)
 
-    @classmethod
-    def start(cls, values: Float[Array, "n p"]) -> "RowTable":
-        """A table before the first update."""
-        n, p = values.shape
-        return cls(jnp.concatenate([values, jnp.zeros((n, 2 * p + 1), values.dtype)], axis=1), p)
+        return jax.tree.map(start, table)
 
-    @property
-    def values(self) -> Float[Array, "n p"]:
-        """The rows themselves."""
-        return self.packed[:, : self.p]
+    def advanced(moments: Float[Array, "b c"], gradient: Float[Array, "b p"]):
+        p = gradient.shape[1]
+        mean, square, count = jnp.split(moments, [p, 2 * p], axis=1)
+        mean = b1 * mean + (1 - b1) * gradient
+        square = b2 * square + (1 - b2) * gradient * gradient
+        return jnp.concatenate([mean, square, count + 1], axis=1)
 
-    def at(self, rows: Int[Array, " b"]) -> Float[Array, "b p"]:
-        """Some rows; positions beyond the table read the last row."""
-        return self.packed.at[rows].get(mode="clip")[:, : self.p]
+    def direction(moments: Float[Array, "b c"]) -> Float[Array, "b p"]:
+        p = moments.shape[1] // 2
+        mean, square, count = jnp.split(moments, [p, 2 * p], axis=1)
+        return (mean / (1 - b1**count)) / (jnp.sqrt(square / (1 - b2**count)) + eps)
+
+    def update(gradient, state, params=None, *, rows, **extra):
+        del params, extra
+        new = jax.tree.map(lambda s, g: advanced(rows_at(s, rows), g), state, gradient)
+        state = jax.tree.map(lambda s, some: s.at[rows].set(some, mode="drop"), state, new)
+        return jax.tree.map(direction, new), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def row_adamw(
+    learning_rate: optax.ScalarOrSchedule, weight_decay: float
+) -> optax.GradientTransformationExtraArgs:
+    """`optax.adamw` for some rows of a table, see `scale_by_row_adam`."""
+    return optax.with_extra_args_support(
+        optax.chain(
+            scale_by_row_adam(),
+            optax.add_decayed_weights(weight_decay),
+            optax.scale_by_learning_rate(learning_rate),
+        )
+    )
+
+
+def rows_at(table: Float[Array, "n c"], rows: Int[Array, " b"]) -> Float[Array, "b c"]:
+    """Some rows; positions beyond the table read the last row."""
+    return table.at[rows].get(mode="clip")
+
+
+def add_to_rows(
+    table: Float[Array, "n p"], rows: Int[Array, " b"], step: Float[Array, "b p"]
+) -> Float[Array, "n p"]:
+    """The table after `step` is added to `rows`; those beyond the table are ignored."""
+    return table.at[rows].add(step, mode="drop")
 
 
 def sum_by_row(
@@ -55,34 +97,14 @@ def sum_by_row(
     return unique, total
 
 
-def update_rows(
-    table: RowTable,
+def descend_rows(
+    optimiser: optax.GradientTransformation,
+    table: Float[Array, "n p"],
+    state: Any,
     rows: Int[Array, " b"],
     gradient: Float[Array, "b p"],
-    learning_rate: Float[Array, ""],
-    weight_decay: float,
-) -> RowTable:
-    """One step of AdamW for `rows`, which are all different; those beyond the table are ignored."""
-    p = table.p
-    old = table.packed.at[rows].get(mode="clip")
-    value, mean, square, count = jnp.split(old, [p, 2 * p, 3 * p], axis=1)
-    count = count + 1
-    mean = BETA1 * mean + (1 - BETA1) * gradient
-    square = BETA2 * square + (1 - BETA2) * gradient * gradient
-    step = (mean / (1 - BETA1**count)) / (jnp.sqrt(square / (1 - BETA2**count)) + EPSILON)
-    value = value - learning_rate * (step + weight_decay * value)
-    new = jnp.concatenate([value, mean, square, count], axis=1)
-    return RowTable(table.packed.at[rows].set(new, mode="drop"), p)
-
-
-def adam(parameters, mean, square, gradient, count, learning_rate, weight_decay):
-    """One step of dense AdamW for a pytree: (parameters, first moments, second moments)."""
-    mean = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mean, gradient)
-    square = jax.tree.map(lambda s, g: BETA2 * s + (1 - BETA2) * g * g, square, gradient)
-    first, second = 1 / (1 - BETA1**count), 1 / (1 - BETA2**count)
-
-    def move(v, m, s):
-        step = (m * first) / (jnp.sqrt(s * second) + EPSILON)
-        return v - learning_rate * (step + weight_decay * v)
-
-    return jax.tree.map(move, parameters, mean, square), mean, square
+) -> tuple[Float[Array, "n p"], Any]:
+    """(table, state) after one step of `optimiser`; `rows` may repeat, or lie beyond the table."""
+    rows, gradient = sum_by_row(rows, gradient, len(table))
+    step, state = updates(optimiser, gradient, state, rows_at(table, rows), rows=rows)
+    return add_to_rows(table, rows, step), state

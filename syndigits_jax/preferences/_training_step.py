@@ -3,19 +3,22 @@
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
+from ..solvers.descent import updates
+from ..solvers.keys import PRNGKey
 from ._pair_loss import effective_gap
-from ._row_adam import RowTable, adam, sum_by_row, update_rows
+from ._row_adam import add_to_rows, row_adamw, rows_at, sum_by_row
 from .encoder import (
     MAX_SCALE,
     PreferenceEncoder,
-    PRNGKey,
     mixture_weights,
     monomials,
     project,
@@ -88,39 +91,61 @@ class TrainingSettings:
             raise ValueError(f"`precision` must be one of {PRECISIONS}, got {self.precision!r}")
 
 
-def one_cycle(step: Array, steps: int, warmup: float, dtype=jnp.float32) -> Float[Array, ""]:
-    """Share of the peak learning rate at `step` of `steps`: from 1/25 up to 1, down to 4e-6.
+def one_cycle(peak: float, steps: int, warmup: float) -> optax.Schedule:
+    """The learning rate at each of `steps`: from 1/25 of `peak` up to it, down to 4e-6 of it.
 
-    Both ways along half a cosine, as PyTorch's `OneCycleLR` by default (but the decay of Adam's
-    first moment, which PyTorch cycles too, is constant).
+    Both ways along half a cosine, as PyTorch's `OneCycleLR` by default, but for one step (and the
+    decay of Adam's first moment, which PyTorch cycles too, is constant).
     """
-    up = max(warmup * steps - 1, 1e-9)
-    down = max(steps - 1 - up, 1e-9)
-    at = step.astype(dtype)
+    if int(warmup * steps) == 0:  # no step to warm up in
+        return optax.cosine_decay_schedule(peak, steps, alpha=1 / (_START * _END))
+    return optax.cosine_onecycle_schedule(steps, peak, warmup, _START, _END)
 
-    def half_cosine(start: float, end: float, share: Array) -> Array:
-        return end + (start - end) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0, 1)))
 
-    rising = half_cosine(1 / 25, 1.0, at / up)
-    falling = half_cosine(1.0, 1 / 25 / 1e4, (at - up) / down)
-    return jnp.where(at < up, rising, falling)
+_START, _END = 25.0, 1e4  # the peak over the first rate, and that over the last
+
+
+def make_optimiser(settings: TrainingSettings, steps: int) -> optax.GradientTransformationExtraArgs:
+    """Clipped AdamW for (encoder, users' rows), a learning rate for each part.
+
+    It starts from all rows; a step takes the gradient of the rows in a batch, and `rows`.
+    """
+
+    def rate(peak: float) -> optax.Schedule:
+        return one_cycle(peak, steps, settings.warmup)
+
+    def labels(parameters):
+        encoder, w = jax.tree.map(lambda _: "projectors", parameters)
+        encoder = eqx.tree_at(lambda e: e.logit_scale, encoder, "scale")
+        return encoder, jax.tree.map(lambda _: "rows", w)
+
+    decay = settings.weight_decay
+    parts = {
+        "projectors": optax.adamw(rate(settings.projector_rate), weight_decay=decay),
+        "scale": optax.adam(rate(settings.scale_rate)),
+        "rows": row_adamw(rate(settings.mixture_rate), decay),
+    }
+    return optax.with_extra_args_support(
+        optax.chain(optax.clip_by_global_norm(settings.clip), optax.partition(parts, labels))
+    )
 
 
 class TrainingState(eqx.Module):
-    """The state of training: parameters, their moments, users' rows, steps taken."""
+    """The state of training: encoder, users' rows, the optimiser's state, steps taken."""
 
     encoder: PreferenceEncoder
-    mean: PreferenceEncoder
-    square: PreferenceEncoder
-    rows: RowTable
+    w: Float[Array, "n p"]
+    optimiser: Any
     step: Int[Array, ""]
 
 
-def start_state(encoder: PreferenceEncoder, w: Float[Array, "n p"]) -> TrainingState:
+def start_state(
+    encoder: PreferenceEncoder, w: Float[Array, "n p"], settings: TrainingSettings
+) -> TrainingState:
     """The state before the first step."""
-    # Two trees of zeros: the compiled loop reuses every buffer, so none may occur twice.
-    mean, square = (jax.tree.map(jnp.zeros_like, encoder) for _ in range(2))
-    return TrainingState(encoder, mean, square, RowTable.start(w), jnp.int32(0))
+    # How many steps there will be does not shape the optimiser's state.
+    optimiser = make_optimiser(settings, 1).init((encoder, w))
+    return TrainingState(encoder, w, optimiser, jnp.int32(0))
 
 
 class Batch(eqx.Module):
@@ -181,14 +206,14 @@ def train_step(
     settings: TrainingSettings,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
     """(state after one batch, its summed loss, pairs ordered correctly before the update)."""
-    n = state.rows.packed.shape[0]
+    n = len(state.w)
     user = jnp.asarray(batch.user)
     weight = (user < n).astype(x.dtype)
-    (loss, margin), (gradient, row_gradient) = jax.value_and_grad(
+    (loss, margin), (of_encoder, of_rows) = jax.value_and_grad(
         batch_loss, argnums=(0, 1), has_aux=True
     )(
         state.encoder,
-        state.rows.at(user),
+        rows_at(state.w, user),
         x,
         context,
         batch,
@@ -196,43 +221,24 @@ def train_step(
         jax.random.fold_in(key, state.step),
         settings.precision,
     )
-    rows, row_gradient = sum_by_row(user, row_gradient, n)
-    squares = jax.tree.map(lambda g: jnp.sum(g * g), (gradient, row_gradient))
-    length = jnp.sqrt(jax.tree.reduce(jnp.add, squares))
-    factor = jnp.minimum(1, settings.clip / (length + 1e-6))
-    gradient, row_gradient = jax.tree.map(lambda g: g * factor, (gradient, row_gradient))
-
-    share = one_cycle(state.step, steps, settings.warmup, x.dtype)
-    count = (state.step + 1).astype(x.dtype)
-    decay = settings.weight_decay
-
-    def moved(part, rate, decay):
-        trees = [part(e) for e in (state.encoder, state.mean, state.square, gradient)]
-        value, mean, square, slope = trees
-        return adam(value, mean, square, slope, count, share * rate, decay)
-
-    network = moved(lambda e: (e.weights, e.biases), settings.projector_rate, decay)
-    scale = moved(lambda e: e.logit_scale, settings.scale_rate, 0.0)
-    # The parameter itself is clamped: beyond the clamp it would have no gradient.
-    scale = (jnp.minimum(scale[0], math.log(MAX_SCALE)), *scale[1:])
-
-    def replaced(old, i):
-        new = (*network[i], scale[i])
-        return eqx.tree_at(lambda e: (e.weights, e.biases, e.logit_scale), old, new)
-
-    table = update_rows(state.rows, rows, row_gradient, share * settings.mixture_rate, decay)
-    right = jnp.sum(weight * (margin > 0).astype(x.dtype))
-    return (
-        TrainingState(
-            replaced(state.encoder, 0),
-            replaced(state.mean, 1),
-            replaced(state.square, 2),
-            table,
-            state.step + 1,
-        ),
-        loss * jnp.sum(weight),
-        right,
+    rows, of_rows = sum_by_row(user, of_rows, n)
+    (encoder_step, row_step), optimiser = updates(
+        make_optimiser(settings, steps),
+        (of_encoder, of_rows),
+        state.optimiser,
+        (state.encoder, rows_at(state.w, rows)),
+        rows=rows,
     )
+    encoder = _clamped(optax.apply_updates(state.encoder, encoder_step))
+    w = add_to_rows(state.w, rows, row_step)
+    right = jnp.sum(weight * (margin > 0).astype(x.dtype))
+    return TrainingState(encoder, w, optimiser, state.step + 1), loss * jnp.sum(weight), right
+
+
+def _clamped(encoder: PreferenceEncoder) -> PreferenceEncoder:
+    """The logit scale itself is clamped: beyond the clamp it would have no gradient."""
+    scale = jnp.minimum(encoder.logit_scale, math.log(MAX_SCALE))
+    return eqx.tree_at(lambda e: e.logit_scale, encoder, scale)
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "settings"), donate_argnames="state")

@@ -15,12 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
-
-PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
 
 MAX_SCALE = 100.0
 """Largest e^σ: the clamp of the logit scale in CLIP, from which it is taken."""

@@ -8,13 +8,11 @@ grows with their ratings, not with their pairs.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..solvers.keys import PRNGKey, host_generator
 from ._pair_loss import effective_gap
-from .encoder import PRNGKey
 
 
 @runtime_checkable
@@ -123,7 +121,7 @@ def held_out_pair_table(earlier: Ratings, held_out: Ratings, gap: float = 1.0) -
     return _implied(parts, gap)
 
 
-def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs:
+def sample_pairs(key: PRNGKey, table: PairTable, cap: int | None = 100) -> Pairs:
     """Up to `cap` pairs per user, all different, each pair of a user as likely as any other.
 
     Users with at most `cap` pairs give all of them (with `cap=None`, all users do). For the others,
@@ -139,7 +137,7 @@ def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs
     take = counts if cap is None else np.minimum(counts, cap)
     if int(take.sum()) >= 2**31:
         raise ValueError(f"`cap`: {int(take.sum())} pairs at once; give a smaller cap")
-    rng = np.random.default_rng(np.ravel(key_data(key)).tolist())
+    rng = host_generator(key)
     turn = np.floor(rng.random(len(counts)) * counts).astype(np.int64)
     user = np.repeat(np.arange(len(counts), dtype=np.int32), take)
     place = np.arange(len(user)) - (np.cumsum(take) - take)[user]
@@ -149,12 +147,6 @@ def sample_pairs(table: PairTable, key: PRNGKey, cap: int | None = 100) -> Pairs
     pair = low + np.floor(rng.random(len(user)) * size).astype(np.int64) + turn[user]
     better, worse = table.at(table.offset[user] + pair % count)
     return Pairs(user, better, worse)
-
-
-def key_data(key: PRNGKey) -> np.ndarray:
-    """The numbers of a key, typed or not."""
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(key) if typed else key)
 
 
 def _cells(ratings: Ratings) -> Int[np.ndarray, " k"]:

@@ -13,32 +13,68 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.checks import check_positive, check_steps, number
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
+from ..solvers.solution import Solution
 from ._pair_loss import effective_gap
 from ._placement_solvers import Tile, adam_tile, best_start, newton_tile
-from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+from .encoder import ScoreGram, init_mixture, user_embedding
 
 
-class Placement(eqx.Module):
+class Placement(Solution[Float[Array, "n p"]]):
     """Where raters were placed, and how well their ratings determine it.
 
-    - `w`: (n, p) mixture logits; `embedding`: (n, d) u* = Σ_k π_k P_k(c̄), not normalised.
-    - `loss`: mean of -log sig(s_a - s_b) over a rater's pairs, without ridge; log 2 is chance.
-    - `gradient_norm`: length of the gradient of what was minimised (mean loss, plus ridge in
-      [`place_newton`][]) in w: 0 at an optimum. It measures how far a rater is from convergence.
-    - `pairs`: number of pairs.
-    - `constant`: no pair of ratings differs by the gap, so the rater cannot be placed: `w` is the
-      start with SSR and 0 (equal mixture) with Newton.
+    A [`Solution`][] with an entry per rater, so that `raise_on_failure` takes it.
+
+    - `value`, also called `w`: (n, p) mixture logits.
     - `status`: a [`Status`][] code: `FIXED_STEPS` after SSR's budget.
+    - `steps`: of Adam or of Newton's method.
+    - `optimality`, also called `gradient_norm`: length of the gradient of what was minimised (mean
+      loss, plus ridge in [`place_newton`][]) in w: 0 at an optimum. It measures how far a rater is
+      from convergence.
+    - `embedding`: (n, d) u* = Σ_k π_k P_k(c̄), not normalised.
+    - `loss`: mean of -log sig(s_a - s_b) over a rater's pairs, without ridge; log 2 is chance.
+    - `pairs`: number of pairs.
     """
 
-    w: Float[Array, "n p"]
     embedding: Float[Array, "n d"]
     loss: Float[Array, " n"]
-    gradient_norm: Float[Array, " n"]
     pairs: Float[Array, " n"]
-    constant: Bool[Array, " n"]
-    status: Int[Array, " n"]
+
+    def __init__(
+        self,
+        w: Float[Array, "n p"],
+        status: Int[Array, " n"],
+        steps: Int[Array, " n"],
+        gradient_norm: Float[Array, " n"],
+        *,
+        embedding: Float[Array, "n d"],
+        loss: Float[Array, " n"],
+        pairs: Float[Array, " n"],
+    ):
+        super().__init__(w, status, steps, gradient_norm)
+        self.embedding = embedding
+        self.loss = loss
+        self.pairs = pairs
+
+    @property
+    def w(self) -> Float[Array, "n p"]:
+        """Mixture logits, the `value`."""
+        return self.value
+
+    @property
+    def gradient_norm(self) -> Float[Array, " n"]:
+        """Length of the gradient, the `optimality`."""
+        return self.optimality
+
+    @property
+    def constant(self) -> Bool[Array, " n"]:
+        """Whether no pair of ratings differs by the gap, so that the rater cannot be placed.
+
+        `w` is then the start with SSR and 0 (equal mixture) with Newton.
+        """
+        return self.pairs == 0
 
 
 def _tiled(
@@ -71,12 +107,10 @@ def _tiled(
         rows += (cut(gram.numerator, 0), cut(gram.square, 0))
     out = jax.lax.map(one, rows)
     w = jnp.swapaxes(out.w, 1, 2).reshape(tiles * size, -1)[:n]
-    flat = jax.tree.map(
-        lambda a: a.reshape(-1)[:n], (out.loss, out.gradient_norm, out.pairs, out.status)
-    )
-    loss, norm, pairs, status = flat
+    flat = (out.status, out.steps, out.gradient_norm, out.loss, out.pairs)
+    status, steps, norm, loss, pairs = (a.reshape(-1)[:n] for a in flat)
     embedding = user_embedding(gram.prototypes, w, gram.temperature)
-    return Placement(w, embedding, loss, norm, pairs, pairs == 0, status)
+    return Placement(w, status, steps, norm, embedding=embedding, loss=loss, pairs=pairs)
 
 
 @full_precision
@@ -87,8 +121,8 @@ def place_ssr(
     key: PRNGKey | None = None,
     init: Numbers | None = None,
     gap: float = 1.0,
-    steps: int = 200,
-    learning_rate: float = 0.01,
+    steps: int | Int[Array, ""] = 200,
+    learning_rate: Numbers = 0.01,
     batch_size: int = 1024,
 ) -> Placement:
     """Place raters by the paper's Algorithm 1: `steps` of Adam on the summed pair loss.
@@ -105,10 +139,10 @@ def place_ssr(
     - `key`: draws the starts w ~ N(0, I); or `init`: (n, p), your own starts.
     - `gap`: smallest difference of ratings that makes a pair. The result does not depend on the
       common unit of both, nor on the origin of the ratings.
-    - `steps`, `learning_rate`: of Adam.
+    - `steps`, `learning_rate`: of Adam; may be traced.
     - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
 
-    To be called under `jax.jit` (all but arrays static). It has no derivatives.
+    To be called under `jax.jit`, where `gap` and `batch_size` are static. It has no derivatives.
 
     **Returns:** a [`Placement`][], with status `FIXED_STEPS` (`NONFINITE` for a loss that is not
     finite).
@@ -117,13 +151,12 @@ def place_ssr(
     `init` is given, or a rating is infinite.
     """
     ratings, w = _checked(gram, ratings, key, init, batch_size)
-    if steps < 1 or not learning_rate > 0:
-        raise ValueError(
-            f"`steps` and `learning_rate` must be positive, got {steps} and {learning_rate}"
-        )
+    check_steps(steps, "steps")
+    check_positive(learning_rate=learning_rate)
     effective_gap(gap)
+    rate = number("learning_rate", learning_rate, w.dtype)
     return _tiled(
-        lambda g, r, w: adam_tile(g, r, w, gap, steps, learning_rate), gram, ratings, w, batch_size
+        lambda g, r, w: adam_tile(g, r, w, gap, steps, rate), gram, ratings, w, batch_size
     )
 
 
@@ -135,9 +168,9 @@ def place_newton(
     key: PRNGKey | None = None,
     init: Numbers | None = None,
     gap: float = 1.0,
-    ridge: float = 1e-3,
-    tol: float = 1e-5,
-    max_steps: int = 60,
+    ridge: Numbers = 1e-3,
+    tol: Numbers = 1e-5,
+    max_steps: int | Int[Array, ""] = 60,
     batch_size: int = 1024,
 ) -> Placement:
     """Place raters at an optimum of (mean pair loss) + `ridge` / 2 · |w|²; not in the paper.
@@ -168,15 +201,14 @@ def place_newton(
         ratings = as_float("ratings", ratings)
         init = jnp.zeros((len(ratings), p), gram.numerator.dtype)
     ratings, w = _checked(gram, ratings, key, init, batch_size)
-    if not (ridge > 0 and tol > 0 and max_steps >= 1):
-        raise ValueError(
-            f"`ridge`, `tol` and `max_steps` must be positive, got {ridge}, {tol} and {max_steps}"
-        )
+    check_steps(max_steps)
+    check_positive(ridge=ridge, tol=tol)
     effective_gap(gap)
+    penalty, stop = number("ridge", ridge, w.dtype), number("tol", tol, w.dtype)
 
     def solve(gram: ScoreGram, ratings: Array, w: Array) -> Tile:
         start = best_start(gram, ratings, p, gap) if search else w
-        return newton_tile(gram, ratings, start, gap, ridge, tol, max_steps)
+        return newton_tile(gram, ratings, start, gap, penalty, stop, max_steps)
 
     return _tiled(solve, gram, ratings, w, batch_size)
 

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
-from ..solvers.distances import Frame, nearest, square_norms
+from ..solvers.distances import Frame
 from ..solvers.exact import lengths
-from .encoder import PRNGKey
-
-_ITERATIONS = 100
+from ..solvers.keys import PRNGKey
+from ..solvers.kmeans import kmeans
 
 
 def select_probes(
@@ -89,7 +87,7 @@ def _rounded(shares: Sequence[float], size: int) -> Int[np.ndarray, " b"]:
 def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k"]:
     """Positions of `k` different rows of `x`: the closest to each of `k` k-means centres."""
     x = Frame.of(x).cloud(x).about
-    centres, _ = kmeans(key, x, k)
+    centres = _kmeans(key, x, k).value.centres
     distance = np.array(_distances_to(x, centres))
     chosen = np.empty(k, int)
     # Centres take rows in turn, the centre with the closest row first; a row is taken once.
@@ -101,58 +99,9 @@ def diverse(key: PRNGKey, x: Float[Array, "m e"], k: int) -> Int[np.ndarray, " k
     return chosen
 
 
+_kmeans = jax.jit(kmeans, static_argnames="k")
+
+
 @jax.jit
 def _distances_to(x: Float[Array, "m e"], centres: Float[Array, "k e"]) -> Float[Array, "m k"]:
     return jax.lax.map(lambda centre: lengths(x - centre[None, :]), centres).T
-
-
-def kmeans(
-    key: PRNGKey, x: Float[Array, "m e"], k: int
-) -> tuple[Float[Array, "k e"], Int[Array, " m"]]:
-    """(centres, cluster of each row) by Lloyd's algorithm from k-means++ starts.
-
-    A cluster that runs empty moves to the row farthest from its centre. **Raises:** `ValueError`
-    unless 1 ≤ `k` ≤ m.
-    """
-    if not 1 <= k <= x.shape[0]:
-        raise ValueError(f"`k` must be from 1 to the {x.shape[0]} rows, got {k}")
-    return _lloyd(key, x, k)
-
-
-def _lloyd(key: PRNGKey, x: Array, k: int) -> tuple[Array, Array]:
-    centres = _plus_plus(key, x, k)
-    labels = None
-    for _ in range(_ITERATIONS):
-        centres, new = _improve(x, centres)
-        if labels is not None and bool(jnp.all(new == labels)):
-            break
-        labels = new
-    return centres, new
-
-
-def _plus_plus(key: PRNGKey, x: Array, k: int) -> Array:
-    """Rows drawn one by one with probability proportional to the squared distance so far."""
-
-    def draw(i, carry):
-        centres, far = carry
-        # If all rows are centres already, the draw is uniform.
-        weight = jnp.where(jnp.any(far > 0), far, jnp.ones_like(far))
-        row = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weight))
-        centres = centres.at[i].set(x[row])
-        return centres, jnp.minimum(far, square_norms(x - x[row][None, :]))
-
-    centres = jnp.zeros((k, x.shape[1]), x.dtype)
-    return jax.lax.fori_loop(0, k, draw, (centres, jnp.full(x.shape[:1], jnp.inf, x.dtype)))[0]
-
-
-@jax.jit
-def _improve(x: Array, centres: Array) -> tuple[Array, Array]:
-    k = centres.shape[0]
-    distance, labels = (found[:, 0] for found in nearest(x, centres, 1))
-    counts = jnp.zeros((k,), x.dtype).at[labels].add(1)
-    sums = jnp.zeros_like(centres).at[labels].add(x)
-    means = sums / jnp.maximum(counts, 1)[:, None]
-    farthest = jnp.argsort(-distance)
-    empty = counts == 0
-    spare = farthest[jnp.cumsum(empty.astype(jnp.int32)) - 1]
-    return jnp.where(empty[:, None], x[spare], means), labels

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_floats
-from ._row_adam import RowTable, sum_by_row, update_rows
+from ..solvers.keys import PRNGKey
+from ._row_adam import descend_rows, row_adamw, rows_at
 from ._training_step import cut_batches
-from .encoder import PRNGKey
 from .pairs import Pairs, Ratings, held_out_pair_table, pair_table, sample_pairs
 
 
@@ -149,23 +150,23 @@ def fit_bpr(
     start_key, epoch_key, validation_key = jax.random.split(key, 3)
     held_out = None
     if validation is not None:
-        held_out = sample_pairs(
-            held_out_pair_table(train, validation, settings.gap), validation_key, settings.cap
-        )
+        held_out_table = held_out_pair_table(train, validation, settings.gap)
+        held_out = sample_pairs(validation_key, held_out_table, settings.cap)
         if len(held_out) == 0:
             raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
     factors = 0.1 * jax.random.normal(start_key, (n + m, settings.factors))
-    users = RowTable.start(factors[:n])
-    items = RowTable.start(jnp.concatenate([factors[n:], jnp.zeros((m, 1))], axis=1))
+    users, items = factors[:n], jnp.concatenate([factors[n:], jnp.zeros((m, 1))], axis=1)
+    optimiser = row_adamw(settings.learning_rate, settings.weight_decay)
+    state = _Factors(users, items, optimiser.init(users), optimiser.init(items))
     best, best_accuracy, stalled = None, -1.0, 0
     for epoch in range(settings.epochs):
         pair_key, order_key = jax.random.split(jax.random.fold_in(epoch_key, epoch))
-        pairs = sample_pairs(table, pair_key, settings.cap)
+        pairs = sample_pairs(pair_key, table, settings.cap)
         order = np.asarray(jax.random.permutation(order_key, len(pairs)))
         columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
         chunks, _ = cut_batches(columns, n, settings.batch_size, len(pairs))
-        users, items = _epoch(users, items, jax.tree.map(jnp.asarray, chunks[0]), settings=settings)
-        found = Factorisation(users.values, items.values[:, :-1], items.values[:, -1])
+        state = _epoch(state, jax.tree.map(jnp.asarray, chunks[0]), settings=settings)
+        found = Factorisation(state.users, state.items[:, :-1], state.items[:, -1])
         if held_out is None:
             best = found
             continue
@@ -179,31 +180,43 @@ def fit_bpr(
     return best
 
 
+class _Factors(eqx.Module):
+    """Rows of users and of items (with their bias last), and the states of their optimisers."""
+
+    users: Float[Array, "n f"]
+    items: Float[Array, "m f1"]
+    of_users: Any
+    of_items: Any
+
+
+def _factor_loss(
+    p: Float[Array, "b f"], q: Float[Array, "b2 f1"], weight: Float[Array, " b"]
+) -> Float[Array, ""]:
+    """Mean loss of b pairs; `q` holds their better items, then their worse ones."""
+    b = p.shape[0]
+    margin = jnp.sum(p * (q[:b, :-1] - q[b:, :-1]), axis=1) + q[:b, -1] - q[b:, -1]
+    return jnp.sum(weight * jax.nn.softplus(-margin)) / jnp.maximum(jnp.sum(weight), 1)
+
+
 @functools.partial(jax.jit, static_argnames="settings")
 def _epoch(
-    users: RowTable,
-    items: RowTable,
+    state: _Factors,
     batches: tuple[Int[Array, "l b"], Int[Array, "l b"], Int[Array, "l b"]],
     *,
     settings: FactorisationSettings,
-) -> tuple[RowTable, RowTable]:
-    n, m = users.packed.shape[0], items.packed.shape[0]
-    rate = jnp.asarray(settings.learning_rate, users.packed.dtype)
+) -> _Factors:
+    n, m = len(state.users), len(state.items)
+    optimiser = row_adamw(settings.learning_rate, settings.weight_decay)
 
-    def loss(p, q, weight):
-        b = p.shape[0]
-        margin = jnp.sum(p * (q[:b, :-1] - q[b:, :-1]), axis=1) + q[:b, -1] - q[b:, -1]
-        return jnp.sum(weight * jax.nn.softplus(-margin)) / jnp.maximum(jnp.sum(weight), 1)
-
-    def step(carry, batch):
-        users, items = carry
+    def step(state: _Factors, batch) -> tuple[_Factors, None]:
         user, better, worse = batch
-        weight = (user < n).astype(rate.dtype)
+        weight = (user < n).astype(state.users.dtype)
         # Padding pairs have no user and no item.
         both = jnp.where(jnp.concatenate([user, user]) < n, jnp.concatenate([better, worse]), m)
-        of_user, of_item = jax.grad(loss, argnums=(0, 1))(users.at(user), items.at(both), weight)
-        users = update_rows(users, *sum_by_row(user, of_user, n), rate, settings.weight_decay)
-        items = update_rows(items, *sum_by_row(both, of_item, m), rate, settings.weight_decay)
-        return (users, items), None
+        p, q = rows_at(state.users, user), rows_at(state.items, both)
+        slope_p, slope_q = jax.grad(_factor_loss, argnums=(0, 1))(p, q, weight)
+        users, of_users = descend_rows(optimiser, state.users, state.of_users, user, slope_p)
+        items, of_items = descend_rows(optimiser, state.items, state.of_items, both, slope_q)
+        return _Factors(users, items, of_users, of_items), None
 
-    return jax.lax.scan(step, (users, items), batches)[0]
+    return jax.lax.scan(step, state, batches)[0]

@@ -1,6 +1,5 @@
 """Training the preference encoder on pairs of ratings (Kumar, Dev and Garg, section 3.1)."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +13,19 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
-from ._store import read_arrays, write_arrays
-from ._training_step import TrainingSettings, TrainingState, make_batches, run_steps, start_state
+from ..solvers.keys import PRNGKey
+from ._store import write_arrays
+from ._training_run import TrainingRun, run_identity
+from ._training_step import (
+    Batch,
+    TrainingSettings,
+    TrainingState,
+    make_batches,
+    run_steps,
+    start_state,
+)
 from .encoder import (
     PreferenceEncoder,
-    PRNGKey,
     ScoreGram,
     init_encoder,
     init_mixture,
@@ -26,13 +33,13 @@ from .encoder import (
     score_gram,
     user_embedding,
 )
-from .pairs import Pairs, Ratings, held_out_pair_table, pair_table, sample_pairs
+from .pairs import Pairs, PairTable, Ratings, held_out_pair_table, pair_table, sample_pairs
 
 _BLOCK = 1 << 18  # pairs scored at a time
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What [`train_encoder`][] reports after each compiled part of an epoch.
 
     `loss` and `accuracy` are means over the epoch's pairs so far, each before its update.
@@ -55,7 +62,7 @@ class TrainedEncoder(eqx.Module):
     - `w`: (n, p) users' mixture logits.
     - `context`: (e,) c̄, the mean of the catalogue, at which users are compared.
     - `trained`: (n,) whether a user had a training pair; the others keep their random start.
-    - `loss`, `accuracy`, `validation`: (epochs,) per epoch, as in [`Progress`][].
+    - `loss`, `accuracy`, `validation`: (epochs,) per epoch, as in [`TrainingProgress`][].
     - `best_epoch`: counted from 0, the one with the best held-out accuracy (the last without).
     """
 
@@ -115,11 +122,11 @@ def train_encoder(
     *,
     key: PRNGKey,
     settings: TrainingSettings | None = None,
-    encoder: PreferenceEncoder | None = None,
-    w: Numbers | None = None,
+    init: PreferenceEncoder | None = None,
+    init_w: Numbers | None = None,
     context: Numbers | None = None,
     checkpoint: str | PathLike[str] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainedEncoder:
     """Fit projectors, mixtures and scale to the pairs of `train` (equation 3).
 
@@ -136,101 +143,46 @@ def train_encoder(
       and the last one is returned.
     - `key`: of the starts, the pairs, their order and dropout.
     - `settings`: those of Table 4 if `None`.
-    - `encoder`, `w`: starts other than [`init_encoder`][] (of Table 4) and w ~ N(0, I).
+    - `init`, `init_w`: an encoder and (n, p) users' logits to start from, other than those of
+      [`init_encoder`][] (of Table 4) and w ~ N(0, I).
     - `context`: (e,) the text vector at which users are compared, in training too; c̄, the mean of
       `items`, by default. (At an item's own text, its score would be e^σ for every user.)
     - `checkpoint`: a file, written whole after every epoch. If it exists, training continues from
       it, with the same result bit for bit as without a stop (on the same machine and versions).
-    - `on_progress`: called with [`Progress`][].
+    - `on_progress`: called with [`TrainingProgress`][].
 
     **Raises:** `ValueError` if shapes disagree, `items` is not finite, no user has a pair, no
     held-out item has one, or `checkpoint` is of another run.
     """
     settings = TrainingSettings() if settings is None else settings
     x = _checked_items(items, train)
-    n = len(train.users)
+    context = _checked_context(context, x)
     start_key, epoch_key, validation_key = jax.random.split(key, 3)
-    if encoder is None:
-        encoder = init_encoder(start_key, width=x.shape[1], dtype=x.dtype)
-    if encoder.width != x.shape[1]:
-        raise ValueError(
-            f"`items` has vectors of width {x.shape[1]}, but `encoder` is for {encoder.width}"
-        )
-    if w is None:
-        w = init_mixture(jax.random.fold_in(start_key, 1), n, encoder.prototypes, x.dtype)
-    w = as_float("w", w).astype(x.dtype)
-    if w.shape != (n, encoder.prototypes):
-        raise ValueError(f"`w` must have shape {(n, encoder.prototypes)}, got {w.shape}")
-    context = (
-        jnp.mean(x, axis=0) if context is None else as_float("context", context).astype(x.dtype)
-    )
-    if context.shape != x.shape[1:] or not np.isfinite(np.asarray(context)).all():
-        raise ValueError(
-            f"`context` must be {x.shape[1]} finite numbers, got shape {context.shape}"
-        )
+    encoder, w = _start(start_key, x, len(train.users), init, init_w)
     table = pair_table(train, settings.gap)
     if table.total == 0:
         raise ValueError(
             f"`train`: no user has two ratings {settings.gap} or more apart (`gap`); ratings on "
             "another scale need another gap"
         )
-    held_out = None
-    if validation is not None:
-        held_out_table = held_out_pair_table(train, validation, settings.gap)
-        if held_out_table.total == 0:
-            raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
-        held_out = sample_pairs(held_out_table, validation_key, settings.validation_cap)
-
-    size = settings.batch_size
-    sampled = table.counts if settings.cap is None else np.minimum(table.counts, settings.cap)
-    epoch_pairs = int(sampled.sum())
-    steps = -(-epoch_pairs // size) * settings.epochs
-    run = _Run(start_state(*jax.tree.map(jnp.copy, (encoder, w))))
-    file = None if checkpoint is None else Path(checkpoint)
-    identity = ""
-    if file is not None:
-        identity = _identity(key, settings, x, context, encoder, w, train, validation)
+    held_out = _held_out_pairs(validation_key, train, validation, settings)
+    data = _Data(x, context, table, held_out)
+    run = TrainingRun(start_state(*jax.tree.map(jnp.copy, (encoder, w)), settings))
+    file, identity = None, ""
+    if checkpoint is not None:
+        file = Path(checkpoint)
+        identity = run_identity(key, settings, x, context, encoder, w, train, validation)
         run = run.restored(file, identity)
 
+    def report(progress: TrainingProgress) -> None:
+        if on_progress is not None:
+            on_progress(progress)
+
     while not run.ended(settings):
-        epoch = len(run.loss)
-        pair_key, order_key, dropout_key = jax.random.split(jax.random.fold_in(epoch_key, epoch), 3)
-        pairs = sample_pairs(table, pair_key, settings.cap)
-        order = _shuffled(order_key, epoch_pairs, settings.together)
-        columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
-        chunks, batches = make_batches(columns, n, size, settings.chunk_steps)
-        state, loss, right, done = run.state, 0.0, 0.0, 0
-        for chunk in chunks:
-            began = time.perf_counter()
-            count = min(len(chunk.user), batches - done)
-            state, chunk_loss, chunk_right = run_steps(
-                state,
-                jax.tree.map(jnp.asarray, chunk),
-                jnp.int32(count),
-                x,
-                context,
-                dropout_key,
-                steps=steps,
-                settings=settings,
-            )
-            loss, right = loss + float(chunk_loss), right + float(chunk_right)  # waits
-            seen = min((done + count) * size, epoch_pairs)
-            speed = (seen - done * size) / (time.perf_counter() - began)
-            done += count
-            accuracy = float("nan")
-            if done == batches:
-                if held_out is not None:
-                    accuracy = pairwise_accuracy(
-                        _gram(state.encoder, x, context), state.rows.values, held_out
-                    )
-                run = run.after(state, loss / epoch_pairs, right / epoch_pairs, accuracy)
-                if file is not None:
-                    write_arrays(file, run.arrays(identity))
-            if on_progress is not None:
-                progress = Progress(
-                    epoch, int(state.step), steps, loss / seen, right / seen, speed, accuracy
-                )
-                on_progress(progress)
+        run, progress = _epoch(run, data, epoch_key, settings, report)
+        if file is not None:
+            write_arrays(file, run.arrays(identity))
+        report(progress)
     assert run.best is not None  # at least one epoch was run
     best_encoder, best_w = run.best
     return TrainedEncoder(
@@ -245,75 +197,87 @@ def train_encoder(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What every epoch needs; `held_out` decides on early stopping."""
+
+    x: Float[Array, "m e"]
+    context: Float[Array, " e"]
+    table: PairTable
+    held_out: Pairs | None
+
+    def epoch_pairs(self, settings: TrainingSettings) -> int:
+        """Pairs of an epoch."""
+        counts = self.table.counts
+        return int((counts if settings.cap is None else np.minimum(counts, settings.cap)).sum())
+
+    def batches(
+        self, pair_key: PRNGKey, order_key: PRNGKey, settings: TrainingSettings
+    ) -> tuple[list[Batch], int]:
+        """(an epoch's pairs in random order, as chunks of batches; number of batches)."""
+        pairs = sample_pairs(pair_key, self.table, settings.cap)
+        order = _shuffled(order_key, len(pairs), settings.together)
+        columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
+        users = len(self.table.counts)
+        return make_batches(columns, users, settings.batch_size, settings.chunk_steps)
+
+    def held_out_accuracy(self, state: TrainingState) -> float:
+        """Accuracy on the held-out pairs; NaN without any."""
+        if self.held_out is None:
+            return float("nan")
+        gram = _gram(state.encoder, self.x, self.context)
+        return pairwise_accuracy(gram, state.w, self.held_out)
+
+
+def _epoch(
+    run: TrainingRun,
+    data: _Data,
+    key: PRNGKey,
+    settings: TrainingSettings,
+    report: Callable[[TrainingProgress], None],
+) -> tuple[TrainingRun, TrainingProgress]:
+    """(the run after one more epoch, its last report); earlier ones go to `report`."""
+    epoch, size, total = len(run.loss), settings.batch_size, data.epoch_pairs(settings)
+    steps = -(-total // size) * settings.epochs
+    pair_key, order_key, dropout_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
+    chunks, batches = data.batches(pair_key, order_key, settings)
+    state, loss, right, done = run.state, 0.0, 0.0, 0
+    progress = TrainingProgress(epoch, 0, steps, *[float("nan")] * 4)
+    for chunk in chunks:
+        began = time.perf_counter()
+        count = min(len(chunk.user), batches - done)
+        state, chunk_loss, chunk_right = run_steps(
+            state,
+            jax.tree.map(jnp.asarray, chunk),
+            jnp.int32(count),
+            data.x,
+            data.context,
+            dropout_key,
+            steps=steps,
+            settings=settings,
+        )
+        loss, right = loss + float(chunk_loss), right + float(chunk_right)  # waits
+        seen = min((done + count) * size, total)
+        progress = replace(
+            progress,
+            step=int(state.step),
+            loss=loss / seen,
+            accuracy=right / seen,
+            pairs_per_second=(seen - done * size) / (time.perf_counter() - began),
+        )
+        done += count
+        if done < batches:
+            report(progress)
+    accuracy = data.held_out_accuracy(state)
+    run = run.after(state, loss / total, right / total, accuracy)
+    return run, replace(progress, validation=accuracy)
+
+
 def _shuffled(key: PRNGKey, count: int, together: int) -> Int[np.ndarray, " q"]:
     """A random order of pairs in which blocks of `together` neighbours stay together."""
     blocks = np.asarray(jax.random.permutation(key, -(-count // together)))
     order = (blocks[:, None] * together + np.arange(together)[None, :]).ravel()
     return order[order < count]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A training run between two epochs."""
-
-    state: TrainingState
-    loss: tuple[float, ...] = ()
-    accuracy: tuple[float, ...] = ()
-    validation: tuple[float, ...] = ()
-    best: tuple[PreferenceEncoder, Array] | None = None
-    best_epoch: int = 0
-
-    def after(self, state: TrainingState, loss: float, accuracy: float, validation: float):
-        """The run after one more epoch."""
-        epoch = len(self.loss)
-        best, best_epoch = self.best, self.best_epoch
-        if not epoch or np.isnan(validation) or validation > max(self.validation):
-            # A copy, because the next step reuses the buffers of the state.
-            best = jax.tree.map(jnp.copy, (state.encoder, state.rows.values))
-            best_epoch = epoch
-        return _Run(
-            state,
-            (*self.loss, loss),
-            (*self.accuracy, accuracy),
-            (*self.validation, validation),
-            best,
-            best_epoch,
-        )
-
-    def ended(self, settings: TrainingSettings) -> bool:
-        epochs = len(self.loss)
-        stalled = epochs - 1 - self.best_epoch
-        patient = settings.patience is None or stalled < settings.patience
-        return epochs >= settings.epochs or (epochs > 0 and not patient)
-
-    def arrays(self, identity: str) -> dict[str, np.ndarray]:
-        leaves = jax.tree.leaves((self.state, self.best))
-        return {
-            "identity": np.array(identity),
-            "best_epoch": np.array(self.best_epoch),
-            "history": np.array([self.loss, self.accuracy, self.validation]),
-            **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
-        }
-
-    def restored(self, path: Path, identity: str) -> "_Run":
-        """The run stored in `path`, or this one if there is no such file."""
-        if not path.exists():
-            return self
-        stored = read_arrays(path)
-        if str(stored["identity"]) != identity:
-            raise ValueError(
-                f"`checkpoint`: {path} is of another run (other data, key, start or settings); "
-                "remove it or name another file"
-            )
-        like = (self.state, (self.state.encoder, self.state.rows.values))
-        leaves, shape = jax.tree.flatten(like)
-        state, best = jax.tree.unflatten(
-            shape, [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(leaves))]
-        )
-        loss, accuracy, validation = (tuple(map(float, row)) for row in stored["history"])
-        return replace(
-            _Run(state, loss, accuracy, validation, best), best_epoch=int(stored["best_epoch"])
-        )
 
 
 def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
@@ -330,18 +294,46 @@ def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
     return x
 
 
-def _identity(key, settings, x, context, encoder, w, *tables: Ratings | None) -> str:
-    """A hash of everything that determines the result of a run."""
-    digest = hashlib.sha256(repr(settings).encode())
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    arrays = [jax.random.key_data(key) if typed else key, x, context]
-    arrays += [*jax.tree.leaves(encoder), w]
-    for table in tables:
-        arrays += [] if table is None else [table.user, table.item, table.rating]
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    static = (encoder.dropout, encoder.temperature)
-    digest.update(repr(static).encode())
-    return digest.hexdigest()
+def _checked_context(context: Numbers | None, x: Float[Array, "m e"]) -> Float[Array, " e"]:
+    """The context, by default the mean of the items."""
+    if context is None:
+        return jnp.mean(x, axis=0)
+    context = as_float("context", context).astype(x.dtype)
+    if context.shape != x.shape[1:] or not np.isfinite(np.asarray(context)).all():
+        raise ValueError(
+            f"`context` must be {x.shape[1]} finite numbers, got shape {context.shape}"
+        )
+    return context
+
+
+def _start(
+    key: PRNGKey,
+    x: Float[Array, "m e"],
+    n: int,
+    init: PreferenceEncoder | None,
+    init_w: Numbers | None,
+) -> tuple[PreferenceEncoder, Float[Array, "n p"]]:
+    """The encoder and the users' logits that training starts from, given or random."""
+    encoder = init_encoder(key, width=x.shape[1], dtype=x.dtype) if init is None else init
+    if encoder.width != x.shape[1]:
+        raise ValueError(
+            f"`items` has vectors of width {x.shape[1]}, but `init` is for {encoder.width}"
+        )
+    if init_w is None:
+        return encoder, init_mixture(jax.random.fold_in(key, 1), n, encoder.prototypes, x.dtype)
+    w = as_float("init_w", init_w).astype(x.dtype)
+    if w.shape != (n, encoder.prototypes):
+        raise ValueError(f"`init_w` must have shape {(n, encoder.prototypes)}, got {w.shape}")
+    return encoder, w
+
+
+def _held_out_pairs(
+    key: PRNGKey, train: Ratings, validation: Ratings | None, settings: TrainingSettings
+) -> Pairs | None:
+    """The pairs that decide on early stopping; `None` without `validation`."""
+    if validation is None:
+        return None
+    table = held_out_pair_table(train, validation, settings.gap)
+    if table.total == 0:
+        raise ValueError("`validation`: no held-out item differs from an earlier one by `gap`")
+    return sample_pairs(key, table, settings.validation_cap)

@@ -5,6 +5,7 @@ preferences; users placed from their own ratings by SSR differ from personas in 
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .encoder import PRNGKey, ScoreGram, init_mixture, user_embedding
+from ..solvers.keys import PRNGKey
+from .encoder import ScoreGram, init_mixture, user_embedding
 from .pairs import Ratings, check_ratings
 from .placement import Placement, place_newton, place_ssr
 
-_STATIC = ("gap", "steps", "learning_rate", "ridge", "tol", "max_steps", "batch_size")
+_STATIC = ("gap", "batch_size")
 _PLACERS = {
-    "ssr": jax.jit(place_ssr, static_argnames=_STATIC[:3] + _STATIC[6:]),
-    "newton": jax.jit(place_newton, static_argnames=_STATIC[:1] + _STATIC[3:]),
+    "ssr": jax.jit(place_ssr, static_argnames=_STATIC),
+    "newton": jax.jit(place_newton, static_argnames=_STATIC),
 }
 
 
@@ -58,6 +60,47 @@ def place_users(
     """
     if method not in _PLACERS:
         raise ValueError(f"`method` must be 'ssr' or 'newton', got {method!r}")
+    init = _checked_start(gram, ratings, method, key, init)
+    n, p, dtype = len(ratings.users), gram.prototypes.shape[0], gram.numerator.dtype
+    rows_of = _Rows.of(ratings)
+    wanted = rows_of.counts > 0 if users is None else users & (rows_of.counts > 0)
+    w = np.zeros((n, p), dtype) if init is None else np.array(init)
+    out = {
+        "status": np.zeros(n, np.int32),
+        "steps": np.zeros(n, np.int32),
+        "gradient_norm": np.zeros(n, dtype),
+        "loss": np.zeros(n, dtype),
+        "pairs": np.zeros(n, dtype),
+    }
+    place = functools.partial(_PLACERS[method], **settings)
+    for width, size, part in _parts(rows_of.counts, wanted, batch_entries):
+        # The last part repeats users, so that each width has one compiled shape.
+        people = np.resize(part, size)
+        items, values = rows_of.padded(people, width)
+        placed = place(
+            gram.take(jnp.asarray(items)),
+            jnp.asarray(values, dtype),
+            init=None if init is None else init[people],
+            batch_size=size,
+        )
+        kept = slice(0, len(part))
+        w[part] = np.asarray(placed.w)[kept]
+        for name, column in out.items():
+            column[part] = np.asarray(getattr(placed, name))[kept]
+    logits = jnp.asarray(w)
+    embedding = user_embedding(gram.prototypes, logits, gram.temperature)
+    columns = {name: jnp.asarray(column) for name, column in out.items()}
+    return Placement(logits, embedding=embedding, **columns)
+
+
+def _checked_start(
+    gram: ScoreGram,
+    ratings: Ratings,
+    method: str,
+    key: PRNGKey | None,
+    init: Float[Array, "n p"] | None,
+) -> Float[Array, "n p"] | None:
+    """The start, `None` for that of Newton's method; all arguments checked."""
     n, m, p = len(ratings.users), len(ratings.items), gram.prototypes.shape[0]
     if gram.numerator.shape[:-1] != (m,):
         raise ValueError(
@@ -65,51 +108,21 @@ def place_users(
             "forms of the whole catalogue"
         )
     check_ratings(ratings)
-    dtype = gram.numerator.dtype
     if init is None and key is not None:
-        init = init_mixture(key, n, p, dtype)
+        init = init_mixture(key, n, p, gram.numerator.dtype)
     if method == "ssr" and init is None:
         raise ValueError("`key` or `init` is needed: SSR starts from random mixtures")
     if init is not None and init.shape != (n, p):
         raise ValueError(f"`init` must have shape {(n, p)}, users x prototypes, got {init.shape}")
+    return init
 
-    counts = np.bincount(ratings.user, minlength=n)
-    wanted = counts > 0 if users is None else users & (counts > 0)
-    order = np.argsort(ratings.user, kind="stable")
-    item, rating = ratings.item[order], ratings.rating[order]
-    start = np.cumsum(counts) - counts
-    w = np.zeros((n, p), dtype) if init is None else np.array(init)
-    out = {
-        "loss": np.zeros(n, dtype),
-        "gradient_norm": np.zeros(n, dtype),
-        "pairs": np.zeros(n, dtype),
-        "status": np.zeros(n, np.int32),
-    }
-    place = functools.partial(_PLACERS[method], **settings)
+
+def _parts(counts: Int[np.ndarray, " n"], wanted: Bool[np.ndarray, " n"], batch_entries: int):
+    """(width, users per call, some users) until every wanted user has had a turn."""
     for width, members in _groups(counts, wanted):
-        size = max(1, batch_entries // width)
-        size = min(size, len(members))
+        size = min(max(1, batch_entries // width), len(members))
         for first in range(0, len(members), size):
-            part = members[first : first + size]
-            # The last part repeats users, so that each width has one compiled shape.
-            rows = np.resize(part, size)
-            items, values = _padded(item, rating, start[rows], counts[rows], width)
-            placed = place(
-                gram.take(jnp.asarray(items)),
-                jnp.asarray(values, dtype),
-                init=None if init is None else init[rows],
-                batch_size=size,
-            )
-            kept = slice(0, len(part))
-            w[part] = np.asarray(placed.w)[kept]
-            for name, column in out.items():
-                column[part] = np.asarray(getattr(placed, name))[kept]
-    logits = jnp.asarray(w)
-    embedding = user_embedding(gram.prototypes, logits, gram.temperature)
-    fields = {name: jnp.asarray(column) for name, column in out.items()}
-    return Placement(
-        w=logits, embedding=embedding, constant=jnp.asarray(out["pairs"] == 0), **fields
-    )
+            yield width, size, members[first : first + size]
 
 
 def _groups(
@@ -123,15 +136,27 @@ def _groups(
     ]
 
 
-def _padded(
-    item: Int[np.ndarray, " k"],
-    rating: Float[np.ndarray, " k"],
-    start: Int[np.ndarray, " b"],
-    counts: Int[np.ndarray, " b"],
-    width: int,
-) -> tuple[Int[np.ndarray, "b M"], Float[np.ndarray, "b M"]]:
-    """Each user's items and ratings as a row, padded with item 0 and NaN."""
-    place = np.arange(width)[None, :]
-    there = place < counts[:, None]
-    at = np.where(there, start[:, None] + place, 0)
-    return np.where(there, item[at], 0), np.where(there, rating[at], np.nan)
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Ratings user by user: those of user u begin at `start[u]` and are `counts[u]`."""
+
+    item: Int[np.ndarray, " k"]
+    rating: Float[np.ndarray, " k"]
+    start: Int[np.ndarray, " n"]
+    counts: Int[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, ratings: Ratings) -> "_Rows":
+        counts = np.bincount(ratings.user, minlength=len(ratings.users))
+        order = np.argsort(ratings.user, kind="stable")
+        start = np.cumsum(counts) - counts
+        return cls(ratings.item[order], ratings.rating[order], start, counts)
+
+    def padded(
+        self, users: Int[np.ndarray, " b"], width: int
+    ) -> tuple[Int[np.ndarray, "b M"], Float[np.ndarray, "b M"]]:
+        """Each user's items and ratings as a row, padded with item 0 and NaN."""
+        place = np.arange(width)[None, :]
+        there = place < self.counts[users, None]
+        at = np.where(there, self.start[users, None] + place, 0)
+        return np.where(there, self.item[at], 0), np.where(there, self.rating[at], np.nan)

@@ -10,6 +10,8 @@ from .elastic_net import elastic_net as elastic_net
 from .elastic_net import elastic_net_from_gram as elastic_net_from_gram
 from .elastic_net import elastic_net_path as elastic_net_path
 from .exponentiated_gradient import exponentiated_gradient as exponentiated_gradient
+from .kmeans import Clusters as Clusters
+from .kmeans import kmeans as kmeans
 from .linear_model import GramStatistics as GramStatistics
 from .linear_model import LinearModel as LinearModel
 from .linear_model import gram_statistics as gram_statistics

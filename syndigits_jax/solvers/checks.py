@@ -20,6 +20,14 @@ def check_penalty(name: str, value: Numbers) -> None:
         raise ValueError(f"`{name}` must not be negative, got {array.min()}")
 
 
+def check_positive(**named: Numbers) -> None:
+    """Raise `ValueError` if a concrete value has an entry that is not positive."""
+    for name, value in named.items():
+        array = _known(value)
+        if array is not None and not np.all(array > 0):
+            raise ValueError(f"`{name}` must be positive, got {value}")
+
+
 def check_fraction(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has an entry outside [0, 1]."""
     array = _known(value)

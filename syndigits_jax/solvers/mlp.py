@@ -4,20 +4,24 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .boundary import Numbers, as_float
 from .checks import check_penalty, number, regression_arrays
+from .descent import descend
 from .precision import full_precision
 from .solution import Solution, Status
 from .units import largest
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants (Kingma and Ba, 2015)
+# Added below the root of the second moment, so that units that were never active, whose moment is
+# 0, have derivative 0 and not NaN. Its root is a rounding error beside Adam's epsilon, 1e-8.
+_EPSILON_ROOT = 1e-30
 
 
 class MLP(eqx.Module):
@@ -86,23 +90,41 @@ def _squared_loss(
     return jnp.dot(weight, (model(x) - y) ** 2)
 
 
-def _sqrt(v: Float[Array, "..."]) -> Float[Array, "..."]:
-    """√v with derivative 0 at 0, the value for units that were never active."""
-    positive = v > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), 0)
+class _Data(eqx.Module):
+    """What training depends on and can be differentiated by."""
+
+    x: Float[Array, "n p"]
+    y: Float[Array, " n"]
+    weight: Float[Array, " n"]
+    init: MLP
+    learning_rate: Float[Array, ""]
+    weight_decay: Float[Array, ""]
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Adam on the loss with its ℓ2 penalty."""
+        return optax.chain(
+            optax.add_decayed_weights(self.weight_decay),
+            optax.scale_by_adam(eps_root=_EPSILON_ROOT),
+            optax.scale_by_learning_rate(self.learning_rate),
+        )
 
 
 class _State(eqx.Module):
     model: MLP
-    mean: MLP
-    square: MLP
-    updates: Float[Array, ""]
+    adam: Any
     previous: Float[Array, ""]
     loss: Float[Array, ""]
     best_loss: Float[Array, ""]
     best_model: MLP
     stalled: Int[Array, ""]
     epoch: Int[Array, ""]
+
+    @classmethod
+    def start(cls, data: _Data) -> "_State":
+        """The state before the first epoch."""
+        zero, count = jnp.zeros_like(data.learning_rate), jnp.zeros((), jnp.int32)
+        adam = data.optimiser().init(data.init)
+        return cls(data.init, adam, zero, zero, zero + jnp.inf, data.init, count, count)
 
 
 @full_precision
@@ -173,7 +195,7 @@ def mlp_regression(
 
     options = _Options(min(batch_size, n), epochs, patience)
     order = jax.random.key_data(order_key)
-    data = (x, y, weight, init, learning_rate, weight_decay)
+    data = _Data(x, y, weight, init, learning_rate, weight_decay)
     if patience is None:
         state = _train(data, order, options, stop="never")
     else:
@@ -204,80 +226,21 @@ def _train_until_stopped_jvp(options, primals, tangents):
     return jax.jvp(lambda d: _train(d, order, options, stop="wait"), (data,), (tangents[0],))
 
 
-def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "wait"]) -> _State:
+def _train(
+    data: _Data, order: Array, options: _Options, stop: Literal["never", "leave", "wait"]
+) -> _State:
     """The training loop. When it is time to stop it goes on all the same (`"never"`), leaves, or
     waits, the state as it is, for the last epoch, which reverse-mode differentiation needs."""
-    x, y, weight, init, learning_rate, weight_decay = data
-    n, dtype = x.shape[0], x.dtype
-    order_key = jax.random.wrap_key_data(order_key)
-    batch_size, epochs = options.batch_size, options.epochs
-    batches = -(-n // batch_size)
-    padding = batches * batch_size - n
-    # Padded slots read row 0 with weight 0.
-    is_row = jnp.arange(batches * batch_size).reshape(batches, batch_size) < n
-    total = jnp.sum(weight)
-
-    def update(carry, batch):
-        model, mean, square, updates, epoch_loss = carry
-        if batches == 1:  # the order of a full batch does not matter: spare the copy
-            xb, yb, wb = x, y, weight
-        else:
-            rows, valid = batch
-            xb = x.at[rows].get(mode="promise_in_bounds")
-            yb = y.at[rows].get(mode="promise_in_bounds")
-            wb = jnp.where(valid, weight.at[rows].get(mode="promise_in_bounds"), 0)
-        batch_weight = jnp.sum(wb)
-        wb = wb / jnp.where(batch_weight > 0, batch_weight, 1)
-        loss, gradient = jax.value_and_grad(_squared_loss)(model, xb, yb, wb)
-
-        updates = updates + 1
-        correction1 = 1 / (1 - _BETA1**updates)
-        correction2 = 1 / (1 - _BETA2**updates)
-        gradient = jax.tree.map(lambda g, v: g + weight_decay * v, gradient, model)
-        mean = jax.tree.map(lambda m, g: _BETA1 * m + (1 - _BETA1) * g, mean, gradient)
-        square = jax.tree.map(lambda s, g: _BETA2 * s + (1 - _BETA2) * g * g, square, gradient)
-        step = learning_rate * correction1
-        model = jax.tree.map(
-            lambda v, m, s: v - step * m / (_sqrt(s * correction2) + _EPSILON),
-            model,
-            mean,
-            square,
-        )
-        return (model, mean, square, updates, epoch_loss + loss * batch_weight), None
-
-    def epoch(state: _State) -> _State:
-        batch = None
-        if batches > 1:
-            order = _epoch_order(jax.random.fold_in(order_key, state.epoch), n)
-            order = jnp.pad(order, (0, padding)).reshape(batches, batch_size)
-            batch = (order, is_row)
-        carry = (state.model, state.mean, state.square, state.updates, jnp.zeros((), dtype))
-        carry, _ = jax.lax.scan(update, carry, batch, length=batches)
-        model, mean, square, updates, loss = carry
-        loss = loss / jnp.where(total > 0, total, 1)
-        better = loss < state.best_loss
-        return _State(
-            model,
-            mean,
-            square,
-            updates,
-            state.loss,
-            loss,
-            jnp.where(better, loss, state.best_loss),
-            jax.tree.map(lambda a, b: jnp.where(better, a, b), model, state.best_model),
-            jnp.where(better, 0, state.stalled + 1),
-            state.epoch + 1,
-        )
 
     def keep_going(state: _State):
         finite = jnp.isfinite(state.loss)
         patient = options.patience is None or state.stalled < options.patience
-        return finite & patient & (state.epoch < epochs)
+        return finite & patient & (state.epoch < options.epochs)
 
-    zeros = jax.tree.map(jnp.zeros_like, init)
-    zero, count = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
-    infinity = jnp.full((), jnp.inf, dtype)
-    state = _State(init, zeros, zeros, zero, zero, zero, infinity, init, count, count)
+    def epoch(state: _State) -> _State:
+        return _epoch(data, order, options, state)
+
+    state = _State.start(data)
     if stop == "leave":
         return jax.lax.while_loop(keep_going, epoch, state)
 
@@ -287,7 +250,60 @@ def _train(data, order_key, options: _Options, stop: Literal["never", "leave", "
             return epoch(state)
         return jax.lax.cond(keep_going(state), epoch, lambda state: state, state)
 
-    return jax.lax.fori_loop(0, epochs, lambda _, state: remembered(state), state)
+    return jax.lax.fori_loop(0, options.epochs, lambda _, state: remembered(state), state)
+
+
+def _epoch(data: _Data, order: Array, options: _Options, state: _State) -> _State:
+    """One pass over all rows, and whether its loss is the lowest so far."""
+    optimiser, dtype = data.optimiser(), data.y.dtype
+
+    def update(carry, batch):
+        model, adam, epoch_loss = carry
+        xb, yb, wb = _rows(data, batch)
+        batch_weight = jnp.sum(wb)
+        wb = wb / jnp.where(batch_weight > 0, batch_weight, 1)
+        loss, gradient = jax.value_and_grad(_squared_loss)(model, xb, yb, wb)
+        model, adam = descend(optimiser, gradient, adam, model)
+        return (model, adam, epoch_loss + loss * batch_weight), None
+
+    batches, count = _batches(order, state.epoch, data.y.shape[0], options.batch_size)
+    carry = (state.model, state.adam, jnp.zeros((), dtype))
+    (model, adam, loss), _ = jax.lax.scan(update, carry, batches, length=count)
+    total = jnp.sum(data.weight)
+    loss = loss / jnp.where(total > 0, total, 1)
+    better = loss < state.best_loss
+    return _State(
+        model,
+        adam,
+        state.loss,
+        loss,
+        jnp.where(better, loss, state.best_loss),
+        jax.tree.map(lambda a, b: jnp.where(better, a, b), model, state.best_model),
+        jnp.where(better, 0, state.stalled + 1),
+        state.epoch + 1,
+    )
+
+
+def _batches(order: Array, epoch: Int[Array, ""], n: int, size: int):
+    """((rows of each batch, whether each is one), number of batches); padded with row 0.
+
+    None for the rows of a single batch, whose order does not matter.
+    """
+    count = -(-n // size)
+    if count == 1:
+        return None, count
+    key = jax.random.fold_in(jax.random.wrap_key_data(order), epoch)
+    rows = jnp.pad(_epoch_order(key, n), (0, count * size - n)).reshape(count, size)
+    return (rows, jnp.arange(count * size).reshape(count, size) < n), count
+
+
+def _rows(data: _Data, batch):
+    """Inputs, targets and weights of a batch; padding has weight 0."""
+    if batch is None:
+        return data.x, data.y, data.weight
+    rows, valid = batch
+    x, y, weight = (a.at[rows].get(mode="promise_in_bounds") for a in (data.x, data.y, data.weight))
+    return x, y, jnp.where(valid, weight, 0)
 
 
 def _relative_change(state: _State) -> Float[Array, ""]:

@@ -42,7 +42,7 @@ FUNCTIONS = {
     "kernel_weights": lambda x, y: f.reweight_kernel(x, y).value,
     "transport_weights": f.reweight_transport,
     "affine": lambda x, y: f.fit_affine_map(x, y)(y),
-    "transport": lambda x, y: f.fit_transport_map(x, y, epsilon=0.5)(y),
+    "transport": lambda x, y: f.fit_transport_map(x, y, epsilon=0.5).value(y),
     "resample": lambda x, y: f.resample(KEY, x, [1] * 20, 4),
     "mixture": lambda x, y: f.fit_gaussian_mixture(KEY, x, 2, max_steps=3).value.means,
     "noise": lambda x, y: f.moment_matched_noise(KEY, x, 4),

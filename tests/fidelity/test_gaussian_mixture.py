@@ -13,7 +13,7 @@ from syndigits_jax.fidelity.gaussian_mixture import fit_gaussian_mixture
 from syndigits_jax.solvers import Status, raise_on_failure
 
 KEY = jax.random.key(0)
-STATIC = ("components", "covariance", "max_steps", "tol", "regularisation")
+STATIC = ("components", "covariance")
 FIT = jax.jit(fit_gaussian_mixture, static_argnames=STATIC)
 
 
@@ -60,7 +60,7 @@ def test_agrees_with_scikit_learn(covariance, dtype):
         jnp.asarray(x, dtype),
         3,
         covariance=covariance,
-        labels=jnp.asarray(noisy),
+        init=jnp.asarray(noisy),
         tol=1e-7 if single else 1e-9,
         max_steps=2000,
         regularisation=1e-9,
@@ -94,7 +94,7 @@ def test_full_covariances_turn_and_stretch_with_the_data(seed):
     x, label = clusters(seed, 300)
     change = rotation(seed, 4) @ np.diag([1.0, 3, 0.2, 1])
     fits = [
-        FIT(KEY, jnp.asarray(data, jnp.float32), 3, labels=jnp.asarray(label)).value
+        FIT(KEY, jnp.asarray(data, jnp.float32), 3, init=jnp.asarray(label)).value
         for data in (x, x @ change)
     ]
     spread = (x @ change).std(axis=0)
@@ -143,8 +143,10 @@ def test_batch_and_bad_input():
         ({"components": 101}, "`x` has 100 rows; at least 101"),
         ({"covariance": "tied"}, "`covariance` must be"),
         ({"regularisation": 0.0}, "`regularisation`"),
-        ({"labels": jnp.zeros(3, jnp.int32)}, "`labels` must have shape"),
+        ({"init": jnp.zeros(3, jnp.int32)}, "`init` must have shape"),
+        ({"init": jnp.arange(100)}, "`init` must be whole numbers from 0 to 2"),
         ({"components": 0}, "`components`"),
+        ({"max_steps": 0}, "`max_steps`"),
     ):
         arguments = {"components": 3} | settings_
         with pytest.raises(ValueError, match=match):
@@ -157,3 +159,14 @@ def test_a_mixture_has_no_certificate_and_reports_its_last_growth():
     solution = FIT(KEY, users(0, 80), 2, tol=1e-2)
     assert jnp.isnan(solution.optimality)
     assert float(solution.change) < 1e-2
+
+
+def test_settings_compile_nothing_anew():
+    x = users(0, 80)
+    first = {"tol": 1e-3, "max_steps": 3, "regularisation": 1e-6}
+    want = FIT(KEY, x, 2, **first).value
+    compiled = FIT._cache_size()
+    for name, value in {"tol": 10.0, "max_steps": 1, "regularisation": 0.1}.items():
+        found = FIT(KEY, x, 2, **{**first, name: value}).value
+        assert not np.array_equal(found.z_factors, want.z_factors)
+    assert FIT._cache_size() == compiled

@@ -20,7 +20,7 @@ from syndigits_jax.fidelity.repair import (
     reweight_kernel,
     reweight_transport,
 )
-from syndigits_jax.solvers import raise_on_failure
+from syndigits_jax.solvers import Status, raise_on_failure
 
 KEY = jax.random.key(0)
 
@@ -126,8 +126,9 @@ def test_affine_map_of_users_in_few_dimensions():
 
 def test_transport_map_against_pot():
     x, y = cloud(0, 40, 2), 0.4 * cloud(1, 30, 2)
-    move = fit_transport_map(x, y, epsilon=0.05, tol=1e-5)
-    assert bool(move.converged)
+    solution = raise_on_failure(fit_transport_map(x, y, epsilon=0.05, tol=1e-5))
+    assert float(solution.optimality) <= 1e-5 and 0 < int(solution.steps) < 20_000
+    move = solution.value
     cost = cdist(np.asarray(y, float), np.asarray(x, float)) ** 2
     np.testing.assert_allclose(move.epsilon, 0.05 * cost.mean(), rtol=1e-5)
     plan = ot.bregman.sinkhorn_log(
@@ -138,11 +139,34 @@ def test_transport_map_against_pot():
     np.testing.assert_allclose(move(y, block=100), move(y), atol=1e-5)
 
 
+def test_an_unfinished_transport_map_says_so():
+    x, y = cloud(0, 40, 2), 0.4 * cloud(1, 30, 2)
+    early = fit_transport_map(x, y, epsilon=0.05, tol=1e-5, max_steps=15)
+    assert int(early.status) == Status.MAX_STEPS and int(early.steps) == 10
+    with pytest.raises(RuntimeError, match="reached `max_steps`"):
+        raise_on_failure(early)
+    # The marginal of the users, by its definition.
+    rows, logits = early.value._prepared(y)
+    plan = jax.nn.softmax(logits(rows), axis=1) / 30
+    off = float(jnp.sum(jnp.abs(jnp.sum(plan, axis=0) - 1 / 40)))
+    assert float(early.optimality) == pytest.approx(off, rel=1e-3)
+
+
+def test_settings_of_repairs_compile_nothing_anew():
+    x, y = cloud(0, 40, 2), 0.4 * cloud(1, 30, 2)
+    transport, weights = jax.jit(fit_transport_map), jax.jit(reweight_kernel)
+    steps = [int(transport(x, y, epsilon=0.05, tol=tol).steps) for tol in (1e-2, 1e-5)]
+    assert steps[0] < steps[1]
+    taken = [int(weights(x, y, tol=t, max_steps=m).steps) for t, m in ((1e-9, 300), (1e-3, 30))]
+    assert taken[1] < taken[0]
+    assert transport._cache_size() == weights._cache_size() == 1
+
+
 def test_transport_map_on_held_out_personas():
     """Means restore nearly all of the dispersion, draws all of it."""
     x, held_out = users(0, 300), users(1, 300)
     personas = shrunken(users(2, 500), 0.2)
-    move = fit_transport_map(x, personas[:300])
+    move = fit_transport_map(x, personas[:300]).value
     others = personas[300:]
     spread = np.std(np.asarray(held_out), axis=0).mean()
     before = np.std(np.asarray(others), axis=0).mean() / spread

@@ -1,5 +1,6 @@
 """Figures of persona fidelity: what is drawn where, and refusals."""
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -73,8 +74,13 @@ def test_projection_is_on_the_principal_axes_of_the_first(ax):
 
 
 def test_large_populations_are_sampled(ax):
-    plots.plot_projection({"real": RNG.normal(size=(4000, 2))}, ax=ax)
-    assert len(ax.lines[0].get_xdata()) == 3000
+    many = {"real": RNG.normal(size=(4000, 2))}
+    plots.plot_projection(many, ax=ax)
+    drawn = ax.lines[0].get_xdata()
+    assert len(drawn) == 3000
+    other = plots.plot_projection(many, key=jax.random.key(1)).lines[0].get_xdata()
+    again = plots.plot_projection(many, key=jax.random.key(0)).lines[0].get_xdata()
+    assert np.array_equal(drawn, again) and not np.array_equal(drawn, other)
 
 
 def test_histograms_are_shares_on_shared_bins(ax):

@@ -42,7 +42,7 @@ def test_all_pairs_are_those_of_the_list(seed, gap):
     t = table(seed)
     pairs = pair_table(t, gap)
     want = listed(t, gap)
-    assert as_set(sample_pairs(pairs, KEY, None)) == want
+    assert as_set(sample_pairs(KEY, pairs, None)) == want
     assert pairs.counts.tolist() == np.bincount([u for u, _, _ in want], minlength=7).tolist()
     assert pairs.total == len(want)
 
@@ -52,7 +52,7 @@ def test_all_pairs_are_those_of_the_list(seed, gap):
 def test_samples_are_different_valid_pairs(seed, cap):
     t = table(seed)
     pairs = pair_table(t)
-    sample = sample_pairs(pairs, jax.random.key(seed), cap)
+    sample = sample_pairs(jax.random.key(seed), pairs, cap)
     assert as_set(sample) <= listed(t)
     got = np.bincount(sample.user, minlength=7)
     assert got.tolist() == np.minimum(pairs.counts, cap).tolist()
@@ -61,12 +61,12 @@ def test_samples_are_different_valid_pairs(seed, cap):
 @pytest.mark.parametrize("cap", [1, 6, 16])
 def test_every_pair_is_as_likely(cap):
     pairs = pair_table(table(3, n=1, m=10, share=1))
-    every = sorted(as_set(sample_pairs(pairs, KEY, None)))
+    every = sorted(as_set(sample_pairs(KEY, pairs, None)))
     assert cap < len(every) and (cap == 1 or len(every) % cap)  # strata of unequal size
     draws = 3000
     counts = dict.fromkeys(every, 0)
     for key in jax.random.split(jax.random.key(cap), draws):
-        for pair in as_set(sample_pairs(pairs, key, cap)):
+        for pair in as_set(sample_pairs(key, pairs, cap)):
             counts[pair] += 1
     observed = np.array(list(counts.values()))
     assert observed.sum() == draws * cap
@@ -76,8 +76,8 @@ def test_every_pair_is_as_likely(cap):
 
 def test_keys_decide():
     pairs = pair_table(table(1))
-    one, same = sample_pairs(pairs, KEY, 3), sample_pairs(pairs, KEY, 3)
-    assert as_set(one) == as_set(same) != as_set(sample_pairs(pairs, jax.random.key(1), 3))
+    one, same = sample_pairs(KEY, pairs, 3), sample_pairs(KEY, pairs, 3)
+    assert as_set(one) == as_set(same) != as_set(sample_pairs(jax.random.key(1), pairs, 3))
 
 
 @hypothesis.settings(max_examples=6)
@@ -90,8 +90,8 @@ def test_held_out_pairs_join_a_held_out_item_with_an_earlier_one(seed):
     held = _cells(validation)
     want = {p for p in listed(both) if {p[0] * 100 + p[1], p[0] * 100 + p[2]} & held}
     pairs = held_out_pair_table(train, validation)
-    assert as_set(sample_pairs(pairs, KEY, None)) == want
-    assert as_set(sample_pairs(pairs, KEY, 4)) <= want
+    assert as_set(sample_pairs(KEY, pairs, None)) == want
+    assert as_set(sample_pairs(KEY, pairs, 4)) <= want
     assert pairs.total == pair_table(both).total - pair_table(train).total
 
 
@@ -106,7 +106,7 @@ def test_one_long_history_is_never_listed():
     pairs = pair_table(t)
     assert pairs.total == 6000 * 5999 // 2
     assert pairs.cumulative.nbytes + pairs.first.nbytes + pairs.worse.nbytes < 200_000
-    sample = sample_pairs(pairs, KEY, 50)
+    sample = sample_pairs(KEY, pairs, 50)
     rating = dict(zip(t.item.tolist(), t.rating.tolist()))
     assert all(rating[a] - rating[b] >= 1 for a, b in zip(sample.better, sample.worse))
 
@@ -122,9 +122,9 @@ def test_users_without_pairs():
     t = rating_table(["a", "a", "b", "c", "c"], [0, 1, 0, 0, 1], [3, 3, 5, 1, 5])
     pairs = pair_table(t)
     assert pairs.counts.tolist() == [0, 0, 1]
-    assert as_set(sample_pairs(pairs, KEY)) == {(2, 1, 0)}
+    assert as_set(sample_pairs(KEY, pairs)) == {(2, 1, 0)}
     none = pair_table(t.where(t.user < 2))
-    assert none.total == 0 and len(sample_pairs(none, KEY)) == 0
+    assert none.total == 0 and len(sample_pairs(KEY, none)) == 0
 
 
 def test_bad_pairs_input():
@@ -132,7 +132,7 @@ def test_bad_pairs_input():
     with pytest.raises(ValueError, match="gap"):
         pair_table(t, 0.0)
     with pytest.raises(ValueError, match="cap"):
-        sample_pairs(pair_table(t), KEY, 0)
+        sample_pairs(KEY, pair_table(t), 0)
     with pytest.raises(ValueError, match="finite"):
         pair_table(dataclasses.replace(t, rating=t.rating * np.nan))
     with pytest.raises(ValueError, match="`item`: positions"):

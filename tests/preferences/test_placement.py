@@ -27,13 +27,13 @@ from syndigits_jax.preferences.encoder import (
     score_gram,
 )
 from syndigits_jax.preferences.placement import place_newton, place_ssr
-from syndigits_jax.solvers import Status
+from syndigits_jax.solvers import Solution, Status, raise_on_failure
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 KEY = jax.random.key(5)
 NAN = np.nan
-ssr = jax.jit(place_ssr, static_argnames=("gap", "steps", "learning_rate", "batch_size"))
-newton = jax.jit(place_newton, static_argnames=("gap", "ridge", "tol", "max_steps", "batch_size"))
+ssr = jax.jit(place_ssr, static_argnames=("gap", "batch_size"))
+newton = jax.jit(place_newton, static_argnames=("gap", "batch_size"))
 
 
 def listed_pairs(r, gap=1.0):
@@ -307,6 +307,46 @@ def test_tiles_and_own_probes_do_not_matter(place):
         np.testing.assert_allclose(other.loss, want.loss, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("place", "first", "other"),
+    [
+        (ssr, {"steps": 3, "learning_rate": 0.1}, {"steps": 4, "learning_rate": 0.2}),
+        (
+            newton,
+            {"max_steps": 4, "tol": 1e-6, "ridge": 0.1},
+            {"max_steps": 1, "tol": 10.0, "ridge": 1.0},
+        ),
+    ],
+)
+def test_settings_compile_nothing_anew(place, first, other):
+    gram, start = linear_gram(7), mixtures(2)
+    r = likert(gram_scores(gram, mixtures(2)), 6)
+    want = place(gram, r, init=start, **first)
+    compiled = place._cache_size()
+    for name, value in other.items():
+        found = place(gram, r, init=start, **{**first, name: value})
+        assert not np.array_equal(found.w, want.w)
+    assert place._cache_size() == compiled
+
+
+def test_a_placement_is_a_solution():
+    """Steps and status per rater; Newton's own cap is told from convergence."""
+    gram, start = linear_gram(12), mixtures(5)
+    r = likert(gram_scores(gram, start), 6)
+    placed = newton(gram, r, init=mixtures(5, 3))
+    assert raise_on_failure(placed) is placed and isinstance(placed, Solution)
+    assert jnp.array_equal(placed.value, placed.w)
+    assert jnp.array_equal(placed.optimality, placed.gradient_norm)
+    assert 0 < int(placed.steps.min()) < int(placed.steps.max()) < 60
+    settled = newton(gram, r, init=placed.w, tol=1e-3)
+    assert settled.steps.tolist() == [0] * 5 and settled.status.tolist() == [0] * 5
+    early = newton(gram, r, init=mixtures(5, 3), max_steps=2)
+    assert early.steps.tolist() == [2] * 5
+    with pytest.raises(RuntimeError, match="5 of 5 problems reached `max_steps`"):
+        raise_on_failure(early, name="placement")
+    assert ssr(gram, r, key=KEY, steps=3).steps.tolist() == [3] * 5
+
+
 def test_starts_come_from_the_key():
     gram = linear_gram(6)
     r = likert(gram_scores(gram, mixtures(3)), 6)
@@ -329,7 +369,8 @@ def test_nan_scores_are_reported():
         ({"ratings": jnp.full((2, 6), jnp.inf)}, "infinite"),
         ({"init": jnp.zeros((2, 3))}, "init"),
         ({"gap": 0.0}, "gap"),
-        ({"steps": 0}, "steps"),
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive"),
         ({"batch_size": 0}, "batch_size"),
         ({"key": None}, "key"),
         ({"gram": linear_gram(6).take(jnp.zeros((3, 6), jnp.int32))}, "3 raters"),
@@ -339,6 +380,12 @@ def test_bad_placement_input(change, message):
     arguments = {"gram": linear_gram(6), "ratings": jnp.zeros((2, 6)), "key": KEY, **change}
     with pytest.raises(ValueError, match=message):
         place_ssr(**arguments)
-    if not {"steps", "key"} & change.keys():
+    if not {"steps", "learning_rate", "key"} & change.keys():
         with pytest.raises(ValueError, match=message):
             place_newton(**arguments)
+
+
+@pytest.mark.parametrize("setting", ["ridge", "tol", "max_steps"])
+def test_bad_settings_of_newton(setting):
+    with pytest.raises(ValueError, match=f"`{setting}` must be"):
+        place_newton(linear_gram(6), jnp.zeros((2, 6)), **{setting: 0})

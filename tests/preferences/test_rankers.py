@@ -48,7 +48,7 @@ def test_memory_knows_earlier_ratings_and_nothing_else():
     got = remembered_scores(table, np.array([0, 1, 0, 1]), np.array([1, 1, 0, 0]))
     assert got.tolist() == [5, 3, 1, 3]
     train, _, test = factor_ratings().split()
-    both = sample_pairs(pair_table(test), KEY, None)
+    both = sample_pairs(KEY, pair_table(test), None)
     sides = (remembered_scores(train, both.user, side) for side in (both.better, both.worse))
     assert ranking_accuracy(*sides) == 0.5
 
@@ -63,7 +63,7 @@ def test_scores_are_the_factors():
 
 def test_factors_beat_what_is_the_same_for_everyone():
     train, validation, test = factor_ratings().split()
-    pairs = sample_pairs(held_out_pair_table(train, test), KEY, None)
+    pairs = sample_pairs(KEY, held_out_pair_table(train, test), None)
     settings = FactorisationSettings(factors=4, batch_size=128, learning_rate=0.03)
     found = fit_bpr(train, validation, key=KEY, settings=settings)
     means = mean_rating_scores(train)
@@ -72,7 +72,7 @@ def test_factors_beat_what_is_the_same_for_everyone():
     again = fit_bpr(train, validation, key=KEY, settings=settings)
     assert np.array_equal(found.users, again.users)
     without = fit_bpr(train, key=KEY, settings=settings)
-    assert without.accuracy(sample_pairs(held_out_pair_table(train, test), KEY, 5)) > 0.75
+    assert without.accuracy(sample_pairs(KEY, held_out_pair_table(train, test), 5)) > 0.75
 
 
 def test_bad_ranker_input():

@@ -1,4 +1,4 @@
-"""Encoder training: a step against optax, lazy Adam, resumption, truth recovered, bad input."""
+"""Encoder training: a step against AdamW, resumption, truth recovered, bad input."""
 
 import dataclasses
 import functools
@@ -9,13 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from scipy.special import softmax
 
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.datasets.ratings import rating_table
-from syndigits_jax.preferences._row_adam import RowTable, sum_by_row, update_rows
 from syndigits_jax.preferences._training_step import (
     Batch,
     batch_loss,
@@ -52,7 +50,7 @@ def small_encoder(dropout=0.1, hidden=(8,)):
 
 def fit(settings=SMALL, **options):
     (train, validation, _), truth = ratings()
-    options = {"encoder": small_encoder(), "key": KEY, **options}
+    options = {"init": small_encoder(), "key": KEY, **options}
     return train_encoder(truth.vectors, train, validation, settings=settings, **options)
 
 
@@ -61,14 +59,27 @@ def same(one, two):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
+def shares(steps, warmup, peak=1.0):
+    """The learning rates of a cycle over the peak, at its steps and at its end."""
+    with jax.numpy_dtype_promotion("standard"):  # as optax counts its steps
+        rates = jax.vmap(one_cycle(peak, steps, warmup))(jnp.arange(steps + 1))
+    return np.asarray(rates) / peak
+
+
 def test_one_cycle():
-    rate = jax.jit(lambda step: one_cycle(step, 100, 0.1))
-    rates = np.array([float(rate(jnp.int32(t))) for t in range(100)])
-    assert rates[0] == pytest.approx(1 / 25) and rates[9] == pytest.approx(1)
-    assert rates.argmax() == 9 and rates[-1] == pytest.approx(4e-6, rel=0.05)
+    rates = shares(100, 0.1, peak=2.0)
+    assert rates[0] == pytest.approx(1 / 25) and rates[10] == pytest.approx(1)
+    assert rates.argmax() == 10 and rates[-1] == pytest.approx(4e-6, rel=0.05)
     # Half a cosine, by its values half-way.
-    assert rates[4:6].mean() == pytest.approx((1 + 1 / 25) / 2, abs=1e-3)
-    assert rates[54] == pytest.approx(0.5, abs=1e-3)
+    assert rates[5] == pytest.approx((1 + 1 / 25) / 2, abs=1e-3)
+    assert rates[55] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(5, 0.1), (1, 0.9), (40, 0.0)])
+def test_one_cycle_without_a_step_to_warm_up(steps, warmup):
+    rates = shares(steps, warmup).tolist()
+    assert rates[0] == pytest.approx(1) and rates[-1] == pytest.approx(4e-6, rel=0.05)
+    assert rates == sorted(rates, reverse=True)
 
 
 def test_loss_is_that_of_the_scores():
@@ -89,8 +100,25 @@ def test_loss_is_that_of_the_scores():
     assert rough.dtype == jnp.float32 and float(rough) == pytest.approx(float(loss), rel=0.1)
 
 
-def test_steps_are_those_of_optax():
-    """Clipped AdamW with a rate per group and the schedule; all users in all batches."""
+class Adamw:
+    """AdamW of one array (Loshchilov and Hutter, 2019), in NumPy."""
+
+    def __init__(self, value, rate, decay):
+        self.value, self.rate, self.decay = np.asarray(value, float), rate, decay
+        self.mean = self.square = np.zeros_like(self.value)
+        self.count = 0
+
+    def step(self, gradient, share):
+        self.count += 1
+        self.mean = 0.9 * self.mean + 0.1 * gradient
+        self.square = 0.999 * self.square + 0.001 * gradient**2
+        mean, square = self.mean / (1 - 0.9**self.count), self.square / (1 - 0.999**self.count)
+        move = mean / (np.sqrt(square) + 1e-8) + self.decay * self.value
+        self.value = self.value - self.rate * share * move
+
+
+def test_steps_are_those_of_clipped_adamw():
+    """A rate per group, the schedule, one length of the gradient; all users in all batches."""
     truth = ratings()[1]
     x, context = jnp.asarray(truth.vectors), jnp.mean(jnp.asarray(truth.vectors), axis=0)
     encoder, w = small_encoder(dropout=0.0), init_mixture(KEY, 3, 4)
@@ -109,71 +137,27 @@ def test_steps_are_those_of_optax():
         )[0]
 
     slope = jax.jit(jax.grad(loss))
-
-    def group(rate, decay):
-        def at(count):
-            return rate * one_cycle(count, 40, settings.warmup)
-
-        return optax.adamw(at, weight_decay=decay)
-
-    labels = jax.tree.map(lambda _: "projectors", (encoder, w))
-    labels = eqx.tree_at(lambda t: (t[0].logit_scale, t[1]), labels, ("scale", "mixtures"))
-    judge = optax.chain(
-        optax.clip_by_global_norm(settings.clip),
-        optax.multi_transform(
-            {
-                "projectors": group(settings.projector_rate, 0.1),
-                "mixtures": group(settings.mixture_rate, 0.1),
-                "scale": group(settings.scale_rate, 0.0),
-            },
-            labels,
-        ),
-    )
-    state: Any = start_state(encoder, w)
-    parameters: Any = (encoder, w)
+    share = shares(40, settings.warmup)
+    leaves, shape = jax.tree.flatten((encoder, w))
+    judges = [Adamw(leaf, settings.projector_rate, 0.1) for leaf in leaves]
+    judges[-2].rate, judges[-2].decay = settings.scale_rate, 0.0
+    judges[-1].rate = settings.mixture_rate
+    assert judges[-2].value.shape == () and judges[-1].value.shape == w.shape
+    state: Any = start_state(encoder, w, settings)
     step = jax.jit(lambda s, b: train_step(s, b, x, context, KEY, 40, settings)[0])
-    with jax.numpy_dtype_promotion("standard"):
-        judged = judge.init(parameters)
-        for batch in batches:
-            update, judged = judge.update(slope(parameters, batch), judged, parameters)
-            parameters = optax.apply_updates(parameters, update)
-    for batch in batches:
+    clipped = 0
+    for t, batch in enumerate(batches):
+        at = jax.tree.unflatten(shape, [jnp.asarray(j.value, jnp.float32) for j in judges])
+        gradient = [np.asarray(g, float) for g in jax.tree.leaves(slope(at, batch))]
+        length = np.sqrt(sum(np.sum(g * g) for g in gradient))
+        clipped += length > settings.clip
+        for judge, g in zip(judges, gradient, strict=True):
+            judge.step(g * min(1, settings.clip / length), share[t])
         state = step(state, batch)
-    got = jax.tree.leaves((state.encoder, state.rows.values))
-    for a, b in zip(got, jax.tree.leaves(parameters), strict=True):
-        np.testing.assert_allclose(a, b, atol=5e-5)
-
-
-def test_rows_of_a_user_are_summed_and_others_stay():
-    rows = jnp.array([4, 1, 4, 9, 4])
-    gradient = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
-    unique, total = sum_by_row(rows, gradient, 9)
-    assert unique.tolist() == [1, 4, 9, 9, 9]
-    np.testing.assert_allclose(total[0], gradient[1])
-    np.testing.assert_allclose(total[1], gradient[0] + gradient[2] + gradient[4], rtol=1e-5)
-    table = RowTable.start(jnp.ones((9, 2), jnp.float32))
-    after = update_rows(table, unique, total, jnp.float32(0.1), 0.0)
-    changed = np.flatnonzero(np.any(np.asarray(after.packed != table.packed), axis=1))
-    assert changed.tolist() == [1, 4]
-
-
-def test_a_row_in_every_batch_moves_as_under_dense_adam():
-    rng = np.random.default_rng(1)
-    table = RowTable.start(jnp.asarray(rng.normal(size=(4, 3)), jnp.float32))
-    dense = optax.adamw(0.05, weight_decay=0.1)
-    row: Any = table.values[2]
-    lazy_only = table.values[0]
-    with jax.numpy_dtype_promotion("standard"):
-        state = dense.init(row)
-        for t in range(20):
-            gradient = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
-            rows = jnp.array([2, 0 if t % 5 == 0 else 4])
-            table = update_rows(table, rows, gradient, jnp.float32(0.05), 0.1)
-            update, state = dense.update(gradient[0], state, row)
-            row = optax.apply_updates(row, update)
-    np.testing.assert_allclose(table.values[2], row, atol=1e-5)
-    assert table.packed[:, -1].tolist() == [4, 0, 20, 0]
-    assert float(jnp.max(jnp.abs(table.values[0] - lazy_only))) > 0.05
+    assert clipped > 0
+    got = jax.tree.leaves((state.encoder, state.w))
+    for a, judge in zip(got, judges, strict=True):
+        np.testing.assert_allclose(a, judge.value, atol=5e-5)
 
 
 def test_batches_hold_every_pair_and_each_item_once():
@@ -203,10 +187,10 @@ def test_filled_up_batches_and_chunks_do_not_matter():
     chunks, _ = make_batches(columns, 7, 8, 2)
     encoder, w = small_encoder(dropout=0.0), init_mixture(KEY, 7, 4)
     run = functools.partial(run_steps, x=x, context=context, key=KEY, steps=9, settings=SMALL)
-    state = start_state(*jax.tree.map(jnp.copy, (encoder, w)))
+    state = start_state(*jax.tree.map(jnp.copy, (encoder, w)), SMALL)
     for chunk, steps in zip(chunks, (2, 1)):
         state, loss, _ = run(state, jax.tree.map(jnp.asarray, chunk), jnp.int32(steps))
-    single = start_state(*jax.tree.map(jnp.copy, (encoder, w)))
+    single = start_state(*jax.tree.map(jnp.copy, (encoder, w)), SMALL)
     step = jax.jit(lambda state, batch: train_step(state, batch, x, context, KEY, 9, SMALL))
     for first in (0, 8, 16):
         user, better, worse = (jnp.asarray(c[first : first + 8]) for c in columns)
@@ -233,10 +217,8 @@ def test_truth_is_recovered():
         epochs=20, batch_size=512, projector_rate=2e-2, mixture_rate=1e-1, chunk_steps=100
     )
     start = init_encoder(jax.random.key(2), width=12, hidden=(), dim=6, dropout=0.0)
-    fitted = train_encoder(
-        truth.vectors, train, validation, key=KEY, settings=settings, encoder=start
-    )
-    pairs = sample_pairs(held_out_pair_table(train, test), KEY, None)
+    fitted = train_encoder(truth.vectors, train, validation, key=KEY, settings=settings, init=start)
+    pairs = sample_pairs(KEY, held_out_pair_table(train, test), None)
     accuracy = pairwise_accuracy(fitted.gram(jnp.asarray(truth.vectors)), fitted.w, pairs)
     bayes = pairwise_accuracy(truth.gram, jnp.asarray(truth.w), pairs)
     assert 0.93 < bayes < 0.99 and bayes - 0.04 < accuracy < bayes + 0.005
@@ -297,7 +279,7 @@ def test_progress_and_early_stopping():
 
 def test_without_validation_the_last_epoch_counts():
     (train, _, _), truth = ratings()
-    fitted = train_encoder(truth.vectors, train, key=KEY, settings=SMALL, encoder=small_encoder())
+    fitted = train_encoder(truth.vectors, train, key=KEY, settings=SMALL, init=small_encoder())
     assert fitted.best_epoch == 2 and np.isnan(fitted.validation).all()
     assert fitted.loss[2] < fitted.loss[0] and fitted.accuracy[2] > fitted.accuracy[0]
 
@@ -311,8 +293,8 @@ def test_users_without_pairs_stay_at_their_start():
         dataclasses.replace(train, rating=flat),
         key=KEY,
         settings=SMALL,
-        encoder=small_encoder(),
-        w=w,
+        init=small_encoder(),
+        init_w=w,
     )
     assert fitted.trained.tolist() == [False] * 20 + [True] * 40
     assert np.array_equal(fitted.w[:20], w[:20])
@@ -341,9 +323,9 @@ def test_bad_training_input():
     with pytest.raises(ValueError, match="finite"):
         go(x * np.nan, train)
     with pytest.raises(ValueError, match="width 12"):
-        go(x, train, encoder=init_encoder(KEY, width=5, hidden=()))
-    with pytest.raises(ValueError, match="`w`"):
-        go(x, train, w=jnp.zeros((3, 4)))
+        go(x, train, init=init_encoder(KEY, width=5, hidden=()))
+    with pytest.raises(ValueError, match="`init_w`"):
+        go(x, train, init_w=jnp.zeros((3, 4)))
     with pytest.raises(ValueError, match="`context` must be 12 finite numbers"):
         go(x, train, context=x[0] * np.nan)
     with pytest.raises(ValueError, match="no user has two ratings"):

@@ -33,7 +33,7 @@ from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_recor
 
 REAL = "real"
 _PLACERS = {
-    "ssr": jax.jit(place_ssr, static_argnames=("gap", "steps", "learning_rate", "batch_size")),
+    "ssr": jax.jit(place_ssr, static_argnames=("gap", "batch_size")),
     "newton": jax.jit(place_newton, static_argnames=("gap",)),
 }
 

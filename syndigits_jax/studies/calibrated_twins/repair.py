@@ -52,7 +52,7 @@ def repairs(
     """
     keys = jax.random.split(key, 3)
     weights = jax.jit(reweight_kernel)(x, y, penalty=penalty).value
-    move = fit_transport_map(x, y, epsilon=epsilon)
+    move = fit_transport_map(x, y, epsilon=epsilon).value
     return {
         "": others,
         ", reweighted (kernel)": resample(keys[0], y, weights, len(others)),

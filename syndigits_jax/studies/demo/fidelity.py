@@ -226,7 +226,7 @@ def _repaired(
     weights = reweight_transport(users, judged)
     return {
         "reweighted": resample(key, judged, weights, len(judged)),
-        "transported": fit_transport_map(users, personas)(judged),
+        "transported": fit_transport_map(users, personas).value(judged),
     }
 
 

@@ -74,7 +74,7 @@ def pair_accuracies(
     """
     if table.total == 0:
         return {}
-    pairs = sample_pairs(table, key, cap)
+    pairs = sample_pairs(key, table, cap)
     return {
         name: _by_user(ranker(pairs.user, pairs.better), ranker(pairs.user, pairs.worse), pairs)
         for name, ranker in rankers.items()

@@ -25,9 +25,9 @@ from syndigits_jax.preferences import (
     train_encoder,
 )
 from syndigits_jax.preferences.encoder import PRNGKey
-from syndigits_jax.preferences.pairs import key_data
 from syndigits_jax.results.checkpoints import UNITS, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
+from syndigits_jax.solvers.keys import key_data
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
@@ -136,7 +136,7 @@ def train_on_ratings(
 
     trained = train_encoder(
         x, train, validation, key=purpose_key(key, "training"), settings=settings.training,
-        encoder=encoder, w=starting_mixtures(key, len(train.users), x, settings),
+        init=encoder, init_w=starting_mixtures(key, len(train.users), x, settings),
         checkpoint=file, on_progress=show,
     )  # fmt: skip
     say("encoder", 1, 1)
