@@ -1,4 +1,4 @@
-"""The examples in docstrings: each runs on its own as it is pasted, and prints what it says.
+"""The examples in docstrings: each runs on its own, as pasted, and prints the output shown.
 
 Where an example imports a package that is not installed, it is skipped.
 """

@@ -284,7 +284,7 @@ def theorem_4_1(
     - `human`, `twin`: the two sides; their numbers of users and of factors may differ.
     - `gram`, `cross`: the twins' population moments Σ̃ (m, m) and γ̃ (m,) (`gaussian_moments`).
     - `b`: (m,) coefficients of the new question on the others (`representing_coefficients`); e is
-      v - Vᵀ b by definition, so it is not asked for.
+      v - Vᵀ b by definition, so it is not an argument.
     - `penalty`: λ, per respondent.
 
     **Raises:** `ValueError` for what holds no numbers, and for a negative penalty where known.

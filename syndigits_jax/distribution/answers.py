@@ -28,7 +28,7 @@ class Answers(eqx.Module):
     - `options`: (m, K), which options the questions have; `None` if that was not stated.
 
     Build with [`Answers.from_choices`][] or [`Answers.from_probabilities`][]. Memory of choices is
-    one byte an answer; nothing of size n x m x K is ever held.
+    one byte an answer; no array of size n x m x K is formed.
     """
 
     codes: Int[Array, "n m"] | None

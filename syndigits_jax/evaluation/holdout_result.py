@@ -54,7 +54,7 @@ class HoldOut:
     preparation_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.twins_alike.size:  # none are told: none are
+        if not self.twins_alike.size:  # not stated: no target counts as alike
             object.__setattr__(self, "twins_alike", np.zeros(self.targets.size, bool))
 
     @property

@@ -60,7 +60,7 @@ class Interval(eqx.Module):
 def _level(name: str, value: Numbers, dtype) -> Level:
     """A probability, checked where it is known."""
     if isinstance(value, int | float):
-        value, known = float(value), value  # exact until it meets an array
+        value, known = float(value), value  # a Python number takes the type of the arrays
     else:
         value = as_float(name, value).astype(dtype)
         known = concrete(value)

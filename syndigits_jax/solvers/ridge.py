@@ -249,7 +249,7 @@ def ridge(
 
     - `x`: design (n, p). `y`: target (n,), or targets (n, t) that share the design. No NaN: give
       missing rows weight zero and any finite number.
-    - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero asks for full
+    - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero needs full
       column rank where n >= p, and gives the interpolant of least norm where n < p.
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
     - `fit_intercept`: whether b₀ is free; otherwise it is 0.
