@@ -123,7 +123,7 @@ def kmeans(
 ) -> tuple[Float[Array, "k e"], Int[Array, " m"]]:
     """(centres, cluster of each row) by Lloyd's algorithm from k-means++ starts.
 
-    A cluster that becomes empty moves to the row farthest from its centre. **Raises:** `ValueError`
+    A cluster that runs empty moves to the row farthest from its centre. **Raises:** `ValueError`
     unless 1 ≤ `k` ≤ m.
     """
     if not 1 <= k <= x.shape[0]:
