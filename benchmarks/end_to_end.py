@@ -1,4 +1,4 @@
-"""What two pipelines with a real, small model came to: a survey calibrated, personas measured.
+"""Results of two pipelines with a real, small model: a survey calibrated, personas measured.
 
 First run both, as the files in `benchmarks/pipelines` say; this reads what they wrote:
 

@@ -1,4 +1,4 @@
-"""What asking costs beside the model: our share of a request's time, and the export of a million.
+"""The package's share of the time of a request, and of the export of a million responses.
 
 An engine that answers at once leaves nothing but our own work: rendering prompts, deriving seeds,
 reading answers, committing them. It is measured for a few lengths of persona texts, in requests per

@@ -1,4 +1,4 @@
-"""Asking a real engine: what our layer costs, and what the order of requests is worth.
+"""Asking a real engine: the cost of this package's layer, and the gain from the order of requests.
 
 Personas rate items with the prompt of The Persona Fidelity Gap (template `fidelity-rating`), read
 as probabilities.

@@ -26,6 +26,14 @@ class Scale:
 
     **Raises:** `ValueError` if an end point is not finite, `low >= high`, `step` is not positive,
     or the range is not a whole number of steps.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.schema import Scale
+        >>> scale = Scale(1, 5, step=1)
+        >>> print(scale.values, scale.nearest(np.asarray([0.2, 3.4, 7.0])))
+        (1.0, 2.0, 3.0, 4.0, 5.0) [1. 3. 5.]
     """
 
     low: float | int
@@ -86,6 +94,13 @@ def answer_ranges(
     or `None`.
 
     **Raises:** `ValueError` for an invalid scale, or a mapping with a question not in `questions`.
+
+    **Example:**
+
+        >>> from syndigits_jax.schema import answer_ranges
+        >>> low, high, step = answer_ranges({"q1": (1, 5, 1)}, ["q1", "q2"])
+        >>> print(low, high, step)
+        [ 1. nan] [ 5. nan] [ 1. nan]
     """
 
     def triple(one: ScaleLike) -> tuple[float, float, float]:
@@ -111,6 +126,12 @@ class Option:
     """One answer option: its numeric code (`value`) and the text that is shown (`label`).
 
     **Raises:** `ValueError` for a code that is not finite.
+
+    **Example:**
+
+        >>> from syndigits_jax.schema import Option
+        >>> print(Option(1, "Very safe"))
+        Option(value=1.0, label='Very safe')
     """
 
     value: float | int
@@ -137,6 +158,14 @@ class Question:
     - `item`: further fields of a rated item (`title`, `genre`, `tags`, `description`, ...).
 
     **Raises:** `ValueError` for an empty identifier or repeated option values.
+
+    **Example:**
+
+        >>> from syndigits_jax.schema import Option, Question
+        >>> options = (Option(1, "Yes"), Option(2, "No"), Option(9, "Refused"))
+        >>> question = Question("q1", "Do you own a car?", options, refusal=9.0)
+        >>> print(question.scale)
+        Scale(low=1.0, high=2.0, step=1.0, kind='ordinal')
     """
 
     identifier: str
@@ -181,6 +210,13 @@ class Persona:
       apart from `text` where the question asked, or its block, must be left out.
 
     **Raises:** `ValueError` for an empty identifier.
+
+    **Example:**
+
+        >>> from syndigits_jax.schema import Persona
+        >>> persona = Persona("p1", "A teacher of 45 from Ohio.", {"age": "45"})
+        >>> print(persona.identifier, persona.attributes["age"])
+        p1 45
     """
 
     identifier: str

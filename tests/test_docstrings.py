@@ -1,4 +1,4 @@
-"""Public functions say what they take: four or more parameters are all documented."""
+"""Documentation of public functions: each of four or more parameters is described."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands are CI's, its code runs, its links lead somewhere."""
+"""The README: its commands are those of CI, its code runs, and its links exist."""
 
 import re
 import subprocess

@@ -204,6 +204,15 @@ def calibrate_question(
     not finite or all zero, a threshold that is NaN, or a rank beyond the matrix. What depends on
     values is not checked inside `jit`; there, a new question without any twin answer is predicted
     as NaN with status `NONFINITE`, as is everything where squares overflow.
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, calibrate_question
+        >>> human = [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0], [5.0, 3.0]]
+        >>> twin = [[1.0, 4.0, 5.0], [2.0, 2.0, 4.0], [4.0, 1.0, 5.0], [5.0, 3.0, 8.0]]
+        >>> calibrated = calibrate_question(Ridge(0.001), human, twin)  # the third question is new
+        >>> print(calibrated.prediction[:, 0].round(1), calibrated.training_mse < 0.01)
+        [5. 4. 5. 8.] [ True]
     """
     settings = resolve(settings)
     check_method(method)
@@ -316,6 +325,15 @@ def calibrate_user(
 
     **Raises:** `ValueError` as [`calibrate_question`][], and for a known user without any human
     answer, a new user whose twin gave none, and a question without any human answer.
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, calibrate_user
+        >>> human = [[1.0, 4.0, 2.0, 3.0], [2.0, 2.0, 4.0, 1.0], [4.0, 1.0, 3.0, 5.0]]
+        >>> twin = [*human, [1.5, 3.0, 3.0, 2.0]]  # the last twin is that of a new user
+        >>> calibrated = calibrate_user(Ridge(0.1), human, twin)
+        >>> print(calibrated.prediction.shape, calibrated.transferred)
+        (1, 4) [ True]
     """
     settings = resolve(settings)
     check_method(method)

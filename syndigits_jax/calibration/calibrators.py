@@ -4,6 +4,8 @@ Each is a frozen Equinox module. Hyperparameters to sweep or differentiate (`pen
 `l1_ratio`, `weight_decay`) are array leaves; those that fix shapes (`rank`, `hidden`) are static.
 `fit` is pure: it works under `jit`, `vmap` and `grad` in both modes (synthetic prior carries no
 gradient).
+
+Longer than 400 lines: the ten calibrators stand together.
 """
 
 import abc
@@ -86,7 +88,18 @@ def _transfer(problem: Regression, coef, intercept, solution: Solution) -> Solut
 
 
 class Ridge(FitAndTransfer):
-    """Ridge regression, Σ(y - xw - b)² + `penalty`·‖w‖², b free (Ben-Michael et al. 2021)."""
+    """Ridge regression, Σ(y - xw - b)² + `penalty`·‖w‖², b free (Ben-Michael et al. 2021).
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax import Ridge, calibrate_question
+        >>> human, twin = jnp.eye(6)[:, :2], jnp.sin(jnp.arange(18.0)).reshape(6, 3)
+        >>> first = lambda method: calibrate_question(method, human, twin).prediction[0, 0]
+        >>> print(type(jax.grad(first)(Ridge(penalty=10.0))).__name__)  # slopes, by field
+        Ridge
+    """
 
     penalty: float | int | Array = eqx.field(converter=as_leaf, default=100.0)
 

@@ -59,6 +59,13 @@ def preset(dataset: str, direction: Direction = "question") -> dict[str, Calibra
     `"question"` (new questions) or `"user"` (new users).
 
     **Raises:** `ValueError` for another data set or direction.
+
+    **Example:**
+
+        >>> from syndigits_jax import preset
+        >>> methods = preset("movielens")
+        >>> print(len(methods), float(methods["Ridge"].penalty))
+        10 1000.0
     """
     try:
         return _PRESETS[dataset, direction]()

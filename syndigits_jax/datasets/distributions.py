@@ -1,4 +1,7 @@
-"""Answer distributions of people beside the answers of twins: readers, and a simulator."""
+"""Answer distributions of people beside the answers of twins: readers, and a simulator.
+
+Longer than 400 lines: readers, with an example, and the simulator of what they read.
+"""
 
 import dataclasses
 import json
@@ -174,6 +177,22 @@ def load_distributions(
     **Raises:** `ValueError` naming the table, for cells that are not numbers, counts that are
     negative or all zero, answers that are no option of their question, no twins, or questions
     that no twin answered; else as [`read_table`][].
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import load_distributions
+        >>> counts = pd.DataFrame({"1": [30, 5], "2": [10, 35]}, index=["q1", "q2"])
+        >>> twins = pd.DataFrame({"q1": [1, 2], "q2": [2, 2], "q3": [1, 2]}, index=["t1", "t2"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = Path(folder) / "counts.csv", Path(folder) / "twins.csv"
+        ...     counts.to_csv(paths[0])
+        ...     twins.to_csv(paths[1])
+        ...     data = load_distributions(*paths)
+        >>> print(data.questions, data.asked, data.choices.tolist())
+        ('q1', 'q2', 'q3') [ True  True False] [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
     codes = MissingCodes.of(missing)
     counts = FrameTable.read(read_table(targets, numeric=False), "targets", None)

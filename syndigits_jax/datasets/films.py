@@ -68,6 +68,15 @@ def film_questions(
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file or argument that is wrong;
     `ImportError` without pandas.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import film_questions
+        >>> films = pd.DataFrame({"id": [1], "title": ["Alien (1979)"], "genre": ["Horror|Sci-Fi"]})
+        >>> question = film_questions(films, answers="stars")[0]
+        >>> print(question.identifier, question.item["genre"], question.scale)
+        1 Horror, Sci-Fi Scale(low=0.5, high=5.0, step=0.5, kind='ordinal')
     """
     if isinstance(answers, str) and answers not in _ANSWERS:
         raise ValueError(f"`answers` must be one of {tuple(_ANSWERS)}, options or a Scale")
@@ -100,6 +109,14 @@ def read_items(items: Any) -> dict[str, dict[str, str]]:
     """The fields of every item, by identifier; `items` is as in [`film_questions`][].
 
     Empty fields are left out. **Raises:** as there.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import read_items
+        >>> films = pd.DataFrame({"id": [1], "title": ["Alien (1979)"], "genre": ["Horror"]})
+        >>> print(read_items(films))
+        {'1': {'title': 'Alien (1979)', 'genre': 'Horror'}}
     """
     if is_frame(items):
         frame = items if _has_plain_index(items) else items.reset_index()

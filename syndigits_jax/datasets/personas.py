@@ -42,6 +42,18 @@ def read_personas(path: str | PathLike[str]) -> tuple[Persona, ...]:
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the entry or line that is
     wrong; `ImportError` without pandas (Parquet).
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.datasets import read_personas, write_personas
+        >>> from syndigits_jax.schema import Persona
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "personas.csv"
+        ...     write_personas(path, [Persona("p1", "A teacher from Ohio.", {"age": "45"})])
+        ...     print(read_personas(path)[0].attributes)
+        {'age': '45'}
     """
     path = Path(path)
     suffix = suffix_of(path)
@@ -74,6 +86,18 @@ def write_personas(path: str | PathLike[str], personas: Iterable[Persona]) -> No
     named like another column.
 
     **Raises:** `ValueError` for another suffix, repeated identifiers, or what a table cannot hold.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.datasets import write_personas
+        >>> from syndigits_jax.schema import Persona
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "personas.csv"
+        ...     write_personas(path, [Persona("p1", "A teacher from Ohio.", {"age": "45"})])
+        ...     print(path.read_text().splitlines())
+        ['"identifier","text","age"', '"p1","A teacher from Ohio.","45"']
     """
     path, personas = Path(path), tuple(personas)
     suffix = check_personas_path(path)

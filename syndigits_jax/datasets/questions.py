@@ -58,6 +58,19 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the entry that is wrong;
     `ImportError` without pandas (Parquet).
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import read_questions
+        >>> table = pd.DataFrame({"identifier": ["q1"], "options": ["1=Yes|2=No"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "questions.csv"
+        ...     table.to_csv(path, index=False)
+        ...     print(read_questions(path)[0].options)
+        (Option(value=1.0, label='Yes'), Option(value=2.0, label='No'))
     """
     path = Path(path)
     if suffix_of(path) in TABLES:
@@ -88,6 +101,19 @@ def write_questions(path: str | PathLike[str], questions: Iterable[Question]) ->
 
     The file is written completely or not at all. **Raises:** `ValueError` for another suffix,
     repeated identifiers, or a refusal that is not a number.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.datasets import read_questions, write_questions
+        >>> from syndigits_jax.schema import Question, Scale
+        >>> questions = [Question("q1", "How old are you?", scale=Scale(18, 99, 1))]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "questions.json"
+        ...     write_questions(path, questions)
+        ...     print(list(read_questions(path)) == questions)
+        True
     """
     path = Path(path)
     if path.suffix.lower() != ".json":

@@ -70,6 +70,14 @@ class RatingTable:
     def core(self, k: int = 5) -> "RatingTable":
         """The k-core: what is left when users and items with fewer than `k` ratings are removed
         until there are none. **Raises:** `ValueError` if nothing is left.
+
+        **Example:**
+
+            >>> from syndigits_jax.datasets import rating_table
+            >>> users = ["ann", "ann", "bob", "bob", "eve"]
+            >>> ratings = rating_table(users, list("xyxyz"), [5, 4, 3, 2, 1])
+            >>> print(ratings.core(2).users)
+            ('ann', 'bob')
         """
         if k < 1:
             raise ValueError(f"`k` must be positive, got {k}")
@@ -92,6 +100,13 @@ class RatingTable:
 
         **Raises:** `ValueError` if the shares are not positive or exceed one, or if a user with
         several ratings has one without a time.
+
+        **Example:**
+
+            >>> from syndigits_jax.datasets import rating_table
+            >>> ratings = rating_table(["ann"] * 10, range(10), range(1, 11), time=range(10))
+            >>> print([part.item.tolist() for part in ratings.split()])
+            [[0, 1, 2, 3, 4, 5, 6, 7], [8], [9]]
         """
         if not (0 < train < 1 and validation >= 0 and train + validation <= 1):
             raise ValueError(
@@ -163,6 +178,13 @@ def rating_table(
 
     **Raises:** `ValueError` for columns of different length, an empty table, missing identifiers,
     ratings that are not finite numbers, and repeated ratings.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> ratings = rating_table(["ann", "bob", "ann"], ["x", "x", "y"], [5, 3, 4])
+        >>> print(ratings.users, ratings.items, ratings.matrix().tolist())
+        ('ann', 'bob') ('x', 'y') [[5.0, 4.0], [3.0, nan]]
     """
     if duplicates not in ("error", "last"):
         raise ValueError(f"`duplicates` must be 'error' or 'last', got {duplicates!r}")

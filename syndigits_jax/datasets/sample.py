@@ -16,12 +16,27 @@ def sample_panel() -> Panel:
     answer too favourably and too much alike, and weigh the themes of the survey differently. They
     do reproduce which questions belong together, and that is what calibration uses. 15% of the
     human answers are missing; twins answer everything.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> panel = sample_panel()
+        >>> print(panel.n, panel.m, panel.scale)
+        200 40 (1.0, 5.0)
     """
     return sample_panel_with_truth()[0]
 
 
 def sample_panel_with_truth() -> tuple[Panel, Truth]:
-    """As [`sample_panel`][], with the factors, the means and the complete answers."""
+    """As [`sample_panel`][], with the factors, the means and the complete answers.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import sample_panel_with_truth
+        >>> panel, truth = sample_panel_with_truth()
+        >>> print(panel.human.shape == truth.human_complete.shape, truth.user_factors.shape[0])
+        True 200
+    """
     panel, truth = simulate_panel(
         key=_SEED,
         n=200,

@@ -95,6 +95,12 @@ def find_construction(name: str) -> Construction:
     """The construction of this folder name or paper label (case and spacing at ends ignored).
 
     **Raises:** `ValueError` listing the thirteen folder names.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import CONSTRUCTIONS, find_construction
+        >>> print(len(CONSTRUCTIONS), find_construction(CONSTRUCTIONS[0].label) == CONSTRUCTIONS[0])
+        13 True
     """
     wanted = name.strip().lower()
     for construction in CONSTRUCTIONS:

@@ -45,6 +45,19 @@ def read_table(
     omits column names, has rows longer or shorter than its header, the extra headers of Qualtrics,
     or cells that are not numbers (all are listed); `ImportError` without pandas (and, for
     Parquet, pyarrow).
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import read_table
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "human.csv"
+        ...     pd.DataFrame({"id": ["007", "008"], "q1": [1, 2]}).to_csv(path, index=False)
+        ...     table = read_table(path)
+        >>> print(table.index.tolist(), table["q1"].tolist())
+        ['007', '008'] [1, 2]
     """
     codes = MissingCodes.of(missing)
     import_pandas()  # its absence is said first
@@ -89,6 +102,22 @@ def load_panel(
     - `controls`: paths of tables with further predictions of `human`, by name.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as these two do.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import load_panel
+        >>> human = pd.DataFrame({"q1": [1, 5], "q2": [2, 4]}, index=["ann", "bob"])
+        >>> twin = pd.DataFrame({"q2": [5, 1], "q1": [3, 1]}, index=["bob", "ann"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = Path(folder) / "human.csv", Path(folder) / "twin.csv"
+        ...     human.to_csv(paths[0])
+        ...     twin.to_csv(paths[1])
+        ...     panel = load_panel(*paths)
+        >>> print(panel.users, panel.twin.tolist())
+        ('ann', 'bob') [[1.0, 1.0], [3.0, 5.0]]
     """
     return Panel.from_frames(
         read_table(human, id_column, numeric=False),

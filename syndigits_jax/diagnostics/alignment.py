@@ -42,6 +42,13 @@ def subspace_alignment(a: Numbers, b: Numbers) -> SubspaceAlignment:
     """Compare the spans of two (p, r) matrices with orthonormal columns, leading direction first.
 
     **Raises:** `ValueError` for what holds no numbers and for unequal shapes.
+
+    **Example:**
+
+        >>> from syndigits_jax.diagnostics.alignment import subspace_alignment
+        >>> result = subspace_alignment([[1.0], [0.0]], [[0.6], [0.8]])
+        >>> print(result.cosine.round(2), result.projection_norm.round(3))
+        [0.6] [1.131]
     """
     a, b = as_floats(a=a, b=b)
     if a.ndim != 2 or a.shape != b.shape:
@@ -172,6 +179,16 @@ def alignment(
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, unequal shapes, an
     unknown space, or too large a rank.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.diagnostics import alignment
+        >>> panel = sample_panel()
+        >>> result = alignment(key=jax.random.key(0), human=panel.human, twin=panel.twin, rank=3)
+        >>> print(result.twin.cosine[0] > result.normal.cosine[0])
+        True
     """
     human, twin = as_floats(human=human, twin=twin)
     if human.shape != twin.shape:

@@ -119,6 +119,12 @@ def representing_coefficients(
 
     **Raises:** `ValueError` for what holds no numbers, arrays that do not fit together, or a
     negative penalty.
+
+    **Example:**
+
+        >>> from syndigits_jax.diagnostics.error_bound import representing_coefficients
+        >>> print(representing_coefficients([[1.0, 0.0], [0.0, 2.0]], [3.0, 4.0]).round(2))
+        [3. 2.]
     """
     question_factors, new_question = as_floats(
         question_factors=question_factors, new_question=new_question
@@ -156,6 +162,14 @@ def gaussian_moments(
     of the user factors; `noise_variance`: σ².
 
     **Raises:** `ValueError` for what holds no numbers, or a negative noise variance.
+
+    **Example:**
+
+        >>> from syndigits_jax.diagnostics.error_bound import gaussian_moments
+        >>> gram, cross = gaussian_moments([[1.0], [2.0]], [3.0], [[1.0]], 0.5)
+        >>> print(gram.round(2), cross.round(2))
+        [[1.5 2. ]
+         [2.  4.5]] [3. 6.]
     """
     question_factors, new_question, user_covariance = as_floats(
         question_factors=question_factors,
@@ -270,10 +284,24 @@ def theorem_4_1(
     - `human`, `twin`: the two sides; their numbers of users and of factors may differ.
     - `gram`, `cross`: the twins' population moments Σ̃ (m, m) and γ̃ (m,) (`gaussian_moments`).
     - `b`: (m,) coefficients of the new question on the others (`representing_coefficients`); e is
-      v - Vᵀ b by definition, so it is not asked for.
+      v - Vᵀ b by definition, so it is not an argument.
     - `penalty`: λ, per respondent.
 
     **Raises:** `ValueError` for what holds no numbers, and for a negative penalty where known.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.diagnostics.error_bound import (
+        ...     LatentPanel, gaussian_moments, representing_coefficients, theorem_4_1
+        ... )
+        >>> u, v, new = np.cos(np.arange(40.0)).reshape(20, 2), np.eye(3, 2) + 0.5, np.ones(2)
+        >>> side = LatentPanel(u, v, new, noise=np.zeros((20, 3)), new_noise=np.zeros(20))
+        >>> gram, cross = gaussian_moments(v, new, 0.5 * np.eye(2), 0.1)
+        >>> b = representing_coefficients(v, new)
+        >>> terms = theorem_4_1(side, side, gram, cross, b, penalty=0.1)
+        >>> print(terms.error <= terms.bound)
+        True
     """
     human, twin = _panel("human", human), _panel("twin", twin)
     gram, cross, b = as_floats(gram=gram, cross=cross, b=b)
@@ -415,6 +443,18 @@ def estimate_error_bound(
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, fewer than two questions
     or twins, unequal numbers of questions, a target outside them, a rank beyond the matrix or a
     negative penalty.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.diagnostics import estimate_error_bound
+        >>> panel, key = sample_panel().take(questions=slice(0, 8)), jax.random.key(0)
+        >>> terms = estimate_error_bound(
+        ...     human=panel.human, twin=panel.twin, target=7, penalty=0.1, rank=2, key=key
+        ... )
+        >>> print(terms.error <= terms.bound)
+        True
     """
     targets = target[None] if isinstance(target, jax.Array) else np.asarray([target])
     bounds = estimate_error_bounds(

@@ -120,6 +120,16 @@ def select_rank(
 
     **Raises:** `ValueError` for what is no matrix of numbers with a boolean mask of its shape,
     without candidates or repeats, for a rank beyond the matrix, or a share outside (0, 1).
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.diagnostics import select_rank
+        >>> x = np.outer(np.cos(np.arange(20.0)), np.sin(np.arange(1.0, 7)))
+        >>> key, observed = jax.random.key(0), np.full(x.shape, True)
+        >>> print(select_rank(key=key, x=x, mask=observed, candidates=(1, 2)).rank)
+        1
     """
     x, mask = _matrix_and_mask(x, mask)
     if not candidates or min(candidates) < 1 or max(candidates) > min(x.shape):
@@ -154,6 +164,12 @@ def cumulative_variance(x: Numbers) -> Float[Array, " k"]:
     NaN. All shares are 1 if nothing varies.
 
     **Raises:** `ValueError` for what is no matrix of numbers.
+
+    **Example:**
+
+        >>> from syndigits_jax.diagnostics.rank_selection import cumulative_variance
+        >>> print(cumulative_variance([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).round(2))
+        [0.9 1. ]
     """
     x = as_float("x", x)
     if x.ndim != 2:
@@ -188,6 +204,15 @@ def svd_diagnostics(
 
     **Raises:** `ValueError` for what is no matrix of numbers, infinities, and a rank beyond a
     matrix.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.diagnostics import svd_diagnostics
+        >>> x = np.arange(8.0).reshape(4, 2) % 3
+        >>> human, twin = svd_diagnostics(x, 2 * x, rank=1)
+        >>> print(human.round(3), twin.round(3))
+        [0.725 1.   ] [0.725 1.   ]
     """
 
     def one(name: str, x: Numbers) -> Float[Array, " p"]:

@@ -28,7 +28,7 @@ class Answers(eqx.Module):
     - `options`: (m, K), which options the questions have; `None` if that was not stated.
 
     Build with [`Answers.from_choices`][] or [`Answers.from_probabilities`][]. Memory of choices is
-    one byte an answer; nothing of size n x m x K is ever held.
+    one byte an answer; no array of size n x m x K is formed.
     """
 
     codes: Int[Array, "n m"] | None
@@ -47,6 +47,13 @@ class Answers(eqx.Module):
 
         **Raises:** `ValueError` for another shape than (n, m), no twins or questions, positions
         that are not whole or not those of an option, or infinities.
+
+        **Example:**
+
+            >>> from syndigits_jax.distribution import Answers
+            >>> answers = Answers.from_choices([[0, 2], [1, -1], [1, 2]], 3)  # 3 twins, 2 questions
+            >>> print(answers.n, answers.m, answers.n_options)
+            3 2 3
         """
         given = _choices(choices)
         k, stated = _stated_options(n_options, options, given.shape[1])
@@ -71,6 +78,13 @@ class Answers(eqx.Module):
 
         **Raises:** `ValueError` for another shape, negative entries, mass on options that do not
         exist, or rows that do not sum to 1 within 1e-3 (they are normalised).
+
+        **Example:**
+
+            >>> from syndigits_jax.distribution import Answers
+            >>> answers = Answers.from_probabilities([[[0.5, 0.5]], [[0.25, 0.75]]])  # 2 twins
+            >>> print(answers.n, answers.m, answers.n_options)
+            2 1 2
         """
         given = host_floats("probabilities", probabilities)
         if given.ndim != 3 or min(given.shape) == 0:

@@ -272,6 +272,18 @@ def certified_fit(
     **Returns:** a [`Fit`][]; its `status` says whether the gap was reached.
 
     **Raises:** `ValueError` for another name of a divergence.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.distribution import Answers, Penalties, certified_fit
+        >>> from syndigits_jax.distribution import make_design, make_targets, support_of
+        >>> design = make_design(Answers.from_choices([[0, 0], [1, 0]], 2), [True, True])
+        >>> targets, support = make_targets([[3, 1], [4, 0]]), support_of("personas", 2, 2)
+        >>> penalties = Penalties(*jnp.asarray([0.0, 0.0, 1e-6]))
+        >>> fit = certified_fit("cdf_l2", targets, design, support, penalties)
+        >>> print(fit.gap < 1e-2)
+        True
     """
     problem = _Problem.of(
         as_divergence(divergence), targets, design, support, penalties, base, entropic

@@ -136,6 +136,15 @@ def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) ->
     twins that answer nothing. The limit of the dense form, 512 MiB, is then that of one device.
 
     **Raises:** `ValueError` for a mask of another shape, or a question without options.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.distribution import Answers, make_design
+        >>> design = make_design(Answers.from_choices([[0, 1], [1, 1]], 2), [True, True])
+        >>> print(design.mix(jnp.asarray([0.75, 0.25, 0.0, 0.0])).round(2))  # 2 twins, 2 dummies
+        [[0.75 0.25]
+         [0.   1.  ]]
     """
     devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
     if answers.n * answers.m * answers.n_options * 4 > devices * _DENSE_BYTES:
@@ -224,6 +233,12 @@ def support_of(variant: str, n: int, n_options: int, rows: int | None = None) ->
     `rows`: twins of the design, padding included, n by default.
 
     **Raises:** `ValueError` for another variant.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import support_of
+        >>> print(support_of("personas", 3, 2))  # 3 twins, then 2 dummies
+        [ True  True  True False False]
     """
     if variant not in VARIANTS:
         raise ValueError(f"`variant` must be one of {VARIANTS}, got {variant!r}")

@@ -63,7 +63,14 @@ def _over_slope(primals, tangents):
 
 
 def total_variation(p: Numbers, q: Numbers, *, options: Numbers = None) -> Float[Array, "..."]:
-    """TV = ½ Σ |p - q|. `options`: (..., K), which options a question has; all by default."""
+    """TV = ½ Σ |p - q|. `options`: (..., K), which options a question has; all by default.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import total_variation
+        >>> print(total_variation([0.5, 0.25, 0.25], [0.25, 0.25, 0.5]))
+        0.25
+    """
     p, q, options = _given(p, q, options)
     p, q = _only(options, p, q)
     return jnp.sum(jnp.abs(p - q), axis=-1) / 2
@@ -85,6 +92,12 @@ def chi_square(
     **Arguments:** `p`, `q`: (..., K) distributions; `options`: (..., K), which options a question
     has, all by default; `clip`: smallest q, in the paper's formula. Without it the sum is
     Σ (p - q)² / q, which is the same for distributions and keeps its digits where they are close.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import chi_square
+        >>> print(chi_square([0.5, 0.5], [0.25, 0.75]).round(3))
+        0.333
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -105,6 +118,12 @@ def kullback_leibler(
     **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `clip`: smallest p and q, in the
     paper's formula. Without it q - p, which sums to 0, is added to every term: no term is then
     negative, and none cancels where the distributions are close.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import kullback_leibler
+        >>> print(kullback_leibler([0.5, 0.5], [0.25, 0.75]).round(3))
+        0.144
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -131,6 +150,12 @@ def hellinger(
     **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `clip`: smallest p and q, in the
     paper's formula. Without it the sum is ½ Σ (√p - √q)², which is the same for distributions and
     keeps its digits where they are close.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import hellinger
+        >>> print(hellinger([0.5, 0.5], [0.25, 0.75]).round(3))
+        0.034
     """
     p, q, options = _given(p, q, options)
     if clip is not None:
@@ -171,6 +196,12 @@ def kolmogorov_smirnov(p: Numbers, q: Numbers, *, options: Numbers = None) -> Fl
     """KS = max |F - G| of the distribution functions over ordered options.
 
     Where several options attain the maximum, the gradient is shared between them.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import kolmogorov_smirnov
+        >>> print(kolmogorov_smirnov([0.5, 0.25, 0.25], [0.25, 0.25, 0.5]))
+        0.25
     """
     p, q, options = _given(p, q, options)
     return jnp.max(jnp.abs(_cdf_difference(p, q, options)), axis=-1)
@@ -187,6 +218,12 @@ def cdf_l1(
 
     **Arguments:** `p`, `q`, `options`: as in [`chi_square`][]; `values`: (..., K) ascending ordinal
     values of the options; 1, 2, ... (the paper's) by default.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import cdf_l1
+        >>> print(cdf_l1([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]))  # two steps on the scale
+        2.0
     """
     p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)
@@ -203,6 +240,12 @@ def cdf_l2(
     """∫ (F - G)², the Cramér distance of ordered options.
 
     **Arguments:** `p`, `q`, `options`, `values`: as in [`cdf_l1`][].
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import cdf_l2
+        >>> print(cdf_l2([0.5, 0.5, 0.0], [0.5, 0.0, 0.5], values=[1, 2, 5]))
+        0.75
     """
     p, q, options = _given(p, q, options)
     difference = _cdf_difference(p, q, options)

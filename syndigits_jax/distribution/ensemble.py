@@ -188,6 +188,15 @@ def fit_ensemble(
 
     **Raises:** `ValueError` for targets, answers, options or weights that do not fit, and for
     traced ones.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import Answers, fit_ensemble
+        >>> answers = Answers.from_choices([[0, 0], [1, 0], [1, 1]], 2)  # 3 twins, 2 questions
+        >>> shares = [[0.75, 0.25], [1.0, 0.0]]  # of the human answers
+        >>> ensemble = fit_ensemble(shares, answers, "cdf_l2", variant="personas")
+        >>> print(ensemble.personas.round(2), ensemble.gap < 1e-3)
+        [0.75 0.25 0.  ] True
     """
     _not_traced(targets, answers, weight, options, values, base, ridge, entropy, floor, tol)
     spec = Spec(divergence, variant, float(ridge), float(entropy), weight, tol)
@@ -221,6 +230,15 @@ def fit_ensembles(
     **Returns:** one [`Ensemble`][] per [`Spec`][], in order.
 
     **Raises:** `ValueError` as [`fit_ensemble`][], or if `specs` is empty.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import Answers, Spec, fit_ensembles
+        >>> answers = Answers.from_choices([[0, 0], [1, 0], [1, 1]], 2)  # 3 twins, 2 questions
+        >>> specs = [Spec("cdf_l2", ridge=ridge) for ridge in (0.0, 0.1)]
+        >>> fits = fit_ensembles([[0.75, 0.25], [1.0, 0.0]], answers, specs)
+        >>> print(len(fits), fits[0].divergence < fits[1].divergence)
+        2 True
     """
     if not specs:
         raise ValueError("`specs` is empty")

@@ -77,6 +77,13 @@ def theorem_7_1(
     the bound may fail.
 
     **Raises:** `ValueError` for coefficients off the simplex, or numbers out of range.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import theorem_7_1
+        >>> terms = theorem_7_1([0.5, 0.5], 0.02, n=2000, n_options=4, ratio=2.0)
+        >>> print(terms.factor, terms.bound < terms.bound_proved)
+        1.0 True
     """
     c = host_floats("coefficients", coefficients)
     # Comparisons with NaN are false, so NaN is refused too.
@@ -118,6 +125,14 @@ def best_coefficients(
     largest such distance of a training question.)
 
     **Raises:** `ValueError` for features that differ or are not finite.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import best_coefficients
+        >>> questions = [[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]
+        >>> coefficients, misfit = best_coefficients(questions, [0.5, 1.0])
+        >>> print(coefficients.round(2), misfit < 1e-3)
+        [0.25 0.25 0.5 ] True
     """
     v, target = host_floats("questions", questions), host_floats("new", new)
     if v.ndim != 2 or min(v.shape) == 0 or target.shape != v.shape[1:]:

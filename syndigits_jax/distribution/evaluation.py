@@ -37,6 +37,13 @@ def variance_ratio(targets: Targets, q: Numbers) -> Float[Array, " m"]:
     """Variance of every predicted distribution, (m, K), over that of the true one (Figure 9).
 
     NaN where the true variance is 0.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import make_targets
+        >>> from syndigits_jax.distribution.evaluation import variance_ratio
+        >>> print(variance_ratio(make_targets([[1, 1], [1, 3]]), [[0.5, 0.5], [0.5, 0.5]]).round(2))
+        [1.   1.33]
     """
     q = as_float("q", q).astype(targets.p.dtype)
 
@@ -57,6 +64,14 @@ def uniform_ensemble(answers: Answers, options: Numbers = None) -> Float[Array, 
     `options`: (m, K) or (K,), true for the options to keep, of those that the questions have.
 
     **Raises:** `ValueError` for a mask that does not fit.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import Answers
+        >>> from syndigits_jax.distribution.evaluation import uniform_ensemble
+        >>> print(uniform_ensemble(Answers.from_choices([[0, 1], [0, 0]], 2)).round(2))
+        [[1.  0. ]
+         [0.5 0.5]]
     """
     some = answers if options is None else answers.restricted(options)
     return some.mix(jnp.full(some.n, 1 / some.n, some.fallback.dtype))
@@ -71,6 +86,14 @@ def mean_distribution(targets: Targets, options: Numbers) -> Float[Array, "q K"]
     `options`: (q, K), which options the new questions have, or (K,) for a single one.
 
     **Raises:** `ValueError` for another shape, or a question without options.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution import make_targets
+        >>> from syndigits_jax.distribution.evaluation import mean_distribution
+        >>> targets = make_targets([[3, 1], [1, 1]])
+        >>> print(mean_distribution(targets, [[True, True]]).round(3))
+        [[0.625 0.375]]
     """
     k = targets.p.shape[1]
     given = np.atleast_2d(np.asarray(as_mask("options", options)))
@@ -103,6 +126,13 @@ def scores(
 
     **Raises:** `ValueError` for targets, metrics or shapes that do not fit, and for predictions
     that are no distributions or have mass on an option that a question does not have.
+
+    **Example:**
+
+        >>> from syndigits_jax.distribution.evaluation import scores
+        >>> found = scores([[3, 1], [1, 1]], {"even": [[0.5, 0.5], [0.5, 0.5]]}, metrics=["tv"])
+        >>> print(found["even"]["tv"].round(2))
+        [0.25 0.  ]
     """
     truth = make_targets(targets, options=options, values=values)
     found = {}

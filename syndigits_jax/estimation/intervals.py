@@ -67,6 +67,16 @@ def question_intervals(
     **Raises:** `ValueError` as [`calibrate_question`][], for an `alpha` outside (0, 1), a `kind`
     that does not exist, or fewer than four known questions (three for the jackknife) that both
     people and twins have answered.
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.estimation import question_intervals
+        >>> panel = sample_panel()
+        >>> prediction, interval = question_intervals(Ridge(10.0), panel.human[:, :-1], panel.twin)
+        >>> print(prediction.shape, (interval.lower < interval.upper).all())
+        (200, 1) True
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")

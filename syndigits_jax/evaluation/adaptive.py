@@ -65,6 +65,12 @@ def transfer_decision(
 
     **Raises:** `ValueError` for an unknown `on_constant`, or if it needs `constant` and that is
     not given.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.adaptive import transfer_decision
+        >>> print(transfer_decision([0.2, 0.7, float("nan")], 0.5))
+        [ True False False]
     """
     training_mse, tau = as_floats(training_mse=training_mse, tau=tau)
     decision = training_mse <= tau
@@ -84,7 +90,14 @@ def adapt(
     calibrated: Numbers,
     baseline: Numbers,
 ) -> Float[Array, " t *cells"]:
-    """`calibrated` where `decision` (t,) is to transfer, else `baseline`: scores or predictions."""
+    """`calibrated` where `decision` (t,) is to transfer, else `baseline`: scores or predictions.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.adaptive import adapt
+        >>> print(adapt([True, False], [0.6, 0.5], [0.4, 0.3]))
+        [0.6 0.3]
+    """
     calibrated, baseline = as_floats(calibrated=calibrated, baseline=baseline)
     decision = as_mask("decision", decision)
     shape = (-1,) + (1,) * (calibrated.ndim - 1)
@@ -150,6 +163,14 @@ def adaptive_curve(
     - `taus`: (g,) thresholds; the published sweep by default.
 
     **Returns:** an [`AdaptiveCurve`][]. **Raises:** as [`transfer_decision`][].
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.adaptive import adaptive_curve, best_threshold
+        >>> calibrated, baseline, error = [0.6, 0.5, 0.1], [0.4, 0.3, 0.3], [0.2, 0.4, 0.9]
+        >>> curve = adaptive_curve(calibrated, baseline, error, taus=[0.1, 0.5, 1.0])
+        >>> print(curve.share.round(2), best_threshold(curve))
+        [0.   0.67 1.  ] 0.5
     """
     grid, decisions, scores = _scores_per_threshold(
         calibrated, baseline, training_mse, taus, constant, on_constant
@@ -197,6 +218,14 @@ def leave_one_out_threshold(
     in [`adaptive_curve`][]; `maximize`: false for errors, of which the smallest is best.
 
     **Returns:** an [`AdaptiveChoice`][]. **Raises:** as [`transfer_decision`][].
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.adaptive import leave_one_out_threshold
+        >>> calibrated, baseline, error = [0.6, 0.5, 0.1], [0.4, 0.3, 0.3], [0.2, 0.4, 0.9]
+        >>> choice = leave_one_out_threshold(calibrated, baseline, error, taus=[0.1, 0.5, 1.0])
+        >>> print(choice.tau, choice.transferred)
+        [0.5 0.5 0.5] [ True  True False]
     """
     grid, decisions, scores = _scores_per_threshold(
         calibrated, baseline, training_mse, taus, constant, on_constant
@@ -248,6 +277,13 @@ def uncertainty_rule(
     **Returns:** an [`UncertaintyRule`][]. The bound of target j is scale_j times the conformal
     quantile of error / scale over the *other* targets, so the rule's score is out of sample. For a
     new target use `conformal_quantile` over all known ones, times its own scale.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.adaptive import uncertainty_rule
+        >>> errors, others, ones = [0.1, 0.2, 0.3, 0.2], [0.4, 0.5, 0.6, 0.5], [1.0] * 4
+        >>> print(uncertainty_rule(errors, others, ones, ones).transferred)
+        [ True  True  True  True]
     """
 
     def bound(error: Float[Array, " t"], scale: Float[Array, " t"]) -> Float[Array, " t"]:
@@ -396,6 +432,16 @@ def adaptive_transfer(
 
     **Returns:** an [`AdaptiveTransfer`][]. **Raises:** `ValueError` for a method without training
     errors, or an alpha outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, leave_one_question_out
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.evaluation import adaptive_transfer
+        >>> panel = sample_panel().take(questions=slice(0, 8))
+        >>> found = adaptive_transfer(leave_one_question_out([Ridge(10.0)], panel), "Ridge")
+        >>> print(found.always.count, found.threshold.transferred.shape)
+        8 (8,)
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha: a probability strictly between 0 and 1, got {alpha}")

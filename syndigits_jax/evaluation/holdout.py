@@ -53,6 +53,15 @@ def leave_one_question_out(
     answers whose squares overflow, and for a rank beyond the matrix. Constant twin columns and
     columns without human answers are accepted: the former predict a constant (training error NaN,
     correlation 0), the latter score NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, leave_one_question_out
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> panel = sample_panel().take(questions=slice(0, 8))
+        >>> held_out = leave_one_question_out({"Ridge": Ridge(10.0)}, panel)
+        >>> print(held_out.predictions["Ridge"].shape, sorted(held_out.predictions))
+        (8, 200) ['Baseline', 'Ridge', 'UserMean']
     """
     named, positions = named_methods(methods), target_positions(targets, panel.m, "question")
     settings = resolve(settings)
@@ -109,6 +118,15 @@ def leave_one_user_out(
     (n,) weights of the users where a mean is taken over people.
 
     **Returns:** a [`HoldOut`][] with a row per user. **Raises:** as [`leave_one_question_out`][].
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, leave_one_user_out
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> panel = sample_panel().take(users=slice(0, 20), questions=slice(0, 8))
+        >>> held_out = leave_one_user_out([Ridge(10.0)], panel, targets=[0, 5])
+        >>> print(held_out.predictions["Ridge"].shape, held_out.scores("mae", "Ridge").shape)
+        (2, 8) (2,)
     """
     named, positions = named_methods(methods), target_positions(targets, panel.n, "user")
     settings = resolve(settings)

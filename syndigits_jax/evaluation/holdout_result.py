@@ -25,6 +25,18 @@ class HoldOut:
       fit: the training error is NaN (`settings.fitting.alike_twins`).
     - `seconds`: by method, time in its own fits; `preparation_seconds`: time in work that all
       methods share. The first batch of a shape includes compilation.
+
+    **Example:**
+
+        >>> from syndigits_jax import Ridge, leave_one_question_out
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> panel = sample_panel().take(questions=slice(0, 8))
+        >>> held_out = leave_one_question_out([Ridge(10.0)], panel)
+        >>> for row in held_out.summary("mae"):
+        ...     print(row["method"], row["count"])
+        Baseline 8
+        UserMean 8
+        Ridge 8
     """
 
     direction: Literal["question", "user"]
@@ -42,7 +54,7 @@ class HoldOut:
     preparation_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.twins_alike.size:  # none are told: none are
+        if not self.twins_alike.size:  # not stated: no target counts as alike
             object.__setattr__(self, "twins_alike", np.zeros(self.targets.size, bool))
 
     @property

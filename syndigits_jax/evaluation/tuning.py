@@ -109,6 +109,17 @@ def choose_penalty(
     **Raises:** `ValueError` as [`calibrate_question`][], and for a field that is no array of the
     method (ranks and layer sizes shape the program), penalties out of range, or if no candidate
     could be judged.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax import Ridge
+        >>> from syndigits_jax.evaluation import choose_penalty
+        >>> u, v = np.cos(np.arange(24.0)).reshape(12, 2), np.sin(np.arange(10.0)).reshape(2, 5)
+        >>> twin = u @ v  # without noise, so that the smallest penalty predicts best
+        >>> choice = choose_penalty(Ridge(), twin[:, :4], twin, [0.01, 1.0, 100.0])
+        >>> print(choice.error.shape, float(choice.best.penalty))
+        (3,) 0.01
     """
     settings = resolve(settings).only(*READ)
     candidates, values = candidates_from(method, penalties)
@@ -171,6 +182,16 @@ def tune_penalty(
 
     **Raises:** `ValueError` as [`choose_penalty`][], and for another method or field, a start that
     is not positive, or fewer than one step.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax import Ridge
+        >>> from syndigits_jax.evaluation import tune_penalty
+        >>> u, v = np.cos(np.arange(24.0)).reshape(12, 2), np.sin(np.arange(10.0)).reshape(2, 5)
+        >>> choice = tune_penalty(Ridge(10.0), (u @ v)[:, :4], u @ v, steps=5)
+        >>> print(choice.best.penalty < 10)
+        True
     """
     settings = resolve(settings).only(*READ)
     if not isinstance(method, FitAndTransfer) or isinstance(method, NeuralNet):

@@ -24,6 +24,14 @@ def real_bootstrap(
     whether a user may be drawn more than once.
 
     **Raises:** `ValueError` for NaN, no users, or without `replace` a `count` above n.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import real_bootstrap
+        >>> real = [[0.0, 1.0], [2.0, 3.0]]
+        >>> print(real_bootstrap(key=jax.random.key(0), real=real, count=5).shape)
+        (5, 2)
     """
     positive("count", count)
     real = population(real, "real", 1 if replace else count)
@@ -38,6 +46,14 @@ def moment_matched_noise(key: PRNGKey, real: Numbers, count: int) -> Float[Array
     the span of users is [`random_mixture`][].
 
     **Raises:** `ValueError` for NaN or no users.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import moment_matched_noise
+        >>> real = [[0.0, 1.0], [2.0, 3.0]]
+        >>> print(moment_matched_noise(key=jax.random.key(0), real=real, count=5).shape)
+        (5, 2)
     """
     positive("count", count)
     real = population(real, "real")
@@ -58,6 +74,14 @@ def random_mixture(
     `temperature`: τ of the encoder's mixtures, as in [`mixture_weights`][].
 
     **Raises:** `ValueError` for NaN, no prototypes, or a temperature that is not positive.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import random_mixture
+        >>> prototypes = [[0.0, 1.0], [1.0, 0.0]]
+        >>> print(random_mixture(key=jax.random.key(0), prototypes=prototypes, count=5).shape)
+        (5, 2)
     """
     positive("count", count)
     prototypes = population(prototypes, "prototypes")
@@ -80,6 +104,15 @@ def dirichlet_interpolation(
     `anchors`: real users per mixture, all different; `concentration`: β of the Dirichlet weights.
 
     **Raises:** `ValueError` for NaN, fewer users than anchors, or a β that is not positive.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import dirichlet_interpolation
+        >>> real = [[0.0, 1.0], [2.0, 3.0], [4.0, 0.0]]
+        >>> drawn = dirichlet_interpolation(key=jax.random.key(0), real=real, count=5, anchors=2)
+        >>> print(drawn.shape, drawn.max() <= 4)
+        (5, 2) True
     """
     positive("count", count)
     positive("anchors", anchors)
@@ -118,6 +151,15 @@ def prototype_perturbation(
     length of the encoder's embeddings. `concentration`: β of the Dirichlet weights.
 
     **Raises:** `ValueError` for NaN, no prototypes, a negative σ, or a β that is not positive.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import prototype_perturbation
+        >>> prototypes = [[0.0, 1.0], [1.0, 0.0]]
+        >>> drawn = prototype_perturbation(key=jax.random.key(0), prototypes=prototypes, count=5)
+        >>> print(drawn.shape)
+        (5, 2)
     """
     positive("count", count)
     prototypes = population(prototypes, "prototypes")

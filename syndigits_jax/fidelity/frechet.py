@@ -51,6 +51,13 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
     The derivative holds U fixed (Danskin); it is valid wherever the distance is differentiable.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import frechet_distance
+        >>> x = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+        >>> print(frechet_distance(x, [[a + 3.0, b + 4.0] for a, b in x]).round(2))  # a shift by 5
+        25.0
     """
     x, y = populations(x, y, 2)
     given, frame = (x, y), Frame.of(x, y)

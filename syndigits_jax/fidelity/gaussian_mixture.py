@@ -165,6 +165,16 @@ def fit_gaussian_mixture(
 
     **Raises:** `ValueError` for fewer users than components, NaN, another `covariance`, an `init`
     that does not fit, a regularisation that is not positive, or a `max_steps` below one.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.fidelity import fit_gaussian_mixture
+        >>> x = np.asarray([[0.0], [1.0], [2.0], [90.0], [91.0], [92.0]])
+        >>> mixture = fit_gaussian_mixture(key=jax.random.key(0), x=x, components=2).value
+        >>> print(np.sort(mixture.means[:, 0]).round(1), mixture.weights.round(2))
+        [ 1. 91.] [0.5 0.5]
     """
     positive("components", components)
     check_steps(max_steps)

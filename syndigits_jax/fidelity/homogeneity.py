@@ -33,6 +33,13 @@ def cosine_homogeneity(x: Numbers) -> Homogeneity:
     translation; NaN where a row is zero.
 
     **Raises:** `ValueError` for fewer than two rows, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import cosine_homogeneity
+        >>> result = cosine_homogeneity([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+        >>> print(result.mean.round(3), result.sd.round(3))
+        0.333 0.471
     """
     x = population(x, "x", 2)
     n = x.shape[0]
@@ -56,6 +63,12 @@ def norm_ratio(x: Numbers, y: Numbers) -> Float[Array, ""]:
     not to translation.
 
     **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import norm_ratio
+        >>> print(norm_ratio([[3.0, 4.0], [0.0, 5.0]], [[1.0, 0.0], [0.0, 4.0]]).round(2))
+        0.5
     """
     x, y = populations(x, y)
     return jnp.mean(lengths(y)) / jnp.mean(lengths(x))
@@ -67,6 +80,12 @@ def paired_norm_ratio(x: Numbers, y: Numbers) -> Float[Array, ""]:
     Of degree 1 in `y` and -1 in `x`; invariant to rotation, not to translation.
 
     **Raises:** `ValueError` for populations of unequal size or width, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import paired_norm_ratio
+        >>> print(paired_norm_ratio([[3.0, 4.0], [0.0, 5.0]], [[1.0, 0.0], [0.0, 4.0]]).round(2))
+        0.5
     """
     x, y = populations(x, y)
     if x.shape != y.shape:

@@ -16,6 +16,14 @@ def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Floa
     numbers it is meaningless where floor and ceiling are close, see [`stable_gap`][]. It does not
     depend on the metric's units or origin. Arguments broadcast; NaN or infinite where floor and
     ceiling are equal.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import fidelity_gap_index
+        >>> print(fidelity_gap_index(value=0.5, floor=0.25, ceiling=1.25))
+        0.25
+        >>> print(fidelity_gap_index(value=0.25, floor=0.75, ceiling=0.25))  # coverage
+        1.0
     """
     value, floor, ceiling = as_floats(value=value, floor=floor, ceiling=ceiling)
     value, floor, ceiling = jnp.broadcast_arrays(value, floor, ceiling)
@@ -45,6 +53,12 @@ def stable_gap(
     - `higher_is_closer`: True for metrics such as coverage, whose floor is above the ceiling.
 
     **Raises:** `ValueError` for fewer than two resamples, or arrays that differ in shape.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import stable_gap
+        >>> print(stable_gap([0.1, 0.2, 0.15], [1.0, 1.2, 1.1]), stable_gap([0.1, 0.9], [0.5, 0.6]))
+        True False
     """
     floor, ceiling = as_floats(floor=floor, ceiling=ceiling)
     assert floor is not None and ceiling is not None

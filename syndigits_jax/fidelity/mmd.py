@@ -41,6 +41,12 @@ def median_distance(
     In the units of `x`, (n, d); invariant to translation and rotation.
 
     **Raises:** `ValueError` for fewer than two rows, NaN, or `max_points` below two.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import median_distance
+        >>> print(median_distance([[0.0], [1.0], [3.0]]))
+        2.0
     """
     x = population(x, "x", 2)
     positive("max_points", max_points, 2)
@@ -151,6 +157,13 @@ def mmd2_unbiased(
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, NaN, or a σ that
     is not positive.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import mmd2_unbiased
+        >>> real, near, far = [[0.0], [1.0], [2.0]], [[0.5], [1.5], [2.0]], [[8.0], [9.0], [9.5]]
+        >>> print(mmd2_unbiased(real, near, sigma=1.0) < 0 < mmd2_unbiased(real, far, sigma=1.0))
+        True
     """
     x, y = populations(x, y, 2)
     frame = Frame.of(x, y)
@@ -187,6 +200,16 @@ def mmd_permutation_test(
     [`mmd2_unbiased`][]; `permutations`: B.
 
     **Raises:** `ValueError` as [`mmd2_unbiased`][], and for fewer than one permutation.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.fidelity import mmd_permutation_test
+        >>> x = np.arange(8.0)[:, None]
+        >>> result = mmd_permutation_test(key=jax.random.key(0), x=x, y=x + 20, permutations=99)
+        >>> print(result.statistic > 0, result.p_value < 0.05)
+        True True
     """
     positive("permutations", permutations)
     x, y = populations(x, y, 2)

@@ -31,6 +31,12 @@ def paired_cosine_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
     Does not depend on units; invariant to a common rotation, not to translation.
 
     **Raises:** `ValueError` for populations, (n, d) each, of unequal shape, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import paired_cosine_distance
+        >>> print(paired_cosine_distance([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 0.0]]))
+        [0. 1.]
     """
     x, y = _paired(x, y)
     return jnp.sum((unit_rows(x) - unit_rows(y)) ** 2, axis=1) / 2
@@ -42,6 +48,12 @@ def paired_distance(x: Numbers, y: Numbers) -> Float[Array, " n"]:
     Invariant to a common rotation and translation.
 
     **Raises:** `ValueError` for populations, (n, d) each, of unequal shape, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import paired_distance
+        >>> print(paired_distance([[0.0, 0.0], [1.0, 1.0]], [[3.0, 4.0], [1.0, 1.0]]))
+        [5. 0.]
     """
     x, y = _paired(x, y)
     return lengths(x - y)
@@ -81,6 +93,15 @@ def rank_agreement(
     same items, row i of one belongs to row i of the other; `triplets`: number of draws.
 
     **Raises:** `ValueError` for fewer than two items, no triplets, or scores of unequal shape.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import rank_agreement
+        >>> persona, seed = [[1.0, 2.0, 3.0]], [[0.1, 0.5, 0.9]]  # one user, three items
+        >>> result = rank_agreement(key=jax.random.key(0), persona_scores=persona, seed_scores=seed)
+        >>> print(result.accuracy)
+        1.0
     """
     positive("triplets", triplets)
     persona, seed = _scores(persona_scores, "persona_scores", seed_scores, "seed_scores")
@@ -106,6 +127,13 @@ def rating_correlation(ratings: Numbers, scores: Numbers) -> Float[Array, " n"]:
     their origin.
 
     **Raises:** `ValueError` for fewer than two items or unequal shapes.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import rating_correlation
+        >>> ratings = [[1.0, 2.0, float("nan")], [1.0, 2.0, 3.0]]
+        >>> print(rating_correlation(ratings, [[2.0, 4.0, 0.0], [3.0, 2.0, 1.0]]))
+        [ 1. -1.]
     """
     ratings, scores = _scores(ratings, "ratings", scores, "scores")
     valid = ~(jnp.isnan(ratings) | jnp.isnan(scores))
@@ -147,6 +175,13 @@ def held_in_coverage(
     in [`coverage`][].
 
     **Raises:** `ValueError` as [`coverage`][].
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import held_in_coverage
+        >>> result = held_in_coverage([[0.0], [1.0], [2.0], [3.0]], [[0.9], [1.1]], k=1)
+        >>> print(result.coverage, round(result.real, 2))
+        0.75 0.4
     """
     found = coverage(real, y, k, radius=radius, block=block)
     return HeldIn(found, expected_coverage(len(real), len(y), k))
@@ -198,6 +233,17 @@ def paired_panel(
 
     **Raises:** `ValueError` for fewer than two pairs, unequal shapes, NaN in embeddings, or scores
     without their counterpart.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.fidelity import paired_panel
+        >>> seeds = np.stack([np.cos(np.arange(12.0)), np.sin(np.arange(12.0))], axis=1)
+        >>> panel = paired_panel(key=jax.random.key(0), seeds=seeds, personas=seeds + 0.01)
+        >>> own, other = panel.metrics["paired_distance"], panel.shuffled["paired_distance"]
+        >>> print(own.mean < other.mean)
+        True
     """
     seeds, personas = _paired(seeds, personas, rows=2, names=("seeds", "personas"))
     seed_scores, persona_scores, ratings = as_floats(

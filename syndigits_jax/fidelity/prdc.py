@@ -51,6 +51,12 @@ def neighbour_radius(x: Numbers, k: int = 5, *, block: int = BLOCK) -> Array:
     such as `1 << 24`, is quicker.
 
     **Raises:** `ValueError` for fewer than k + 1 points, NaN, or k < 1.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import neighbour_radius
+        >>> print(neighbour_radius([[0.0], [1.0], [3.0]], k=1))
+        [1. 1. 2.]
     """
     positive("k", k)
     x = population(x, "x", k + 1)
@@ -84,6 +90,14 @@ def prdc(
 
     **Raises:** `ValueError` for fewer than k + 1 points in a population whose radii are needed,
     unequal widths, NaN, or k < 1.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import prdc
+        >>> real, synthetic = [[0.0], [1.0], [2.0], [3.0]], [[0.2], [0.9], [1.1], [1.3]]
+        >>> result = prdc(real, synthetic, k=1)
+        >>> print(result.precision, result.recall, result.coverage)
+        1.0 0.5 0.75
     """
     positive("k", k)
     x, y = populations(x, y)
@@ -111,6 +125,12 @@ def coverage(
     **Arguments:** `x`, `y`, `k`, `radius`, `block`: as in [`prdc`][].
 
     **Raises:** `ValueError` as there, except that `y` may have a single point.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import coverage
+        >>> print(coverage([[0.0], [1.0], [2.0], [3.0]], [[0.2], [0.9], [1.1], [1.3]], k=1))
+        0.75
     """
     positive("k", k)
     x, y = populations(x, y)
@@ -126,6 +146,12 @@ def expected_coverage(n: int, count: int, k: int = 5) -> float:
     above `count`.
 
     **Raises:** `ValueError` for n ≤ k, or a count or k below 1.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import expected_coverage
+        >>> print(round(expected_coverage(500, 500), 3))
+        0.969
     """
     positive("k", k)
     positive("n", n, k + 1)

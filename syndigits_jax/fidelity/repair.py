@@ -64,6 +64,13 @@ def reweight_kernel(
     **Returns:** a `Solution` with (l,) weights; memory is l² numbers beside the `block`.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import reweight_kernel
+        >>> weights = reweight_kernel([[0.0], [1.0], [1.0], [1.0]], [[0.0], [1.0]], sigma=0.1).value
+        >>> print(weights.round(2))
+        [0.25 0.75]
     """
     x, y = populations(x, y, 2)
     frame = Frame.of(x, y)
@@ -90,6 +97,12 @@ def reweight_transport(x: Numbers, y: Numbers, *, block: int = BLOCK) -> Float[A
     common rotation and translation.
 
     **Raises:** `ValueError` for an empty population, unequal widths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import reweight_transport
+        >>> print(reweight_transport([[0.0], [1.0], [1.1], [0.9]], [[0.0], [1.0]]))
+        [0.25 0.75]
     """
     x, y = populations(x, y)
     _, position = nearest(x, y, 1, block=block)
@@ -106,6 +119,14 @@ def resample(key: PRNGKey, y: Numbers, weights: Numbers, count: int) -> Float[Ar
 
     **Raises:** `ValueError` for NaN in `y`, if there is not one weight per row of `y`, or for
     weights that are negative, not finite or all zero.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import resample
+        >>> drawn = resample(key=jax.random.key(0), y=[[1.0], [2.0]], weights=[0.0, 1.0], count=3)
+        >>> print(drawn[:, 0])
+        [2. 2. 2.]
     """
     positive("count", count)
     y, weights = population(y, "y"), as_float("weights", weights)
@@ -145,6 +166,13 @@ def fit_affine_map(x: Numbers, y: Numbers, *, rtol: float = 1e-4) -> AffineMap:
     of the data and shifts with their origin: `c x`, `c y` have the same matrix.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import fit_affine_map
+        >>> move = fit_affine_map([[0.0], [4.0]], [[1.0], [2.0]])
+        >>> print(move.matrix.round(2), move([[1.0], [1.5], [2.0]]).round(2).tolist())
+        [[4.]] [[0.0], [2.0], [4.0]]
     """
     x, y = populations(x, y, 2)
     frame = Frame.of(x, y)
@@ -242,6 +270,13 @@ def fit_transport_map(
 
     **Raises:** `ValueError` for an empty population, unequal widths, NaN, or an ε, `tol` or
     `max_steps` that is not positive.
+
+    **Example:**
+
+        >>> from syndigits_jax.fidelity import fit_transport_map
+        >>> move = fit_transport_map([[0.0], [10.0]], [[1.0], [2.0]])
+        >>> print(move([[1.0], [2.0]]).round(1).tolist(), move.converged)
+        [[0.0], [10.0]] True
     """
     x, y = populations(x, y)
     check_positive(epsilon=epsilon, tol=tol)

@@ -66,7 +66,15 @@ def _wasserstein_columns(u: Float[Array, "n c"], v: Float[Array, "l c"]) -> Floa
 
 
 def wasserstein_1d(u: Float[Array, " n"], v: Float[Array, " l"]) -> Float[Array, ""]:
-    """W1 of two samples of numbers, ∫ |F⁻¹ - G⁻¹|; sizes may differ."""
+    """W1 of two samples of numbers, ∫ |F⁻¹ - G⁻¹|; sizes may differ.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.fidelity.sliced_wasserstein import wasserstein_1d
+        >>> print(wasserstein_1d(jnp.asarray([0.0, 1.0]), jnp.asarray([2.0, 3.0])))
+        2.0
+    """
     return _wasserstein_columns(u[:, None], v[:, None])[0]
 
 
@@ -97,6 +105,15 @@ def sliced_wasserstein(
     - `block`: projected values held in memory at a time.
 
     **Raises:** `ValueError` for an empty population, unequal widths, NaN, or no projection.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.fidelity import sliced_wasserstein
+        >>> x, y = [[0.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [3.0, 0.0]]
+        >>> along = [[1.0, 0.0], [0.0, 1.0]]  # by default random directions
+        >>> print(sliced_wasserstein(key=jax.random.key(0), x=x, y=y, directions=along))
+        1.0
     """
     positive("projections", projections)
     x, y = populations(x, y)

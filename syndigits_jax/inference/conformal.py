@@ -29,6 +29,8 @@ Sources: Vovk, Gammerman and Shafer (2005); Barber, Candès, Ramdas and Tibshira
 "Predictive inference with the jackknife+"; Lee, Barber and Willett (2023), "Distribution-free
 inference with hierarchical data". `jackknife_plus_half_width` is the jackknife+ argument applied
 to a per-question error, with the triangle inequality between Ŷ and the leave-one-out predictions.
+
+Longer than 400 lines: every function has an example.
 """
 
 import equinox as eqx
@@ -58,7 +60,7 @@ class Interval(eqx.Module):
 def _level(name: str, value: Numbers, dtype) -> Level:
     """A probability, checked where it is known."""
     if isinstance(value, int | float):
-        value, known = float(value), value  # exact until it meets an array
+        value, known = float(value), value  # a Python number takes the type of the arrays
     else:
         value = as_float(name, value).astype(dtype)
         known = concrete(value)
@@ -81,6 +83,14 @@ def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""
     have probability zero. `alpha`: α, the probability of a miss.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import conformal_quantile
+        >>> print(conformal_quantile([0.1, 0.4, 0.2, 0.3], alpha=0.25))
+        0.4
+        >>> print(conformal_quantile([0.1, 0.4], alpha=0.25))  # too few scores for a finite answer
+        inf
     """
     scores = as_float("scores", scores)
     alpha = _level("alpha", alpha, scores.dtype)
@@ -99,6 +109,12 @@ def leave_one_out_quantiles(scores: Numbers, alpha: Numbers = 0.1) -> Float[Arra
     hold-out evaluation can measure its own coverage.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import leave_one_out_quantiles
+        >>> print(leave_one_out_quantiles([0.1, 0.4, 0.2, 0.3], alpha=0.25))
+        [0.4 0.3 0.4 0.4]
     """
     scores = as_float("scores", scores)
     own = jnp.eye(scores.shape[0], dtype=bool)
@@ -113,6 +129,12 @@ def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     and must not depend on its human answers; a question with constant twins gets the floor.
 
     **Raises:** `ValueError` for a floor that is not positive.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import twin_scale
+        >>> print(twin_scale([[1.0, 3.0], [2.0, 2.0]], floor=0.1).round(2))
+        [1.  0.1]
     """
     twin, floor = as_floats(twin=twin, floor=floor)
     known = concrete(floor)
@@ -172,6 +194,13 @@ def question_scores(
     - `beta`: β of the `"quantile"`.
 
     **Raises:** `ValueError` for another `kind`, or a `beta` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import question_scores
+        >>> nan = float("nan")
+        >>> print(question_scores([[1.0, 2.0, 3.0]], [[2.0, 2.0, nan]], [0.5], kind="mae").round(2))
+        [1.]
     """
     prediction, truth, scale = as_floats(prediction=prediction, truth=truth, scale=scale)
     beta = _level("beta", beta, prediction.dtype)
@@ -196,6 +225,13 @@ def split_conformal(
     out; `scale`: the new question's own; `alpha`: α, the probability of a miss.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import split_conformal
+        >>> interval = split_conformal([1.0, 2.0], [0.1, 0.4, 0.2, 0.3], scale=2.0, alpha=0.25)
+        >>> print(interval.lower.round(2), interval.upper.round(2))
+        [0.2 1.2] [1.8 2.8]
     """
     prediction, scores, scale = as_floats(prediction=prediction, scores=scores, scale=scale)
     width = conformal_quantile(scores, alpha) * scale
@@ -212,6 +248,14 @@ def hierarchical_quantile(
 
     The remaining 1/(t+1) is at infinity. Plain pooling treats cells as independent units, and
     covers too little. Questions without an observed cell are left out of t.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import hierarchical_quantile
+        >>> residuals = [[0.1, 0.3], [0.2, 0.0], [0.4, 0.5]]
+        >>> observed = [[True, True], [True, False], [True, True]]
+        >>> print(hierarchical_quantile(residuals, observed, alpha=0.5).round(2))
+        0.3
     """
     residuals, mask = as_float("residuals", residuals), as_mask("mask", mask)
     alpha = _level("alpha", alpha, residuals.dtype)
@@ -253,6 +297,14 @@ def jackknife_plus(
     **Returns:** an [`Interval`][] of (s,) ends.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import jackknife_plus
+        >>> without = [[1.0, 2.0], [1.2, 2.0], [0.8, 2.0]]  # fits without question 0, 1 and 2
+        >>> interval = jackknife_plus(without, [0.1, 0.2, 0.3], scale=1.0, alpha=0.25)
+        >>> print(interval.lower.round(2), interval.upper.round(2))
+        [0.5 1.7] [1.4 2.3]
     """
     predictions_without, scores, scale = as_floats(
         predictions_without=predictions_without, scores=scores, scale=scale
@@ -283,6 +335,16 @@ def jackknife_plus_half_width(
     [`question_scores`][].
 
     **Raises:** `ValueError` for another `kind`, or an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import jackknife_plus_half_width
+        >>> without = [[1.0, 2.0], [1.2, 2.0], [0.8, 2.0]]  # fits without question 0, 1 and 2
+        >>> width = jackknife_plus_half_width(
+        ...     [1.0, 2.0], without, [0.1, 0.2, 0.3], 1.0, 0.25, kind="max"
+        ... )
+        >>> print(width.round(2))
+        0.5
     """
     prediction, predictions_without, scores, scale = as_floats(
         prediction=prediction, predictions_without=predictions_without, scores=scores, scale=scale
@@ -319,6 +381,16 @@ def hierarchical_jackknife_plus(
     **Returns:** an [`Interval`][] of (s,) ends.
 
     **Raises:** `ValueError` for an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import hierarchical_jackknife_plus
+        >>> without = [[1.0, 2.0], [1.2, 2.0], [0.8, 2.0]]  # fits without question 0, 1 and 2
+        >>> residuals = [[0.1, 0.3], [0.2, 0.2], [0.4, 0.1]]
+        >>> observed = [[True, True], [True, True], [True, True]]
+        >>> interval = hierarchical_jackknife_plus(without, residuals, observed, 1.0, 0.4)
+        >>> print(interval.lower.round(2), interval.upper.round(2))
+        [0.7 1.7] [1.4 2.3]
     """
     predictions_without, residuals, scale = as_floats(
         predictions_without=predictions_without, residuals=residuals, scale=scale

@@ -35,7 +35,14 @@ def numpy_generator(key: PRNGKey) -> np.random.Generator:
 
 
 def nan_mean(values: Numbers) -> Float[Array, ""]:
-    """Mean over the entries (n,) that are not NaN; NaN if there is none."""
+    """Mean over the entries (n,) that are not NaN; NaN if there is none.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import nan_mean
+        >>> print(nan_mean([1.0, float("nan"), 3.0]))
+        2.0
+    """
     values = as_float("values", values)
     valid = ~jnp.isnan(values)
     count = jnp.sum(valid, dtype=values.dtype)
@@ -44,7 +51,14 @@ def nan_mean(values: Numbers) -> Float[Array, ""]:
 
 
 def standard_error(values: Numbers) -> Float[Array, ""]:
-    """std(ddof=1) / sqrt(count) over the entries (n,) that are not NaN; NaN below two of them."""
+    """std(ddof=1) / sqrt(count) over the entries (n,) that are not NaN; NaN below two of them.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import standard_error
+        >>> print(standard_error([1.0, 2.0, 3.0, float("nan")]).round(3))
+        0.577
+    """
     values = as_float("values", values)
     valid = ~jnp.isnan(values)
     count = jnp.sum(valid, dtype=values.dtype)
@@ -116,6 +130,16 @@ def bootstrap(
 
     **Raises:** `ValueError` for an empty pytree, unequal leading axes, fewer than two replicates
     or a level outside (0, 1).
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.inference import bootstrap, nan_mean
+        >>> scores = jnp.asarray([0.5, 0.7, 0.6, 0.8])
+        >>> result = bootstrap(key=jax.random.key(0), statistic=nan_mean, data=scores)
+        >>> print(result.estimate.round(2), result.lower < result.estimate < result.upper)
+        0.65 True
     """
     data = _arrays("data", data)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
@@ -166,6 +190,12 @@ def permutation_p_value(
     value, at most 1.
 
     **Raises:** `ValueError` for another alternative.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference import permutation_p_value
+        >>> print(permutation_p_value(3.0, [1.0, 2.0, 3.5, 0.0]).round(2))
+        0.4
     """
     observed, permuted = as_floats(observed=observed, permuted=permuted)
     slack = 16 * jnp.finfo(permuted.dtype).eps * jnp.maximum(jnp.abs(observed), jnp.abs(permuted))
@@ -209,6 +239,16 @@ def permutation_test(
     **Returns:** a [`PermutationResult`][].
 
     **Raises:** `ValueError` for another `alternative`.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.inference import permutation_test
+        >>> x = jnp.arange(8.0)
+        >>> result = permutation_test(key=jax.random.key(0), statistic=jnp.dot, x=x, y=2 * x)
+        >>> print(result.p_value < 0.05)
+        True
     """
     x, y = _arrays("x", x), _arrays("y", y)
     size = jax.tree.leaves(y)[0].shape[0]
@@ -244,6 +284,14 @@ def sign_flip_test(
     **Returns:** a [`PermutationResult`][].
 
     **Raises:** `ValueError` for another `alternative`.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.inference import sign_flip_test
+        >>> better = [0.1, 0.2, 0.15, 0.1, 0.3, 0.2, 0.1, 0.25]  # by question, of one method
+        >>> print(sign_flip_test(key=jax.random.key(0), differences=better).p_value < 0.05)
+        True
     """
     differences = as_float("differences", differences)
 

@@ -96,6 +96,14 @@ class Panel:
         - `missing`: as in `from_frames`.
 
         **Raises:** `ValueError` as the class does, and for data frames (see `from_frames`).
+
+        **Example:**
+
+            >>> from syndigits_jax import Panel
+            >>> human = [[1, 2, None], [5, 4, None]]  # nobody has answered the third question yet
+            >>> panel = Panel.from_arrays(human, [[1, 1, 3], [3, 5, 4]], scale=(1, 5, 1))
+            >>> print(panel.questions, panel.new_questions, panel.scale)
+            ('question_0', 'question_1', 'question_2') ('question_2',) (1.0, 5.0)
         """
         for argument, values in (("human", human), ("twin", twin), *(controls or {}).items()):
             if is_frame(values):
@@ -161,6 +169,16 @@ class Panel:
         differences of those that nearly match), and for frames with a default index or default
         column names, which identify nothing. **Warns** (`TableWarning`) of dropped identifiers
         that nearly match.
+
+        **Example:**
+
+            >>> import pandas as pd
+            >>> from syndigits_jax import Panel
+            >>> human = pd.DataFrame({"q1": [1, 3], "q2": [2, 4]}, index=["ann", "bob"])
+            >>> twin = pd.DataFrame({"q2": [5, 1], "q3": [3, 3], "q1": [3, 1]}, ["bob", "ann"])
+            >>> panel = Panel.from_frames(human, twin, new_questions=True)
+            >>> print(panel.users, panel.questions, panel.twin.tolist())
+            ('ann', 'bob') ('q1', 'q2', 'q3') [[1.0, 1.0, 3.0], [3.0, 5.0, 3.0]]
         """
         if join not in ("error", "inner"):
             raise ValueError(f"`join` must be 'error' or 'inner', got {join!r}")
@@ -250,6 +268,13 @@ class Panel:
 
         `constant_twin_questions` are those whose twins all give one answer (their correlation is
         undefined); `twin_outside_range` counts twin answers outside a question's known range.
+
+        **Example:**
+
+            >>> from syndigits_jax import Panel
+            >>> panel = Panel.from_arrays([[1, 2], [3, 4]], [[1, 2], [3, 2]])
+            >>> print(panel.describe()["constant_twin_questions"])
+            ('question_1',)
         """
         outside = (self.twin < self.low[None, :]) | (self.twin > self.high[None, :])
         return {
@@ -287,6 +312,13 @@ class Panel:
         """The panel of these respondents and questions, in the order given; `None` keeps all.
 
         **Raises:** `ValueError` for identifiers that are not in the panel, or given twice.
+
+        **Example:**
+
+            >>> from syndigits_jax import Panel
+            >>> panel = Panel.from_arrays([[1, 2, 3], [3, 4, 5]], [[1, 1, 2], [3, 5, 4]])
+            >>> print(panel.select(questions=["question_2", "question_0"]).human.tolist())
+            [[3.0, 1.0], [5.0, 3.0]]
         """
         return self.take(
             None if users is None else positions(self.users, users, "users"),

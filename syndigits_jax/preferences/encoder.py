@@ -78,6 +78,14 @@ def init_encoder(
 
     **Raises:** `ValueError` for an empty layer, a dropout outside [0, 1) or a temperature that is
     not positive.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.preferences import init_encoder
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, prototypes=2, hidden=(4,), dim=5)
+        >>> print(encoder.prototypes, encoder.width, encoder.scale.round(2))
+        2 3 14.29
     """
     sizes = (width, *hidden, dim)
     if min(*sizes, prototypes) < 1:
@@ -105,7 +113,15 @@ def init_encoder(
 
 
 def init_mixture(key: PRNGKey, users: int, prototypes: int, dtype=jnp.float32):
-    """Mixture logits w ~ N(0, I), (`users`, `prototypes`), drawn with `key` in `dtype`."""
+    """Mixture logits w ~ N(0, I), (`users`, `prototypes`), drawn with `key` in `dtype`.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.preferences import init_mixture
+        >>> print(init_mixture(key=jax.random.key(0), users=3, prototypes=2).shape)
+        (3, 2)
+    """
     return jax.random.normal(key, (users, prototypes), dtype)
 
 
@@ -161,6 +177,14 @@ def project(
     multiple of 1/256) with a mask per row and prototype.
 
     **Raises:** `ValueError` if the width of `x` is not the encoder's.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.preferences import init_encoder, project
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, prototypes=2, hidden=(4,), dim=5)
+        >>> print(project(encoder, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).shape)
+        (2, 2, 5)
     """
     x = as_float("x", x)
     if x.ndim != 2:
@@ -202,7 +226,15 @@ def check_temperature(temperature: float) -> float:
 
 
 def mixture_weights(w: Numbers, temperature: float = 1.0) -> Float[Array, "n p"]:
-    """π = softmax(w / τ), equation 1, for logits `w`, (n, p)."""
+    """π = softmax(w / τ), equation 1, for logits `w`, (n, p).
+
+    **Example:**
+
+        >>> from syndigits_jax.preferences import mixture_weights
+        >>> print(mixture_weights([[0.0, 0.0], [2.0, 0.0]]).round(2))
+        [[0.5  0.5 ]
+         [0.88 0.12]]
+    """
     return jax.nn.softmax(as_float("w", w) / temperature, axis=-1)
 
 
@@ -210,7 +242,14 @@ def mixture_weights(w: Numbers, temperature: float = 1.0) -> Float[Array, "n p"]
 def user_embedding(
     projected_context: Numbers, w: Numbers, temperature: float = 1.0
 ) -> Float[Array, "n d"]:
-    """u* = Σ_k π_k P_k(c̄), equations 1 and 4, for P of (p, d) and w of (n, p); not normalised."""
+    """u* = Σ_k π_k P_k(c̄), equations 1 and 4, for P of (p, d) and w of (n, p); not normalised.
+
+    **Example:**
+
+        >>> from syndigits_jax.preferences import user_embedding
+        >>> print(user_embedding([[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0]]).round(2))
+        [[0.5 0.5]]
+    """
     context, logits = as_floats(projected_context=projected_context, w=w)
     return mixture_weights(logits, temperature) @ context
 
@@ -340,6 +379,16 @@ def score_gram(
     only a part of the catalogue. `block`: items per call of the projectors.
 
     **Raises:** `ValueError` if a width is not the encoder's or there is no item.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.preferences import init_encoder, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, prototypes=2, hidden=(4,), dim=5)
+        >>> gram = score_gram(encoder, jnp.eye(3))
+        >>> print(gram.numerator.shape, gram.take(jnp.asarray([0, 2])).numerator.shape)
+        (3, 3) (2, 3)
     """
     items, context = as_floats(items=items, context=context)
     if items.shape[0] == 0:
@@ -373,7 +422,17 @@ def _floor(values: Array) -> Array:
 
 @full_precision
 def gram_scores(gram: ScoreGram, w: Numbers) -> Float[Array, "n m"]:
-    """Scores (equation 2) of every item for every user."""
+    """Scores (equation 2) of every item for every user.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.preferences import gram_scores, init_encoder, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, hidden=(), dim=5, dtype=float)
+        >>> print(gram_scores(score_gram(encoder, jnp.eye(3)), jnp.eye(2, 4)).shape)
+        (2, 3)
+    """
     phi = monomials(mixture_weights(w, gram.temperature))
     inverse = jax.lax.rsqrt(_floor(phi @ gram.context))[:, None]
     inverse_item = jax.lax.rsqrt(_floor(phi @ gram.square.T))
@@ -407,6 +466,15 @@ def scores(
 
     **Arguments:** `projected_items`, `projected_context`, `logit_scale`, `temperature`: as in
     [`projected_gram`][]; `w`: (n, p) logits of the users.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.preferences import scores
+        >>> items = jnp.asarray([[[1.0, 0.0], [0.0, 1.0]]])  # one prototype, two items
+        >>> found = scores(items, jnp.asarray([[1.0, 0.0]]), jnp.zeros((1, 1)), jnp.asarray(0.0))
+        >>> print(found.round(2))
+        [[1. 0.]]
     """
     return gram_scores(
         projected_gram(projected_items, projected_context, logit_scale, temperature), w

@@ -92,6 +92,15 @@ def pair_table(ratings: Ratings, gap: float = 1.0) -> PairTable:
 
     **Raises:** `ValueError` for a gap that is not positive, columns of different length, ratings
     that are not finite, positions out of range, or an item that a user rated twice.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import pair_table
+        >>> users, items = ["ann", "ann", "ann", "bob", "bob"], ["x", "y", "z", "x", "y"]
+        >>> ratings = rating_table(users, items, [5, 3, 3, 1, 1])
+        >>> print(pair_table(ratings, gap=1.0).counts)  # of Ann and of Bob
+        [2 0]
     """
     return _implied([(ratings, ratings)], gap)
 
@@ -107,6 +116,15 @@ def held_out_pair_table(earlier: Ratings, held_out: Ratings, gap: float = 1.0) -
 
     **Raises:** `ValueError` as [`pair_table`][], and if the tables differ in users or items or
     share a rating.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import held_out_pair_table
+        >>> ratings = rating_table(["ann"] * 3, ["x", "y", "z"], [5, 3, 1], time=[1, 2, 3])
+        >>> earlier, held_out = ratings.where(ratings.time < 3), ratings.where(ratings.time == 3)
+        >>> print(held_out_pair_table(earlier, held_out).counts)
+        [2]
     """
     if len(earlier.users) != len(held_out.users) or len(earlier.items) != len(held_out.items):
         raise ValueError(
@@ -130,6 +148,16 @@ def sample_pairs(key: PRNGKey, table: PairTable, cap: int | None = 100) -> Pairs
     ratings. The same key gives the same pairs with any version of JAX.
 
     **Raises:** `ValueError` if `cap` is not positive, or for more than 2³¹ pairs at once.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import pair_table, sample_pairs
+        >>> ratings = rating_table(["ann"] * 3, ["x", "y", "z"], [5, 3, 1])
+        >>> pairs = sample_pairs(table=pair_table(ratings), key=jax.random.key(0), cap=2)
+        >>> print(pairs.user, (pairs.better < pairs.worse).all())
+        [0 0] True
     """
     if cap is not None and cap < 1:
         raise ValueError(f"`cap` must be positive, got {cap}")

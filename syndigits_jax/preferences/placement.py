@@ -149,6 +149,17 @@ def place_ssr(
 
     **Raises:** `ValueError` if shapes disagree, a setting is out of range, neither `key` nor
     `init` is given, or a rating is infinite.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.preferences import init_encoder, place_ssr, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, hidden=(), dim=5, dtype=float)
+        >>> gram, ratings = score_gram(encoder, jnp.eye(3)), [[5.0, 3.0, 1.0], [2.0, 2.0, 2.0]]
+        >>> placed = place_ssr(gram, ratings, init=jnp.zeros((2, 4)), steps=20)
+        >>> print(placed.embedding.shape, placed.pairs, placed.constant)
+        (2, 5) [3. 0.] [False  True]
     """
     ratings, w = _checked(gram, ratings, key, init, batch_size)
     check_steps(steps, "steps")
@@ -194,6 +205,17 @@ def place_newton(
     **Returns:** a [`Placement`][].
 
     **Raises:** `ValueError` as [`place_ssr`][], except that neither `key` nor `init` is needed.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.preferences import init_encoder, place_newton, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, hidden=(), dim=5, dtype=float)
+        >>> gram, ratings = score_gram(encoder, jnp.eye(3)), [[5.0, 3.0, 1.0], [2.0, 2.0, 2.0]]
+        >>> placed = place_newton(gram, ratings)
+        >>> print(placed.embedding.shape, placed.pairs, placed.constant)
+        (2, 5) [3. 0.] [False  True]
     """
     p = gram.prototypes.shape[0]
     search = key is None and init is None

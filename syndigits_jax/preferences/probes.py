@@ -40,6 +40,18 @@ def select_probes(
 
     **Raises:** `ValueError` if shapes disagree, shares do not add up to one, vectors are not
     finite, or a band has fewer items than probes.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.preferences import select_probes
+        >>> vectors, key = [[0.0], [0.1], [9.0], [9.2], [90.0], [90.4]], jax.random.key(0)
+        >>> popularity = [6, 5, 4, 3, 2, 1]
+        >>> probes = select_probes(
+        ...     key=key, vectors=vectors, popularity=popularity, size=3, shares=[1.0]
+        ... )
+        >>> print(sorted(int(probe) // 2 for probe in probes))  # one of each kind
+        [0, 1, 2]
     """
     x, popularity = as_float("vectors", vectors), np.asarray(as_float("popularity", popularity))
     if x.ndim != 2:

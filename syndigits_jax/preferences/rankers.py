@@ -18,7 +18,16 @@ from .pairs import Pairs, Ratings, held_out_pair_table, pair_table, sample_pairs
 
 
 def popularity_scores(train: Ratings) -> Float[np.ndarray, " m"]:
-    """Number of ratings of every item: the same ranking for everyone."""
+    """Number of ratings of every item: the same ranking for everyone.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import popularity_scores
+        >>> ratings = rating_table(["ann", "bob", "bob"], ["x", "x", "y"], [5, 3, 4])
+        >>> print(popularity_scores(ratings))
+        [2. 1.]
+    """
     return np.bincount(train.item, minlength=len(train.items)).astype(float)
 
 
@@ -26,6 +35,14 @@ def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, 
     """Mean rating of every item, with `prior` ratings of the overall mean added to each.
 
     **Raises:** `ValueError` for a `prior` that is not positive.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import mean_rating_scores
+        >>> ratings = rating_table(["ann", "bob", "bob"], ["x", "x", "y"], [5, 3, 1])
+        >>> print(mean_rating_scores(ratings, prior=1.0))
+        [3.667 2.        ]
     """
     if not prior > 0:
         raise ValueError(f"`prior` must be positive, got {prior}")
@@ -44,6 +61,15 @@ def remembered_scores(
     rated before. Compare pairs of two held-out items, on which this ranker is at chance.
 
     **Arguments:** `train`: earlier ratings; `user`, `item`: (k,) positions of the pairs to score.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import remembered_scores
+        >>> ratings = rating_table(["ann", "bob", "bob"], ["x", "x", "y"], [5, 3, 1])
+        >>> print(remembered_scores(ratings, np.asarray([1, 1]), np.asarray([0, 1])))
+        [3. 1.]
     """
     n, m = len(train.users), len(train.items)
     cell = train.user.astype(np.int64) * m + train.item
@@ -61,6 +87,12 @@ def ranking_accuracy(better: Numbers, worse: Numbers) -> float:
     """Share of pairs whose preferred item scores higher, (q,) scores each; a tie counts one half.
 
     **Raises:** `ValueError` if there is no pair, for unequal lengths, or NaN.
+
+    **Example:**
+
+        >>> from syndigits_jax.preferences import ranking_accuracy
+        >>> print(ranking_accuracy([0.9, 0.5, 0.2, 0.8], [0.1, 0.5, 0.7, 0.3]))
+        0.625
     """
     better, worse = (np.asarray(a) for a in as_floats(better=better, worse=worse))
     if better.ndim != 1 or better.shape != worse.shape:
@@ -141,6 +173,19 @@ def fit_bpr(
     those of the last epoch.
 
     **Raises:** `ValueError` if no user has a pair, or no held-out item has one.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import FactorisationSettings, fit_bpr
+        >>> ratings = rating_table(["ann", "ann", "bob", "bob"], list("xyxy"), [5, 1, 4, 2])
+        >>> settings = FactorisationSettings(factors=2, epochs=10)
+        >>> factors = fit_bpr(ratings, key=jax.random.key(0), settings=settings)
+        >>> user, item = np.asarray([0, 1]), np.asarray([0, 0])
+        >>> print(factors.scores(user, item) > factors.scores(user, item + 1))
+        [ True  True]
     """
     settings = FactorisationSettings() if settings is None else settings
     n, m = len(train.users), len(train.items)

@@ -84,6 +84,15 @@ def embed_texts(
 
     **Raises:** `ValueError` for a text that is not a string, an array of another length, values
     that are not finite, a cache without a name, or a width other than that in the cache.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.preferences import embed_texts
+        >>> encoder = lambda texts: np.asarray([[len(text), 1.0] for text in texts])
+        >>> print(embed_texts(["a film", "another film"], encoder))
+        [[ 6.  1.]
+         [12.  1.]]
     """
     if isinstance(texts, str):
         raise ValueError("`texts` must be a sequence of texts, not one string")

@@ -89,6 +89,17 @@ def pairwise_accuracy(gram: ScoreGram, w: Float[Array, "n p"], pairs: Pairs) -> 
     """Share of pairs whose preferred item has the higher score; a tie counts one half.
 
     **Raises:** `ValueError` if there is no pair.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from syndigits_jax.preferences import Pairs, init_encoder, pairwise_accuracy, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, hidden=(), dim=5, dtype=float)
+        >>> both = Pairs(*(np.asarray(a, np.int32) for a in ([0, 0], [0, 1], [1, 0])))
+        >>> print(pairwise_accuracy(score_gram(encoder, jnp.eye(3)), jnp.zeros((1, 4)), both))
+        0.5
     """
     if len(pairs) == 0:
         raise ValueError("`pairs`: there is no pair to evaluate")
@@ -153,6 +164,20 @@ def train_encoder(
 
     **Raises:** `ValueError` if shapes disagree, `items` is not finite, no user has a pair, no
     held-out item has one, or `checkpoint` is of another run.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import TrainingSettings, init_encoder, train_encoder
+        >>> ratings = rating_table(["ann", "ann", "bob", "bob"], list("xyxy"), [5, 1, 2, 4])
+        >>> key, items = jax.random.key(0), np.eye(2, 3, dtype=np.float32)
+        >>> encoder = init_encoder(key=key, width=3, prototypes=2, hidden=(4,), dim=5)
+        >>> settings = TrainingSettings(epochs=2, batch_size=2)
+        >>> trained = train_encoder(items, ratings, key=key, encoder=encoder, settings=settings)
+        >>> print(trained.w.shape, trained.loss.shape)
+        (2, 2) (2,)
     """
     settings = TrainingSettings() if settings is None else settings
     x = _checked_items(items, train)

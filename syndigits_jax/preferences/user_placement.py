@@ -57,6 +57,18 @@ def place_users(
 
     **Raises:** `ValueError` as the two, for another method, or if `gram` is not of the table's
     items.
+
+    **Example:**
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.preferences import init_encoder, place_users, score_gram
+        >>> encoder = init_encoder(key=jax.random.key(0), width=3, hidden=(), dim=5, dtype=float)
+        >>> ratings = rating_table(["ann"] * 3 + ["bob"], ["x", "y", "z", "x"], [5, 3, 1, 2])
+        >>> placed = place_users(score_gram(encoder, jnp.eye(3)), ratings, method="newton")
+        >>> print(placed.pairs, placed.constant)
+        [3. 0.] [False  True]
     """
     if method not in _PLACERS:
         raise ValueError(f"`method` must be 'ssr' or 'newton', got {method!r}")

@@ -59,7 +59,7 @@ def question_from_json(text: str) -> Question:
 def settings_json(decoding: Decoding) -> str:
     """The settings that can change an answer, as JSON; part of the key of a run.
 
-    Settings that do not change answers are left out, so that changing them asks nothing again.
+    Settings that do not change answers are left out: changing them sends no request again.
     Answer probabilities and the greedy choice depend on the read-out only. The numbers of draws and
     orders are left out too: increasing them adds responses to the same run.
     """

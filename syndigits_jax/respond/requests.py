@@ -133,7 +133,7 @@ class EngineIdentity:
 class Engine(Protocol):
     """Interface of everything that answers requests.
 
-    An engine that knows the name of its model before it starts also has a property `model`.
+    An engine whose model has a known name before it starts also has a property `model`.
     """
 
     @property

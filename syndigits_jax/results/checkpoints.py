@@ -88,6 +88,19 @@ class Checkpoints:
     Every file is written whole or not at all; one that cannot be read is computed again. Units must
     not disappear while this is used: a folder that is removed, moved or replaced in the meantime is
     an error, and is not made again.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from syndigits_jax.results.checkpoints import Checkpoints
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = Checkpoints(folder)
+        ...     for _ in range(2):
+        ...         arrays, stored = store.get("unit", lambda: {"x": np.arange(3)})
+        ...         print(arrays["x"], stored)
+        [0 1 2] False
+        [0 1 2] True
     """
 
     def __init__(self, folder: str | os.PathLike[str]):

@@ -23,6 +23,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     **Raises:** `OSError` naming `path` if no file can be made there, the disk is full, or the
     folder is removed, moved or replaced before the file is whole.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.results.files import replacing
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "numbers.txt"
+        ...     with replacing(path) as temporary:
+        ...         _ = Path(temporary).write_text("1 2 3")
+        ...     print(path.read_text())
+        1 2 3
     """
     target = Path(os.path.abspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)

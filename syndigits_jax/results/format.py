@@ -6,14 +6,28 @@ UNDEFINED = "-"
 
 
 def fixed(value: float | None, digits: int = 3, *, undefined: str = UNDEFINED) -> str:
-    """`digits` decimals, no minus before a zero; `undefined` where the value is not finite."""
+    """`digits` decimals, no minus before a zero; `undefined` where the value is not finite.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import fixed
+        >>> print(fixed(0.12345), fixed(-0.0001), fixed(float("nan")))
+        0.123 0.000 -
+    """
     if value is None or not math.isfinite(value):
         return undefined
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
 
 
 def with_error(mean: float | None, se: float | None, digits: int = 3) -> str:
-    """`0.512 ± 0.005`; the mean alone where the standard error is not finite."""
+    """`0.512 ± 0.005`; the mean alone where the standard error is not finite.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import with_error
+        >>> print(with_error(0.512, 0.0049), with_error(0.512, float("nan")))
+        0.512 ± 0.005 0.512
+    """
     text = fixed(mean, digits)
     if text == UNDEFINED or se is None or not math.isfinite(se):
         return text
@@ -21,19 +35,40 @@ def with_error(mean: float | None, se: float | None, digits: int = 3) -> str:
 
 
 def scientific(value: float | None, *, undefined: str = UNDEFINED) -> str:
-    """Three decimals, or scientific notation with two for values below 0.01."""
+    """Three decimals, or scientific notation with two for values below 0.01.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import scientific
+        >>> print(scientific(0.25), scientific(0.00025))
+        0.250 2.50e-04
+    """
     if value is None or not math.isfinite(value):
         return undefined
     return f"{value:.2e}" if value and abs(value) < 0.01 else fixed(value)
 
 
 def as_published(value: float) -> str:
-    """As the SYN-DIGITS paper prints divergences: 0.188, 23.54, 28558."""
+    """As the SYN-DIGITS paper prints divergences: 0.188, 23.54, 28558.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import as_published
+        >>> print(as_published(0.1884), as_published(23.541), as_published(28558.2))
+        0.188 23.54 28558
+    """
     return fixed(value, 0 if value >= 1000 else 2 if value >= 10 else 3, undefined=f"{value}")
 
 
 def short(count: float | int) -> str:
-    """`950`, `12.3 k`, `4.5 M`."""
+    """`950`, `12.3 k`, `4.5 M`.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import short
+        >>> print(short(950), short(12300), short(4500000))
+        950 12.3 k 4.5 M
+    """
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if count >= size:
             return f"{count / size:.1f}{unit}"
@@ -41,7 +76,14 @@ def short(count: float | int) -> str:
 
 
 def duration(seconds: float | int) -> str:
-    """`42 s`, `3 min 20 s`, `5 h 12 min`."""
+    """`42 s`, `3 min 20 s`, `5 h 12 min`.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import duration
+        >>> print(duration(42), "|", duration(200), "|", duration(18720))
+        42 s | 3 min 20 s | 5 h 12 min
+    """
     if not math.isfinite(seconds):
         return "unknown time"
     whole = round(seconds)

@@ -38,7 +38,14 @@ _SHORT = {
 
 
 def kebab(name: str) -> str:
-    """`ElasticNet` as it is typed on a command line: `elastic-net`."""
+    """`ElasticNet` as it is typed on a command line: `elastic-net`.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.names import kebab
+        >>> print(kebab("ElasticNet"))
+        elastic-net
+    """
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
@@ -46,6 +53,12 @@ def method_name(typed: str, known: Sequence[str] = METHODS) -> str:
     """The class name of a method typed as a class name, in kebab case or as in the paper.
 
     **Raises:** `ValueError` for an unknown method, with the nearest names.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.names import method_name
+        >>> print(method_name("elastic-net"))
+        ElasticNet
     """
     plain = re.sub(r"[^a-z]", "", typed.lower())
     spellings = {kebab(name).replace("-", ""): name for name in known}
@@ -93,7 +106,14 @@ def setting_names(typed: str) -> tuple[str, ...]:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
-    """At most `count` of the `known` names that are close to a mistyped one, in any case."""
+    """At most `count` of the `known` names that are close to a mistyped one, in any case.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.names import nearest
+        >>> print(nearest("rigde", ["ridge", "lasso"]))
+        ['ridge']
+    """
     lowered = {one.lower(): one for one in known}
     return [lowered[one] for one in difflib.get_close_matches(name.lower(), lowered, n=count)]
 

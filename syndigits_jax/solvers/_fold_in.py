@@ -35,6 +35,13 @@ def fold_in(
 
     **Raises:** `ValueError` for non-numeric input, arrays that do not fit together or a
     negative penalty.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import fold_in
+        >>> observed = [[True, False, True]]
+        >>> print(fold_in([[2.0, 0.0, 6.0]], observed, [[1.0], [2.0], [3.0]]).round(2))
+        [[2. 4. 6.]]
     """
     x, loadings = as_floats(x=x, loadings=loadings)
     mask = as_mask("mask", mask)

@@ -91,7 +91,7 @@ def host_array(name: str, values: Any) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
         array = np.ma.getdata(values)
-        refuse_no_numbers(name, array.dtype)  # before NaN makes numbers of dates
+        refuse_no_numbers(name, array.dtype)  # before dates with NaN become numbers
         if mask.any():
             array = np.where(mask, np.nan, array.astype(_floating(array.dtype)))
     elif hasattr(values, "to_numpy"):  # pandas, polars, Arrow: `pandas.NA` needs objects

@@ -166,6 +166,16 @@ def hard_impute(
     **Raises:** `ValueError` for non-numeric input, a rank beyond the matrix, fewer than one
     step, arrays that do not fit together, a mask that is not boolean, and weights that are
     negative or, where known, all zero.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import hard_impute
+        >>> x = [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 6.0, 0.0]]
+        >>> observed = [[True, True, True], [True, True, True], [True, True, False]]
+        >>> print(hard_impute(x, observed, 1, tol=1e-6).value.completed.round(1))
+        [[1. 2. 3.]
+         [2. 4. 6.]
+         [3. 6. 9.]]
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
@@ -210,6 +220,15 @@ def soft_impute(
     - `optimality`: the duality gap of the problem without the bound on the rank, relative to
       ½ Σᵢ wᵢ ‖P_Ω xᵢ‖². 0 at the optimum; it stays above 0 where the rank binds. The spectral norm
       in it is that of a subspace iteration. The stopping rule is on `change`, as in hard impute.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import soft_impute
+        >>> x = [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 6.0, 0.0]]
+        >>> observed = [[True, True, True], [True, True, True], [True, True, False]]
+        >>> solution = soft_impute(x, observed, 3, penalty=0.5, tol=1e-6)
+        >>> print(solution.value.completed[2].round(1), solution.optimality < 1e-3)
+        [3. 6. 5.] True
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
@@ -273,6 +292,14 @@ def als(
 
     **Raises:** `ValueError` as [`hard_impute`][], for a negative penalty, and for an `init` that
     does not fit.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import als
+        >>> x = [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 6.0, 0.0]]
+        >>> observed = [[True, True, True], [True, True, True], [True, True, False]]
+        >>> print(als(x, observed, 3, penalty=0.5, tol=1e-6).value.completed[2].round(1))
+        [3. 6. 5.]
     """
     problem, _ = prepare(x, mask, sample_weight, None, rank)
     check_steps(max_steps)

@@ -187,6 +187,14 @@ def elastic_net(
 
     **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
     penalties or weights or an `l1_ratio` outside [0, 1].
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import elastic_net
+        >>> x = [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+        >>> lasso = elastic_net(x, [2.0, -2.0, 0.1, -0.1], 0.25, l1_ratio=1.0)
+        >>> print(lasso.value.coef.round(2), lasso.optimality < 1e-4)
+        [1.5 0. ] True
     """
     check_scalar("alpha", alpha)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
@@ -209,6 +217,13 @@ def elastic_net_from_gram(
 
     **Arguments:** `stats`: from [`gram_statistics`][]; `alpha`, `l1_ratio`, `tol`, `max_steps`,
     `init`: as in [`elastic_net`][]. Result and errors as there.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import elastic_net_from_gram, gram_statistics
+        >>> stats = gram_statistics([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+        >>> print(elastic_net_from_gram(stats, 0.5, l1_ratio=1.0).value.coef.round(2))
+        [1.25]
     """
     check_scalar("alpha", alpha)
     alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
@@ -255,6 +270,15 @@ def elastic_net_path(
     **Returns:** a `Solution` as of [`elastic_net`][], every field with a leading axis of length k.
 
     **Raises:** `ValueError` as there, and for `alphas` of another shape.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import elastic_net_path
+        >>> x = [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+        >>> path = elastic_net_path(x, [2.0, -2.0, 1.0, -1.0], [0.75, 0.25], l1_ratio=1.0)
+        >>> print(path.value.coef.round(2))
+        [[0.5 0. ]
+         [1.5 0.5]]
     """
     _check_path(alphas)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
@@ -308,6 +332,12 @@ def critical_alpha(
     **Arguments:** `x`, `y`, `l1_ratio`, `sample_weight`, `fit_intercept`: as in [`elastic_net`][].
 
     **Raises:** `ValueError` as there.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import critical_alpha
+        >>> print(critical_alpha([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).round(3))
+        1.333
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     problem = _from_data(x, y, sample_weight, fit_intercept, jnp.zeros((), x.dtype))

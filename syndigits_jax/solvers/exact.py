@@ -12,7 +12,7 @@ from .units import power_of_two
 Carry = TypeVar("Carry")
 
 _NARROW = 8  # columns recomputed per row and pass, while few pairs are undecided
-_ROWS, _PART = 16, 32  # rows in such a pass: so many, or this part of all
+_ROWS, _PART = 16, 32  # rows in such a pass: at least 16, or a 32nd of all rows
 _PASSES = 64  # such passes, before whole strips of columns are recomputed
 _STRIP = 16  # width of a strip, in units of _NARROW
 

@@ -146,6 +146,14 @@ def exponentiated_gradient(
     of [`simplex_least_squares`][]. Derivatives are those of the steps taken, by unrolling.
 
     **Raises:** `ValueError` if shapes disagree, or a weight or the penalty is negative.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import Status, exponentiated_gradient
+        >>> donors = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+        >>> solution = exponentiated_gradient(donors, [1.0, 0.0, 1.0], steps=100)
+        >>> print(Status(int(solution.status)).name, solution.value[0] > solution.value[1])
+        FIXED_STEPS True
     """
     x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
     x = jnp.where(support[None, :], x, 0)

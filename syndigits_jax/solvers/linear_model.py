@@ -11,7 +11,15 @@ from .precision import full_precision
 
 
 class LinearModel(eqx.Module):
-    """`x @ coef + intercept`."""
+    """`x @ coef + intercept`.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import ridge
+        >>> model = ridge([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], 0.0).value
+        >>> print(model([[4.0], [5.0]]).round(2))
+        [ 9. 11.]
+    """
 
     coef: Float[Array, "*batch p"]
     intercept: Float[Array, "*batch"]
@@ -161,6 +169,13 @@ def gram_statistics(
     type: in float32, data between about 1e-17 and 1e17.
 
     **Raises:** `ValueError` for shapes that do not fit, non-numeric input, or negative weights.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import gram_statistics
+        >>> stats = gram_statistics([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+        >>> print(stats.gram.round(2), stats.cross.round(2), stats.weight_sum)
+        [[2.]] [4.] 3.0
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight)

@@ -168,6 +168,13 @@ def leading_subspace(
 
     **Raises:** `ValueError` for non-numeric input, a rank beyond the matrix, fewer than one
     step, or an `init` or weights that do not fit it.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import leading_subspace
+        >>> factors = leading_subspace([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]], 1).value
+        >>> print(factors.values.round(2), factors.matrix().round(2).tolist())
+        [3.] [[3.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
     x, init, sample_weight = as_floats(x=x, init=init, sample_weight=sample_weight)
     check_matrix(x)

@@ -180,6 +180,16 @@ def mlp_regression(
 
     **Raises:** `ValueError` if shapes disagree, input is not numeric, a size is not positive, or a
     weight, the rate or the decay is negative.
+
+    **Example:**
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from syndigits_jax.solvers import mlp_regression
+        >>> x, key = np.linspace(-1, 1, 16)[:, None], jax.random.key(0)
+        >>> network = mlp_regression(x, np.abs(x[:, 0]), hidden=(4,), key=key, epochs=20).value
+        >>> print(network(x).shape)
+        (16,)
     """
     x, y, weight = regression_arrays(x, y, sample_weight)
     _check(weight_decay, learning_rate, batch_size, epochs, patience)

@@ -1,4 +1,7 @@
-"""Ridge regression in closed form, primal or dual, with leave-one-out residuals."""
+"""Ridge regression in closed form, primal or dual, with leave-one-out residuals.
+
+Longer than 400 lines: every function has an example.
+"""
 
 from typing import NamedTuple
 
@@ -246,7 +249,7 @@ def ridge(
 
     - `x`: design (n, p). `y`: target (n,), or targets (n, t) that share the design. No NaN: give
       missing rows weight zero and any finite number.
-    - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero asks for full
+    - `penalty`: a scalar, or (k,) penalties that share products; not negative. Zero needs full
       column rank where n >= p, and gives the interpolant of least norm where n < p.
     - `sample_weight`: (n,), not negative; doubling a weight is repeating the row.
     - `fit_intercept`: whether b₀ is free; otherwise it is 0.
@@ -261,6 +264,16 @@ def ridge(
 
     **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
     penalties or weights.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import ridge
+        >>> x = [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [2.0, 0.0]]
+        >>> solution = ridge(x, [1.0, 3.0, 3.5, 5.0], 0.5)
+        >>> print(solution.value.coef.round(2), solution.value.intercept.round(2))
+        [ 1.55 -0.14] 1.65
+        >>> print(solution.value([[3.0, 1.0]]).round(2))
+        [6.15]
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     penalties = _penalties(penalty, x.dtype)
@@ -287,7 +300,16 @@ def ridge(
 
 @full_precision
 def ridge_from_gram(stats: GramStatistics, penalty: Numbers) -> Solution[LinearModel]:
-    """[`ridge`][] (primal, one target) from second moments, for several fits that share them."""
+    """[`ridge`][] (primal, one target) from second moments, for several fits that share them.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import gram_statistics, ridge_from_gram
+        >>> stats = gram_statistics([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+        >>> print(ridge_from_gram(stats, [0.0, 2.0]).value.coef.round(2))
+        [[2.]
+         [1.]]
+    """
     penalties = _penalties(penalty, stats.gram.dtype)
     gram, cross, target_square = stats.moments()
     x_raw, y_raw = stats.raw_squares()
@@ -356,6 +378,13 @@ def ridge_loo_residuals(
     of t targets if there are such. NaN for a row without which there is no fit. Status as in
     [`ridge`][]; with several penalties and n >= p, `SINGULAR` also marks penalties too small beside
     the largest column. Differentiable, penalties included.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import ridge_loo_residuals
+        >>> x = [[0.0], [1.0], [2.0], [3.0]]
+        >>> print(ridge_loo_residuals(x, [0.0, 1.0, 2.0, 6.0], 0.0).value.round(2))
+        [ 2.   -0.43 -1.71  3.  ]
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     given = _penalties(penalty, x.dtype)

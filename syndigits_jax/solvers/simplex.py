@@ -67,6 +67,13 @@ def project_simplex(v: Numbers, *, support: Numbers | None = None) -> Float[Arra
 
     **Raises:** `ValueError` if `v` has no last axis or is no number, or `support` does not
     broadcast to it.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import project_simplex
+        >>> print(project_simplex([[0.5, 0.7, -1.0], [3.0, 0.0, 0.0]]).round(2))
+        [[0.4 0.6 0. ]
+         [1.  0.  0. ]]
     """
     v = as_float("v", v)
     if v.ndim < 1 or v.shape[-1] == 0:

@@ -133,6 +133,14 @@ def minimize_on_simplex(
     from cancellation inside `fun` are not part of it.
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.solvers import minimize_on_simplex
+        >>> solution = minimize_on_simplex(lambda w: jnp.sum(w**2) + w[0], [0.2, 0.4, 0.4])
+        >>> print(solution.value.round(2), solution.optimality < 1e-5)
+        [0.  0.5 0.5] True
     """
     init, support = _check(init, support)
     tol, max_steps = number("tol", tol, init.dtype), jnp.asarray(max_steps, jnp.int32)
@@ -252,6 +260,14 @@ def mirror_descent(
     `FIXED_STEPS` without `tol`.
 
     **Raises:** `ValueError` if `init` is not a vector or `support` does not match it.
+
+    **Example:**
+
+        >>> import jax.numpy as jnp
+        >>> from syndigits_jax.solvers import mirror_descent
+        >>> solution = mirror_descent(lambda w: jnp.sum(w**2), [0.8, 0.1, 0.1], 0.5, max_steps=50)
+        >>> print(solution.value.round(2))
+        [0.33 0.33 0.33]
     """
     init, support = _check(init, support)
     step_size = number("step_size", step_size, init.dtype)

@@ -204,6 +204,14 @@ def simplex_least_squares(
 
     **Raises:** `ValueError` if shapes disagree, input is not numeric, or a weight or the penalty is
     negative.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import simplex_least_squares
+        >>> donors = [[1.0, 0.0, 4.0], [0.0, 2.0, 4.0], [1.0, 1.0, 4.0]]
+        >>> solution = simplex_least_squares(donors, [0.25, 1.5, 1.0])
+        >>> print(solution.value.round(2), solution.optimality < 1e-5)
+        [0.25 0.75 0.  ] True
     """
     x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
     form, rounding = residual_form(x, y, penalty, weight, support)

@@ -14,7 +14,15 @@ Solved = TypeVar("Solved", bound="Solution")
 
 
 class Status(enum.IntEnum):
-    """How a solver ended. Codes can leave `jit`; `raise_on_failure` turns them into errors."""
+    """How a solver ended. Codes can leave `jit`; `raise_on_failure` turns them into errors.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import Status, ridge
+        >>> solution = ridge([[1.0], [1.0]], [1.0, 2.0], 0.0)  # a constant column, and no penalty
+        >>> print(Status(int(solution.status)).name, solution.value.coef)
+        SINGULAR [nan]
+    """
 
     CONVERGED = 0
     MAX_STEPS = 1
@@ -89,6 +97,13 @@ def raise_on_failure(
 
     To be called outside `jit`. **Raises:** `RuntimeError` naming the code, how many problems of
     the batch ended with it, and the likely mistake.
+
+    **Example:**
+
+        >>> from syndigits_jax.solvers import raise_on_failure, ridge
+        >>> solution = raise_on_failure(ridge([[0.0], [1.0]], [1.0, 3.0], 0.0))
+        >>> print(solution.value.coef.round(2))
+        [2.]
     """
     codes = np.atleast_1d(np.asarray(solution.status))
     for code in Status:

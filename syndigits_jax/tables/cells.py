@@ -52,6 +52,13 @@ class MissingCodes:
     """The codes of missing answers, and which of them have occurred.
 
     Numbers are compared as numbers, in text too; texts regardless of case and surrounding spaces.
+
+    **Example:**
+
+        >>> from syndigits_jax.tables.cells import MissingCodes
+        >>> codes = MissingCodes.of("-99, refused")
+        >>> print(codes.hit("Refused"), codes.hit(-99.0), codes.hit(99))
+        True True False
     """
 
     def __init__(self, given: Iterable[Any] = ()):

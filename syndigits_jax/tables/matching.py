@@ -28,6 +28,13 @@ def matched(
     **Raises:** `ValueError` naming a few identifiers that only one table has (`join="error"`), or
     if the tables have none in common. **Warns** (`TableWarning`) of identifiers that nearly match,
     where they are dropped.
+
+    **Example:**
+
+        >>> from syndigits_jax.tables.matching import matched
+        >>> human, twin = ["ann", "bob"], ["bob", "eve"]
+        >>> print(matched(human, twin, "respondents", "inner", False, "new_users"))
+        (('bob',), 1, 1)
     """
     in_twin = set(twin)
     shared = tuple(name for name in human if name in in_twin)

@@ -78,6 +78,12 @@ def nearly(ours: Sequence[str], theirs: Sequence[str]) -> str:
     by this.
 
     **Arguments:** `ours`, `theirs`: identifiers that the other side does not have.
+
+    **Example:**
+
+        >>> from syndigits_jax.tables.near_misses import nearly
+        >>> print(nearly(["Q1", "Q2"], ["q1", "q2"]))
+        2 differ only in case ('Q1' against 'q1')
     """
     known: dict[str, str] = {}
     for name in theirs:

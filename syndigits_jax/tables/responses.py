@@ -25,6 +25,12 @@ def identifiers(values: Iterable[Any], argument: str) -> tuple[str, ...]:
     So identifiers that one file stores as numbers and another as text still match.
 
     **Raises:** `ValueError` if one is missing or empty, or if two are the same.
+
+    **Example:**
+
+        >>> from syndigits_jax.tables.responses import identifiers
+        >>> print(identifiers([1634.0, "007"], "users"))
+        ('1634', '007')
     """
     if isinstance(values, str):
         raise ValueError(f"`{argument}` must be a sequence of identifiers, not one string")
@@ -86,6 +92,13 @@ def response_matrix(
 
     **Raises:** `ValueError` naming `argument` if it is not a matrix or not numeric, and naming
     rows, columns and values of the cells that are not finite numbers.
+
+    **Example:**
+
+        >>> from syndigits_jax.tables.responses import response_matrix
+        >>> print(response_matrix([["1", None], [2, True]], "human"))
+        [[ 1. nan]
+         [ 2.  1.]]
     """
     matrix_shape(values, argument)
     matrix = host_cells(argument, values)

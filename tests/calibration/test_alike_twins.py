@@ -1,4 +1,4 @@
-"""Twins who all answer a target alike say nothing of it: no training error, no transfer."""
+"""Targets that all twins answer alike: no training error, and no transfer."""
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +163,7 @@ def test_many_twins_do_not_differ_by_the_rounding_of_their_mean():
 
 
 def test_known_answers_still_count_without_a_threshold():
-    """Few-shot: what people answered is learnt from, though the twins say nothing."""
+    """Few-shot: known answers are used although the twins carry no information."""
     human, twin = data(missing=0.0)
     observed = np.full((USERS, 2), np.nan)
     observed[:12, -1] = 1.0

@@ -1,4 +1,4 @@
-"""What is refused, naming the argument, and what is legal though of little use."""
+"""Errors that name the argument, and unusual input that is accepted."""
 
 import jax
 import jax.numpy as jnp
@@ -335,7 +335,7 @@ def test_rank_of_imputation_is_lowered_to_fit(direction):
 @both_ways
 @pytest.mark.parametrize("name", ["Ridge", "SoftImpute"])
 def test_a_target_without_twin_answers_is_marked_under_jit(direction, name):
-    """Where nothing can be raised; its neighbour is predicted as if alone with it refused."""
+    """Under `jit` no error is raised; the other target is predicted as if it were the only one."""
     human, twin = known(direction, HUMAN), np.array(TWIN)
     (twin.T if direction == "question" else twin)[-1] = np.nan
     result = jax.jit(lambda h, t: CALIBRATE[direction](METHODS[name], h, t))(human, twin)

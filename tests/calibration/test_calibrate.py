@@ -1,4 +1,4 @@
-"""New questions and new users by all ten methods: what comes back, options, and as a program."""
+"""New questions and new users by all ten methods: results, options, and use under `jit`."""
 
 import dataclasses
 
@@ -83,7 +83,7 @@ def test_an_unfinished_imputation_is_not_the_regressions_fault(direction):
 @both_ways
 @every_method
 def test_targets_do_not_see_each_other(direction, name):
-    """Bit for bit: several at once are several alone. Not so the completions of new users."""
+    """Bit for bit as one at a time, except for the completions of new users."""
     human, twin = data()
 
     def predict(targets):

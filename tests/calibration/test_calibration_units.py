@@ -1,4 +1,4 @@
-"""Answers in other units, or counted from elsewhere: predictions follow, the rest stays."""
+"""Answers in other units or with another origin: predictions change with them, the rest stays."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What a few odd answers, weights of zero and mislabelled frames must not do."""
+"""A few odd answers, weights of zero and mislabelled frames do not spoil predictions."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`syndigits pipeline`: from a file to a report, with an engine that is none."""
+"""`syndigits pipeline`: from a file to a report, with a stub engine."""
 
 import json
 

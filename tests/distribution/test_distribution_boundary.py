@@ -1,4 +1,4 @@
-"""Every public function of the room takes whatever holds numbers, and names what does not."""
+"""Every public function takes all containers of numbers, and errors name the argument."""
 
 import jax
 import jax.numpy as jnp

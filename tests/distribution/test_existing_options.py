@@ -1,4 +1,4 @@
-"""No mass on an option that a question does not have, by any route; and never a silent guess."""
+"""No mass on an option that a question does not have, and no option is guessed silently."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Draws: the spread of the real population comes back, without the target's own answers."""
+"""Draws: they restore the spread of the real population without the target's own answers."""
 
 import jax
 import jax.numpy as jnp

@@ -89,7 +89,7 @@ def test_choice_ignores_the_targets_own_scores(seed, target):
 
 
 def test_best_on_the_curve_is_optimistic():
-    """Under pure noise the best point looks like a gain; the honest choice shows none."""
+    """Under pure noise the best point looks like a gain; the choice on other targets shows none."""
     rng = np.random.default_rng(0)
     best, honest = [], []
     for _ in range(40):

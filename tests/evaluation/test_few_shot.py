@@ -1,4 +1,4 @@
-"""Few-shot: known human answers help every method, and say what twins are worth."""
+"""Few-shot: known human answers improve every method; the number of answers that twins replace."""
 
 import jax
 import jax.numpy as jnp

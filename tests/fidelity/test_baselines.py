@@ -1,4 +1,4 @@
-"""The synthetic populations: their moments, where they can be, and what they refuse."""
+"""The synthetic populations: their moments, their supports, and errors for bad input."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Units, origin and axes: every metric answers a transformation as its mathematics says."""
+"""Units, origin and axes: how every metric changes under a transformation."""
 
 import functools
 

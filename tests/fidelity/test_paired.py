@@ -1,4 +1,4 @@
-"""Paired metrics: against NumPy and SciPy, on pairs of known kinship, and against their control."""
+"""Paired metrics against NumPy and SciPy, on pairs of known similarity, and their controls."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A process that collects into a store and is killed, time and again: run by test_killed.py.
+"""A process that collects into a store and is killed repeatedly; run by test_killed.py.
 
 Prints one JSON object of what was found. The package is imported once; what is killed are forks.
 """

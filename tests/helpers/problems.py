@@ -1,4 +1,4 @@
-"""One table of solvers and small problems, for the tests of what all solvers promise."""
+"""One table of solvers and small problems, for the tests that all solvers share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the printed numbers of the paper may stand for, given their rounding."""
+"""The ranges of values that the paper's rounded numbers allow."""
 
 from syndigits_jax.studies.persona_fidelity.paper_values import INDEX_METRICS as INDEX_METRICS
 from syndigits_jax.studies.persona_fidelity.paper_values import INDICES as INDICES

@@ -1,4 +1,4 @@
-"""A server in a thread that answers as a test wants it to: well, badly, late, or not at all."""
+"""A server in a thread whose answers a test sets: correct, wrong, late or none."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""An engine without a model: answers that depend on nothing but what is asked."""
+"""An engine without a model, whose answers depend on the request only."""
 
 import itertools
 import math

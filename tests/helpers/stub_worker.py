@@ -1,4 +1,4 @@
-"""Stands in for the child process of VLLMEngine: echoes, dies, hangs, as the prompts say.
+"""Replaces the child process of VLLMEngine: echoes, ends or hangs, as the prompts specify.
 
 usage: python stub_worker.py FILE    (a line is appended to FILE at each start)
 """

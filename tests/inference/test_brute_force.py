@@ -272,7 +272,7 @@ def test_permutations_are_all_equally_likely():
 
 
 def test_the_arrangement_that_was_observed_counts():
-    """No permutation of so many comes near it, and yet the p-value is 1 of B + 1, never 0."""
+    """No permutation is as extreme, and the p-value is 1 / (B + 1), never 0."""
     x = jnp.arange(15.0)
     for alternative, want in (("greater", 1 / 100), ("less", 1.0), ("two-sided", 2 / 100)):
         got = permutation_test(KEY, product, x, x, replicates=99, alternative=alternative)

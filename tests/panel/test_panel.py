@@ -1,4 +1,4 @@
-"""Panels align by identifier, keep what they are given, and refuse what would mislead."""
+"""Panels align by identifier, keep their input unchanged, and refuse misleading input."""
 
 import pickle
 import re

@@ -1,4 +1,4 @@
-"""The preference encoder against equations 1 to 4 written out, and what its scores ignore."""
+"""The preference encoder against equations 1 to 4 written out, and invariances of its scores."""
 
 import equinox as eqx
 import hypothesis

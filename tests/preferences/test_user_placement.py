@@ -1,4 +1,4 @@
-"""Users placed from sparse ratings: as one by one, however they are grouped."""
+"""Users placed from sparse ratings: the same result as one by one, for any grouping."""
 
 import dataclasses
 

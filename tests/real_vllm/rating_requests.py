@@ -1,4 +1,4 @@
-"""What the real engines are asked."""
+"""The requests to the real engines."""
 
 from syndigits_jax.respond.requests import Message, Request
 

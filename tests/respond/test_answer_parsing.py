@@ -1,4 +1,4 @@
-"""Free text to answers: what is said in many ways is found, what is not said is not guessed."""
+"""Free text to answers: many wordings are understood, and no answer is guessed."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Whatever JSON a server answers: a completion or a clear word, never another exception."""
+"""Whatever JSON a server answers: a completion or a clear error, never another exception."""
 
 import asyncio
 import contextlib

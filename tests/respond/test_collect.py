@@ -1,4 +1,4 @@
-"""Asking what the store lacks: once each, whatever interrupts it, and what is recorded of it.
+"""Collection asks each missing request once, despite interruptions; what it records.
 
 Longer than 400 lines: all of it asks one stand-in engine, whose set-up it shares.
 """
@@ -154,7 +154,7 @@ def test_limit_and_progress(path, uninterrupted):
 def test_deaths_and_failures_lose_and_repeat_nothing(
     uninterrupted, tmp_path_factory, deaths, window, seed
 ):
-    """An engine that dies again and again and fails at random: in the end all is there, and
+    """An engine that stops repeatedly and fails at random: in the end all is stored, and
     nothing that was answered was asked twice."""
     path = tmp_path_factory.mktemp("d") / "r.db"
     unlucky = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments, and two processes at once, for real."""
+"""`kill -9` at random moments, and two processes at once."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Servers whose answers are not what the interface says: a clear word, or a way around it."""
+"""Servers whose answers do not follow the interface: a clear error, or a fallback."""
 
 import json
 import logging

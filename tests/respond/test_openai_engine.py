@@ -1,4 +1,4 @@
-"""Engines on servers that answer, refuse, fail, hang and die.
+"""Engines on servers that answer, refuse, fail, hang and stop.
 
 Longer than 400 lines: every kind of failure meets one stand-in server, whose set-up they share.
 """

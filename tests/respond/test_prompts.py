@@ -1,4 +1,4 @@
-"""Prompts: what fills the slots, what may be answered, and texts that try to break out."""
+"""Prompts: contents of the slots, possible answers, and texts with control tokens."""
 
 import dataclasses
 import itertools

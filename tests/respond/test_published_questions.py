@@ -1,4 +1,4 @@
-"""The published questions in the papers' prompts, and every answer of theirs understood."""
+"""The published questions in the papers' prompts; each of their answers is parsed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Collecting from servers that refuse: everybody, which ends the run soon, or a few, which not."""
+"""Servers that refuse all personas, which ends the run, or a few, which does not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What lies between a server and its answer: compression, encodings, pages, redirects, proxies."""
+"""Transport of a server's answer: compression, encodings, error pages, redirects, proxies."""
 
 import base64
 import contextlib
@@ -116,7 +116,7 @@ SIZE = f"{len(PLAIN):X}".encode()
 
 
 class RawServer:
-    """Sends the same bytes to whatever is asked, and hangs up."""
+    """Sends the same bytes to every request, and closes the connection."""
 
     def __init__(self, said):
         self.said, self.asked = said, 0

@@ -1,4 +1,4 @@
-"""Lists of models in any form, or none: a model that is named is asked all the same."""
+"""Lists of models in any form, or none; a named model is asked in all cases."""
 
 import pytest
 from stub_chat_server import StubServer, chat_answer, letters_model

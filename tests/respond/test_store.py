@@ -1,4 +1,4 @@
-"""The response store by itself: what it takes for one, what it refuses, what it gives back."""
+"""The response store: which files it opens, which it refuses, and what it returns."""
 
 import os
 import shutil

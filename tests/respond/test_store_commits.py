@@ -1,4 +1,4 @@
-"""Commits that fail, and answers that cannot be stored: nothing is lost unsaid."""
+"""Failed commits, and answers that cannot be stored: every loss is reported."""
 
 import os
 import re
@@ -204,7 +204,7 @@ def test_room_that_is_made_again(quiet, tmp_path):
 
 @pytest.fixture
 def nobody(tmp_path):
-    """The rights of nobody in particular: the superuser's know no bounds."""
+    """An unprivileged user, because permissions do not restrict the superuser."""
     if os.geteuid() == 0:
         for folder in (tmp_path, *tmp_path.parents):
             if not os.stat(folder).st_mode & 0o001:

@@ -1,4 +1,4 @@
-"""A store whose files are taken away under it, or that cannot commit: it says what is safe."""
+"""A store whose files are removed while open, or that cannot commit: errors state what is safe."""
 
 import os
 import shutil

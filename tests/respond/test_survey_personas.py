@@ -1,4 +1,4 @@
-"""Personas from survey answers, demographics, summaries: what they tell, and what they must not."""
+"""Personas from survey answers, demographics, summaries: what they contain and leave out."""
 
 import json
 import math

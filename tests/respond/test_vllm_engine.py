@@ -1,4 +1,4 @@
-"""The life of an engine's child process, with a stand-in for vLLM that dies and hangs to order.
+"""An engine's child process from start to end, with a stand-in for vLLM that ends or hangs.
 
 Longer than 400 lines: every way to die meets one stand-in engine, whose set-up they share.
 """

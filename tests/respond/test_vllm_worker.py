@@ -1,4 +1,4 @@
-"""What the child asks of vLLM and makes of its answers, with a stand-in for the library."""
+"""The child's calls of vLLM and their results, with a stand-in for the library."""
 
 import math
 import sys

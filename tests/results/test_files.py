@@ -1,4 +1,4 @@
-"""Files are whole or not there, whatever happens to their folder meanwhile."""
+"""Files are written whole or not at all, also if their folder changes meanwhile."""
 
 import errno
 import shutil

@@ -1,4 +1,4 @@
-"""Whatever users hold becomes the same array, or an error that names the argument."""
+"""All containers of numbers become the same array, or an error that names the argument."""
 
 import decimal
 

@@ -142,7 +142,7 @@ def test_als_descends():
 
 
 def test_als_start(dtype):
-    """`init` is where it starts, `key` draws one; near the limit neither matters much."""
+    """`init` is the start, `key` draws one; near convergence neither matters much."""
     x, mask = make_problem(dtype=dtype)
     keys = [jax.random.key(i) for i in range(2)]
     first = [SOLVERS["als"](x, mask, key=key, max_steps=1).value.fitted for key in keys]

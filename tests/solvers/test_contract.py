@@ -1,4 +1,4 @@
-"""What every solver promises: a `Solution`, under `jit`, `vmap` and both modes of `grad`."""
+"""The contract of every solver: a `Solution`, under `jit`, `vmap` and both modes of `grad`."""
 
 import functools
 import importlib

@@ -53,7 +53,7 @@ def test_nearest_among_themselves(n, block):
 
 
 def test_distances_of_a_collapsed_population_keep_their_digits():
-    """A hundredth of the distance to the centre apart: products alone would leave 1e-3 of it."""
+    """Points a hundredth of the distance to the centre apart: products alone are off by 1e-3."""
     rng = np.random.default_rng(3)
     tight = jnp.asarray(1 + 1e-2 * rng.normal(size=(30, 4)), jnp.float32)
     x = jnp.concatenate([tight, -jnp.ones((30, 4), jnp.float32)])

@@ -1,4 +1,4 @@
-"""What regression solvers promise of step caps, empty problems, claims, and whatever users hold."""
+"""Regression solvers: step caps, empty problems, claimed gaps, and containers of numbers."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Calibrated twins in preference space: planted collapse, repairs, what nobody may have read."""
+"""Calibrated twins in preference space: planted collapse, repair, held-out ratings unread."""
 
 import dataclasses
 

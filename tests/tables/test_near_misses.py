@@ -1,4 +1,4 @@
-"""Identifiers that nearly match are never matched, but what they differ in is said."""
+"""Identifiers that nearly match are never matched, but their difference is reported."""
 
 import warnings
 

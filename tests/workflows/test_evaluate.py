@@ -1,4 +1,4 @@
-"""What is said of twins: right where the truth is constructed, and never more than is known."""
+"""Verdicts on twins: right where the truth is constructed, and never beyond the evidence."""
 
 import numpy as np
 import pytest

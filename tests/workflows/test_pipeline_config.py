@@ -1,4 +1,4 @@
-"""What a pipeline's file may say: all of it read, every mistake named with file, part and key."""
+"""A pipeline's file: every key is read, every mistake is named with file, part and key."""
 
 import pytest
 

@@ -66,6 +66,17 @@ def dry_run(plan: Plan, tokens: Tokens | None = None, examples: int = 2) -> DryR
     - `plan`: as [`make_plan`][syndigits_jax.respond.asking.plan.make_plan] returns it.
     - `tokens`: how to count, as [`find_tokens`][] returns it; by default an estimate.
     - `examples`: how many chats to keep, each of a different persona and question where possible.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import dry_run, find_template, make_plan
+        >>> from syndigits_jax.schema import Option, Persona, Question
+        >>> template = find_template("survey")
+        >>> questions = [Question("q1", "A car?", (Option(1, "Yes"), Option(2, "No")))]
+        >>> plan = make_plan(template, [Persona("p1", "A nurse.")], questions, template.settings())
+        >>> size = dry_run(plan)
+        >>> print(size.requests, size.prompt_tokens > 0)
+        1 True
     """
     tokens = estimated_tokens() if tokens is None else tokens
     personas = _spread(len(plan.personas), _PERSONAS)
@@ -117,6 +128,12 @@ def find_tokens(model: str | None) -> Tokens:
     Nothing is downloaded.
 
     **Raises:** `ValueError` naming the folder if its tokenizer cannot be read.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import find_tokens
+        >>> print(find_tokens(None).count("a text of some words"))
+        5
     """
     if model is None or not (Path(model) / "tokenizer.json").is_file():
         return estimated_tokens()

@@ -117,6 +117,16 @@ def make_plan(
     **Raises:** `ValueError` if there are no personas or questions, identifiers repeat, the template
     has no slot for a question (unless all questions are empty), a slot cannot be filled, or the
     read-out does not fit a question.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import find_template, make_plan
+        >>> from syndigits_jax.schema import Option, Persona, Question
+        >>> template = find_template("survey")
+        >>> questions = [Question("q1", "A car?", (Option(1, "Yes"), Option(2, "No")))]
+        >>> plan = make_plan(template, [Persona("p1", "A nurse.")], questions, template.settings())
+        >>> print(len(plan.tasks), plan.prompt(0, plan.tasks[0]).answers)
+        1 ('1', '2')
     """
     personas, questions = tuple(personas), tuple(questions)
     for name, people in (("personas", personas), ("questions", questions)):

@@ -87,6 +87,17 @@ def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int
         "40 or older" = 0.6
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the attribute.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.respond import read_marginals
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "marginals.toml"
+        ...     _ = path.write_text('age = {"18 to 39" = 0.4, "40 or older" = 0.6}')
+        ...     print(read_marginals(path))
+        {'age': {'18 to 39': 0.4, '40 or older': 0.6}}
     """
     path = Path(path)
     if not path.is_file():
@@ -148,6 +159,12 @@ def backstory_prompts(people: int) -> tuple[Persona, ...]:
     history" (section 4); the texts differ only by the seeds of their requests.
 
     **Raises:** `ValueError` if `people` is below 1.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import backstory_prompts
+        >>> print([persona.identifier for persona in backstory_prompts(2)])
+        ['backstory-0001', 'backstory-0002']
     """
     _check_people(people)
     return tuple(
@@ -180,6 +197,15 @@ def written_personas(
     where writing failed; `refused`: identifiers of personas whose text is a refusal.
 
     **Raises:** `ValueError` if `texts` has a persona not in `personas`, or no persona has a text.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import backstory_prompts, written_personas
+        >>> first, second = backstory_prompts(2)
+        >>> texts = {first.identifier: "A nurse of 30.", second.identifier: ""}
+        >>> written = written_personas((first, second), texts)
+        >>> print(written.personas[0].text, written.empty == (second.identifier,))
+        A nurse of 30. True
     """
     known = {persona.identifier for persona in personas}
     strange = [name for name in texts if name not in known]

@@ -72,6 +72,18 @@ def survey_personas(
     **Raises:** `ValueError` naming the argument for unknown questions or respondents, columns
     without a question, answers that are none of a question's options, or a respondent without an
     answer to show.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.respond import survey_personas
+        >>> from syndigits_jax.schema import Option, Question
+        >>> options = (Option(1, "Yes"), Option(2, "No"))
+        >>> questions = [Question("car", "A car?", options), Question("dog", "A dog?", options)]
+        >>> answers = pd.DataFrame({"car": [1, 2], "dog": [2, 1]}, index=["ann", "bob"])
+        >>> personas = survey_personas(answers, questions, asked=["dog"])
+        >>> print(personas[0].identifier, "A dog?" in personas[0].text)
+        ann False
     """
     for name, value, known in (("form", form, FORMS), ("leave_out", leave_out, LEAVE_OUT)):
         if value not in known:
@@ -129,6 +141,14 @@ def demographics_personas(
 
     **Raises:** `ValueError` naming the argument for absent columns (by default, if the table has
     none of the fourteen), codes that are no option, or a person without any value.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.respond import demographics_personas
+        >>> table = pd.DataFrame({"Age": ["18 to 39"], "Job": ["nurse"]}, index=["ann"])
+        >>> print(demographics_personas(table, ["Age", "Job"])[0].attributes)
+        {'age': '18 to 39', 'job': 'nurse'}
     """
     rows = _people(table, "table")
     names = [str(column) for column in table.columns]
@@ -158,6 +178,14 @@ def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]
     [`written_personas`][].
 
     **Raises:** `ValueError` if the column is absent or a summary is empty.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.respond import summary_personas
+        >>> table = pd.DataFrame({"summary": ["A nurse of 30."]}, index=["ann"])
+        >>> print(summary_personas(table)[0].text)
+        A nurse of 30.
     """
     people = _people(table, "table")
     names = [str(name) for name in table.columns]
@@ -179,6 +207,15 @@ def with_json(summaries: Sequence[Persona], surveys: Sequence[Persona]) -> tuple
     coincide, the summary's.
 
     **Raises:** `ValueError` if the two are not of the same people.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import with_json
+        >>> from syndigits_jax.schema import Persona
+        >>> summaries = [Persona("ann", "A nurse of 30.")]
+        >>> surveys = [Persona("ann", '{"car": "Yes"}')]
+        >>> print(with_json(summaries, surveys)[0].text.splitlines()[0])
+        {"car": "Yes"}
     """
     survey = dict(zip(identifiers([p.identifier for p in surveys], "surveys"), surveys))
     names = identifiers([p.identifier for p in summaries], "summaries")

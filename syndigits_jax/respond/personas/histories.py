@@ -58,6 +58,16 @@ def history_personas(
     **Raises:** `ValueError` naming the argument for unknown users or items, users without a rating
     to show, rated items that `items` does not have or that have no title, `shown` below 1, or
     `as_text` with `in_context`.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.respond import history_personas
+        >>> ratings = rating_table(["ann", "ann"], ["1", "2"], [5, 3])
+        >>> items = {"1": {"title": "Alien"}, "2": {"title": "Up"}}
+        >>> persona = history_personas(ratings, items, asked=["2"])[0]
+        >>> print(persona.identifier, persona.answers)
+        ann {'1': '("Alien", "", "", 5)'}
     """
     if shown < 1:
         raise ValueError(f"`shown` must be at least 1, got {shown}")
@@ -132,6 +142,16 @@ def grounded_prompts(
 
     **Raises:** `ValueError` naming the argument, also if fewer than `people` users have `fewest`
     ratings.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import rating_table
+        >>> from syndigits_jax.respond import grounded_prompts
+        >>> ratings = rating_table(["ann", "ann"], ["1", "2"], [5, 3])
+        >>> items = {"1": {"title": "Alien"}, "2": {"title": "Up"}}
+        >>> persona = grounded_prompts(ratings, items, users=["ann"])[0]
+        >>> print(persona.attributes["seed"], sorted(persona.attributes))
+        ann ['category_label', 'condition', 'n_reviews', 'rating_hist', 'seed', 'top_items_block']
     """
     if shown < 1:
         raise ValueError(f"`shown` must be at least 1, got {shown}")

@@ -83,6 +83,17 @@ def render(
     **Raises:** `ValueError` naming the template, the slot and the question or persona if a slot
     is unknown or cannot be filled; if the question's scale is not the one that the template's
     wording names; as [`answers_of`][] does.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import Message, Template, render
+        >>> from syndigits_jax.schema import Option, Persona, Question
+        >>> message = Message("user", "{persona} {question} {options_list} Answer {option_range}.")
+        >>> template = Template("pilot", "1", "Written for a pilot study.", (message,))
+        >>> question = Question("q1", "Do you own a car?", (Option(1, "Yes"), Option(2, "No")))
+        >>> prompt = render(template, Persona("p1", "You are a nurse."), question)
+        >>> print(prompt.messages[0].content, prompt.answers)
+        You are a nurse. Do you own a car? ['1. Yes', '2. No'] Answer 1 to 2. ('1', '2')
     """
     shown = None if question is None else _order(question, order)
     answers, values = ((), ()) if question is None else answers_of(template, question, shown)
@@ -111,6 +122,14 @@ def answers_of(
     **Raises:** `ValueError` naming template and question if letters or labels are wanted of a
     question without options, there are more options than letters, two labels are alike or one is
     empty, or the question's scale is not the template's.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import answers_of, find_template
+        >>> from syndigits_jax.schema import Option, Question
+        >>> question = Question("q1", "Do you own a car?", (Option(1, "Yes"), Option(2, "No")))
+        >>> print(answers_of(find_template("survey"), question))
+        (('1', '2'), (1.0, 2.0))
     """
     if template.answer_with == "text":
         return (), ()
@@ -151,6 +170,13 @@ def check_readout(template: Template, question: Question, readout: str) -> None:
 
     **Raises:** `ValueError` if the model writes before it answers, or the question is open, and
     `readout` is not `"text"`; as [`answers_of`][] does.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import check_readout, find_template
+        >>> from syndigits_jax.schema import Option, Question
+        >>> question = Question("q1", "Do you own a car?", (Option(1, "Yes"), Option(2, "No")))
+        >>> check_readout(find_template("survey"), question, "probabilities")  # no error
     """
     if readout not in template.readouts:
         raise ValueError(
@@ -198,7 +224,15 @@ def option_orders(question: Question, count: int, *, key: Key) -> tuple[tuple[in
 
 
 def blocks_of(questions: Iterable[Question]) -> dict[str, str]:
-    """The block of each question, by identifier."""
+    """The block of each question, by identifier.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import blocks_of
+        >>> from syndigits_jax.schema import Question
+        >>> print(blocks_of([Question("q1", block="trust"), Question("q2", block="money")]))
+        {'q1': 'trust', 'q2': 'money'}
+    """
     return {question.identifier: question.block for question in questions}
 
 

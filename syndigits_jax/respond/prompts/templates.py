@@ -98,6 +98,14 @@ class Template:
     - `scale`: the scale that the wording names; `None` to use the question's own.
 
     **Raises:** `ValueError` naming the argument.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import Message, Template
+        >>> message = Message("user", "{persona} {question} {options} Answer {option_range}.")
+        >>> template = Template("pilot", "1", "Written for a pilot study.", (message,))
+        >>> print(template.slots)
+        ('persona', 'question', 'options', 'option_range')
     """
 
     name: str
@@ -227,7 +235,14 @@ def read_template(path: str | PathLike[str]) -> Template:
 
 @functools.cache
 def list_templates() -> tuple[Template, ...]:
-    """The built-in templates, by name and version."""
+    """The built-in templates, by name and version.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import list_templates
+        >>> print("survey" in {template.name for template in list_templates()})
+        True
+    """
     found = [read_template(path) for path in _BUILTIN.glob("*.toml")]
     return tuple(sorted(found, key=_age))
 
@@ -237,6 +252,13 @@ def find_template(name_or_path: str | PathLike[str]) -> Template:
 
     **Raises:** `ValueError` listing the built-in templates if there is no such name; for a path
     (with a folder, or ending in `.toml`) as [`read_template`][] does.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import find_template
+        >>> template = find_template("survey")
+        >>> print(template.slots, template.asks)
+        ('profile', 'question', 'options', 'option_range') True
     """
     name = str(name_or_path)
     if isinstance(name_or_path, PathLike) or name.endswith(".toml") or re.search(r"[/\\]", name):

@@ -2,6 +2,8 @@
 
 A number that is not an admissible answer is never rounded to the nearest one, and a text with two
 different answers counts as unparsed.
+
+Longer than 400 lines: one function, its rules and an example.
 """
 
 import math
@@ -144,6 +146,16 @@ def parse(text: str, question: Question, prompt: Prompt, answer_with: str) -> Pa
       `"answered"`, without a value.
 
     **Returns:** a [`Parsed`][]. No text raises an error.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import find_template, parse, render
+        >>> from syndigits_jax.schema import Option, Persona, Question
+        >>> question = Question("q1", "Is it safe?", (Option(1, "Yes"), Option(2, "Not at all")))
+        >>> template = find_template("survey")
+        >>> prompt = render(template, Persona("p1", "A nurse."), question)
+        >>> print(parse("2 = Not at all", question, prompt, template.answer_with))
+        Parsed(value=2.0, status='answered')
     """
     plain = _plain(text)
     if not plain.strip():

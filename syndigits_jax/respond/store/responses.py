@@ -1,6 +1,6 @@
 """The response store: all answers in one SQLite file, safe against interrupted programs.
 
-Longer than 400 lines: one class, whose methods keep one promise; its parts are in `_rows`,
+Longer than 400 lines: one class, whose methods share one guarantee; its parts are in `_rows`,
 `_files` and `_connection`.
 """
 
