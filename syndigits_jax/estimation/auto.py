@@ -1,0 +1,444 @@
+"""`auto`: estimates for new questions, new users, or both, and their nested hold-outs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..evaluation.controls import controls
+from ..evaluation.holdout import threads
+from ..evaluation.holdout_result import HoldOut
+from ..inference.conformal import Interval, hierarchical_quantile
+from ..panel import Panel
+from ..solvers.boundary import Numbers
+from .components import COMPONENTS, Responses
+from .questions import PRIOR, Nested, Problem, Setting, nested, prepare, responses_of
+from .results import Estimates, Expected, expectation
+from .stack import OnFit, Truth, fold_moments, predict
+from .user_components import USER_COMPONENTS
+from .users import UserFolds, predict_users, ranges_without, user_folds
+
+AUTO = "Auto"
+"""The name of the estimator's prediction in a [`HoldOut`][syndigits_jax.evaluation.HoldOut]."""
+
+NEW_USERS = "new users"
+
+
+def estimate_questions(
+    panel: Panel,
+    targets: Iterable[str] | None = None,
+    *,
+    blocks: Sequence[Any] | None = None,
+    sample_weight: Numbers | None = None,
+    alpha: float = 0.1,
+    expect: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    on_fit: OnFit | None = None,
+) -> Estimates:
+    """Estimate people's answers to new questions, everything chosen by the known questions.
+
+    Predictions of the known questions, each made without its fold, decide the weights of a few
+    methods, of the twin's own answer and of the person's mean; a regression over the known
+    questions gives the level and the spread. Human answers to a target are not used.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers.
+    - `targets`: identifiers of the questions to estimate; by default those without human answers.
+    - `blocks`: the survey or battery of each of the panel's m questions. A target whose block has
+      known questions is estimated as a new question of that battery, others as a new survey, with
+      weights, level and errors from leaving out whole blocks. Without blocks, every target is taken
+      for a question like the known ones.
+    - `sample_weight`: (n,) weights of the users.
+    - `alpha`: the share of means that their intervals may miss.
+    - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
+      as long as the estimate alone. Without it, means have no finite interval.
+    - `seed`: decides the random folds.
+    - `workers`: folds computed at once; by default the number of cores on a CPU, else 1.
+    - `on_fit`: called with (fits done, fits in all).
+
+    **Returns:** [`Estimates`][].
+
+    **Raises:** `ValueError` for a panel without targets, unknown targets, fewer than two other
+    questions with human answers, blocks that do not fit the questions, weights that are negative or
+    all zero, answers whose squares overflow, or an `alpha` outside (0, 1).
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"`alpha` must lie strictly between 0 and 1, got {alpha}")
+    names = chosen_targets(panel.questions, panel.new_questions, targets, "question")
+    at = np.array([panel.questions.index(name) for name in names])
+    problem = prepare(panel, at, blocks, sample_weight)
+    settings: list[Setting] = [problem.setting(j) for j in at]
+    found, imputation = predict(problem.responses, problem.known, at)
+    scale = problem.levels(problem.known)
+    prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
+    weights, learnt, expected = {}, {}, {}
+    for setting in dict.fromkeys(settings):
+        mine = np.flatnonzero([s == setting for s in settings])
+        count = threads(workers)
+        if expect:
+            run = nested(problem, setting, seed=seed, workers=count, on_fit=on_fit)
+            moments = run.moments
+            expected[setting] = _expected(problem, run)
+            half[mine] = mean_error_quantile(problem, run, alpha) * scale.width[at[mine]]
+        else:
+            fold = problem.folds(setting, seed)
+            moments = fold_moments(
+                problem.responses, problem.known, fold, nested=False, workers=count, on_fit=on_fit
+            )
+        chosen, learnt[setting] = moments.weights(PRIOR[setting])
+        weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
+        stack = scale.stack(chosen, at[mine], problem.weight)
+        prediction[mine] = stack(jnp.asarray(found.values[mine]))
+    mean = np.average(prediction, axis=1, weights=problem.weight)
+    low, high = scale.low[at], scale.high[at]
+    return Estimates(
+        direction="question",
+        users=panel.users,
+        questions=names,
+        prediction=prediction.T,
+        mean=mean,
+        sd=np.asarray(scale.levels.sd[at]),
+        mean_interval=_interval(np.maximum(mean - half, low), np.minimum(mean + half, high)),
+        level=1 - alpha,
+        low=low,
+        high=high,
+        step=steps(panel, at),
+        setting=tuple(settings),
+        weights=weights,
+        learnt=learnt,
+        known_answers=np.zeros(len(at), np.int64),
+        status=np.asarray(found.status),
+        imputation_status=np.full(len(at), imputation, np.int32),
+        expected=expected,
+        sample_weight=None if sample_weight is None else problem.weight,
+    )
+
+
+def hold_out_questions(
+    panel: Panel,
+    *,
+    setting: Setting = "known battery",
+    blocks: Sequence[Any] | None = None,
+    sample_weight: Numbers | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    on_fit: OnFit | None = None,
+) -> HoldOut:
+    """Every question with human answers, estimated from the questions of other folds.
+
+    Nothing that is chosen or fitted for a question has seen the human answers of its fold:
+    replacing them changes no prediction, bit for bit.
+
+    **Arguments:**
+
+    - `panel`, `blocks`, `sample_weight`, `seed`, `workers`, `on_fit`: as in
+      [`estimate_questions`][].
+    - `setting`: `"known battery"` leaves out random tenths of the questions, `"new survey"` whole
+      blocks.
+
+    **Returns:** a [`HoldOut`][syndigits_jax.evaluation.HoldOut] with a row per question:
+    predictions `"Auto"`, of each component alone on the same level and spread, and of the controls.
+
+    **Raises:** `ValueError` as [`estimate_questions`][], and for a new survey without blocks.
+    """
+    if setting not in PRIOR:
+        raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
+    if setting == "new survey" and (blocks is None or len(set(map(str, blocks))) < 2):
+        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
+    problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
+    run = nested(problem, setting, seed=seed, workers=threads(workers), on_fit=on_fit)
+    return _questions_held_out(problem, run)
+
+
+def estimate_users(
+    panel: Panel,
+    targets: Iterable[str] | None = None,
+    *,
+    sample_weight: Numbers | None = None,
+    expect: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    on_fit: OnFit | None = None,
+) -> Estimates:
+    """Estimate the answers of new users from their twins, everything chosen by the known users.
+
+    **Arguments:**
+
+    - `panel`, `seed`, `workers`, `on_fit`: as in [`estimate_questions`][].
+    - `targets`: identifiers of the users to estimate; by default those without human answers.
+    - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
+    - `expect`: whether to find out, by a nested hold-out, what to expect.
+
+    **Returns:** [`Estimates`][].
+
+    **Raises:** `ValueError` as [`estimate_questions`][], with users for questions.
+    """
+    names = chosen_targets(panel.users, panel.new_users, targets, "user")
+    at = np.array([panel.users.index(name) for name in names])
+    responses = responses_of(panel, sample_weight)
+    known = _known_users(panel, responses, at)
+    found = user_folds(
+        responses, known, nested=expect, seed=seed, workers=threads(workers), on_fit=on_fit
+    )
+    values, mean, sd, weights = predict_users(responses, found, at)
+    low, high = ranges_without(panel, at)
+    expected = {}
+    if expect:
+        held = _users_held_out(panel, found)
+        names_of = [name for name in held.predictions if name != AUTO]
+        unknown = np.full(len(known), np.nan)
+        expected[NEW_USERS] = expectation(
+            held.scores("pearson", AUTO),
+            unknown,
+            unknown,
+            np.arange(len(known)),
+            {name: held.scores("pearson", name) for name in names_of},
+        )
+    unlimited = np.full(panel.m, np.inf)
+    return Estimates(
+        direction="user",
+        users=names,
+        questions=panel.questions,
+        prediction=np.clip(values, low, high),
+        mean=mean,
+        sd=sd,
+        mean_interval=_interval(-unlimited, unlimited),
+        level=1.0,
+        low=low,
+        high=high,
+        step=steps(panel, np.arange(panel.m)),
+        setting=(NEW_USERS,) * len(names),
+        weights={NEW_USERS: dict(zip(USER_COMPONENTS, map(float, weights), strict=True))},
+        learnt={NEW_USERS: found.weights()[1]},
+        known_answers=np.zeros(len(names), np.int64),
+        status=np.zeros(len(names), np.int32),
+        imputation_status=np.zeros(len(names), np.int32),
+        expected=expected,
+    )
+
+
+def hold_out_users(
+    panel: Panel,
+    *,
+    sample_weight: Numbers | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    on_fit: OnFit | None = None,
+) -> HoldOut:
+    """Every user with human answers, estimated from the users of other folds.
+
+    **Arguments:** as in [`estimate_users`][].
+
+    **Returns:** a [`HoldOut`][syndigits_jax.evaluation.HoldOut] with a row per user and predictions
+    `"Auto"` and of the controls.
+
+    **Raises:** `ValueError` as [`estimate_users`][].
+    """
+    responses = responses_of(panel, sample_weight)
+    known = _known_users(panel, responses, np.zeros(0, np.int64))
+    found = user_folds(responses, known, seed=seed, workers=threads(workers), on_fit=on_fit)
+    return _users_held_out(panel, found)
+
+
+def estimate_new_users_and_questions(
+    panel: Panel,
+    users: Iterable[str] | None = None,
+    questions: Iterable[str] | None = None,
+    *,
+    blocks: Sequence[Any] | None = None,
+    sample_weight: Numbers | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+) -> Float[np.ndarray, "u q"]:
+    """Estimate the answers of new users to new questions.
+
+    The new users' answers to the known questions are estimated first, and take the place of human
+    answers in the estimate of the new questions. Its weights fit the known users' answers to known
+    questions, predicted from such estimates too, each without its fold of users.
+
+    **Arguments:** as in [`estimate_questions`][] and [`estimate_users`][]; human answers of the
+    users, and to the questions, are not used.
+
+    **Returns:** (u, q) predictions on the questions' scales.
+
+    **Raises:** `ValueError` as these do.
+    """
+    people = chosen_targets(panel.users, panel.new_users, users, "user")
+    names = chosen_targets(panel.questions, panel.new_questions, questions, "question")
+    rows = np.array([panel.users.index(name) for name in people])
+    columns = np.array([panel.questions.index(name) for name in names])
+    without = np.zeros((panel.n, panel.m), bool)
+    without[rows] = True
+    panel = panel.with_missing(human=without)
+    problem = prepare(panel, columns, blocks, sample_weight)
+    responses = problem.responses
+    known = _known_users(panel, responses, rows)
+    found = user_folds(
+        responses, known, nested=False, seed=seed, workers=threads(workers), on_fit=None
+    )
+    low, high = ranges_without(panel, rows)
+    human = np.array(responses.human)
+    human[known] = np.clip(found.predictions(found.weights()[0]), low, high)
+    human[rows] = np.clip(predict_users(responses, found, rows)[0], low, high)
+    counted = np.isin(np.arange(panel.n), known)
+    filled = Responses(
+        jnp.asarray(human),
+        jnp.broadcast_to(jnp.asarray(counted | without[:, 0])[:, None], human.shape),
+        responses.twin,
+        responses.twin_mask,
+        jnp.where(jnp.asarray(counted), responses.weight, 0),
+    )
+    truth = Truth(responses.human, responses.human_mask)
+    parts, _ = predict(filled, problem.known, columns)
+    scale = problem.levels(problem.known)
+    out = np.zeros((len(columns), panel.n))
+    settings: list[Setting] = [problem.setting(j) for j in columns]
+    for setting in dict.fromkeys(settings):
+        mine = np.flatnonzero([s == setting for s in settings])
+        moments = fold_moments(
+            filled,
+            problem.known,
+            problem.folds(setting, seed),
+            truth=truth,
+            nested=False,
+            workers=threads(workers),
+        )
+        weights, _ = moments.weights(PRIOR[setting])
+        stack = scale.stack(weights, columns[mine], np.asarray(filled.weight))
+        out[mine] = stack(jnp.asarray(parts.values[mine]))
+    return out[:, rows].T
+
+
+def chosen_targets(
+    names: Sequence[str], new: Sequence[str], targets: Iterable[str] | None, kind: str
+) -> tuple[str, ...]:
+    """Checked targets, by default those without any human answer."""
+    chosen = tuple(new) if targets is None else tuple(dict.fromkeys(targets))
+    if not chosen:
+        raise ValueError(
+            f"`targets`: every {kind} of the panel has human answers; name those to estimate"
+        )
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise ValueError(f"`targets`: the panel has no {kind} {unknown[0]!r}")
+    return chosen
+
+
+def steps(panel: Panel, at: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+    """Step of each question: declared, else 1 or .5 if all its twins' answers are multiples."""
+    out = panel.step[at].copy()
+    for i, j in enumerate(at):
+        values = panel.twin[~np.isnan(panel.twin[:, j]), j]
+        for step in (1.0, 0.5):
+            if np.isnan(out[i]) and np.all(values == np.round(values / step) * step):
+                out[i] = step
+    return out
+
+
+def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
+    """Half the width of an interval for the mean of a new question, in units of its range.
+
+    Conformal over what is exchangeable: questions, or blocks for a new survey; infinite where
+    there are too few.
+
+    **Arguments:** `problem`; `run`: its nested hold-out; `alpha`: the probability of a miss.
+    """
+    errors, _ = _mean_errors(problem, run)
+    blocks = problem.blocks
+    if run.setting == "known battery" or blocks is None:
+        rows = errors[:, None]
+    else:
+        _, member = np.unique([blocks[j] for j in problem.known], return_inverse=True)
+        order = np.zeros(len(member), np.int64)
+        for block in range(member.max() + 1):
+            order[member == block] = np.arange(np.sum(member == block))
+        rows = np.full((member.max() + 1, order.max() + 1), np.nan)
+        rows[member, order] = errors
+    mask = ~np.isnan(rows)
+    return float(hierarchical_quantile(np.where(mask, np.abs(rows), 0), mask, alpha))
+
+
+def _interval(lower: np.ndarray, upper: np.ndarray) -> Interval:
+    return Interval(jnp.asarray(lower), jnp.asarray(upper))
+
+
+def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the known questions' means, of the estimate and of the twins, over the ranges."""
+    panel, known, weight = problem.panel, problem.known, problem.weight
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        seen = ~np.isnan(values) * weight[:, None]
+        total = seen.sum(0)
+        sums = np.sum(seen * np.nan_to_num(values), axis=0)
+        return np.where(total > 0, sums / np.where(total > 0, total, 1), np.nan)
+
+    truth, twin = mean(panel.human[:, known]), mean(panel.twin[:, known])
+    estimate = run.prediction @ weight / weight.sum()
+    return (estimate - truth) / run.width, (twin - truth) / run.width
+
+
+def _expected(problem: Problem, run: Nested) -> Expected:
+    held = _questions_held_out(problem, run)
+    trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
+    errors, twin_errors = _mean_errors(problem, run)
+    groups = np.arange(len(problem.known))
+    if problem.blocks is not None:
+        _, groups = np.unique([problem.blocks[j] for j in problem.known], return_inverse=True)
+    return expectation(
+        held.scores("pearson", AUTO),
+        errors,
+        twin_errors,
+        groups,
+        {name: held.scores("pearson", name) for name in trivial},
+    )
+
+
+def _questions_held_out(problem: Problem, run: Nested) -> HoldOut:
+    known, panel = problem.known, problem.panel
+    alone = {name: run.components[:, c] for c, name in enumerate(COMPONENTS)}
+    return HoldOut(
+        direction="question",
+        panel=panel,
+        targets=known,
+        truth=panel.human[:, known].T,
+        predictions={**controls(panel, known, "question"), AUTO: run.prediction, **alone},
+        status={AUTO: run.moments.status},
+        imputation_status={AUTO: run.moments.imputation_status},
+    )
+
+
+def _known_users(
+    panel: Panel, responses: Responses, targets: Int[np.ndarray, " t"]
+) -> Int[np.ndarray, " k"]:
+    """Users with human answers and a positive weight who are no targets."""
+    known = panel.human_mask.any(axis=1) & (np.asarray(responses.weight) > 0)
+    known[targets] = False
+    if known.sum() < 2:
+        raise ValueError(
+            f"`human`: {known.sum()} other users have human answers; at least two are needed"
+        )
+    return np.flatnonzero(known)
+
+
+def _users_held_out(panel: Panel, found: UserFolds) -> HoldOut:
+    known = found.known
+    auto = np.full((len(known), panel.m), np.nan)
+    for f in range(int(found.fold.max()) + 1):
+        inside = found.fold == f
+        weights, _ = found.weights(f)
+        low, high = ranges_without(panel, known[inside])
+        auto[inside] = np.clip(found.predictions(weights)[inside], low, high)
+    nothing = np.zeros(len(known), np.int32)
+    return HoldOut(
+        direction="user",
+        panel=panel,
+        targets=known,
+        truth=panel.human[known],
+        predictions={**controls(panel, known, "user"), AUTO: auto},
+        status={AUTO: nothing},
+        imputation_status={AUTO: nothing},
+    )

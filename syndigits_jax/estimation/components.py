@@ -1,0 +1,242 @@
+"""What the estimator combines: predictions of a question in one unit, from several sources.
+
+Every component predicts a target in the unit "standard deviations of its answers": 0 is the mean
+answer. Questions are left out by a mask, so that one compiled program serves every fold, and what
+is left out is never read: changing it changes no prediction, bit for bit.
+"""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..calibration.problem import moments_over
+from ..solvers.completion import soft_impute
+from ..solvers.elastic_net import elastic_net_from_gram
+from ..solvers.linear_model import GramStatistics, gram_statistics
+from ..solvers.precision import full_precision
+from ..solvers.ridge import ridge_from_gram
+from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
+from ..solvers.units import power_of_two
+
+COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplained", "UserMean")
+"""The components, in the order of every array with a component axis.
+
+- `Ridge` (penalty 1000), `ElasticNet` (alpha .1, ρ .5), `SyntheticControl`: fitted on the twins,
+  applied to the humans (Algorithm 1).
+- `Twin`: the twin's own answer, standardised.
+- `TwinUnexplained`: the twin's own answer times the share of the twins' variance that the ridge
+  regression leaves unexplained. The twin's answer adds most where the regression says little.
+- `UserMean`: the person's mean answer to the other questions, each of them standardised.
+"""
+
+RIDGE_PENALTY = 1000.0
+ALPHA, L1_RATIO = 0.1, 0.5
+CONTROL_PENALTY = 1e-6
+IMPUTATION_RANK = 20
+_TOL = 1e-5
+_IMPUTATION_TOL = 1e-4
+_IMPUTATION_STEPS = 200
+
+
+class Responses(eqx.Module):
+    """Humans' and twins' answers to all questions, 0 where missing, and the users' weights.
+
+    - `human`, `twin`: (n, m) answers; `human_mask`, `twin_mask`: (n, m) where they are known.
+    - `weight`: (n,) weights of the users.
+    """
+
+    human: Float[Array, "n m"]
+    human_mask: Bool[Array, "n m"]
+    twin: Float[Array, "n m"]
+    twin_mask: Bool[Array, "n m"]
+    weight: Float[Array, " n"]
+
+
+class Donors(eqx.Module):
+    """Donor questions of both sides, standardised and without gaps.
+
+    - `human`, `twin`: (n, m); columns that are left out are 0.
+    - `used`: (m,) which columns are donors.
+    - `user_mean`: (n,) mean of the humans' own standardised answers, 0 without any.
+    - `status`: of the imputation of either side, (2,).
+    """
+
+    human: Float[Array, "n m"]
+    twin: Float[Array, "n m"]
+    used: Bool[Array, " m"]
+    user_mean: Float[Array, " n"]
+    status: Int[Array, " 2"]
+
+
+class Components(eqx.Module):
+    """Predictions of t targets.
+
+    - `values`: (t, c, n) in standard deviations of the target's answers.
+    - `unexplained`: (t,) the ridge regression's training error on the twins, 0 to 1.
+    - `status`: (t,) the worst status of the target's three fits.
+    """
+
+    values: Float[Array, "t c n"]
+    unexplained: Float[Array, " t"]
+    status: Int[Array, " t"]
+
+
+def standardised(
+    values: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
+) -> Float[Array, "n m"]:
+    """Columns less their mean over their standard deviation, 0 where missing or constant."""
+    seen = mask * weight[:, None]
+    mean, std = moments_over(jnp.where(mask, values, 0), seen, 0, 0.0)
+    return jnp.where(mask, (jnp.where(mask, values, 0) - mean) / std, 0)
+
+
+def _completed(
+    scaled: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
+) -> tuple[Float[Array, "n m"], Int[Array, ""]]:
+    """Standardised answers with gaps filled by soft impute, standardised again; and its status.
+
+    The penalty is √Σw, about the largest singular value of as much noise.
+    """
+    rank = max(1, min(IMPUTATION_RANK, min(scaled.shape) - 1))
+    # A power of two near the mean weight, so that the unit of the weights does not matter.
+    unit = power_of_two(jnp.mean(weight))
+    solution = soft_impute(
+        scaled,
+        mask,
+        rank,
+        jnp.sqrt(jnp.sum(weight / unit)),
+        sample_weight=weight / unit,
+        tol=_IMPUTATION_TOL,
+        max_steps=_IMPUTATION_STEPS,
+    )
+    filled = jnp.where(mask, scaled, solution.value.completed)
+    whole = jnp.ones(mask.shape, bool)
+    known = jnp.any(mask & (weight > 0)[:, None], axis=0)
+    return jnp.where(known, standardised(filled, whole, weight), 0), solution.status
+
+
+@functools.partial(jax.jit, static_argnames=("complete",))
+@full_precision
+def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False) -> Donors:
+    """Prepare the donor questions that `used` names; nothing of the others is read.
+
+    **Arguments:**
+
+    - `responses`: of all questions.
+    - `used`: (m,) which questions are donors.
+    - `complete`: whether no answer to a donor is missing, so that none is imputed; static.
+    """
+    weight = responses.weight
+    human_mask, twin_mask = responses.human_mask & used, responses.twin_mask & used
+    human = standardised(responses.human, human_mask, weight)
+    twin = standardised(responses.twin, twin_mask, weight)
+    count = jnp.sum(human_mask, axis=1)
+    user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1)
+    status = jnp.zeros((2,), jnp.int32)
+    if not complete:
+        # One after the other in one loop: two loops at once would share a CPU's few threads.
+        both = jnp.stack([human, twin]), jnp.stack([human_mask, twin_mask])
+        filled, status = jax.lax.map(lambda side: _completed(side[0], side[1], weight), both)
+        human, twin = filled[0], filled[1]
+    return Donors(human, twin, used, user_mean, status)
+
+
+@jax.jit
+@full_precision
+def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]) -> Components:
+    """Predict the questions at positions `targets` from donors; only their twins are read.
+
+    **Arguments:**
+
+    - `responses`: of all questions.
+    - `prepared`: from [`donors`][], the targets not among them.
+    - `targets`: (t,) positions.
+    """
+    mask = responses.twin_mask[:, targets]
+    own = standardised(responses.twin[:, targets], mask, responses.weight)
+
+    def one(item: tuple[Array, Array]) -> Components:
+        answer, known = item
+        weight = known * responses.weight
+        moments = gram_statistics(prepared.twin, answer, weight)
+        return _predict(moments, prepared, answer, known, weight)
+
+    return jax.lax.map(one, (own.T, mask.T))
+
+
+def _predict(moments: GramStatistics, prepared: Donors, answer, known, weight) -> Components:
+    total = jnp.maximum(jnp.sum(weight), jnp.finfo(weight.dtype).tiny)
+    ridge = ridge_from_gram(moments, RIDGE_PENALTY)
+    net = elastic_net_from_gram(moments, ALPHA, L1_RATIO, tol=_TOL)
+    control = simplex_least_squares_from_gram(
+        moments.without_intercept(), CONTROL_PENALTY, support=prepared.used, tol=_TOL
+    )
+    fitted = prepared.twin @ ridge.value.coef + ridge.value.intercept
+    unexplained = jnp.sum(weight * (answer - fitted) ** 2) / total
+    values = jnp.stack(
+        [
+            prepared.human @ ridge.value.coef,
+            prepared.human @ net.value.coef,
+            prepared.human @ control.value,
+            answer,
+            answer * unexplained,
+            prepared.user_mean,
+        ]
+    )
+    status = jnp.stack([ridge.status, net.status, control.status])
+    return Components(values, unexplained, jnp.max(status))
+
+
+class Moments(eqx.Module):
+    """What the pooled least squares needs of a question: (t, c, c) and (t, c), and its weight.
+
+    - `gram`, `cross`: means over the people who answered, of products of components with each
+      other and with the standardised truth.
+    - `size`: (t,) the weight of a question: 0 without answers, near 1 with many.
+    """
+
+    gram: Float[Array, "t c c"]
+    cross: Float[Array, "t c"]
+    size: Float[Array, " t"]
+
+
+FEW_ANSWERS = 20.0
+"""A question with so many answers counts half as much as one that everyone answered."""
+
+
+@jax.jit
+@full_precision
+def truth_moments(
+    found: Components,
+    truth: Float[Array, "n t"],
+    mask: Bool[Array, "n t"],
+    weight: Float[Array, " n"],
+) -> Moments:
+    """Moments of components with the targets' human answers.
+
+    **Arguments:**
+
+    - `found`: of t targets.
+    - `truth`, `mask`: (n, t) their human answers, 0 where missing, and where they are known.
+    - `weight`: (n,) weights of the users.
+    """
+    scaled = standardised(truth, mask, weight)
+    seen = mask * weight[:, None]
+    total = jnp.sum(seen, axis=0)
+    share = (seen / jnp.where(total > 0, total, 1)).T
+    weighted = found.values * share[:, None, :]
+    gram = jnp.einsum("tcn,tdn->tcd", weighted, found.values)
+    cross = jnp.einsum("tcn,nt->tc", weighted, scaled)
+    varies = jnp.sum(seen * scaled**2, axis=0) > 0
+    count = jnp.sum(mask & (weight > 0)[:, None], axis=0).astype(truth.dtype)
+    size = jnp.where(varies & (count > 1), count / (count + FEW_ANSWERS), 0)
+    return Moments(gram, cross, size)
+
+
+def take(tree: Any, index: Any) -> Any:
+    """Entries of the leading axis of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -1,0 +1,175 @@
+"""Estimate the answers to new questions: `auto`, chosen by the known questions.
+
+The prediction is a stack of components (`components`), with weights that fit the known questions
+out of fold (`stack`, `pooling`), on a level and a spread that the known questions predict
+(`levels`). No human answer to a target is used for its own prediction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..calibration.inputs import check_squares, person_weight
+from ..panel import Panel
+from ..solvers.boundary import Numbers
+from .components import COMPONENTS, Responses
+from .grouping import block_folds, random_folds
+from .levels import Levels, fit_levels, question_ranges, question_table
+from .pooling import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
+from .stack import FoldMoments, OnFit, Stack, fold_moments
+
+Setting = Literal["known battery", "new survey"]
+"""Whether questions of the target's block are among the known ones."""
+
+PRIOR = {"known battery": FIXED_WEIGHTS, "new survey": SURVEY_WEIGHTS}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A panel prepared for the estimator.
+
+    - `panel`, `responses`: the panel and its numbers; `weight`: (n,) of the users.
+    - `known`: positions of the questions that are donors and from which weights are learnt.
+    - `blocks`: of all questions, or `None`.
+    """
+
+    panel: Panel
+    responses: Responses
+    weight: Float[np.ndarray, " n"]
+    known: Int[np.ndarray, " k"]
+    blocks: tuple[str, ...] | None
+
+    def folds(self, setting: Setting, seed: int) -> Int[np.ndarray, " k"]:
+        """The fold of every known question: at random, or whole blocks for a new survey."""
+        if setting == "known battery" or self.blocks is None:
+            return random_folds(len(self.known), FOLDS, seed)
+        return block_folds([self.blocks[j] for j in self.known], FOLDS)
+
+    def setting(self, target: int) -> Setting:
+        """Whether a known question is of the target's block; without blocks, it is assumed so."""
+        if self.blocks is None:
+            return "known battery"
+        known = {self.blocks[j] for j in self.known}
+        return "known battery" if self.blocks[target] in known else "new survey"
+
+    def levels(self, learn: Int[np.ndarray, " k"]) -> "Scale":
+        """Levels of all questions from the humans' answers to `learn` alone, and the ranges."""
+        panel = self.panel
+        allowed = np.zeros(panel.m, bool)
+        allowed[learn] = True
+        human = np.where(allowed[None, :], panel.human, np.nan)
+        low, high = question_ranges(panel.low, panel.high, human, panel.twin, allowed)
+        table = question_table(human, panel.twin, low, high, self.weight, blocks=self.blocks)
+        return Scale(jax.device_get(fit_levels(table, jnp.asarray(allowed))), low, high)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Level, spread and range of every question: `levels`, and `low` and `high` (m,)."""
+
+    levels: Levels
+    low: Float[np.ndarray, " m"]
+    high: Float[np.ndarray, " m"]
+
+    @property
+    def width(self) -> Float[np.ndarray, " m"]:
+        """(m,) width of the range, 1 where it is a single point."""
+        return np.where(self.high > self.low, self.high - self.low, 1.0)
+
+    def stack(
+        self, weights: Float[np.ndarray, " c"], at: Int[np.ndarray, " t"], people: np.ndarray
+    ) -> Stack:
+        """The combination with these weights for questions at positions `at`."""
+        dtype = self.levels.mean.dtype
+        fields = weights, self.levels.mean[at], self.levels.sd[at], self.low[at], self.high[at]
+        return Stack(*(jnp.asarray(field, dtype) for field in (*fields, people)))
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Every known question predicted without its fold, weights and level included.
+
+    - `setting`, `fold`: (k,) how folds were made; `moments`: of all folds.
+    - `prediction`: (k, n); `mean`: (k,) predicted mean; `width`: (k,) of the ranges, 1 for a point.
+    - `weights`: (F, c) of each fold.
+    - `components`: (k, c, n) each component alone, on the same level and spread.
+    """
+
+    setting: Setting
+    fold: Int[np.ndarray, " k"]
+    moments: FoldMoments
+    prediction: Float[np.ndarray, "k n"]
+    mean: Float[np.ndarray, " k"]
+    width: Float[np.ndarray, " k"]
+    weights: Float[np.ndarray, "f c"]
+    components: Float[np.ndarray, "k c n"]
+
+
+def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
+    """The numbers of a panel and its users' weights, checked."""
+    for name in ("human", "twin"):
+        check_squares(getattr(panel, name), name, jnp.result_type(float))
+    arrays = panel.arrays()
+    weight = person_weight(sample_weight, panel.n, arrays.human.dtype)
+    weight = jnp.ones((panel.n,), arrays.human.dtype) if weight is None else weight
+    return Responses(arrays.human, arrays.human_mask, arrays.twin, arrays.twin_mask, weight)
+
+
+def prepare(
+    panel: Panel,
+    targets: Int[np.ndarray, " t"],
+    blocks: Sequence[Any] | None,
+    sample_weight: Numbers | None,
+) -> Problem:
+    """Check the arguments and choose the donors: answered by humans, and no targets."""
+    responses = responses_of(panel, sample_weight)
+    weight = np.asarray(responses.weight, np.float64)
+    if blocks is not None and len(blocks) != panel.m:
+        raise ValueError(
+            f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"
+        )
+    counted = panel.human_mask & (weight > 0)[:, None]
+    donor = np.any(counted, axis=0)
+    donor[targets] = False
+    known = np.flatnonzero(donor)
+    if len(known) < 2:
+        raise ValueError(
+            f"`human`: {len(known)} other questions have human answers; at least two are needed"
+        )
+    labels = None if blocks is None else tuple(map(str, blocks))
+    return Problem(panel, responses, weight, known, labels)
+
+
+def nested(
+    problem: Problem,
+    setting: Setting,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    on_fit: OnFit | None = None,
+) -> Nested:
+    """Predict every known question from the other folds, choosing everything without its fold."""
+    known, n = problem.known, problem.panel.n
+    fold = problem.folds(setting, seed)
+    moments = fold_moments(problem.responses, known, fold, workers=workers, on_fit=on_fit)
+    size = len(COMPONENTS)
+    prediction = np.full((len(known), n), np.nan)
+    parts = np.full((len(known), size, n), np.nan)
+    mean, width = np.full(len(known), np.nan), np.full(len(known), np.nan)
+    weights = np.zeros((int(fold.max()) + 1, size))
+    for f in range(len(weights)):
+        inside = np.flatnonzero(fold == f)
+        at = known[inside]
+        weights[f], _ = moments.weights(PRIOR[setting], f)
+        scale = problem.levels(known[fold != f])
+        values = jnp.asarray(moments.values[inside])
+        prediction[inside] = scale.stack(weights[f], at, problem.weight)(values)
+        for c, alone in enumerate(np.eye(size)):
+            parts[inside, c] = scale.stack(alone, at, problem.weight)(values)
+        mean[inside], width[inside] = scale.levels.mean[at], scale.width[at]
+    return Nested(setting, fold, moments, prediction, mean, width, weights, parts)

@@ -1,0 +1,216 @@
+"""Out-of-fold moments of the known questions, and the stack of components that they choose.
+
+For the weights that predict a question j, the moments of a known question k must come from fits
+that saw neither. Folds f and g are therefore left out together, and every pair of folds is fitted
+once: its fits predict the questions of f for weights without g, and those of g for weights
+without f. With F folds that is F(F - 1)/2 fits of a method, besides F for the predictions.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from threadpoolctl import threadpool_limits
+
+from ..solvers.precision import full_precision
+from .components import COMPONENTS, Components, Responses, components, donors, truth_moments
+from .pooling import FEWEST_QUESTIONS, learnt_weights
+
+OnFit = Callable[[int, int], None]
+"""Called with (fits done, fits in all), from one thread at a time."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The humans' answers to be predicted, where they differ from what donors are made of.
+
+    `human`, `mask`: (n, m), 0 where missing, and where they are known.
+    """
+
+    human: Float[Array, "n m"]
+    mask: Bool[Array, "n m"]
+
+
+class Stack(eqx.Module):
+    """A fitted combination of components: a pytree for `jit`, `vmap` and `grad`.
+
+    - `weights`: (c,) of the components.
+    - `mean`, `sd`: (t,) level and spread of every target, in units of its answers.
+    - `low`, `high`: (t,) ends of its range.
+    - `people`: (n,) weights of the people, in whose mean a prediction has the level `mean`.
+    """
+
+    weights: Float[Array, " c"]
+    mean: Float[Array, " t"]
+    sd: Float[Array, " t"]
+    low: Float[Array, " t"]
+    high: Float[Array, " t"]
+    people: Float[Array, " n"]
+
+    @full_precision
+    def __call__(self, values: Float[Array, "t c n"]) -> Float[Array, "t n"]:
+        """Predictions on the answers' scale from standardised components."""
+        z = jnp.einsum("c,tcn->tn", self.weights, values)
+        z = z - (z @ self.people / jnp.sum(self.people))[:, None]
+        predicted = self.mean[:, None] + self.sd[:, None] * z
+        return jnp.clip(predicted, self.low[:, None], self.high[:, None])
+
+
+@dataclass(frozen=True)
+class FoldMoments:
+    """Moments and predictions of the known questions, by what else was left out.
+
+    The last entry of the first axis of `gram`, `cross`, `size` is for weights that may use every
+    known question; entry f is for those that must not use fold f.
+
+    - `gram`, `cross`, `size`: (F + 1, k, c, c), (F + 1, k, c), (F + 1, k).
+    - `values`: (k, c, n) predictions of every known question without its fold.
+    - `unexplained`: (k,); `status`: (k,) of the fits; `imputation_status`: (k,).
+    """
+
+    gram: Float[np.ndarray, "o k c c"]
+    cross: Float[np.ndarray, "o k c"]
+    size: Float[np.ndarray, "o k"]
+    values: Float[np.ndarray, "k c n"]
+    unexplained: Float[np.ndarray, " k"]
+    status: Int[np.ndarray, " k"]
+    imputation_status: Int[np.ndarray, " k"]
+    fold: Int[np.ndarray, " k"]
+
+    def weights(
+        self, prior: Sequence[float], outer: int | None = None
+    ) -> tuple[Float[np.ndarray, " c"], bool]:
+        """Pooled weights, without fold `outer` if one is given, and whether they were learnt.
+
+        With fewer than [`FEWEST_QUESTIONS`][] questions they are `prior`.
+        """
+        place = len(self.gram) - 1 if outer is None else outer
+        start = jnp.asarray(prior, self.gram.dtype)
+        if int(np.sum(self.size[place] > 0)) < FEWEST_QUESTIONS:
+            return np.asarray(start), False
+        arrays = self.gram[place], self.cross[place], self.size[place], self.fold
+        weights, _ = learnt_weights(*map(jnp.asarray, arrays), start)
+        return np.asarray(weights), True
+
+
+def fold_moments(
+    responses: Responses,
+    known: Int[np.ndarray, " k"],
+    fold: Int[np.ndarray, " k"],
+    *,
+    truth: Truth | None = None,
+    nested: bool = True,
+    most: int | None = None,
+    workers: int = 1,
+    on_fit: OnFit | None = None,
+) -> FoldMoments:
+    """Fit every fold, and every pair of folds, of the known questions.
+
+    **Arguments:**
+
+    - `responses`: of all questions; those not `known` take no part.
+    - `known`: (k,) positions of the known questions; `fold`: (k,) the fold of each, from 0.
+    - `truth`: what is predicted; by default the humans' answers in `responses`.
+    - `nested`: whether pairs of folds are fitted too, so that weights without a fold exist.
+    - `most`: largest number of questions of a pair whose moments are computed; all by default.
+    - `workers`: pairs computed at once.
+    - `on_fit`: progress.
+    """
+    truth = Truth(responses.human, responses.human_mask) if truth is None else truth
+    count, folds, n = len(known), int(fold.max()) + 1, responses.human.shape[0]
+    pairs = [(f, f) for f in range(folds)]
+    if nested:
+        pairs += list(itertools.combinations(range(folds), 2))
+    sizes = np.sort(np.bincount(fold, minlength=folds))
+    largest = int(sizes[-2:].sum()) if nested and folds > 1 else int(sizes[-1])
+    dtype, parts = responses.human.dtype, len(COMPONENTS)
+    gram = np.zeros((folds + 1, count, parts, parts), dtype)
+    cross = np.zeros((folds + 1, count, parts), dtype)
+    weight = np.zeros((folds + 1, count), dtype)
+    values = np.zeros((count, parts, n), dtype)
+    unexplained = np.zeros(count, dtype)
+    status, imputation = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    complete = is_complete(responses, known)
+    everyone = np.zeros(responses.human.shape[1], bool)
+    everyone[known] = True
+
+    def fit(pair: tuple[int, int]) -> None:
+        f, g = pair
+        members = np.flatnonzero((fold == f) | (fold == g))
+        if f != g and most is not None and len(members) > most:
+            members = members[np.linspace(0, len(members) - 1, most).astype(int)]
+        used = everyone.copy()
+        used[known[(fold == f) | (fold == g)]] = False
+        size = largest if f == g or most is None else min(largest, most)
+        found, imputed, moments = _fit(responses, truth, used, known[members], size, complete)
+        keep = slice(len(members))
+        own = fold[members]
+        if f == g:
+            values[members], unexplained[members] = found.values[keep], found.unexplained[keep]
+            status[members], imputation[members] = found.status[keep], imputed
+            place = np.full(len(members), folds)
+        else:
+            place = np.where(own == f, g, f)
+        gram[place, members] = moments.gram[keep]
+        cross[place, members] = moments.cross[keep]
+        weight[place, members] = moments.size[keep]
+
+    in_order(fit, pairs, workers, on_fit)
+    return FoldMoments(gram, cross, weight, values, unexplained, status, imputation, fold)
+
+
+def predict(
+    responses: Responses, known: Int[np.ndarray, " k"], targets: Int[np.ndarray, " t"]
+) -> tuple[Components, int]:
+    """Components of `targets` from all known questions, and the imputation's status."""
+    used = np.zeros(responses.human.shape[1], bool)
+    used[known] = True
+    prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
+    found = jax.device_get(components(responses, prepared, jnp.asarray(targets)))
+    return found, int(np.max(np.asarray(prepared.status)))
+
+
+def is_complete(responses: Responses, known: Int[np.ndarray, " k"]) -> bool:
+    """Whether neither side misses an answer to a known question."""
+    sides = responses.human_mask, responses.twin_mask
+    return all(bool(np.asarray(mask)[:, known].all()) for mask in sides)
+
+
+def _fit(responses, truth: Truth, used, targets, size: int, complete: bool):
+    padded = np.concatenate([targets, np.repeat(targets[-1:], size - len(targets))])
+    index = jnp.asarray(padded)
+    prepared = donors(responses, jnp.asarray(used), complete)
+    found = components(responses, prepared, index)
+    moments = truth_moments(found, truth.human[:, index], truth.mask[:, index], responses.weight)
+    imputed = np.max(np.asarray(prepared.status))
+    return jax.device_get(found), imputed, jax.device_get(moments)
+
+
+def in_order(
+    function: Callable, items: Sequence, workers: int, on_done: OnFit | None = None
+) -> None:
+    """`function` of every item, the first one alone so that programs are compiled once.
+
+    The first error, or an interrupt, ends it.
+    """
+    limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
+    with limits, ThreadPoolExecutor(workers) as pool:
+        function(items[0])
+        futures = [pool.submit(function, item) for item in items[1:]]
+        try:
+            if on_done is not None:
+                on_done(1, len(items))
+            for done, future in enumerate(futures, 2):
+                future.result()
+                if on_done is not None:
+                    on_done(done, len(items))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise

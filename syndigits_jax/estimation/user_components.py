@@ -1,0 +1,88 @@
+"""Components for new users, who answered nothing: everything is learnt from their twins.
+
+In standardised answers a linear map predicts all of a person's answers from all of the twin's. With
+ridge penalties this is also what ridge regression of a new user on the other users gives (section 6
+of the paper): fitted on the twins and applied to the humans, both are Zₕᵀ Zₜ (Zₜᵀ Zₜ + λ)⁻¹.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..calibration.problem import moments_over
+from ..solvers.precision import full_precision
+from .components import FEW_ANSWERS, Moments, Responses
+
+USER_COMPONENTS = ("Map", "MapStronger", "MapStrongest", "Twin", "TwinByQuestion", "TwinMean")
+"""The components, in the order of every array with a component axis.
+
+- `Map`, `MapStronger`, `MapStrongest`: the linear map, penalty .1, 1 and 10 times the sum of
+  weights.
+- `Twin`: the twin's own standardised answer.
+- `TwinByQuestion`: the same times how well twins predict people on this question, shrunk.
+- `TwinMean`: the mean of the twin's standardised answers.
+"""
+
+USER_FIXED_WEIGHTS = (0.2, 0.3, 0.4, 0.0, 0.2, 0.0)
+"""Weights of the components before any user is known."""
+
+_PENALTIES = (0.1, 1.0, 10.0)
+_SHRINK = 50.0  # users that a question's own slope must outweigh
+
+
+@jax.jit
+@full_precision
+def user_components(
+    responses: Responses, used: Bool[Array, " n"]
+) -> tuple[Float[Array, "c n m"], Float[Array, " m"], Float[Array, " m"]]:
+    """Predict all users' answers from their twins', learnt from the users that `used` names.
+
+    **Returns:** predictions in standard deviations of each question's answers, and the humans' mean
+    and standard deviation of every question among the users who are used.
+    """
+    weight = jnp.where(used, responses.weight, 0)
+    seen = responses.human_mask * weight[:, None]
+    human = jnp.where(seen > 0, responses.human, 0)
+    mean, std = moments_over(human, seen, 0, 0.0)
+    scaled = jnp.where(seen > 0, (human - mean) / std, 0)
+    asked = responses.twin_mask * weight[:, None]
+    twin = jnp.where(responses.twin_mask, responses.twin, 0)
+    twin_mean, twin_std = moments_over(twin, asked, 0, 0.0)
+    answer = jnp.where(responses.twin_mask, (twin - twin_mean) / twin_std, 0)
+
+    total = jnp.sum(weight)
+    answered = jnp.sum(seen, axis=0)
+    share = total / jnp.where(answered > 0, answered, 1)
+    gram = answer.T @ (weight[:, None] * answer)
+    cross = (answer.T @ (weight[:, None] * scaled)) * share[None, :]
+    eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
+    maps = [
+        answer @ jnp.linalg.solve(gram + penalty * total * eye, cross) for penalty in _PENALTIES
+    ]
+    both = jnp.sum((seen > 0) * asked, axis=0)
+    slope = jnp.sum(weight[:, None] * scaled * answer, axis=0) / jnp.maximum(both, 1)
+    users = jnp.sum((seen > 0) & (asked > 0), axis=0)
+    slope = slope * users / (users + _SHRINK)
+    count = jnp.sum(responses.twin_mask, axis=1, keepdims=True)
+    level = jnp.sum(answer, axis=1, keepdims=True) / jnp.maximum(count, 1)
+    values = jnp.stack([*maps, answer, slope * answer, jnp.broadcast_to(level, answer.shape)])
+    return values, mean[0], std[0]
+
+
+@jax.jit
+@full_precision
+def user_moments(
+    values: Float[Array, "c n m"],
+    responses: Responses,
+    mean: Float[Array, " m"],
+    std: Float[Array, " m"],
+) -> Moments:
+    """Moments of every user's components with the person's standardised answers."""
+    mask = responses.human_mask
+    scaled = jnp.where(mask, (responses.human - mean) / std, 0)
+    count = jnp.sum(mask, axis=1).astype(scaled.dtype)
+    share = mask / jnp.maximum(count, 1)[:, None]
+    gram = jnp.einsum("cnm,nm,dnm->ncd", values, share, values)
+    cross = jnp.einsum("cnm,nm,nm->nc", values, share, scaled)
+    counted = (responses.weight > 0) & (count > 1)
+    return Moments(gram, cross, jnp.where(counted, count / (count + FEW_ANSWERS), 0))
