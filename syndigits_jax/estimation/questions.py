@@ -115,9 +115,11 @@ def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
     for name in ("human", "twin"):
         check_squares(getattr(panel, name), name, jnp.result_type(float))
     arrays = panel.arrays()
-    weight = person_weight(sample_weight, panel.n, arrays.human.dtype)
-    weight = jnp.ones((panel.n,), arrays.human.dtype) if weight is None else weight
-    return Responses(arrays.human, arrays.human_mask, arrays.twin, arrays.twin_mask, weight)
+    dtype = arrays.human.dtype
+    weight = person_weight(sample_weight, panel.n, dtype)
+    weight = jnp.ones((panel.n,), dtype) if weight is None else weight
+    human, twin = arrays.human, arrays.twin
+    return Responses(human.values, human.mask, twin.values, twin.mask, weight)
 
 
 def prepare(

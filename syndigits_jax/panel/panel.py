@@ -39,6 +39,7 @@ class Panel:
     - `controls`: further predictions of `human`, (n, m) each, by name (in-context twins).
     - `dropped`: numbers of respondents and questions of the tables that are not in the panel, by
       `human_users`, `human_questions`, `twin_users`, `twin_questions` (`from_frames`).
+    - `blocks`: the survey or battery of each question (becomes text); empty if that is not known.
 
     A question without any human answer is a *new question*, a respondent without any is a *new
     user*; both are allowed, and `new_questions` and `new_users` list them. A respondent whose twin
@@ -60,6 +61,7 @@ class Panel:
     step: Float[np.ndarray, " m"] = field(default_factory=lambda: np.empty(0))
     controls: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    blocks: tuple[str, ...] = ()
 
     def __post_init__(self):
         fields = panel_fields(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
@@ -351,6 +353,7 @@ class Panel:
             step=self.step[j],
             controls={key: cells(values) for key, values in self.controls.items()},
             dropped=self.dropped,
+            blocks=tuple(self.blocks[k] for k in j) if self.blocks else (),
         )
 
     def replace(self, **changes: Any) -> "Panel":
@@ -384,6 +387,20 @@ class Panel:
             high=np.where(known, high, self.high),
             step=np.where(known, step, self.step),
         )
+
+    def with_blocks(self, blocks: Mapping[Any, Any] | Iterable[Any]) -> "Panel":
+        """The panel with the survey or battery of each question.
+
+        **Arguments:** `blocks`: one per question, in their order; or by question identifier, where
+        a question left out is a block of its own.
+
+        **Raises:** `ValueError` for another number of blocks, or a question not in the panel.
+        """
+        if isinstance(blocks, Mapping):
+            of = dict(zip(identifiers(blocks, "blocks"), blocks.values()))
+            positions(self.questions, of, "blocks")
+            blocks = [of.get(name, name) for name in self.questions]
+        return self.replace(blocks=blocks)
 
     def with_observed_ranges(self) -> "Panel":
         """Unknown ranges replaced by the extremes of all observed answers, human and twin.

@@ -128,13 +128,14 @@ def panel_fields(
     step: Any,
     controls: Mapping[str, Any],
     dropped: Mapping[str, int] | None = None,
+    blocks: Iterable[Any] = (),
     *,
     codes: MissingCodes | None = None,
 ) -> dict[str, Any]:
     """The fields of a [`Panel`][], converted and with their shapes checked.
 
     **Arguments:** `human`, `twin`, `users`, `questions`, `name`, `low`, `high`, `step`, `controls`,
-    `dropped`: as in [`Panel`][]; `codes`: of missing answers.
+    `dropped`, `blocks`: as in [`Panel`][]; `codes`: of missing answers.
 
     **Raises:** `ValueError` for shapes, identifiers or cells that do not fit.
     """
@@ -160,6 +161,13 @@ def panel_fields(
             )
         return _frozen(numeric_column(vector, argument, questions, "ranges"))
 
+    if isinstance(blocks, str):
+        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
+    labels = tuple(map(str, blocks))
+    if labels and len(labels) != shape[1]:
+        raise ValueError(
+            f"`blocks` has {len(labels)} entries, but there are {shape[1]} `questions`"
+        )
     return {
         "human": matrix(human, "human"),
         "twin": matrix(twin, "twin"),
@@ -173,6 +181,7 @@ def panel_fields(
             key: matrix(values, f"controls[{key!r}]") for key, values in dict(controls).items()
         },
         "dropped": dict(dropped or {}),
+        "blocks": labels,
     }
 
 
