@@ -12,6 +12,7 @@ from ..evaluation.holdout import threads
 from ..evaluation.holdout_result import HoldOut
 from ..inference.conformal import Interval, hierarchical_quantile
 from ..panel import Panel
+from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
 from .questions import PRIOR, Nested, Problem, Setting, nested, prepare, responses_of
@@ -34,7 +35,7 @@ def estimate_questions(
     sample_weight: Numbers | None = None,
     alpha: float = 0.1,
     expect: bool = True,
-    seed: int = 0,
+    key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
 ) -> Estimates:
@@ -48,7 +49,8 @@ def estimate_questions(
 
     - `panel`: human and twin answers.
     - `targets`: identifiers of the questions to estimate; by default those without human answers.
-    - `blocks`: the survey or battery of each of the panel's m questions. A target whose block has
+    - `blocks`: the survey or battery of each of the panel's m questions; by default the panel's
+      own. A target whose block has
       known questions is estimated as a new question of that battery, others as a new survey, with
       weights, level and errors from leaving out whole blocks. Without blocks, every target is taken
       for a question like the known ones.
@@ -56,7 +58,7 @@ def estimate_questions(
     - `alpha`: the share of means that their intervals may miss.
     - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
       as long as the estimate alone. Without it, means have no finite interval.
-    - `seed`: decides the random folds.
+    - `key`: decides the random folds; a JAX random key or an integer.
     - `workers`: folds computed at once; by default the number of cores on a CPU, else 1.
     - `on_fit`: called with (fits done, fits in all).
 
@@ -80,12 +82,12 @@ def estimate_questions(
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
         if expect:
-            run = nested(problem, setting, seed=seed, workers=count, on_fit=on_fit)
+            run = nested(problem, setting, key=key, workers=count, on_fit=on_fit)
             moments = run.moments
             expected[setting] = _expected(problem, run)
             half[mine] = mean_error_quantile(problem, run, alpha) * scale.width[at[mine]]
         else:
-            fold = problem.folds(setting, seed)
+            fold = problem.folds(setting, key)
             moments = fold_moments(
                 problem.responses, problem.known, fold, nested=False, workers=count, on_fit=on_fit
             )
@@ -124,7 +126,7 @@ def hold_out_questions(
     setting: Setting = "known battery",
     blocks: Sequence[Any] | None = None,
     sample_weight: Numbers | None = None,
-    seed: int = 0,
+    key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
 ) -> HoldOut:
@@ -135,7 +137,7 @@ def hold_out_questions(
 
     **Arguments:**
 
-    - `panel`, `blocks`, `sample_weight`, `seed`, `workers`, `on_fit`: as in
+    - `panel`, `blocks`, `sample_weight`, `key`, `workers`, `on_fit`: as in
       [`estimate_questions`][].
     - `setting`: `"known battery"` leaves out random tenths of the questions, `"new survey"` whole
       blocks.
@@ -147,10 +149,10 @@ def hold_out_questions(
     """
     if setting not in PRIOR:
         raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
-    if setting == "new survey" and (blocks is None or len(set(map(str, blocks))) < 2):
-        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
     problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
-    run = nested(problem, setting, seed=seed, workers=threads(workers), on_fit=on_fit)
+    if setting == "new survey" and len(set(problem.blocks or ())) < 2:
+        raise ValueError("`blocks` must name at least two blocks, to leave out one at a time")
+    run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
     return _questions_held_out(problem, run)
 
 
@@ -160,7 +162,7 @@ def estimate_users(
     *,
     sample_weight: Numbers | None = None,
     expect: bool = True,
-    seed: int = 0,
+    key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
 ) -> Estimates:
@@ -168,7 +170,7 @@ def estimate_users(
 
     **Arguments:**
 
-    - `panel`, `seed`, `workers`, `on_fit`: as in [`estimate_questions`][].
+    - `panel`, `key`, `workers`, `on_fit`: as in [`estimate_questions`][].
     - `targets`: identifiers of the users to estimate; by default those without human answers.
     - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
     - `expect`: whether to find out, by a nested hold-out, what to expect.
@@ -182,7 +184,7 @@ def estimate_users(
     responses = responses_of(panel, sample_weight)
     known = _known_users(panel, responses, at)
     found = user_folds(
-        responses, known, nested=expect, seed=seed, workers=threads(workers), on_fit=on_fit
+        responses, known, nested=expect, key=key, workers=threads(workers), on_fit=on_fit
     )
     values, mean, sd, weights = predict_users(responses, found, at)
     low, high = ranges_without(panel, at)
@@ -225,7 +227,7 @@ def hold_out_users(
     panel: Panel,
     *,
     sample_weight: Numbers | None = None,
-    seed: int = 0,
+    key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
 ) -> HoldOut:
@@ -240,7 +242,7 @@ def hold_out_users(
     """
     responses = responses_of(panel, sample_weight)
     known = _known_users(panel, responses, np.zeros(0, np.int64))
-    found = user_folds(responses, known, seed=seed, workers=threads(workers), on_fit=on_fit)
+    found = user_folds(responses, known, key=key, workers=threads(workers), on_fit=on_fit)
     return _users_held_out(panel, found)
 
 
@@ -251,7 +253,7 @@ def estimate_new_users_and_questions(
     *,
     blocks: Sequence[Any] | None = None,
     sample_weight: Numbers | None = None,
-    seed: int = 0,
+    key: Key = 0,
     workers: int | None = None,
 ) -> Float[np.ndarray, "u q"]:
     """Estimate the answers of new users to new questions.
@@ -278,7 +280,7 @@ def estimate_new_users_and_questions(
     responses = problem.responses
     known = _known_users(panel, responses, rows)
     found = user_folds(
-        responses, known, nested=False, seed=seed, workers=threads(workers), on_fit=None
+        responses, known, nested=False, key=key, workers=threads(workers), on_fit=None
     )
     low, high = ranges_without(panel, rows)
     human = np.array(responses.human)
@@ -302,7 +304,7 @@ def estimate_new_users_and_questions(
         moments = fold_moments(
             filled,
             problem.known,
-            problem.folds(setting, seed),
+            problem.folds(setting, key),
             truth=truth,
             nested=False,
             workers=threads(workers),

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ..results.keys import Key, entropy
+
 _NUMBERED = re.compile(r"^(?:\d+_(?P<head>.+)|(?P<tail>.+?)[ _]+\d+)$")
 
 
-def random_folds(count: int, folds: int, seed: int | Sequence[int]) -> Int[np.ndarray, " m"]:
+def random_folds(count: int, folds: int, key: Key) -> Int[np.ndarray, " m"]:
     """The fold of each of `count` questions, sizes differing by one at most."""
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(entropy(key)).permutation(count)
     out = np.empty(count, np.int64)
     out[order] = np.arange(count) % max(1, min(folds, count))
     return out

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from ..calibration.inputs import check_squares, person_weight
 from ..panel import Panel
+from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
 from .grouping import block_folds, random_folds
@@ -44,10 +45,10 @@ class Problem:
     known: Int[np.ndarray, " k"]
     blocks: tuple[str, ...] | None
 
-    def folds(self, setting: Setting, seed: int) -> Int[np.ndarray, " k"]:
+    def folds(self, setting: Setting, key: Key) -> Int[np.ndarray, " k"]:
         """The fold of every known question: at random, or whole blocks for a new survey."""
         if setting == "known battery" or self.blocks is None:
-            return random_folds(len(self.known), FOLDS, seed)
+            return random_folds(len(self.known), FOLDS, key)
         return block_folds([self.blocks[j] for j in self.known], FOLDS)
 
     def setting(self, target: int) -> Setting:
@@ -143,7 +144,7 @@ def prepare(
         raise ValueError(
             f"`human`: {len(known)} other questions have human answers; at least two are needed"
         )
-    labels = None if blocks is None else tuple(map(str, blocks))
+    labels = tuple(map(str, blocks)) if blocks is not None else (panel.blocks or None)
     return Problem(panel, responses, weight, known, labels)
 
 
@@ -151,13 +152,13 @@ def nested(
     problem: Problem,
     setting: Setting,
     *,
-    seed: int = 0,
+    key: Key = 0,
     workers: int = 1,
     on_fit: OnFit | None = None,
 ) -> Nested:
     """Predict every known question from the other folds, choosing everything without its fold."""
     known, n = problem.known, problem.panel.n
-    fold = problem.folds(setting, seed)
+    fold = problem.folds(setting, key)
     moments = fold_moments(problem.responses, known, fold, workers=workers, on_fit=on_fit)
     size = len(COMPONENTS)
     prediction = np.full((len(known), n), np.nan)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..panel import Panel
+from ..results.keys import Key
 from .components import Responses
 from .grouping import random_folds
 from .pooling import FEWEST_QUESTIONS, FOLDS, learnt_weights
@@ -60,7 +61,7 @@ def user_folds(
     known: Int[np.ndarray, " k"],
     *,
     nested: bool = True,
-    seed: int = 0,
+    key: Key = 0,
     workers: int = 1,
     on_fit: OnFit | None = None,
 ) -> UserFolds:
@@ -68,7 +69,7 @@ def user_folds(
 
     **Arguments:** as in `fold_moments`, with users for questions.
     """
-    fold = random_folds(len(known), FOLDS, seed)
+    fold = random_folds(len(known), FOLDS, key)
     folds, (n, m) = int(fold.max()) + 1, responses.human.shape
     pairs = [(f, f) for f in range(folds)]
     if nested:

@@ -270,13 +270,6 @@ class Panel:
 
         `constant_twin_questions` are those whose twins all give one answer (their correlation is
         undefined); `twin_outside_range` counts twin answers outside a question's known range.
-
-        **Example:**
-
-            >>> from syndigits_jax import Panel
-            >>> panel = Panel.from_arrays([[1, 2], [3, 4]], [[1, 2], [3, 2]])
-            >>> print(panel.describe()["constant_twin_questions"])
-            ('question_1',)
         """
         outside = (self.twin < self.low[None, :]) | (self.twin > self.high[None, :])
         return {
@@ -314,13 +307,6 @@ class Panel:
         """The panel of these respondents and questions, in the order given; `None` keeps all.
 
         **Raises:** `ValueError` for identifiers that are not in the panel, or given twice.
-
-        **Example:**
-
-            >>> from syndigits_jax import Panel
-            >>> panel = Panel.from_arrays([[1, 2, 3], [3, 4, 5]], [[1, 1, 2], [3, 5, 4]])
-            >>> print(panel.select(questions=["question_2", "question_0"]).human.tolist())
-            [[3.0, 1.0], [5.0, 3.0]]
         """
         return self.take(
             None if users is None else positions(self.users, users, "users"),
