@@ -15,9 +15,10 @@ from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
+from .known_answers import corrected
 from .questions import PRIOR, Nested, Problem, Setting, nested, prepare, responses_of
 from .results import Estimates, Expected, expectation
-from .stack import OnFit, Truth, fold_moments, predict
+from .stack import OnFit, Truth, donor_answers, fold_moments, predict
 from .user_components import USER_COMPONENTS
 from .users import UserFolds, predict_users, ranges_without, user_folds
 
@@ -43,7 +44,8 @@ def estimate_questions(
 
     Predictions of the known questions, each made without its fold, decide the weights of a few
     methods, of the twin's own answer and of the person's mean; a regression over the known
-    questions gives the level and the spread. Human answers to a target are not used.
+    questions gives the level and the spread. Where some people have answered a target, their
+    answers correct its estimate at last (`known_answers`); they enter nothing before that.
 
     **Arguments:**
 
@@ -95,8 +97,19 @@ def estimate_questions(
         weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
-    mean = np.average(prediction, axis=1, weights=problem.weight)
     low, high = scale.low[at], scale.high[at]
+    answers = panel.human[:, at]
+    if not np.all(np.isnan(answers)):
+        prediction, shrink = corrected(
+            prediction,
+            donor_answers(problem.responses, problem.known),
+            np.where((problem.weight > 0)[:, None], answers, np.nan),
+            np.asarray(scale.levels.sd[at]),
+            np.asarray(scale.levels.mean_line.error) * scale.width[at],
+            problem.weight,
+        )
+        prediction, half = np.clip(prediction, low[:, None], high[:, None]), half * shrink
+    mean = np.average(prediction, axis=1, weights=problem.weight)
     return Estimates(
         direction="question",
         users=panel.users,
@@ -112,7 +125,7 @@ def estimate_questions(
         setting=tuple(settings),
         weights=weights,
         learnt=learnt,
-        known_answers=np.zeros(len(at), np.int64),
+        known_answers=np.sum(~np.isnan(answers), axis=0),
         status=np.asarray(found.status),
         imputation_status=np.full(len(at), imputation, np.int32),
         expected=expected,

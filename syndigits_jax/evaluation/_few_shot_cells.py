@@ -76,16 +76,10 @@ def draw_cells(
     axis = 1 if direction == "question" else 0
 
     def one(target):
-<<<<<<< HEAD
         own = panel.human.columns(target) if axis else panel.human.rows(target)
         mask = own.mask
         # By position in the panel and in one precision, so that neither a subset of the targets
         # nor float64 changes the draws.
-=======
-        mask = jnp.take(panel.human_mask, target, axis)
-        # By position in the panel, in one precision: a subset of the targets sees the same draws,
-        # and so does the float64 lane.
->>>>>>> w-doc
         keys = jax.random.split(jax.random.fold_in(key, target), repeats)
         uniform = jax.vmap(lambda k: jax.random.uniform(k, mask.shape, jnp.float32))(keys)
         order = jnp.argsort(jnp.where(mask[None, :], uniform, 2), axis=1)
