@@ -5,6 +5,7 @@ compares the two.
 """
 
 import enum
+from typing import Any
 
 
 class Method(enum.StrEnum):
@@ -20,6 +21,29 @@ class Method(enum.StrEnum):
     SOFT_IMPUTE = "soft-impute"
     ALTERNATING_LEAST_SQUARES = "alternating-least-squares"
     SYNTHETIC_PRIOR = "synthetic-prior"
+
+
+def method(typed: str) -> Method:
+    """The calibrator of a name in any spelling: `elastic-net`, `ElasticNet`, `elastic_net`, `en`.
+
+    **Raises:** `typer.BadParameter` for an unknown one, with the nearest names.
+    """
+    import typer
+
+    from syndigits_jax.results.names import kebab, method_name
+
+    try:
+        return Method(kebab(method_name(str(typed))))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+METHODS: dict[str, Any] = {
+    "parser": method,
+    "metavar": "|".join(Method),
+    "autocompletion": lambda incomplete: [one for one in Method if one.startswith(incomplete)],
+}
+"""How options read calibrators, in addition to their help."""
 
 
 class Setting(enum.StrEnum):

@@ -205,6 +205,14 @@ def test_choices_are_those_of_the_library():
     assert every == set(library)
 
 
+@pytest.mark.parametrize("typed", ["elastic-net", "ElasticNet", "elastic_net", "ELASTIC-NET", "en"])
+def test_a_method_is_known_in_any_spelling(typed):
+    assert choices.method(typed) is choices.Method.ELASTIC_NET
+    given = ["calibrate", "--human", "no.csv", "--twin", "no.csv", "--out", "o.csv"]
+    result = runner.invoke(app, [*given, "--method", typed])
+    assert "calibrating no.csv with elastic-net" in result.stderr, result.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

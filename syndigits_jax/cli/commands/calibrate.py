@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import Join, Method
+from syndigits_jax.cli.choices import METHODS, Join, Method
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import (
     NO_OPTIONS,
@@ -29,9 +29,7 @@ def calibrate(
     human: Human,
     twin: Twin,
     out: OutTable,
-    method: Annotated[
-        Method, typer.Option(help="Calibrator.", case_sensitive=False)
-    ] = Method.ELASTIC_NET,
+    method: Annotated[Method, typer.Option(help="Calibrator.", **METHODS)] = Method.ELASTIC_NET,
     new_users: Annotated[
         bool, typer.Option("--new-users", help="Predict respondents without human answers.")
     ] = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import Method, Setting, Study
+from syndigits_jax.cli.choices import METHODS, Method, Setting, Study
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import NO_OPTIONS, OutFolder, Seed
 
@@ -28,7 +28,7 @@ Constructions = Annotated[
     typer.Option("--construction", help="Twin-2K-500 construction, by folder; repeatable."),
 ]
 Methods = Annotated[
-    list[Method], typer.Option("--method", case_sensitive=False, help="Calibrator; repeatable.")
+    list[Method], typer.Option("--method", help="Calibrator; repeatable.", **METHODS)
 ]
 NO_METHODS: list[Method] = []
 NO_STUDIES: list[Study] = []

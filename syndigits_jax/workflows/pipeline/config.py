@@ -309,11 +309,13 @@ def _population(checked: Checked, given: Any, where: str, *, several: bool) -> P
     found = checked.table(model, given, where, ("name", *fields))
     if found is None:
         return None
-    values = found.model_dump(include=found.model_fields_set - {"kind", "name"})
+    values: dict[str, Any] = found.model_dump(include=found.model_fields_set - {"kind", "name"})
     writing = {key: values[key] for key in _WRITING if key in values}
     own = _fields(kind, with_writing=False)
-    argument = {said: name for name, said in _SAID.items()}
-    options = {argument.get(key, key): value for key, value in values.items() if key in own}
+    argument: dict[str, str] = {said: name for name, said in _SAID.items()}
+    options: dict[str, Any] = {
+        argument.get(key, key): value for key, value in values.items() if key in own
+    }
     if kind not in WRITING_TEMPLATES:
         return PersonaSource(kind, found.name, options)
     name = writing.pop("template", WRITING_TEMPLATES[kind])
