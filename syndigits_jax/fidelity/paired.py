@@ -20,7 +20,7 @@ from ..solvers.exact import lengths, unit_rows
 from ..solvers.keys import PRNGKey
 from ..solvers.units import power_of_two
 from .homogeneity import cosine_homogeneity
-from .panel import Estimate
+from .measures import Estimate
 from .prdc import coverage, expected_coverage
 
 
@@ -188,7 +188,7 @@ def held_in_coverage(
 
 
 @dataclasses.dataclass(frozen=True)
-class PairedPanel:
+class PairedMeasures:
     """Paired metrics by name, with intervals over users, and the same with the seeds shuffled.
 
     - `metrics`: `paired_cosine_distance`, `paired_distance`, `paired_norm_ratio` (median),
@@ -206,7 +206,7 @@ class PairedPanel:
         return [{"metric": name, **value._asdict()} for name, value in named.items()]
 
 
-def paired_panel(
+def paired_measures(
     key: PRNGKey,
     seeds: Numbers,
     personas: Numbers,
@@ -216,7 +216,7 @@ def paired_panel(
     ratings: Numbers | None = None,
     triplets: int = 10_000,
     replicates: int = 1000,
-) -> PairedPanel:
+) -> PairedMeasures:
     """All paired metrics of personas and their seeds, row by row, each with its control.
 
     Intervals are percentiles of a bootstrap over users (95%); those of the two homogeneities are
@@ -294,7 +294,7 @@ def paired_panel(
     metrics = compare(jnp.arange(n))
     metrics["cosine_mean"] = _homogeneity(personas)
     metrics["seed_cosine_mean"] = _homogeneity(seeds)
-    return PairedPanel(metrics, compare(other))
+    return PairedMeasures(metrics, compare(other))
 
 
 def _homogeneity(x: Float[Array, "n d"]) -> Estimate:

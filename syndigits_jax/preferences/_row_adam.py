@@ -28,12 +28,12 @@ def scale_by_row_adam(
     first and second moments, count of updates. Rows beyond the table are ignored.
     """
 
-    def init(table):
+    def init(params):
         def start(values: Float[Array, "n p"]) -> Float[Array, "n c"]:
             n, p = values.shape
             return jnp.zeros((n, 2 * p + 1), values.dtype)
 
-        return jax.tree.map(start, table)
+        return jax.tree.map(start, params)
 
     def advanced(moments: Float[Array, "b c"], gradient: Float[Array, "b p"]):
         p = gradient.shape[1]
@@ -47,13 +47,15 @@ def scale_by_row_adam(
         mean, square, count = jnp.split(moments, [p, 2 * p], axis=1)
         return (mean / (1 - b1**count)) / (jnp.sqrt(square / (1 - b2**count)) + eps)
 
+    # optax passes the gradient by position; its declaration has no room for `rows`.
     def update(gradient, state, params=None, *, rows, **extra):
         del params, extra
         new = jax.tree.map(lambda s, g: advanced(rows_at(s, rows), g), state, gradient)
         state = jax.tree.map(lambda s, some: s.at[rows].set(some, mode="drop"), state, new)
         return jax.tree.map(direction, new), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    step: Any = update
+    return optax.GradientTransformationExtraArgs(init, step)
 
 
 def row_adamw(

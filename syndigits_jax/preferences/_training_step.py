@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from ..solvers.descent import updates
+from ..solvers.descent import moved, updates
 from ..solvers.keys import PRNGKey
 from ._pair_loss import effective_gap
 from ._row_adam import add_to_rows, row_adamw, rows_at, sum_by_row
@@ -120,7 +120,7 @@ def make_optimiser(settings: TrainingSettings, steps: int) -> optax.GradientTran
         return encoder, jax.tree.map(lambda _: "rows", w)
 
     decay = settings.weight_decay
-    parts = {
+    parts: dict[Any, optax.GradientTransformation] = {
         "projectors": optax.adamw(rate(settings.projector_rate), weight_decay=decay),
         "scale": optax.adam(rate(settings.scale_rate)),
         "rows": row_adamw(rate(settings.mixture_rate), decay),
@@ -144,7 +144,8 @@ def start_state(
 ) -> TrainingState:
     """The state before the first step."""
     # How many steps there will be does not shape the optimiser's state.
-    optimiser = make_optimiser(settings, 1).init((encoder, w))
+    parameters: Any = (encoder, w)
+    optimiser = make_optimiser(settings, 1).init(parameters)
     return TrainingState(encoder, w, optimiser, jnp.int32(0))
 
 
@@ -229,7 +230,7 @@ def train_step(
         (state.encoder, rows_at(state.w, rows)),
         rows=rows,
     )
-    encoder = _clamped(optax.apply_updates(state.encoder, encoder_step))
+    encoder = _clamped(moved(state.encoder, encoder_step))
     w = add_to_rows(state.w, rows, row_step)
     right = jnp.sum(weight * (margin > 0).astype(x.dtype))
     return TrainingState(encoder, w, optimiser, state.step + 1), loss * jnp.sum(weight), right

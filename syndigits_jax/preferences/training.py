@@ -192,7 +192,9 @@ def train_encoder(
         )
     held_out = _held_out_pairs(validation_key, train, validation, settings)
     data = _Data(x, context, table, held_out)
-    run = TrainingRun(start_state(*jax.tree.map(jnp.copy, (encoder, w)), settings))
+    # Copies, because training reuses the buffers of its state.
+    own_encoder, own_w = jax.tree.map(jnp.copy, (encoder, w))
+    run = TrainingRun(start_state(own_encoder, own_w, settings))
     file, identity = None, ""
     if checkpoint is not None:
         file = Path(checkpoint)

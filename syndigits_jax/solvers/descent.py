@@ -1,11 +1,11 @@
 """One step of an optax optimiser, for any tree of parameters."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import optax
 
-Parameters = TypeVar("Parameters")
+Parameters = TypeVar("Parameters")  # a tree of arrays
 
 
 def updates(
@@ -22,7 +22,8 @@ def updates(
     **Arguments:** `optimiser`: any of optax; `gradient`: of the loss, a tree like `parameters`;
     `state`: the optimiser's, from its `init`; `extra`: arguments of optimisers that take more.
     """
-    transform = optax.with_extra_args_support(optimiser)
+    # optax declares trees of its own kinds only, of which a module is none.
+    transform: Any = optax.with_extra_args_support(optimiser)
     with jax.numpy_dtype_promotion("standard"):
         return transform.update(gradient, state, parameters, **extra)
 
@@ -39,4 +40,10 @@ def descend(
     **Arguments:** `optimiser`, `gradient`, `state`, `parameters`, `extra`: as in [`updates`][].
     """
     step, state = updates(optimiser, gradient, state, parameters, **extra)
-    return optax.apply_updates(parameters, step), state
+    return moved(parameters, step), state
+
+
+def moved(parameters: Parameters, step: Any) -> Parameters:
+    """The parameters after a step that [`updates`][] returned."""
+    values: Any = parameters
+    return cast(Parameters, optax.apply_updates(values, step))

@@ -123,7 +123,8 @@ class _State(eqx.Module):
     def start(cls, data: _Data) -> "_State":
         """The state before the first epoch."""
         zero, count = jnp.zeros_like(data.learning_rate), jnp.zeros((), jnp.int32)
-        adam = data.optimiser().init(data.init)
+        model: Any = data.init  # optax declares trees of its own kinds only
+        adam = data.optimiser().init(model)
         return cls(data.init, adam, zero, zero, zero + jnp.inf, data.init, count, count)
 
 

@@ -7,10 +7,10 @@ import pytest
 from prdc import compute_prdc
 from scipy.spatial.distance import cdist, pdist
 
+from syndigits_jax.fidelity.measures import control_measures, fidelity_measures
 from syndigits_jax.fidelity.mmd import median_distance, mmd2_unbiased, mmd_permutation_test
-from syndigits_jax.fidelity.panel import fidelity_panel, reference_panel
 from syndigits_jax.fidelity.prdc import coverage, neighbour_radius, prdc
-from syndigits_jax.fidelity.reference import fidelity_reference
+from syndigits_jax.fidelity.real_users import real_users
 from syndigits_jax.fidelity.repair import reweight_transport
 from syndigits_jax.solvers.distances import nearest
 
@@ -151,9 +151,9 @@ def test_the_panel_of_tight_clusters_is_at_the_floor():
     real, y = clusters(0, 1e-3, n=600), clusters(1, 1e-3, n=100)
     key = jax.random.key(0)
     settings = {"replicates": 5, "projections": 5, "permutations": 9}
-    reference = fidelity_reference(key, real, size=100, count=100, **settings)
-    floor = reference_panel(reference).metrics["coverage"].mean
-    found = fidelity_panel(key, reference, y).metrics["coverage"].mean
+    reference = real_users(key, real, size=100, count=100, **settings)
+    floor = control_measures(reference).metrics["coverage"].mean
+    found = fidelity_measures(key, reference, y).metrics["coverage"].mean
     assert floor > 0.9
     assert found == pytest.approx(floor, abs=0.05)
     assert float(coverage(real, y, radius=neighbour_radius(real))) > 0.3

@@ -12,8 +12,7 @@ from syndigits_jax.fidelity import (
     coverage,
     dirichlet_interpolation,
     fidelity_gap_index,
-    fidelity_panel,
-    fidelity_reference,
+    fidelity_measures,
     fit_affine_map,
     fit_gaussian_mixture,
     fit_transport_map,
@@ -27,14 +26,15 @@ from syndigits_jax.fidelity import (
     norm_ratio,
     paired_cosine_distance,
     paired_distance,
+    paired_measures,
     paired_norm_ratio,
-    paired_panel,
     prdc,
     prototype_perturbation,
     random_mixture,
     rank_agreement,
     rating_correlation,
     real_bootstrap,
+    real_users,
     reweight_kernel,
     reweight_transport,
     sliced_wasserstein,
@@ -220,7 +220,7 @@ def test_the_panels_in_any_units(scale):
     settings = {"replicates": 3, "projections": 5, "permutations": 5}
 
     def metrics(c):
-        panel = fidelity_panel(KEY, fidelity_reference(KEY, c * real, **settings), c * y)
+        panel = fidelity_measures(KEY, real_users(KEY, c * real, **settings), c * y)
         found = {name: value.mean for name, value in panel.metrics.items()}
         index = panel.index["noise"]["sliced_wasserstein"].mean
         return found | {"index": index, "stable": panel.stable["noise"]["sliced_wasserstein"]}
@@ -232,7 +232,7 @@ def test_the_panels_in_any_units(scale):
             found = other[name] / scale**degree
             np.testing.assert_allclose(found, value, rtol=2e-3, atol=1e-3, err_msg=name)
     pairs, scaled = (
-        paired_panel(KEY, s * real[:40], s * y, replicates=5).metrics for s in (np.float32(1), c)
+        paired_measures(KEY, s * real[:40], s * y, replicates=5).metrics for s in (np.float32(1), c)
     )
     for name in ("paired_cosine_distance", "paired_norm_ratio", "cosine_mean"):
         np.testing.assert_allclose(scaled[name], pairs[name], rtol=1e-3)

@@ -15,7 +15,7 @@ from syndigits_jax.fidelity.paired import (
     held_in_coverage,
     paired_cosine_distance,
     paired_distance,
-    paired_panel,
+    paired_measures,
     rank_agreement,
     rating_correlation,
 )
@@ -92,7 +92,7 @@ def test_a_collapse_keeps_ranks_and_loses_the_population():
     rng = np.random.default_rng(3)
     noisy = scores_of(personas) + 0.1 * jnp.asarray(rng.normal(size=(200, 30)), jnp.float32)
     ratings = jnp.clip(jnp.round(3 + noisy), 1, 5)
-    panel = paired_panel(
+    panel = paired_measures(
         KEY,
         seeds,
         personas,
@@ -119,7 +119,7 @@ def test_a_collapse_keeps_ranks_and_loses_the_population():
 
 
 def test_without_kinship_metric_and_control_agree():
-    panel = paired_panel(KEY, users(2, 300), users(3, 300), replicates=200)
+    panel = paired_measures(KEY, users(2, 300), users(3, 300), replicates=200)
     assert "rank_accuracy" not in panel.metrics
     for name, value in panel.shuffled.items():
         metric = panel.metrics[name]
@@ -174,9 +174,9 @@ def test_held_in_coverage_of_other_neighbours():
 def test_bad_input():
     x, s = users(0, 10), jnp.ones((10, 4))
     for wrong, match in (
-        (lambda: paired_panel(KEY, x, x, persona_scores=s), "`seed_scores` are needed"),
-        (lambda: paired_panel(KEY, x, x, seed_scores=s[:3]), "`seed_scores` has 3 rows for 10"),
-        (lambda: paired_panel(KEY, x[:1], x[:1]), "`seeds` has 1 rows; at least 2"),
+        (lambda: paired_measures(KEY, x, x, persona_scores=s), "`seed_scores` are needed"),
+        (lambda: paired_measures(KEY, x, x, seed_scores=s[:3]), "`seed_scores` has 3 rows for 10"),
+        (lambda: paired_measures(KEY, x[:1], x[:1]), "`seeds` has 1 rows; at least 2"),
         (lambda: rank_agreement(KEY, s[:, :1], s[:, :1]), "at least two items"),
         (lambda: rank_agreement(KEY, s, s, triplets=0), "`triplets`"),
         (lambda: rating_correlation(s[:, :1], s[:, :1]), "`ratings` and `scores` must be"),

@@ -8,7 +8,7 @@ from populations import prototypes, users
 from scipy import stats
 
 from syndigits_jax.fidelity.baselines import random_mixture
-from syndigits_jax.fidelity.reference import fidelity_reference
+from syndigits_jax.fidelity.real_users import real_users
 from syndigits_jax.preferences.encoder import init_mixture, user_embedding
 
 KEY = jax.random.key(0)
@@ -31,7 +31,7 @@ def test_random_mixtures_are_untrained_users(temperature):
 def test_the_ceiling_is_that_of_the_encoders_temperature(temperature):
     """Dispersion of the ceiling: its Fréchet distance to users who all are at the mean."""
     real = users(0, 200)
-    reference = fidelity_reference(KEY, real, prototypes=P, temperature=temperature, **SMALL)
+    reference = real_users(KEY, real, prototypes=P, temperature=temperature, **SMALL)
     assert reference.temperature == temperature
     logits = init_mixture(jax.random.key(1), 20_000, 4)
     for tau in (temperature, 1.0):
@@ -44,6 +44,6 @@ def test_the_ceiling_is_that_of_the_encoders_temperature(temperature):
 def test_a_temperature_is_a_positive_number():
     for temperature in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="`temperature` must be positive"):
-            fidelity_reference(KEY, users(0, 200), prototypes=P, temperature=temperature)
+            real_users(KEY, users(0, 200), prototypes=P, temperature=temperature)
         with pytest.raises(ValueError, match="`temperature` must be positive"):
             random_mixture(KEY, P, 5, temperature=temperature)

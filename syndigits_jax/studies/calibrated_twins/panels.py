@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from syndigits_jax.fidelity import (
-    PairedPanel,
-    fidelity_panel,
-    fidelity_reference,
+    PairedMeasures,
+    control_measures,
+    fidelity_measures,
     held_in_coverage,
     paired_distance,
-    paired_panel,
+    paired_measures,
     real_bootstrap,
-    reference_panel,
+    real_users,
 )
 from syndigits_jax.preferences import Placement, place_newton, place_ssr
 from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
@@ -146,7 +146,7 @@ def panels(
     size = min(settings.size, len(real) // 2)
     count = min(size, *(len(y) for y in others.values()))
     on_part(f"floor and ceilings, {label}")
-    reference = fidelity_reference(
+    reference = real_users(
         keys[0], real, prototypes=prototypes, size=size, count=count,
         resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
         projections=settings.projections, permutations=settings.permutations,
@@ -154,11 +154,11 @@ def panels(
     )  # fmt: skip
     records = []
     for name in reference.populations:
-        records += panel_records(name, label, label, reference_panel(reference, name).rows())
+        records += panel_records(name, label, label, control_measures(reference, name).rows())
     others["real_bootstrap"] = real_bootstrap(keys[1], real, len(real))
     for number, (name, y) in enumerate(others.items()):
         on_part(f"{name}, {label}")
-        panel = fidelity_panel(jax.random.fold_in(keys[2], number), reference, y)
+        panel = fidelity_measures(jax.random.fold_in(keys[2], number), reference, y)
         rows = panel.rows() + spread_rows(real, y, settings.replicates)
         held_in = held_in_coverage(real, y, settings.k)
         nothing = {"low": np.nan, "high": np.nan}
@@ -177,7 +177,7 @@ def pairs(
     people: Users,
     answers: Float[np.ndarray, "n m"],
     settings: PanelSettings,
-) -> tuple[PairedPanel, PairedColumns]:
+) -> tuple[PairedMeasures, PairedColumns]:
     """Paired metrics of personas and their humans; row i of both is the same person.
 
     **Arguments:** `key`: for triplets and the bootstrap; `gram`: score forms of the films; `seeds`:
@@ -187,7 +187,7 @@ def pairs(
     rows = np.flatnonzero(seeds.there & people.there)
     mine, theirs = people.embedding[rows], seeds.embedding[rows]
     score = eqx.filter_jit(gram_scores)
-    panel = paired_panel(
+    panel = paired_measures(
         key, theirs, mine, seed_scores=score(gram, seeds.w[rows]),
         persona_scores=score(gram, people.w[rows]), ratings=to_device(answers[rows]),
         triplets=settings.triplets, replicates=settings.paired_replicates,

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from syndigits_jax.fidelity import (
-    fidelity_panel,
-    fidelity_reference,
+    control_measures,
+    fidelity_measures,
     fit_affine_map,
     fit_transport_map,
-    paired_panel,
-    reference_panel,
+    paired_measures,
+    real_users,
     resample,
     reweight_kernel,
     reweight_transport,
@@ -103,14 +103,14 @@ def repair_records(
     for fold, (fit, judge) in enumerate((halves, halves[::-1])):
         fold_key = jax.random.fold_in(key, 1 + fold)
         x, judged = real[fit], real[judge]
-        reference = fidelity_reference(
+        reference = real_users(
             fold_key, judged, prototypes=prototypes, size=size, count=size,
             resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
             projections=settings.projections, permutations=settings.permutations,
             temperature=temperature,
         )  # fmt: skip
         for name in reference.populations:
-            add(name, reference_panel(reference, name).rows())
+            add(name, control_measures(reference, name).rows())
         candidates = {"real, other half": x}
         for number, (name, y) in enumerate(twins.items()):
             done = repairs(jax.random.fold_in(fold_key, number), x, y[fit], y[judge])
@@ -120,7 +120,7 @@ def repair_records(
                     moved.setdefault(f"{name}{suffix}", []).append(z)
         for number, (name, z) in enumerate(candidates.items()):
             one = jax.random.fold_in(jax.random.fold_in(fold_key, 99), number)
-            panel = fidelity_panel(one, reference, z)
+            panel = fidelity_measures(one, reference, z)
             add(name, panel.rows() + spread_rows(judged, z, settings.replicates))
     label = f"{procedure}, {HELD_OUT}"
     records = [
@@ -130,7 +130,7 @@ def repair_records(
     ]
     seeds = jnp.concatenate([real[halves[1]], real[halves[0]]])
     for name, parts in moved.items():
-        panel = paired_panel(
+        panel = paired_measures(
             jax.random.fold_in(key, 3), seeds, jnp.concatenate(parts),
             replicates=settings.paired_replicates,
         )  # fmt: skip

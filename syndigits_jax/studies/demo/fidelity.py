@@ -18,13 +18,13 @@ from syndigits_jax.datasets.preference_simulator import (
     simulate_preferences,
 )
 from syndigits_jax.fidelity import (
-    FidelityPanel,
-    FidelityReference,
-    fidelity_panel,
-    fidelity_reference,
+    FidelityMeasures,
+    RealUsers,
+    control_measures,
+    fidelity_measures,
     fit_transport_map,
     rank_agreement,
-    reference_panel,
+    real_users,
     resample,
     reweight_transport,
 )
@@ -190,9 +190,9 @@ def _measured(settings: FidelityDemoSettings) -> dict[str, np.ndarray]:
             found |= {"real": np.asarray(reference.real)}
             found |= {name: np.asarray(y) for name, y in others.items()}
         for name in ("real", "noise"):
-            found |= _rows(name, procedure, reference_panel(reference, name))
+            found |= _rows(name, procedure, control_measures(reference, name))
         for name, y in others.items():
-            found |= _rows(name, procedure, fidelity_panel(keys[2], reference, y))
+            found |= _rows(name, procedure, fidelity_measures(keys[2], reference, y))
 
     seeds = logits["real"][size:]
     for metric, rows in (("rank_accuracy", 0), ("rank_accuracy_shuffled", 1)):
@@ -208,8 +208,8 @@ def _agreement(key: PRNGKey, gram: ScoreGram, personas: Array, seeds: Array) -> 
 
 def _reference(
     key: PRNGKey, real: Float[Array, "n d"], settings: FidelityDemoSettings
-) -> FidelityReference:
-    return fidelity_reference(
+) -> RealUsers:
+    return real_users(
         key, real, replicates=settings.replicates, projections=settings.projections,
         permutations=settings.permutations,
     )  # fmt: skip
@@ -230,7 +230,7 @@ def _repaired(
     }
 
 
-def _rows(name: str, procedure: str, panel: FidelityPanel) -> Mapping[str, np.ndarray]:
+def _rows(name: str, procedure: str, panel: FidelityMeasures) -> Mapping[str, np.ndarray]:
     records = panel_records(name, procedure, procedure, panel.rows())
     return {
         f"{_ROW}/{name}/{procedure}/{r.metric}": np.array([r.mean, r.low, r.high]) for r in records

@@ -13,17 +13,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.fidelity import (
+    control_measures,
     dirichlet_interpolation,
-    fidelity_panel,
-    fidelity_reference,
+    fidelity_measures,
     fit_gaussian_mixture,
     held_in_coverage,
     moment_matched_noise,
     paired_distance,
-    paired_panel,
+    paired_measures,
     prototype_perturbation,
     random_mixture,
-    reference_panel,
+    real_users,
 )
 from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
@@ -39,7 +39,7 @@ class PanelSettings:
     """Settings of metrics, resamples and baselines.
 
     - `size`: the most real users and personas per resample; at most half of the users are used.
-    - `resamples`, `replicates`, `k`, `projections`, `permutations`: as in `fidelity_reference`.
+    - `resamples`, `replicates`, `k`, `projections`, `permutations`: as in `real_users`.
     - `components`: of the Gaussian mixtures; at most one per ten users.
     - `anchors`, `concentration`: of Dirichlet interpolation; `sigma`: of prototype perturbation.
     - `held_in_limit`: the most users for which held-in coverage is computed; its cost grows with
@@ -205,7 +205,7 @@ def compare_with_real(
     - `others`: populations to compare, at least `count` points each.
     - `prototypes`: (p, d) of the encoder.
     - `settings`: metrics, resamples and baselines.
-    - `size`, `count`, `temperature`: as in `fidelity_reference`.
+    - `size`, `count`, `temperature`: as in `real_users`.
     - `on_part`: called with the comparison that begins, and how many of the 5 + len(others) parts
       are done.
 
@@ -213,7 +213,7 @@ def compare_with_real(
     """
     ref_key, base_key, panel_key = jax.random.split(key, 3)
     on_part(f"panels, floor and ceilings ({reference})", 0)
-    made = fidelity_reference(
+    made = real_users(
         ref_key, real, prototypes=prototypes, size=size, count=count,
         resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
         projections=settings.projections, permutations=settings.permutations,
@@ -221,13 +221,13 @@ def compare_with_real(
     )  # fmt: skip
     records: list[FidelityRecord] = []
     for name in made.populations:
-        records += panel_records(name, reference, reference, reference_panel(made, name).rows())
+        records += panel_records(name, reference, reference, control_measures(made, name).rows())
     samplers = baselines(base_key, real, prototypes, count, settings)
     everyone = [*others, *(Compared(name, reference, y) for name, y in samplers.items())]
     for position, each in enumerate(everyone):
         label = each.label(reference)
         on_part(f"panels, {label} against real users ({reference})", 1 + position)
-        panel = fidelity_panel(jax.random.fold_in(panel_key, position), made, each.points)
+        panel = fidelity_measures(jax.random.fold_in(panel_key, position), made, each.points)
         rows = panel.rows()
         if is_personas(each.population) and len(real) <= settings.held_in_limit:
             rows += _held_in(real, each.points, settings.k)
@@ -342,7 +342,7 @@ def compare_pairs(
             of_seed = seed_rows[rows]
             mine, theirs = people.embedding[rows], group.embedding[of_seed]
             values = jnp.asarray(answers[rows], mine.dtype)
-            panel = paired_panel(
+            panel = paired_measures(
                 jax.random.fold_in(key, number), theirs, mine,
                 seed_scores=score(at_probes, group.w[of_seed]),
                 persona_scores=score(at_probes, people.w[rows]),

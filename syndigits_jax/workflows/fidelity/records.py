@@ -27,7 +27,8 @@ class FidelityRecord:
     - `population`: `personas` (`personas: NAME` for each of several conditions), `real` (the floor:
       other real users), a baseline or a ceiling; for held-out accuracies the ranker: `encoder`,
       `popularity`, `mean_rating`.
-    - `metric`: as named by `FidelityPanel.rows` and `PairedPanel.rows`; or `pairwise_accuracy`.
+    - `metric`: as named by `FidelityMeasures.rows` and `PairedMeasures.rows`, or
+      `pairwise_accuracy`.
     - `procedure`: how the population was placed: `ssr`, `newton`, or `trained`; for a baseline, how
       the real users from whom it is made were placed.
     - `reference`: how the real users in the comparison were placed; "" without a comparison.
@@ -49,7 +50,7 @@ def panel_records(
     """Records of the rows of a panel.
 
     **Arguments:** `population`, `procedure`, `reference`: as in [`FidelityRecord`][]; `rows`: with
-    its other fields, as `FidelityPanel.rows` returns them.
+    its other fields, as `FidelityMeasures.rows` returns them.
     """
     return [FidelityRecord(population, procedure=procedure, reference=reference, **r) for r in rows]
 

@@ -2,7 +2,7 @@
 
 Each resample draws real users for reference and, disjoint from them, as many as there are personas
 for the floor. Their metrics, and those of the ceilings, depend on the real users alone: they are
-computed once, in a [`FidelityReference`][], and every population is compared with the same ones.
+computed once, in a [`RealUsers`][], and every population is compared with the same ones.
 """
 
 import dataclasses
@@ -103,7 +103,7 @@ class Draws(eqx.Module):
         return random_mixture(one, self.source, self.count, temperature=self.temperature)
 
 
-class FidelityReference(eqx.Module):
+class RealUsers(eqx.Module):
     """Real users, their resamples, and the metrics of floor and ceilings on each.
 
     S = resamples x (1 + replicates) draws: the first `resamples` give the estimate, each further
@@ -115,7 +115,7 @@ class FidelityReference(eqx.Module):
       balls; `sigma`, `directions`: shared by all populations.
     - `populations`: metrics of "real" (the floor), "noise" and, with prototypes, "random_mixture".
     - `p_values`: (resamples,) of the MMD, by population.
-    - `size`, `count`, `resamples`, `k`, `permutations`: as in [`fidelity_reference`][].
+    - `size`, `count`, `resamples`, `k`, `permutations`: as in [`real_users`][].
     - `pool`: number of real users that the resamples are drawn from.
     - `temperature`: τ of the random mixtures.
     """
@@ -154,7 +154,7 @@ def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> Popul
     """[`population_metrics`][] of every resample.
 
     **Arguments:** `real`, `rows`, `radius`, `sigma`, `directions`, `k`: as in
-    [`FidelityReference`][]; `draws`: the population.
+    [`RealUsers`][]; `draws`: the population.
     """
 
     def one(inputs):
@@ -170,7 +170,7 @@ def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Arra
     """P-values of [`mmd_permutation_test`][] for the resamples in `rows`.
 
     **Arguments:** `key`: of the permutations; `real`, `rows`, `sigma`, `permutations`: as in
-    [`FidelityReference`][]; `draws`: the population.
+    [`RealUsers`][]; `draws`: the population.
     """
 
     def one(inputs):
@@ -194,7 +194,7 @@ def _batch() -> int | None:
     return None if jax.default_backend() == "cpu" else 64
 
 
-def fidelity_reference(
+def real_users(
     key: PRNGKey,
     real: Numbers,
     *,
@@ -207,7 +207,7 @@ def fidelity_reference(
     k: int = 5,
     projections: int = 500,
     permutations: int = 500,
-) -> FidelityReference:
+) -> RealUsers:
     """Resamples of real users with the metrics of floor and ceilings (section 3.4).
 
     σ of the MMD is the median distance of real users who are in none of the resamples, if at least
@@ -249,34 +249,59 @@ def fidelity_reference(
             "needed: pass smaller `size` and `count`"
         )
     split_key, direction_key, noise_key, mixture_key, p_key = jax.random.split(key, 5)
-    rng = host_generator(split_key)  # a draw of few rows need not sort all
+    total = resamples * (1 + replicates)
+    sigma, pool, picked = _resamples(split_key, real, size, count, total)
+    rows, others = picked[:, :size], picked[:, size:]
+    directions = random_directions(direction_key, real.shape[1], projections, real.dtype)
+    radius = radii(real, rows, k)
+    controls = _controls(noise_key, mixture_key, real, others, prototypes, temperature)
+    found, p_values = {}, {}
+    for name, each in controls.items():
+        found[name] = evaluate(real, rows, radius, each, sigma, directions, k=k)
+        p_values[name] = permute(
+            p_key, real, rows[:resamples], each, sigma, permutations=permutations
+        )
+    return RealUsers(
+        real, rows, radius, sigma, directions, found, p_values,
+        size=size, count=count, resamples=resamples, k=k, permutations=permutations, pool=pool,
+        temperature=temperature,
+    )  # fmt: skip
+
+
+def _resamples(
+    key: PRNGKey, real: Float[Array, "n d"], size: int, count: int, total: int
+) -> tuple[Float[Array, ""], int, Int[Array, "s c"]]:
+    """(σ, users that the resamples draw from, row numbers of all `total` of them).
+
+    Of each row of numbers, the first `size` are the reference sample, the others the floor.
+    """
+    n = real.shape[0]
+    rng = host_generator(key)  # a draw of few rows need not sort all
     order = rng.permutation(n)
     aside = min(1000, n - size - count)
     if aside >= size:
         sigma, pool = median_distance(real[order[:aside]]), order[aside:]
     else:
         sigma, pool = median_distance(real[order[:2000]]), order
-    total = resamples * (1 + replicates)
     picked = [pool[rng.choice(len(pool), size + count, replace=False)] for _ in range(total)]
-    rows = jnp.asarray(np.stack(picked).astype(np.int32))
-    directions = random_directions(direction_key, real.shape[1], projections, real.dtype)
-    radius = radii(real, rows[:, :size], k)
-    moments = spread(real)
+    return sigma, len(pool), jnp.asarray(np.stack(picked).astype(np.int32))
+
+
+def _controls(
+    noise_key: PRNGKey,
+    mixture_key: PRNGKey,
+    real: Float[Array, "n d"],
+    others: Int[Array, "s count"],
+    prototypes: Float[Array, "p d"] | None,
+    temperature: float,
+) -> dict[str, Draws]:
+    """Floor and ceilings by name."""
+    total, count = others.shape
     draws = {
-        "real": Draws(real, rows[:, size:], "rows", count),
-        "noise": Draws(moments, jax.random.split(noise_key, total), "noise", count),
+        "real": Draws(real, others, "rows", count),
+        "noise": Draws(spread(real), jax.random.split(noise_key, total), "noise", count),
     }
     if prototypes is not None:
         keys = jax.random.split(mixture_key, total)
         draws["random_mixture"] = Draws(prototypes, keys, "mixture", count, temperature)
-    found, p_values = {}, {}
-    for name, each in draws.items():
-        found[name] = evaluate(real, rows[:, :size], radius, each, sigma, directions, k=k)
-        p_values[name] = permute(
-            p_key, real, rows[:resamples, :size], each, sigma, permutations=permutations
-        )
-    return FidelityReference(
-        real, rows[:, :size], radius, sigma, directions, found, p_values,
-        size=size, count=count, resamples=resamples, k=k, permutations=permutations, pool=len(pool),
-        temperature=temperature,
-    )  # fmt: skip
+    return draws

@@ -1,4 +1,4 @@
-"""The whole panel of fidelity metrics for one population, with intervals and the index."""
+"""All fidelity metrics of one population, with intervals and the index."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from ..solvers.boundary import Numbers
 from ..solvers.distances import populations
 from ..solvers.keys import PRNGKey, host_generator
 from .index import fidelity_gap_index, stable_gap
-from .reference import (
+from .real_users import (
     METRICS,
     Draws,
-    FidelityReference,
     PopulationMetrics,
+    RealUsers,
     evaluate,
     permute,
 )
@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class FidelityPanel:
+class FidelityMeasures:
     """All metrics of one population.
 
     - `metrics`: by name of the metric, means over the resamples with bootstrap intervals.
@@ -71,33 +71,33 @@ class FidelityPanel:
         return found
 
 
-def fidelity_panel(key: PRNGKey, reference: FidelityReference, y: Numbers) -> FidelityPanel:
+def fidelity_measures(key: PRNGKey, users: RealUsers, y: Numbers) -> FidelityMeasures:
     """All metrics of the population `y`, with bootstrap intervals, and its Fidelity Gap Index.
 
     An estimate is the mean over resamples of `count` rows of `y`, or of all rows where `y` has no
     more. A bootstrap replicate repeats the whole procedure with fresh real users and with personas
     drawn with replacement; its variance is corrected because the real users are themselves a finite
-    sample ([`FidelityReference.finite_pool`][]). Duplicates shift most of these metrics, so only
+    sample ([`RealUsers.finite_pool`][]). Duplicates shift most of these metrics, so only
     the deviations of the replicates from their mean are used: low and high are the estimate plus
     their 2.5% and 97.5% quantiles. Where the difference between floor and ceiling is below three of
     its standard errors, the index is NaN and not `stable`.
 
-    **Arguments:** `key`: of the resamples and permutations; `reference`: real users with floor and
+    **Arguments:** `key`: of the resamples and permutations; `users`: real users with floor and
     ceilings; `y`: (l, d) embeddings of the population.
 
-    **Raises:** `ValueError` if `y` has fewer rows than the reference's `count`, another width, or
+    **Raises:** `ValueError` if `y` has fewer rows than the `count` of `users`, another width, or
     NaN.
     """
-    _, y = populations(reference.real, y, names=("reference.real", "y"))
-    size, count, resamples = y.shape[0], reference.count, reference.resamples
+    _, y = populations(users.real, y, names=("users.real", "y"))
+    size, count, resamples = y.shape[0], users.count, users.resamples
     if size < count:
         raise ValueError(
             f"`y` has {size} rows, but floor and ceilings were made with {count}: metrics depend "
-            f"on it; make a reference with `count={size}`"
+            f"on it; make `users` with `count={size}`"
         )
     row_key, p_key = jax.random.split(key)
     rng = host_generator(row_key)
-    total = reference.rows.shape[0]
+    total = users.rows.shape[0]
     rows = np.empty((total, count), np.int32)
     everyone = np.arange(size)
     for first in range(0, total, resamples):
@@ -105,36 +105,40 @@ def fidelity_panel(key: PRNGKey, reference: FidelityReference, y: Numbers) -> Fi
         for i in range(first, first + resamples):
             rows[i] = pool if size == count else rng.choice(pool, count, replace=False)
     draws = Draws(y, jnp.asarray(rows), "rows", count)
-    ref = reference
     values = evaluate(
-        ref.real, ref.rows, ref.radius, draws, ref.sigma, ref.directions, k=reference.k
+        users.real, users.rows, users.radius, draws, users.sigma, users.directions, k=users.k
     )
     p_values = permute(
-        p_key, ref.real, ref.rows[:resamples], draws, ref.sigma, permutations=ref.permutations
+        p_key,
+        users.real,
+        users.rows[:resamples],
+        draws,
+        users.sigma,
+        permutations=users.permutations,
     )
-    return _summary(reference, values, p_values)
+    return _summary(users, values, p_values)
 
 
-def reference_panel(reference: FidelityReference, name: str = "real") -> FidelityPanel:
-    """The panel of the floor ("real") or of a ceiling ("noise", "random_mixture").
+def control_measures(users: RealUsers, name: str = "real") -> FidelityMeasures:
+    """The measures of the floor ("real") or of a ceiling ("noise", "random_mixture").
 
-    **Raises:** `ValueError` for a name that is not in the reference.
+    **Raises:** `ValueError` for a name that is not in `users`.
     """
-    if name not in reference.populations:
-        raise ValueError(f"`name` must be one of {sorted(reference.populations)}, got {name!r}")
-    return _summary(reference, reference.populations[name], reference.p_values[name])
+    if name not in users.populations:
+        raise ValueError(f"`name` must be one of {sorted(users.populations)}, got {name!r}")
+    return _summary(users, users.populations[name], users.p_values[name])
 
 
 def _summary(
-    reference: FidelityReference, values: PopulationMetrics, p_values: Float[Array, " r"]
-) -> FidelityPanel:
-    resamples = reference.resamples
+    users: RealUsers, values: PopulationMetrics, p_values: Float[Array, " r"]
+) -> FidelityMeasures:
+    resamples = users.resamples
 
     def split(of: PopulationMetrics, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Values of the estimate's resamples, and the replicates."""
         found = np.asarray(getattr(of, name), float).reshape(-1, resamples)
         means = found[1:].mean(axis=1)
-        return found[0], means + reference.finite_pool * (found[1:, 0] - means)
+        return found[0], means + users.finite_pool * (found[1:, 0] - means)
 
     metrics, resampled = {}, {}
     for name in METRICS:
@@ -145,12 +149,12 @@ def _summary(
             metrics[name] = Estimate(*(float(np.clip(v, 0, 1)) for v in metrics[name]))
     index: dict[str, dict[str, Estimate]] = {}
     stable: dict[str, dict[str, bool]] = {}
-    for ceiling, of_ceiling in reference.populations.items():
+    for ceiling, of_ceiling in users.populations.items():
         if ceiling == "real":
             continue
         index[ceiling], stable[ceiling] = {}, {}
         for name in INDEXED:
-            of_floor = reference.populations["real"]
+            of_floor = users.populations["real"]
             parts = [split(of, name) for of in (values, of_floor, of_ceiling)]
             estimates = [first.mean() for first, _ in parts]
             ratio = float(fidelity_gap_index(*estimates))
@@ -161,7 +165,7 @@ def _summary(
             far = stable_gap(floor, top, averaged=1, higher_is_closer=name == "coverage")
             stable[ceiling][name] = bool(far)
             index[ceiling][name] = _estimate(ratio, ratios) if far else Estimate(*[np.nan] * 3)
-    return FidelityPanel(metrics, index, stable, resampled, np.asarray(p_values, float))
+    return FidelityMeasures(metrics, index, stable, resampled, np.asarray(p_values, float))
 
 
 def _estimate(mean: float, replicates: np.ndarray) -> Estimate:
