@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.completion import hard_impute
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ..solvers.solution import Status
 from ..solvers.units import largest

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.checks import check_penalty, check_scalar
 from ..solvers.completion import hard_impute
+from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ..solvers.units import largest
 from .rank_selection import observed

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, as_mask, concrete
 from ..solvers.completion import hard_impute
+from ..solvers.keys import PRNGKey
 from ..solvers.units import largest
 
 CANDIDATES = (1, 3, 5, 7, 9, 11)

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from ..inference.resampling import PRNGKey, numpy_generator
 from ..solvers.boundary import Numbers
+from ..solvers.keys import PRNGKey, seed_generator
 from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
 from ..solvers.simplex_convex import minimize_on_simplex
@@ -108,7 +108,7 @@ def fit_large(
     problem, mixed = _start(spec, whole, answers, floor, mesh)
     key = jax.random.key(0) if key is None else key
     search = _Search.of(problem, mixed, spec.gap)
-    carriers = numpy_generator(key).permutation(answers.n)[: columns // 2]
+    carriers = seed_generator(key).permutation(answers.n)[: columns // 2]
     for done in range(max_rounds):
         if search.finished():
             break

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..inference.resampling import PRNGKey, numpy_generator
 from ..solvers.boundary import Numbers
+from ..solvers.keys import PRNGKey, seed_generator
 from ._host import host_floats
 from .answers import Answers
 from .ensemble import Ensemble, Spec, fit_ensembles, options_among
@@ -29,7 +29,7 @@ def question_folds(m: int, folds: int, *, key: PRNGKey | None = None) -> Int[np.
     if not 2 <= folds <= m:
         raise ValueError(f"`folds` must lie between 2 and the {m} training questions, got {folds}")
     key = jax.random.key(0) if key is None else key
-    return numpy_generator(key).permutation(np.arange(m) % folds)
+    return seed_generator(key).permutation(np.arange(m) % folds)
 
 
 def cross_fit(

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.conformal import Interval, conformal_quantile
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.keys import PRNGKey
 from .answers import Answers
 from .cross_validation import Blend, fit_folds
 from .ensemble import Spec, options_among

@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..evaluation.holdout_result import HoldOut
 from ..evaluation.metrics import crps_from_draws, mae, sd_ratio, summarize
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.keys import PRNGKey
 
 
 class ResidualPool(eqx.Module):

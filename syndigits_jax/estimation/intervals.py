@@ -19,8 +19,8 @@ from ..inference.conformal import (
     hierarchical_quantile,
     twin_scale,
 )
-from ..inference.resampling import PRNGKey
 from ..solvers.boundary import Numbers
+from ..solvers.keys import PRNGKey
 
 SMALLEST_SCALE = 0.05
 """Of a question whose twins agree, relative to the median question's standard deviation."""

@@ -15,8 +15,8 @@ from ..calibration.imputation import impute_both
 from ..calibration.known_answers import learn_from_answers
 from ..calibration.problem import Regression, Stack, user_regression, user_stack
 from ..calibration.settings import Settings
-from ..inference.resampling import PRNGKey
 from ..panel import PanelArrays
+from ..solvers.keys import PRNGKey
 from . import folds
 from .metrics import METRICS
 

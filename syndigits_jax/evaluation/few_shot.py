@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Int
 from ..calibration.calibrators import Calibrator
 from ..calibration.problem import Regression, Stack
 from ..calibration.settings import Settings, resolve
-from ..inference.resampling import PRNGKey
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.keys import PRNGKey
 from . import folds
 from ._few_shot_cells import (
     Cells,

@@ -21,9 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from ..calibration.calibrators import FitAndTransfer, NeuralNet
 from ..calibration.settings import Settings, resolve
-from ..inference.resampling import PRNGKey, nan_mean, standard_error
+from ..inference.resampling import nan_mean, standard_error
 from ..panel import PanelArrays, Responses
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.keys import PRNGKey
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
 from ._penalty_inputs import (
     Method,

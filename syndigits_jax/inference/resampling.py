@@ -12,26 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Key, PyTree, UInt32
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ..solvers.boundary import Numbers, as_float, as_floats, host_array
-
-PRNGKey = Key[Array, ""] | UInt32[Array, "2"]
-
-
-def numpy_generator(key: PRNGKey) -> np.random.Generator:
-    """A generator for draws on the host: for `jax.random.key(seed)` that of `default_rng(seed)`.
-
-    **Raises:** `ValueError` for what is no key, such as an integer, and for a traced one.
-    """
-    if isinstance(key, Tracer):
-        raise ValueError("`key` is used on the host and must not be traced")
-    if not isinstance(key, jax.Array):
-        raise ValueError(f"`key` must be a random key such as jax.random.key(0), got {key!r}")
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    words = np.ravel(np.asarray(jax.random.key_data(key) if typed else key)).tolist()
-    return np.random.default_rng(sum(word << 32 * i for i, word in enumerate(reversed(words))))
+from ..solvers.keys import PRNGKey
 
 
 def nan_mean(values: Numbers) -> Float[Array, ""]:

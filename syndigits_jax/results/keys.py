@@ -21,13 +21,12 @@ def entropy(key: Key) -> int | list[int]:
     if isinstance(key, numbers.Integral) and not isinstance(key, bool):
         return int(key)
     import jax
-    import jax.numpy as jnp
-    import numpy as np
+
+    from ..solvers.keys import key_data
 
     if not isinstance(key, jax.Array):
         raise ValueError(f"`key` must be a JAX random key or an integer, got {key!r:.80}")
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.ravel(np.asarray(jax.random.key_data(key) if typed else key)).tolist()
+    return key_data(key).ravel().tolist()
 
 
 def random_key(key: Key) -> Any:

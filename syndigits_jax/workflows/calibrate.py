@@ -14,9 +14,9 @@ from syndigits_jax.calibration import Settings, calibrate_question, calibrate_us
 from syndigits_jax.datasets.columns import shortest
 from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.evaluation import choose_penalty
-from syndigits_jax.inference.resampling import PRNGKey
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.names import Direction, kebab, method_name
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.near_misses import hint, only_in
 

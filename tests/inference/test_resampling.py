@@ -11,7 +11,6 @@ import scipy.stats
 from syndigits_jax.inference import (
     bootstrap,
     nan_mean,
-    numpy_generator,
     permutation_p_value,
     permutation_test,
     sign_flip_test,
@@ -109,14 +108,3 @@ def test_permutation_test_is_uniform_under_the_null_and_small_off_it():
     assert abs(jnp.mean(null <= 0.1) - 0.1) < 0.04
     assert jnp.min(null) >= 0.01
     assert jnp.mean(p(jax.random.split(KEY, 500), 2.0) <= 0.05) > 0.9
-
-
-@pytest.mark.parametrize("seed", [0, 42, 2**32 - 1])
-def test_a_key_draws_on_the_host_what_its_seed_does(seed):
-    expected = np.random.default_rng(seed).permutation(20)
-    for make in (jax.random.key, jax.random.PRNGKey):
-        np.testing.assert_array_equal(numpy_generator(make(seed)).permutation(20), expected)
-    other = numpy_generator(jax.random.split(jax.random.key(seed))[1])
-    assert np.any(other.permutation(20) != expected)
-    with pytest.raises(ValueError, match="`key` is used on the host"):
-        jax.jit(lambda key: numpy_generator(key).random())(KEY)

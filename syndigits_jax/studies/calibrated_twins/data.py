@@ -20,8 +20,8 @@ from syndigits_jax.estimation.draws import draw_answers
 from syndigits_jax.evaluation import HoldOut, leave_one_question_out
 from syndigits_jax.evaluation.metrics import score_targets
 from syndigits_jax.panel import Panel
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 

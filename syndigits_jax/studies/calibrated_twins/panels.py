@@ -20,7 +20,8 @@ from syndigits_jax.fidelity import (
     real_users,
 )
 from syndigits_jax.preferences import Placement, place_newton, place_ssr
-from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
+from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.studies.calibrated_twins.data import (
     Answers,
     mean_row,

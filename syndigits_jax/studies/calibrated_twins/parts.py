@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from syndigits_jax.datasets import RatingTable
 from syndigits_jax.panel import Panel
 from syndigits_jax.preferences import TrainedEncoder, TrainingSettings
-from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram
+from syndigits_jax.preferences.encoder import ScoreGram
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.studies.calibrated_twins.data import Answers, from_other_films, mean_row
 from syndigits_jax.studies.calibrated_twins.panels import (
     REAL,

@@ -16,7 +16,7 @@ from syndigits_jax.fidelity import (
     reweight_kernel,
     reweight_transport,
 )
-from syndigits_jax.preferences.encoder import PRNGKey
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.studies.calibrated_twins.panels import spread_rows
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records

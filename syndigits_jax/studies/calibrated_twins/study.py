@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 from syndigits_jax.datasets import RatingTable, load_movielens
 from syndigits_jax.panel import Panel
 from syndigits_jax.preferences import embed_texts
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.studies.calibrated_twins.data import (
     calibrated,
     item_level,

@@ -29,9 +29,10 @@ from syndigits_jax.fidelity import (
     reweight_transport,
 )
 from syndigits_jax.preferences import place_newton, user_embedding
-from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
+from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.records import check_results_path
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.workflows.fidelity.records import (
     FidelityRecord,
     panel_records,

@@ -31,8 +31,8 @@ from syndigits_jax.preferences import (
     score_gram,
     user_embedding,
 )
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.results.progress import OnProgress
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.workflows.fidelity.accuracy import (
     encoder_ranker,
     held_out_accuracies,

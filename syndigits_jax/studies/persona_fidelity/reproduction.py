@@ -15,11 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from syndigits_jax.datasets import load_amazon_2018, load_movielens_ratings
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import check_results_path, write_document
-from syndigits_jax.solvers.keys import key_data
+from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
 from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
 from syndigits_jax.workflows.fidelity.populations import PairedColumns

@@ -8,10 +8,11 @@ from jaxtyping import Array, Float, Int
 
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.fidelity.measures import Estimate
-from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, pair_scores
+from syndigits_jax.preferences.encoder import ScoreGram, pair_scores
 from syndigits_jax.preferences.pairs import Pairs, PairTable, held_out_pair_table, sample_pairs
 from syndigits_jax.preferences.rankers import mean_rating_scores, popularity_scores
 from syndigits_jax.preferences.training import TrainedEncoder
+from syndigits_jax.solvers.keys import PRNGKey
 
 _BLOCK = 1 << 18
 

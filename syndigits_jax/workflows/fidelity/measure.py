@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences import Placement, TrainedEncoder, place_users
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.preferences.pairs import held_out_pair_table
 from syndigits_jax.results.progress import OnProgress
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
 from syndigits_jax.workflows.fidelity.parts import CONTROLS as CONTROLS

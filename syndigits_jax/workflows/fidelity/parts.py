@@ -24,10 +24,9 @@ from syndigits_jax.preferences import (
     score_gram,
     train_encoder,
 )
-from syndigits_jax.preferences.encoder import PRNGKey
 from syndigits_jax.results.checkpoints import UNITS, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
-from syndigits_jax.solvers.keys import key_data
+from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 

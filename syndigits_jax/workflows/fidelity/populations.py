@@ -25,7 +25,8 @@ from syndigits_jax.fidelity import (
     random_mixture,
     real_users,
 )
-from syndigits_jax.preferences.encoder import PRNGKey, ScoreGram, gram_scores
+from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
+from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
 
 REAL = "real"
