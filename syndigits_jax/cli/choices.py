@@ -46,6 +46,25 @@ METHODS: dict[str, Any] = {
 """How options read calibrators, in addition to their help."""
 
 
+AUTO = "auto"
+"""No single calibrator, but what the known questions choose."""
+
+
+def method_or_auto(typed: str) -> Method | str:
+    """As [`method`][], or `"auto"`. **Raises:** `typer.BadParameter` for another name."""
+    return AUTO if str(typed).strip().lower() == AUTO else method(typed)
+
+
+METHODS_OR_AUTO: dict[str, Any] = {
+    "parser": method_or_auto,
+    "metavar": "|".join([AUTO, *Method]),
+    "autocompletion": lambda incomplete: [
+        one for one in (AUTO, *Method) if one.startswith(incomplete)
+    ],
+}
+"""How options read calibrators or `auto`, in addition to their help."""
+
+
 class Setting(enum.StrEnum):
     """The settings of a study: as published, the package's defaults, or both."""
 

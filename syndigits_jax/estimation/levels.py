@@ -170,8 +170,9 @@ def question_ranges(
     """Range of every question: as declared; else that of a known question which holds its twins'.
 
     Never from the humans' answers to the question itself: of the other known questions without a
-    declared range, whose human and twin answers together span an interval, the shortest interval
-    that holds the twins' answers to this one; without any, the span of these.
+    declared range, whose human and twin answers together span an interval, the most frequent
+    interval that holds the twins' answers to this one, and of several the shortest; without any,
+    the span of these.
 
     **Arguments:**
 
@@ -192,8 +193,11 @@ def question_ranges(
         holds = (span_low[others] <= twin_low[j]) & (span_high[others] >= twin_high[j])
         others = others[holds & (span_high[others] > span_low[others])]
         if others.size:
-            best = others[np.argmin(span_high[others] - span_low[others])]
-            low[j], high[j] = span_low[best], span_high[best]
+            spans, counts = np.unique(
+                np.stack([span_low[others], span_high[others]], 1), axis=0, return_counts=True
+            )
+            widths = spans[:, 1] - spans[:, 0]
+            low[j], high[j] = spans[np.lexsort((widths, -counts))[0]]
         else:
             low[j], high[j] = twin_low[j], twin_high[j]
     return low, high

@@ -162,7 +162,7 @@ def calibrate_panel(
     - `threshold`: where the training MSE (scaled units) exceeds it, the prediction is the twins'
       own answer; no threshold by default.
     - `choose`: the name of a penalty of the method to be chosen from multiples of its value, by how
-      well the twins' own answers to the targets are predicted
+      well the known questions are predicted
       ([`choose_penalty`][syndigits_jax.evaluation.choose_penalty]; questions only).
     - `settings`: of the calibration; the defaults if `None`.
 
@@ -193,7 +193,9 @@ def calibrate_panel(
         if direction != "question":
             raise ValueError(f"{option(choose)} {AUTO} is for new questions, not new users")
         candidates = {choose: float(getattr(method, choose)) * _FACTORS}
-        method = choose_penalty(method, donor_part, twin_part, candidates, settings=settings).best
+        method = choose_penalty(
+            method, donor_part, twin_part, candidates, judge="questions", settings=settings
+        ).best
     seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
     observed = target_part if seen.any() else None
     result = run(

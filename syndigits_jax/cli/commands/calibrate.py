@@ -1,10 +1,12 @@
 """`syndigits calibrate`: predictions for new questions or new people."""
 
+import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import METHODS, Join, Method
+from syndigits_jax.cli.choices import AUTO, METHODS_OR_AUTO, Join
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import (
     NO_OPTIONS,
@@ -29,7 +31,14 @@ def calibrate(
     human: Human,
     twin: Twin,
     out: OutTable,
-    method: Annotated[Method, typer.Option(help="Calibrator.", **METHODS)] = Method.ELASTIC_NET,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto combines several methods, the twins and people's means as the known "
+            "questions choose; or one calibrator.",
+            **METHODS_OR_AUTO,
+        ),
+    ] = AUTO,
     new_users: Annotated[
         bool, typer.Option("--new-users", help="Predict respondents without human answers.")
     ] = False,
@@ -50,6 +59,27 @@ def calibrate(
         ),
     ] = Join.ERROR,
     report: Report = None,
+    shares: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="With auto: table to write of the estimated share of people per option.",
+        ),
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With auto: questions, for their ranges and their blocks."
+        ),
+    ] = None,
+    batteries: Annotated[
+        bool,
+        typer.Option(
+            "--batteries",
+            help="With auto: questions whose names differ by a number only (Q5_1, Q5_2) are one "
+            "battery; a target without a known question of its battery is from a new survey.",
+        ),
+    ] = False,
     threshold: Annotated[
         float | None,
         typer.Option(help="Keep the twins' answers where the training MSE exceeds this."),
@@ -59,7 +89,7 @@ def calibrate(
         typer.Option(
             metavar="NUMBER|auto",
             help="Squared penalty λ; auto tries 0.01 to 100 times the default by how well the "
-            "twins' own answers are predicted.",
+            "known questions are predicted.",
         ),
     ] = None,
     alpha: Annotated[
@@ -80,6 +110,9 @@ def calibrate(
     Both tables have one row per respondent and one column per question, and are matched by these
     identifiers. New questions are the columns that only the twins' table has (or that no human
     answered); with --new-users, new rows likewise.
+
+    By default the prediction combines several methods, the twins' own answers and people's means,
+    on a level and spread that the known questions predict; it says what to expect of it.
     """
     given = {
         "penalty": _number_or_auto("penalty", penalty),
@@ -91,7 +124,65 @@ def calibrate(
         "epochs": epochs,
         "seed": seed,
     }
-    check_tables({"out": out, "report": report}, (human, twin))
+    given = {name: value for name, value in given.items() if value is not None}
+    check_tables({"out": out, "report": report, "shares": shares}, (human, twin))
+    tables = {
+        "new_users": new_users,
+        "targets": target,
+        "id_column": id_column,
+        "join": str(join),
+        "missing": missing,
+    }
+    written = [path for path in (out, report, shares) if path is not None]
+    if str(method) == AUTO:
+        return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
+                         tables, written)  # fmt: skip
+    for option, value in (("shares", shares), ("questions", questions), ("batteries", batteries)):
+        if value:
+            raise ValueError(f"`{option}` is for `--method auto`, not for {method}")
+    return _calibrate(human, twin, out, report, str(method), given, threshold, tables, written)
+
+
+def _estimate(human, twin, out, report, shares, questions, batteries, given, threshold, tables,
+              written) -> dict[str, Any]:  # fmt: skip
+    key = given.pop("seed", 0)
+    for option in (*given, *(() if threshold is None else ("threshold",))):
+        raise ValueError(f"`{option}` is of a calibrator: choose one with `--method`")
+    if shares is not None and tables["new_users"]:
+        raise ValueError("`shares` is for new questions, not for `--new-users`")
+    from syndigits_jax.cli.render.calibration import print_estimated
+    from syndigits_jax.cli.render.console import showing_progress
+    from syndigits_jax.datasets.tables import write_table
+    from syndigits_jax.results.progress import Progress
+    from syndigits_jax.workflows.estimate import estimate_files
+
+    with showing_progress() as show:
+
+        def on_fit(done: int, total: int) -> None:
+            show(Progress(0, 1, "estimating", done, total, counted="fits"))
+
+        result = estimate_files(
+            human, twin, questions=questions, batteries=batteries, key=key, on_fit=on_fit, **tables
+        )
+    if report is not None:
+        write_table(report, result.report)
+    if shares is not None:
+        write_table(shares, result.shares.set_index("question"))
+    write_table(out, result.predictions)
+    print_estimated(result, out, joined=tables["join"] == Join.INNER)
+    estimates = result.estimates
+    return {
+        "written": written,
+        "targets": result.report.reset_index().to_dict("records"),
+        "weights": {name: dict(found) for name, found in estimates.weights.items()},
+        "learnt": dict(estimates.learnt),
+        "expected": {name: dataclasses.asdict(one) for name, one in estimates.expected.items()},
+        "shares": result.shares.to_dict("records"),
+        "dropped": dict(result.dropped),
+    }
+
+
+def _calibrate(human, twin, out, report, method, given, threshold, tables, written):
     from syndigits_jax.cli.render.calibration import print_calibrated
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.datasets.tables import write_table
@@ -99,20 +190,15 @@ def calibrate(
 
     with showing_step(f"calibrating {twin} with {method} ..."):
         result = calibrate_files(
-            human, twin, str(method),
-            hyperparameters={name: value for name, value in given.items() if value is not None},
-            new_users=new_users, targets=target, id_column=id_column, threshold=threshold,
-            join=str(join),  # pyright: ignore[reportArgumentType]
-            missing=missing,
-        )  # fmt: skip
+            human, twin, method, hyperparameters=given, threshold=threshold, **tables
+        )
         if report is not None:
             write_table(report, result.report)
         write_table(out, result.predictions)
-    print_calibrated(result, out, joined=join is Join.INNER)
-    rows = result.report.reset_index().to_dict("records")
+    print_calibrated(result, out, joined=tables["join"] == Join.INNER)
     return {
-        "written": [path for path in (out, report) if path is not None],
-        "targets": rows,
+        "written": written,
+        "targets": result.report.reset_index().to_dict("records"),
         "dropped": dict(result.dropped),
     }
 

@@ -10,6 +10,7 @@ from syndigits_jax.cli.render.console import output
 from syndigits_jax.cli.render.missing import dropped_text
 from syndigits_jax.results.format import fixed
 from syndigits_jax.workflows.calibrate import CalibratedFiles, method_title
+from syndigits_jax.workflows.estimate import EstimatedFiles
 
 _SHOWN = 12  # targets printed; all of them are in --report
 
@@ -36,6 +37,87 @@ def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> Non
         console.print(f"... and {rest} more")
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+_PLAIN = {
+    "Ridge": "ridge",
+    "ElasticNet": "elastic net",
+    "SyntheticControl": "synthetic control",
+    "Twin": "the twin's answer",
+    "TwinUnexplained": "the twin's answer, where the fit says little",
+    "UserMean": "the person's mean",
+    "Map": "a map from all the twin's answers",
+    "MapStronger": "the same, more penalised",
+    "MapStrongest": "the same, most penalised",
+    "TwinByQuestion": "the twin's answer, by question",
+    "TwinMean": "the twin's mean",
+}
+_CONTROLS = {
+    "Baseline": "raw twins",
+    "UserMean": "the person's mean",
+    "ItemMean": "the question's mean",
+    "ZScoredUserMean": "the person's standardised mean",
+}
+
+
+def print_estimated(result: EstimatedFiles, out: Path, *, joined: bool) -> None:
+    """Print what was estimated, from what, and what to expect of it."""
+    console = output()
+    if joined:
+        console.print(dropped_text(result.dropped), soft_wrap=True)
+    estimates = result.estimates
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"new {result.direction}")
+    shown = {"human answers": lambda row: str(row.human_answers)}
+    if result.direction == "question":
+        shown |= {
+            "twins' mean": lambda row: fixed(row.twin_mean),
+            "estimated mean": lambda row: fixed(row["mean"]),
+            f"{estimates.level:.0%} interval": lambda row: (
+                f"{fixed(row.mean_low)} to {fixed(row.mean_high)}"
+            ),
+        }
+    shown["status"] = lambda row: row.status
+    for name in shown:
+        table.add_column(name, justify="right")
+    for name, row in result.report.head(_SHOWN).iterrows():
+        table.add_row(str(name), *(show(row) for show in shown.values()))
+    console.print(table)
+    rest = len(result.report) - _SHOWN
+    if rest > 0:
+        console.print(f"... and {rest} more")
+    for setting, weights in estimates.weights.items():
+        count = estimates.setting.count(setting)
+        console.print(f"{setting} ({count} of {len(estimates.setting)})", style="bold")
+        parts = [
+            f"{weight:.2f} {_PLAIN[name]}" for name, weight in weights.items() if weight > 0.005
+        ]
+        how = "learnt from" if estimates.learnt[setting] else "fixed, with too few"
+        console.print(f"  weights ({how} known {result.direction}s): {', '.join(parts)}")
+        if setting in estimates.expected:
+            for line in _expectation(estimates.expected[setting], result.direction):
+                console.print(f"  {line}")
+    unfinished = sorted(set(result.report["imputation"]) - {"converged"})
+    if unfinished:
+        console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
+    rows, columns = result.predictions.shape
+    console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+
+
+def _expectation(expected: Any, direction: str) -> list[str]:
+    control = expected.best_control
+    lines = [
+        f"expected correlation {fixed(expected.correlation)} "
+        f"(standard error {fixed(expected.correlation_error)}, {expected.count} known "
+        f"{direction}s); raw twins {fixed(expected.controls['Baseline'])}, best control "
+        f"{fixed(expected.controls[control])} ({_CONTROLS.get(control, control)})"
+    ]
+    if direction == "question":
+        lines.append(
+            f"expected error of a mean {fixed(expected.error)} of the range; "
+            f"raw twins {fixed(expected.twin_error)}"
+        )
+    return lines
 
 
 def _used(row: Any) -> str:

@@ -1,0 +1,188 @@
+"""The estimate `auto` on a user's own tables: predictions, means, shares and what to expect."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from syndigits_jax.datasets import load_panel, read_questions
+from syndigits_jax.datasets.columns import shortest
+from syndigits_jax.estimation import (
+    Estimates,
+    blocks_from_names,
+    estimate_questions,
+    estimate_users,
+)
+from syndigits_jax.panel import Panel
+from syndigits_jax.results.keys import Key
+from syndigits_jax.results.names import Direction
+from syndigits_jax.solvers.solution import Status
+from syndigits_jax.workflows.calibrate import choose_targets
+
+MOST_OPTIONS = 21
+"""Questions with more options than this have no shares."""
+
+
+@dataclass(frozen=True)
+class EstimatedFiles:
+    """Estimates as data frames.
+
+    - `predictions`: respondents x new questions (or new respondents x questions).
+    - `report`: one row per target. For questions: the setting, how many human answers were used,
+      the twins' mean, the estimated mean and standard deviation with the ends of the mean's
+      interval, and the statuses. For people: the setting and the statuses.
+    - `shares`: one row per question and option, with the estimated share of people; questions
+      without a short list of options have none.
+    - `estimates`: all that was estimated; `direction`: what was estimated.
+    - `dropped`: as in [`Panel`][]`.dropped`.
+    """
+
+    predictions: Any
+    report: Any
+    shares: Any
+    estimates: Estimates
+    direction: Direction
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def estimate_panel(
+    panel: Panel,
+    direction: Direction = "question",
+    targets: Iterable[str] | None = None,
+    *,
+    key: Key = 0,
+    on_fit: Any = None,
+) -> EstimatedFiles:
+    """Estimate the targets of a panel.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers; its `blocks` say which questions are of one battery.
+    - `direction`: `"question"` to estimate questions, `"user"` to estimate people.
+    - `targets`: identifiers to estimate; by default all without any human answer. Human answers to
+      a named question are used.
+    - `key`: decides the folds; a JAX random key or an integer.
+    - `on_fit`: called with (fits done, fits in all).
+
+    **Raises:** `ValueError` as [`choose_targets`][] and the estimators do; `ImportError` without
+    pandas.
+    """
+    from syndigits_jax.tables.frames import import_pandas
+
+    pd = import_pandas()
+    names = choose_targets(panel, direction, targets)
+    unseen = panel.new_questions if direction == "question" else panel.new_users
+    idle = [name for name in unseen if name not in names]
+    panel = panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle)
+    estimate = estimate_questions if direction == "question" else estimate_users
+    estimates = estimate(panel, names, key=key, on_fit=on_fit)
+    predictions = pd.DataFrame(
+        shortest(estimates.prediction),
+        index=list(estimates.users),
+        columns=list(estimates.questions),
+    )
+    report = pd.DataFrame(
+        {
+            "setting": list(estimates.setting),
+            "human_answers": estimates.known_answers,
+            **(_levels(panel, estimates) if direction == "question" else {}),
+            "status": [Status(int(code)).word for code in estimates.status],
+            "imputation": [Status(int(code)).word for code in estimates.imputation_status],
+        },
+        index=list(names),
+    )
+    report.index.name = direction
+    shares = pd.DataFrame(_shares(estimates), columns=["question", "option", "share"])
+    return EstimatedFiles(predictions, report, shares, estimates, direction, panel.dropped)
+
+
+def estimate_files(
+    human: str | os.PathLike[str],
+    twin: str | os.PathLike[str],
+    *,
+    new_users: bool = False,
+    targets: Iterable[str] | None = None,
+    questions: str | os.PathLike[str] | None = None,
+    batteries: bool = False,
+    id_column: str | None = None,
+    join: Literal["error", "inner"] = "error",
+    missing: str | Iterable[Any] = (),
+    key: Key = 0,
+    on_fit: Any = None,
+) -> EstimatedFiles:
+    """Read two tables, match them by identifier, and estimate what people have not answered.
+
+    **Arguments:**
+
+    - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
+    - `new_users`: estimate the twins' new respondents instead of their new questions.
+    - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
+    - `questions`: a file of questions, for their ranges and blocks.
+    - `batteries`: whether questions whose names differ by a number only (Q5_1, Q5_2) are one block,
+      where the file of questions does not say.
+    - `id_column`, `join`, `missing`: as in [`load_panel`][].
+
+    **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
+    cannot be used, and as [`estimate_panel`][].
+    """
+    direction: Direction = "user" if new_users else "question"
+    panel = load_panel(
+        human,
+        twin,
+        id_column=id_column,
+        join=join,
+        new_questions=not new_users,
+        new_users=new_users,
+        missing=missing,
+    )
+    if questions is not None:
+        panel = with_questions(panel, read_questions(questions))
+    if batteries and not panel.blocks:
+        panel = panel.with_blocks(blocks_from_names(panel.questions))
+    return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
+
+
+def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
+    """The panel with the ranges and blocks of `questions`; questions it does not have are ignored.
+
+    **Raises:** `ValueError` if none of them is in the panel, or an answer is outside its range.
+    """
+    names = set(panel.questions)
+    of = {question.identifier: question for question in questions if question.identifier in names}
+    if not of:
+        raise ValueError("`questions`: none of the file's questions is a column of the tables")
+    scales = {name: question.scale for name, question in of.items() if question.scale is not None}
+    if scales:
+        panel = panel.with_scale(scales)
+    blocks = {name: question.block for name, question in of.items() if question.block}
+    return panel.with_blocks(blocks) if blocks else panel
+
+
+def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
+    at = [panel.questions.index(name) for name in estimates.questions]
+    return {
+        "twin_mean": np.nanmean(panel.twin[:, at], axis=0),
+        "mean": estimates.mean,
+        "mean_low": np.asarray(estimates.mean_interval.lower),
+        "mean_high": np.asarray(estimates.mean_interval.upper),
+        "sd": estimates.sd,
+    }
+
+
+def _shares(estimates: Estimates) -> list[tuple[str, float, float]]:
+    rows = []
+    if estimates.direction == "question":
+        for name in estimates.questions:
+            try:
+                options = estimates.options(name)
+            except ValueError:
+                continue
+            if len(options) <= MOST_OPTIONS:
+                rows += [
+                    (name, float(option), float(share))
+                    for option, share in zip(options, estimates.shares(name), strict=True)
+                ]
+    return rows
