@@ -73,23 +73,23 @@ class Donors(eqx.Module):
 
 
 class Components(eqx.Module):
-    """Predictions of t targets.
+    """Predictions of t targets, or of one without the axis t.
 
     - `values`: (t, c, n) in standard deviations of the target's answers.
     - `unexplained`: (t,) the ridge regression's training error on the twins, 0 to 1.
     - `status`: (t,) the worst status of the target's three fits.
     """
 
-    values: Float[Array, "t c n"]
-    unexplained: Float[Array, " t"]
-    status: Int[Array, " t"]
+    values: Float[Array, "*t c n"]
+    unexplained: Float[Array, "*t"]
+    status: Int[Array, "*t"]
 
 
 def standardised(
     values: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
 ) -> Float[Array, "n m"]:
     """Columns less their mean over their standard deviation, 0 where missing or constant."""
-    seen = mask * weight[:, None]
+    seen = jnp.where(mask, weight[:, None], 0)
     mean, std = moments_over(jnp.where(mask, values, 0), seen, 0, 0.0)
     return jnp.where(mask, (jnp.where(mask, values, 0) - mean) / std, 0)
 
@@ -116,7 +116,7 @@ def _completed(
     filled = jnp.where(mask, scaled, solution.value.completed)
     whole = jnp.ones(mask.shape, bool)
     known = jnp.any(mask & (weight > 0)[:, None], axis=0)
-    return jnp.where(known, standardised(filled, whole, weight), 0), solution.status
+    return jnp.where(known[None, :], standardised(filled, whole, weight), 0), solution.status
 
 
 @functools.partial(jax.jit, static_argnames=("complete",))
@@ -131,11 +131,12 @@ def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False
     - `complete`: whether no answer to a donor is missing, so that none is imputed; static.
     """
     weight = responses.weight
-    human_mask, twin_mask = responses.human_mask & used, responses.twin_mask & used
+    human_mask = responses.human_mask & used[None, :]
+    twin_mask = responses.twin_mask & used[None, :]
     human = standardised(responses.human, human_mask, weight)
     twin = standardised(responses.twin, twin_mask, weight)
     count = jnp.sum(human_mask, axis=1)
-    user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1)
+    user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1).astype(human.dtype)
     status = jnp.zeros((2,), jnp.int32)
     if not complete:
         # One after the other in one loop: two loops at once would share a CPU's few threads.
@@ -161,7 +162,7 @@ def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]
 
     def one(item: tuple[Array, Array]) -> Components:
         answer, known = item
-        weight = known * responses.weight
+        weight = jnp.where(known, responses.weight, 0)
         moments = gram_statistics(prepared.twin, answer, weight)
         return _predict(moments, prepared, answer, known, weight)
 
@@ -225,15 +226,14 @@ def truth_moments(
     - `weight`: (n,) weights of the users.
     """
     scaled = standardised(truth, mask, weight)
-    seen = mask * weight[:, None]
+    seen = jnp.where(mask, weight[:, None], 0)
     total = jnp.sum(seen, axis=0)
-    share = (seen / jnp.where(total > 0, total, 1)).T
+    share = (seen / jnp.where(total > 0, total, 1)[None, :]).T
     weighted = found.values * share[:, None, :]
     gram = jnp.einsum("tcn,tdn->tcd", weighted, found.values)
     cross = jnp.einsum("tcn,nt->tc", weighted, scaled)
     varies = jnp.sum(seen * scaled**2, axis=0) > 0
-    count = jnp.sum(mask & (weight > 0)[:, None], axis=0).astype(truth.dtype)
-    size = jnp.where(varies & (count > 1), count / (count + FEW_ANSWERS), 0)
+    size = jnp.where(varies, total / (total + FEW_ANSWERS), 0)
     return Moments(gram, cross, size)
 
 

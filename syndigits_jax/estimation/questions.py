@@ -33,7 +33,8 @@ PRIOR = {"known battery": FIXED_WEIGHTS, "new survey": SURVEY_WEIGHTS}
 class Problem:
     """A panel prepared for the estimator.
 
-    - `panel`, `responses`: the panel and its numbers; `weight`: (n,) of the users.
+    - `panel`, `responses`: the panel, without human answers to the targets, and its numbers.
+    - `weight`: (n,) of the users.
     - `known`: positions of the questions that are donors and from which weights are learnt.
     - `blocks`: of all questions, or `None`.
     """
@@ -120,15 +121,40 @@ def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
     return Responses(arrays.human, arrays.human_mask, arrays.twin, arrays.twin_mask, weight)
 
 
+def without_answers(
+    panel: Panel,
+    *,
+    users: Int[np.ndarray, " i"] | None = None,
+    questions: Int[np.ndarray, " j"] | None = None,
+) -> Panel:
+    """The panel without any human answer of these users, or to these questions, by position."""
+    hidden = np.zeros((panel.n, panel.m), bool)
+    if users is not None:
+        hidden[users] = True
+    if questions is not None:
+        hidden[:, questions] = True
+    return panel.with_missing(human=hidden) if hidden.any() else panel
+
+
 def prepare(
     panel: Panel,
     targets: Int[np.ndarray, " t"],
     blocks: Sequence[Any] | None,
     sample_weight: Numbers | None,
 ) -> Problem:
-    """Check the arguments and choose the donors: answered by humans, and no targets."""
-    responses = responses_of(panel, sample_weight)
-    weight = np.asarray(responses.weight, np.float64)
+    """Check the arguments and choose the donors: answered by humans, and no targets.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers.
+    - `targets`: (t,) positions of the questions to estimate.
+    - `blocks`: the block of each of the panel's m questions, or `None`.
+    - `sample_weight`: (n,) weights of the users, or `None`.
+
+    **Raises:** `ValueError` for blocks or weights that do not fit the panel, answers whose squares
+    overflow, or fewer than two other questions with human answers.
+    """
+    weight = np.asarray(responses_of(panel, sample_weight).weight, np.float64)
     if blocks is not None and len(blocks) != panel.m:
         raise ValueError(
             f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"
@@ -141,6 +167,8 @@ def prepare(
         raise ValueError(
             f"`human`: {len(known)} other questions have human answers; at least two are needed"
         )
+    panel = without_answers(panel, questions=targets)
+    responses = responses_of(panel, sample_weight)
     labels = None if blocks is None else tuple(map(str, blocks))
     return Problem(panel, responses, weight, known, labels)
 
@@ -153,7 +181,14 @@ def nested(
     workers: int = 1,
     on_fit: OnFit | None = None,
 ) -> Nested:
-    """Predict every known question from the other folds, choosing everything without its fold."""
+    """Predict every known question from the other folds, choosing everything without its fold.
+
+    **Arguments:**
+
+    - `problem`: a panel, prepared.
+    - `setting`: how folds are made.
+    - `seed`: decides random folds; `workers`: folds computed at once; `on_fit`: progress.
+    """
     known, n = problem.known, problem.panel.n
     fold = problem.folds(setting, seed)
     moments = fold_moments(problem.responses, known, fold, workers=workers, on_fit=on_fit)

@@ -197,7 +197,14 @@ def in_order(
 ) -> None:
     """`function` of every item, the first one alone so that programs are compiled once.
 
-    The first error, or an interrupt, ends it.
+    **Arguments:**
+
+    - `function`: called with one item at a time, from several threads.
+    - `items`: at least one.
+    - `workers`: threads.
+    - `on_done`: called with (items done, items in all).
+
+    **Raises:** the first error, or an interrupt, which ends it.
     """
     limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
     with limits, ThreadPoolExecutor(workers) as pool:
