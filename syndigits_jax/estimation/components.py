@@ -37,6 +37,9 @@ RIDGE_PENALTY = 1000.0
 ALPHA, L1_RATIO = 0.1, 0.5
 CONTROL_PENALTY = 1e-6
 IMPUTATION_RANK = 20
+MOST_DONORS = 400
+"""Of more questions only so many, those with most answers, are donors; all help to fill gaps."""
+
 _TOL = 1e-5
 _IMPUTATION_TOL = 1e-4
 _IMPUTATION_STEPS = 200
@@ -59,15 +62,16 @@ class Responses(eqx.Module):
 class Donors(eqx.Module):
     """Donor questions of both sides, standardised and without gaps.
 
-    - `human`, `twin`: (n, m); columns that are left out are 0.
-    - `used`: (m,) which columns are donors.
+    - `human`, `twin`: (n, d), of all m questions or of [`MOST_DONORS`][]; columns that are left out
+      are 0.
+    - `used`: (d,) which columns are donors.
     - `user_mean`: (n,) mean of the humans' own standardised answers, 0 without any.
     - `status`: of the imputation of either side, (2,).
     """
 
-    human: Float[Array, "n m"]
-    twin: Float[Array, "n m"]
-    used: Bool[Array, " m"]
+    human: Float[Array, "n d"]
+    twin: Float[Array, "n d"]
+    used: Bool[Array, " d"]
     user_mean: Float[Array, " n"]
     status: Int[Array, " 2"]
 
@@ -143,6 +147,11 @@ def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False
         both = jnp.stack([human, twin]), jnp.stack([human_mask, twin_mask])
         filled, status = jax.lax.map(lambda side: _completed(side[0], side[1], weight), both)
         human, twin = filled[0], filled[1]
+    if used.shape[0] > MOST_DONORS:
+        answers = jnp.sum(human_mask & (weight > 0)[:, None], axis=0)
+        answers = answers + jnp.sum(twin_mask & (weight > 0)[:, None], axis=0)
+        _, most = jax.lax.top_k(jnp.where(used, answers, -1), MOST_DONORS)
+        human, twin, used = human[:, most], twin[:, most], used[most]
     return Donors(human, twin, used, user_mean, status)
 
 

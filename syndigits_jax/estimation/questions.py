@@ -29,6 +29,13 @@ Setting = Literal["known battery", "new survey"]
 PRIOR = {"known battery": FIXED_WEIGHTS, "new survey": SURVEY_WEIGHTS}
 
 
+MANY_QUESTIONS = 400
+"""With more known questions, pairs of folds are judged by [`MOST_OF_A_PAIR`][] of them."""
+
+MOST_OF_A_PAIR = 80
+"""Questions of a pair of folds that decide weights where there are many."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A panel prepared for the estimator.
@@ -191,7 +198,10 @@ def nested(
     """
     known, n = problem.known, problem.panel.n
     fold = problem.folds(setting, seed)
-    moments = fold_moments(problem.responses, known, fold, workers=workers, on_fit=on_fit)
+    most = MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
+    moments = fold_moments(
+        problem.responses, known, fold, most=most, workers=workers, on_fit=on_fit
+    )
     size = len(COMPONENTS)
     prediction = np.full((len(known), n), np.nan)
     parts = np.full((len(known), size, n), np.nan)
