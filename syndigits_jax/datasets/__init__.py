@@ -1,5 +1,6 @@
 """Readers of public data sets and of users' files, and simulators with known truth."""
 
+from .block_simulator import BlockTruth, simulate_block_panel
 from .distributions import (
     DistributionData,
     DistributionTruth,
@@ -32,6 +33,7 @@ __all__ = [
     "DEFAULT_CONSTRUCTION",
     "PURCHASE_OPTIONS",
     "STAR_OPTIONS",
+    "BlockTruth",
     "Construction",
     "DistributionData",
     "DistributionTruth",
@@ -57,6 +59,7 @@ __all__ = [
     "read_twin_2k_500_questions",
     "sample_panel",
     "sample_panel_with_truth",
+    "simulate_block_panel",
     "simulate_distributions",
     "simulate_panel",
     "write_personas",

@@ -1,13 +1,13 @@
 """New answers with their uncertainty: the estimator `auto`, intervals and draws."""
 
-from .auto import AUTO as AUTO
 from .auto import estimate_new_users_and_questions as estimate_new_users_and_questions
 from .auto import estimate_questions as estimate_questions
-from .auto import estimate_users as estimate_users
 from .auto import hold_out_questions as hold_out_questions
-from .auto import hold_out_users as hold_out_users
+from .auto_users import estimate_users as estimate_users
+from .auto_users import hold_out_users as hold_out_users
 from .grouping import blocks_from_names as blocks_from_names
 from .intervals import question_intervals as question_intervals
 from .options import option_probabilities as option_probabilities
 from .results import Estimates as Estimates
 from .results import Expected as Expected
+from .targets import AUTO as AUTO

@@ -1,11 +1,11 @@
-"""`auto`: estimates for new questions, new users, or both, and their nested hold-outs."""
+"""`auto` for new questions, and for new questions of new users, with its nested hold-out."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ..evaluation.controls import controls
 from ..evaluation.holdout import threads
@@ -16,16 +16,19 @@ from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
 from .known_answers import corrected
-from .questions import PRIOR, Nested, Problem, Setting, nested, prepare, responses_of
+from .questions import (
+    PRIOR,
+    Nested,
+    Problem,
+    Setting,
+    nested,
+    prepare,
+    without_answers,
+)
 from .results import Estimates, Expected, expectation
 from .stack import OnFit, Truth, donor_answers, fold_moments, predict
-from .user_components import USER_COMPONENTS
-from .users import UserFolds, predict_users, ranges_without, user_folds
-
-AUTO = "Auto"
-"""The name of the estimator's prediction in a [`HoldOut`][syndigits_jax.evaluation.HoldOut]."""
-
-NEW_USERS = "new users"
+from .targets import AUTO, chosen_targets, known_users, steps
+from .users import predict_users, ranges_without, user_folds
 
 
 def estimate_questions(
@@ -75,7 +78,7 @@ def estimate_questions(
     names = chosen_targets(panel.questions, panel.new_questions, targets, "question")
     at = np.array([panel.questions.index(name) for name in names])
     problem = prepare(panel, at, blocks, sample_weight)
-    settings: list[Setting] = [problem.setting(j) for j in at]
+    settings: list[Setting] = [problem.setting(int(j)) for j in at]
     found, imputation = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
@@ -164,99 +167,9 @@ def hold_out_questions(
         raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
     problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
     if setting == "new survey" and len(set(problem.blocks or ())) < 2:
-        raise ValueError("`blocks` must name at least two blocks, to leave out one at a time")
+        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
     return _questions_held_out(problem, run)
-
-
-def estimate_users(
-    panel: Panel,
-    targets: Iterable[str] | None = None,
-    *,
-    sample_weight: Numbers | None = None,
-    expect: bool = True,
-    key: Key = 0,
-    workers: int | None = None,
-    on_fit: OnFit | None = None,
-) -> Estimates:
-    """Estimate the answers of new users from their twins, everything chosen by the known users.
-
-    **Arguments:**
-
-    - `panel`, `key`, `workers`, `on_fit`: as in [`estimate_questions`][].
-    - `targets`: identifiers of the users to estimate; by default those without human answers.
-    - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
-    - `expect`: whether to find out, by a nested hold-out, what to expect.
-
-    **Returns:** [`Estimates`][].
-
-    **Raises:** `ValueError` as [`estimate_questions`][], with users for questions.
-    """
-    names = chosen_targets(panel.users, panel.new_users, targets, "user")
-    at = np.array([panel.users.index(name) for name in names])
-    responses = responses_of(panel, sample_weight)
-    known = _known_users(panel, responses, at)
-    found = user_folds(
-        responses, known, nested=expect, key=key, workers=threads(workers), on_fit=on_fit
-    )
-    values, mean, sd, weights = predict_users(responses, found, at)
-    low, high = ranges_without(panel, at)
-    expected = {}
-    if expect:
-        held = _users_held_out(panel, found)
-        names_of = [name for name in held.predictions if name != AUTO]
-        unknown = np.full(len(known), np.nan)
-        expected[NEW_USERS] = expectation(
-            held.scores("pearson", AUTO),
-            unknown,
-            unknown,
-            np.arange(len(known)),
-            {name: held.scores("pearson", name) for name in names_of},
-        )
-    unlimited = np.full(panel.m, np.inf)
-    return Estimates(
-        direction="user",
-        users=names,
-        questions=panel.questions,
-        prediction=np.clip(values, low, high),
-        mean=mean,
-        sd=sd,
-        mean_interval=_interval(-unlimited, unlimited),
-        level=1.0,
-        low=low,
-        high=high,
-        step=steps(panel, np.arange(panel.m)),
-        setting=(NEW_USERS,) * len(names),
-        weights={NEW_USERS: dict(zip(USER_COMPONENTS, map(float, weights), strict=True))},
-        learnt={NEW_USERS: found.weights()[1]},
-        known_answers=np.zeros(len(names), np.int64),
-        status=np.zeros(len(names), np.int32),
-        imputation_status=np.zeros(len(names), np.int32),
-        expected=expected,
-    )
-
-
-def hold_out_users(
-    panel: Panel,
-    *,
-    sample_weight: Numbers | None = None,
-    key: Key = 0,
-    workers: int | None = None,
-    on_fit: OnFit | None = None,
-) -> HoldOut:
-    """Every user with human answers, estimated from the users of other folds.
-
-    **Arguments:** as in [`estimate_users`][].
-
-    **Returns:** a [`HoldOut`][syndigits_jax.evaluation.HoldOut] with a row per user and predictions
-    `"Auto"` and of the controls.
-
-    **Raises:** `ValueError` as [`estimate_users`][].
-    """
-    responses = responses_of(panel, sample_weight)
-    known = _known_users(panel, responses, np.zeros(0, np.int64))
-    found = user_folds(responses, known, key=key, workers=threads(workers), on_fit=on_fit)
-    return _users_held_out(panel, found)
 
 
 def estimate_new_users_and_questions(
@@ -275,8 +188,12 @@ def estimate_new_users_and_questions(
     answers in the estimate of the new questions. Its weights fit the known users' answers to known
     questions, predicted from such estimates too, each without its fold of users.
 
-    **Arguments:** as in [`estimate_questions`][] and [`estimate_users`][]; human answers of the
-    users, and to the questions, are not used.
+    **Arguments:**
+
+    - `panel`, `blocks`, `key`, `workers`: as in [`estimate_questions`][].
+    - `users`, `questions`: identifiers of those to estimate; by default those without human
+      answers. Human answers of these users, and to these questions, are not used.
+    - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
 
     **Returns:** (u, q) predictions on the questions' scales.
 
@@ -286,12 +203,10 @@ def estimate_new_users_and_questions(
     names = chosen_targets(panel.questions, panel.new_questions, questions, "question")
     rows = np.array([panel.users.index(name) for name in people])
     columns = np.array([panel.questions.index(name) for name in names])
-    without = np.zeros((panel.n, panel.m), bool)
-    without[rows] = True
-    panel = panel.with_missing(human=without)
+    panel = without_answers(panel, users=rows, questions=columns)
     problem = prepare(panel, columns, blocks, sample_weight)
     responses = problem.responses
-    known = _known_users(panel, responses, rows)
+    known = known_users(panel, responses, rows)
     found = user_folds(
         responses, known, nested=False, key=key, workers=threads(workers), on_fit=None
     )
@@ -300,9 +215,10 @@ def estimate_new_users_and_questions(
     human[known] = np.clip(found.predictions(found.weights()[0]), low, high)
     human[rows] = np.clip(predict_users(responses, found, rows)[0], low, high)
     counted = np.isin(np.arange(panel.n), known)
+    filled_in = counted | np.isin(np.arange(panel.n), rows)
     filled = Responses(
         jnp.asarray(human),
-        jnp.broadcast_to(jnp.asarray(counted | without[:, 0])[:, None], human.shape),
+        jnp.broadcast_to(jnp.asarray(filled_in)[:, None], human.shape),
         responses.twin,
         responses.twin_mask,
         jnp.where(jnp.asarray(counted), responses.weight, 0),
@@ -311,7 +227,7 @@ def estimate_new_users_and_questions(
     parts, _ = predict(filled, problem.known, columns)
     scale = problem.levels(problem.known)
     out = np.zeros((len(columns), panel.n))
-    settings: list[Setting] = [problem.setting(j) for j in columns]
+    settings: list[Setting] = [problem.setting(int(j)) for j in columns]
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         moments = fold_moments(
@@ -326,32 +242,6 @@ def estimate_new_users_and_questions(
         stack = scale.stack(weights, columns[mine], np.asarray(filled.weight))
         out[mine] = stack(jnp.asarray(parts.values[mine]))
     return out[:, rows].T
-
-
-def chosen_targets(
-    names: Sequence[str], new: Sequence[str], targets: Iterable[str] | None, kind: str
-) -> tuple[str, ...]:
-    """Checked targets, by default those without any human answer."""
-    chosen = tuple(new) if targets is None else tuple(dict.fromkeys(targets))
-    if not chosen:
-        raise ValueError(
-            f"`targets`: every {kind} of the panel has human answers; name those to estimate"
-        )
-    unknown = [name for name in chosen if name not in names]
-    if unknown:
-        raise ValueError(f"`targets`: the panel has no {kind} {unknown[0]!r}")
-    return chosen
-
-
-def steps(panel: Panel, at: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    """Step of each question: declared, else 1 or .5 if all its twins' answers are multiples."""
-    out = panel.step[at].copy()
-    for i, j in enumerate(at):
-        values = panel.twin[~np.isnan(panel.twin[:, j]), j]
-        for step in (1.0, 0.5):
-            if np.isnan(out[i]) and np.all(values == np.round(values / step) * step):
-                out[i] = step
-    return out
 
 
 def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
@@ -398,7 +288,9 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
 
 def _expected(problem: Problem, run: Nested) -> Expected:
     held = _questions_held_out(problem, run)
+    # The person's z-scored mean is a component and a control.
     trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
+    trivial.append("UserMean")
     errors, twin_errors = _mean_errors(problem, run)
     groups = np.arange(len(problem.known))
     if problem.blocks is not None:
@@ -423,37 +315,4 @@ def _questions_held_out(problem: Problem, run: Nested) -> HoldOut:
         predictions={**controls(panel, known, "question"), AUTO: run.prediction, **alone},
         status={AUTO: run.moments.status},
         imputation_status={AUTO: run.moments.imputation_status},
-    )
-
-
-def _known_users(
-    panel: Panel, responses: Responses, targets: Int[np.ndarray, " t"]
-) -> Int[np.ndarray, " k"]:
-    """Users with human answers and a positive weight who are no targets."""
-    known = panel.human_mask.any(axis=1) & (np.asarray(responses.weight) > 0)
-    known[targets] = False
-    if known.sum() < 2:
-        raise ValueError(
-            f"`human`: {known.sum()} other users have human answers; at least two are needed"
-        )
-    return np.flatnonzero(known)
-
-
-def _users_held_out(panel: Panel, found: UserFolds) -> HoldOut:
-    known = found.known
-    auto = np.full((len(known), panel.m), np.nan)
-    for f in range(int(found.fold.max()) + 1):
-        inside = found.fold == f
-        weights, _ = found.weights(f)
-        low, high = ranges_without(panel, known[inside])
-        auto[inside] = np.clip(found.predictions(weights)[inside], low, high)
-    nothing = np.zeros(len(known), np.int32)
-    return HoldOut(
-        direction="user",
-        panel=panel,
-        targets=known,
-        truth=panel.human[known],
-        predictions={**controls(panel, known, "user"), AUTO: auto},
-        status={AUTO: nothing},
-        imputation_status={AUTO: nothing},
     )

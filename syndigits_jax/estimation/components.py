@@ -37,6 +37,9 @@ RIDGE_PENALTY = 1000.0
 ALPHA, L1_RATIO = 0.1, 0.5
 CONTROL_PENALTY = 1e-6
 IMPUTATION_RANK = 20
+MOST_DONORS = 400
+"""Of more questions only so many, those with most answers, are donors; all help to fill gaps."""
+
 _TOL = 1e-5
 _IMPUTATION_TOL = 1e-4
 _IMPUTATION_STEPS = 200
@@ -59,37 +62,38 @@ class Responses(eqx.Module):
 class Donors(eqx.Module):
     """Donor questions of both sides, standardised and without gaps.
 
-    - `human`, `twin`: (n, m); columns that are left out are 0.
-    - `used`: (m,) which columns are donors.
+    - `human`, `twin`: (n, d), of all m questions or of [`MOST_DONORS`][]; columns that are left out
+      are 0.
+    - `used`: (d,) which columns are donors.
     - `user_mean`: (n,) mean of the humans' own standardised answers, 0 without any.
     - `status`: of the imputation of either side, (2,).
     """
 
-    human: Float[Array, "n m"]
-    twin: Float[Array, "n m"]
-    used: Bool[Array, " m"]
+    human: Float[Array, "n d"]
+    twin: Float[Array, "n d"]
+    used: Bool[Array, " d"]
     user_mean: Float[Array, " n"]
     status: Int[Array, " 2"]
 
 
 class Components(eqx.Module):
-    """Predictions of t targets.
+    """Predictions of t targets, or of one without the axis t.
 
     - `values`: (t, c, n) in standard deviations of the target's answers.
     - `unexplained`: (t,) the ridge regression's training error on the twins, 0 to 1.
     - `status`: (t,) the worst status of the target's three fits.
     """
 
-    values: Float[Array, "t c n"]
-    unexplained: Float[Array, " t"]
-    status: Int[Array, " t"]
+    values: Float[Array, "*t c n"]
+    unexplained: Float[Array, "*t"]
+    status: Int[Array, "*t"]
 
 
 def standardised(
     values: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
 ) -> Float[Array, "n m"]:
     """Columns less their mean over their standard deviation, 0 where missing or constant."""
-    seen = mask * weight[:, None]
+    seen = jnp.where(mask, weight[:, None], 0)
     mean, std = moments_over(jnp.where(mask, values, 0), seen, 0, 0.0)
     return jnp.where(mask, (jnp.where(mask, values, 0) - mean) / std, 0)
 
@@ -116,7 +120,7 @@ def _completed(
     filled = jnp.where(mask, scaled, solution.value.completed)
     whole = jnp.ones(mask.shape, bool)
     known = jnp.any(mask & (weight > 0)[:, None], axis=0)
-    return jnp.where(known, standardised(filled, whole, weight), 0), solution.status
+    return jnp.where(known[None, :], standardised(filled, whole, weight), 0), solution.status
 
 
 @functools.partial(jax.jit, static_argnames=("complete",))
@@ -131,17 +135,23 @@ def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False
     - `complete`: whether no answer to a donor is missing, so that none is imputed; static.
     """
     weight = responses.weight
-    human_mask, twin_mask = responses.human_mask & used, responses.twin_mask & used
+    human_mask = responses.human_mask & used[None, :]
+    twin_mask = responses.twin_mask & used[None, :]
     human = standardised(responses.human, human_mask, weight)
     twin = standardised(responses.twin, twin_mask, weight)
     count = jnp.sum(human_mask, axis=1)
-    user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1)
+    user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1).astype(human.dtype)
     status = jnp.zeros((2,), jnp.int32)
     if not complete:
         # One after the other in one loop: two loops at once would share a CPU's few threads.
         both = jnp.stack([human, twin]), jnp.stack([human_mask, twin_mask])
         filled, status = jax.lax.map(lambda side: _completed(side[0], side[1], weight), both)
         human, twin = filled[0], filled[1]
+    if used.shape[0] > MOST_DONORS:
+        answers = jnp.sum(human_mask & (weight > 0)[:, None], axis=0)
+        answers = answers + jnp.sum(twin_mask & (weight > 0)[:, None], axis=0)
+        _, most = jax.lax.top_k(jnp.where(used, answers, -1), MOST_DONORS)
+        human, twin, used = human[:, most], twin[:, most], used[most]
     return Donors(human, twin, used, user_mean, status)
 
 
@@ -161,7 +171,7 @@ def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]
 
     def one(item: tuple[Array, Array]) -> Components:
         answer, known = item
-        weight = known * responses.weight
+        weight = jnp.where(known, responses.weight, 0)
         moments = gram_statistics(prepared.twin, answer, weight)
         return _predict(moments, prepared, answer, known, weight)
 
@@ -225,15 +235,14 @@ def truth_moments(
     - `weight`: (n,) weights of the users.
     """
     scaled = standardised(truth, mask, weight)
-    seen = mask * weight[:, None]
+    seen = jnp.where(mask, weight[:, None], 0)
     total = jnp.sum(seen, axis=0)
-    share = (seen / jnp.where(total > 0, total, 1)).T
+    share = (seen / jnp.where(total > 0, total, 1)[None, :]).T
     weighted = found.values * share[:, None, :]
     gram = jnp.einsum("tcn,tdn->tcd", weighted, found.values)
     cross = jnp.einsum("tcn,nt->tc", weighted, scaled)
     varies = jnp.sum(seen * scaled**2, axis=0) > 0
-    count = jnp.sum(mask & (weight > 0)[:, None], axis=0).astype(truth.dtype)
-    size = jnp.where(varies & (count > 1), count / (count + FEW_ANSWERS), 0)
+    size = jnp.where(varies, total / (total + FEW_ANSWERS), 0)
     return Moments(gram, cross, size)
 
 

@@ -60,7 +60,9 @@ def option_probabilities(
 
     def distributions(curve):
         def at(slope):
-            return jax.nn.softmax(slope[:, None] * place + curve * place**2, axis=1)
+            return jax.nn.softmax(
+                slope[:, None] * place[None, :] + curve * place[None, :] ** 2, axis=1
+            )
 
         def halve(_, ends):
             lower, upper = ends

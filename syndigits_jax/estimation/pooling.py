@@ -43,8 +43,9 @@ def non_negative_least_squares(
     supports = jnp.asarray(np.array(list(itertools.product([False, True], repeat=size))))
     both = supports[:, :, None] & supports[:, None, :]
     outside = jnp.where(supports, 0, 1).astype(gram.dtype)
-    systems = jnp.where(both, gram, 0) + outside[:, :, None] * jnp.eye(size, dtype=gram.dtype)
-    sides = jnp.where(supports, cross, 0)
+    eye = jnp.eye(size, dtype=gram.dtype)[None]
+    systems = jnp.where(both, gram[None], 0) + outside[:, :, None] * eye
+    sides = jnp.where(supports, cross[None, :], 0)
     weights = jnp.linalg.solve(systems, sides[:, :, None])[:, :, 0]
     slack = 16 * float(jnp.finfo(gram.dtype).eps) * jnp.max(jnp.abs(weights), axis=1, keepdims=True)
     allowed = jnp.all(weights >= -slack, axis=1)
@@ -122,9 +123,9 @@ def learnt_weights(
     used = jax.vmap(lambda g: jnp.any((fold == g) & (size > 0)))(names)
     count = jnp.maximum(jnp.sum(used), 2).astype(gram.dtype)
     best = jnp.argmin(jnp.sum(errors, axis=1))
-    worse = errors - errors[best]
+    worse = errors - errors[best][None, :]
     mean = jnp.sum(worse, axis=1) / count
-    square = jnp.sum(jnp.where(used, (worse - mean[:, None]) ** 2, 0), axis=1)
+    square = jnp.sum(jnp.where(used[None, :], (worse - mean[:, None]) ** 2, 0), axis=1)
     error = jnp.sqrt(square / (count - 1) / count)
     strongest = jnp.max(jnp.where(mean <= error, jnp.arange(len(STRENGTHS)), 0))
     strength = strengths[strongest]

@@ -30,11 +30,19 @@ Setting = Literal["known battery", "new survey"]
 PRIOR = {"known battery": FIXED_WEIGHTS, "new survey": SURVEY_WEIGHTS}
 
 
+MANY_QUESTIONS = 400
+"""With more known questions, pairs of folds are judged by [`MOST_OF_A_PAIR`][] of them."""
+
+MOST_OF_A_PAIR = 80
+"""Questions of a pair of folds that decide weights where there are many."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A panel prepared for the estimator.
 
-    - `panel`, `responses`: the panel and its numbers; `weight`: (n,) of the users.
+    - `panel`, `responses`: the panel, without human answers to the targets, and its numbers.
+    - `weight`: (n,) of the users.
     - `known`: positions of the questions that are donors and from which weights are learnt.
     - `blocks`: of all questions, or `None`.
     """
@@ -123,15 +131,40 @@ def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
     return Responses(human.values, human.mask, twin.values, twin.mask, weight)
 
 
+def without_answers(
+    panel: Panel,
+    *,
+    users: Int[np.ndarray, " i"] | None = None,
+    questions: Int[np.ndarray, " j"] | None = None,
+) -> Panel:
+    """The panel without any human answer of these users, or to these questions, by position."""
+    hidden = np.zeros((panel.n, panel.m), bool)
+    if users is not None:
+        hidden[users] = True
+    if questions is not None:
+        hidden[:, questions] = True
+    return panel.with_missing(human=hidden) if hidden.any() else panel
+
+
 def prepare(
     panel: Panel,
     targets: Int[np.ndarray, " t"],
     blocks: Sequence[Any] | None,
     sample_weight: Numbers | None,
 ) -> Problem:
-    """Check the arguments and choose the donors: answered by humans, and no targets."""
-    responses = responses_of(panel, sample_weight)
-    weight = np.asarray(responses.weight, np.float64)
+    """Check the arguments and choose the donors: answered by humans, and no targets.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers.
+    - `targets`: (t,) positions of the questions to estimate.
+    - `blocks`: the block of each of the panel's m questions, or `None`.
+    - `sample_weight`: (n,) weights of the users, or `None`.
+
+    **Raises:** `ValueError` for blocks or weights that do not fit the panel, answers whose squares
+    overflow, or fewer than two other questions with human answers.
+    """
+    weight = np.asarray(responses_of(panel, sample_weight).weight, np.float64)
     if blocks is not None and len(blocks) != panel.m:
         raise ValueError(
             f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"
@@ -144,6 +177,8 @@ def prepare(
         raise ValueError(
             f"`human`: {len(known)} other questions have human answers; at least two are needed"
         )
+    panel = without_answers(panel, questions=targets)
+    responses = responses_of(panel, sample_weight)
     labels = tuple(map(str, blocks)) if blocks is not None else (panel.blocks or None)
     return Problem(panel, responses, weight, known, labels)
 
@@ -156,10 +191,20 @@ def nested(
     workers: int = 1,
     on_fit: OnFit | None = None,
 ) -> Nested:
-    """Predict every known question from the other folds, choosing everything without its fold."""
+    """Predict every known question from the other folds, choosing everything without its fold.
+
+    **Arguments:**
+
+    - `problem`: a panel, prepared.
+    - `setting`: how folds are made.
+    - `key`: decides random folds; `workers`: folds computed at once; `on_fit`: progress.
+    """
     known, n = problem.known, problem.panel.n
     fold = problem.folds(setting, key)
-    moments = fold_moments(problem.responses, known, fold, workers=workers, on_fit=on_fit)
+    most = MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
+    moments = fold_moments(
+        problem.responses, known, fold, most=most, workers=workers, on_fit=on_fit
+    )
     size = len(COMPONENTS)
     prediction = np.full((len(known), n), np.nan)
     parts = np.full((len(known), size, n), np.nan)

@@ -129,6 +129,10 @@ def fold_moments(
         pairs += list(itertools.combinations(range(folds), 2))
     sizes = np.sort(np.bincount(fold, minlength=folds))
     largest = int(sizes[-2:].sum()) if nested and folds > 1 else int(sizes[-1])
+    # One shape for all fits, or two where pairs are smaller.
+    shape = {True: largest, False: largest}
+    if most is not None and nested and most < largest:
+        shape = {True: int(sizes[-1]), False: most}
     dtype, parts = responses.human.dtype, len(COMPONENTS)
     gram = np.zeros((folds + 1, count, parts, parts), dtype)
     cross = np.zeros((folds + 1, count, parts), dtype)
@@ -147,7 +151,7 @@ def fold_moments(
             members = members[np.linspace(0, len(members) - 1, most).astype(int)]
         used = everyone.copy()
         used[known[(fold == f) | (fold == g)]] = False
-        size = largest if f == g or most is None else min(largest, most)
+        size = shape[f == g]
         found, imputed, moments = _fit(responses, truth, used, known[members], size, complete)
         keep = slice(len(members))
         own = fold[members]
@@ -205,7 +209,14 @@ def in_order(
 ) -> None:
     """`function` of every item, the first one alone so that programs are compiled once.
 
-    The first error, or an interrupt, ends it.
+    **Arguments:**
+
+    - `function`: called with one item at a time, from several threads.
+    - `items`: at least one.
+    - `workers`: threads.
+    - `on_done`: called with (items done, items in all).
+
+    **Raises:** the first error, or an interrupt, which ends it.
     """
     limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
     with limits, ThreadPoolExecutor(workers) as pool:

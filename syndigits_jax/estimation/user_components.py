@@ -41,11 +41,11 @@ def user_components(
     and standard deviation of every question among the users who are used.
     """
     weight = jnp.where(used, responses.weight, 0)
-    seen = responses.human_mask * weight[:, None]
+    seen = jnp.where(responses.human_mask, weight[:, None], 0)
     human = jnp.where(seen > 0, responses.human, 0)
     mean, std = moments_over(human, seen, 0, 0.0)
     scaled = jnp.where(seen > 0, (human - mean) / std, 0)
-    asked = responses.twin_mask * weight[:, None]
+    asked = jnp.where(responses.twin_mask, weight[:, None], 0)
     twin = jnp.where(responses.twin_mask, responses.twin, 0)
     twin_mean, twin_std = moments_over(twin, asked, 0, 0.0)
     answer = jnp.where(responses.twin_mask, (twin - twin_mean) / twin_std, 0)
@@ -59,13 +59,12 @@ def user_components(
     maps = [
         answer @ jnp.linalg.solve(gram + penalty * total * eye, cross) for penalty in _PENALTIES
     ]
-    both = jnp.sum((seen > 0) * asked, axis=0)
-    slope = jnp.sum(weight[:, None] * scaled * answer, axis=0) / jnp.maximum(both, 1)
-    users = jnp.sum((seen > 0) & (asked > 0), axis=0)
-    slope = slope * users / (users + _SHRINK)
-    count = jnp.sum(responses.twin_mask, axis=1, keepdims=True)
+    both = jnp.sum(jnp.where(seen > 0, asked, 0), axis=0)  # as many people as they count for
+    slope = jnp.sum(weight[:, None] * scaled * answer, axis=0) / jnp.where(both > 0, both, 1)
+    own = answer * (slope * both / (both + _SHRINK))[None, :]
+    count = jnp.sum(responses.twin_mask, axis=1, keepdims=True).astype(answer.dtype)
     level = jnp.sum(answer, axis=1, keepdims=True) / jnp.maximum(count, 1)
-    values = jnp.stack([*maps, answer, slope * answer, jnp.broadcast_to(level, answer.shape)])
+    values = jnp.stack([*maps, answer, own, jnp.broadcast_to(level, answer.shape)])
     return values, mean[0], std[0]
 
 
@@ -77,12 +76,19 @@ def user_moments(
     mean: Float[Array, " m"],
     std: Float[Array, " m"],
 ) -> Moments:
-    """Moments of every user's components with the person's standardised answers."""
+    """Moments of every user's components with the person's standardised answers.
+
+    **Arguments:**
+
+    - `values`: (c, n, m) components, and `mean`, `std`: (m,) of every question's answers, from
+      [`user_components`][].
+    - `responses`: of all users. A user counts as often as their weight says.
+    """
     mask = responses.human_mask
-    scaled = jnp.where(mask, (responses.human - mean) / std, 0)
+    scaled = jnp.where(mask, (responses.human - mean[None, :]) / std[None, :], 0)
     count = jnp.sum(mask, axis=1).astype(scaled.dtype)
-    share = mask / jnp.maximum(count, 1)[:, None]
+    share = jnp.where(mask, 1 / jnp.maximum(count, 1)[:, None], 0)
     gram = jnp.einsum("cnm,nm,dnm->ncd", values, share, values)
     cross = jnp.einsum("cnm,nm,nm->nc", values, share, scaled)
-    counted = (responses.weight > 0) & (count > 1)
-    return Moments(gram, cross, jnp.where(counted, count / (count + FEW_ANSWERS), 0))
+    size = responses.weight * count / (count + FEW_ANSWERS)
+    return Moments(gram, cross, jnp.where(count > 1, size, 0))

@@ -67,7 +67,12 @@ def user_folds(
 ) -> UserFolds:
     """Fit every fold, and every pair of folds, of the known users.
 
-    **Arguments:** as in `fold_moments`, with users for questions.
+    **Arguments:**
+
+    - `responses`: of all users; those not `known` take no part.
+    - `known`: (k,) positions of the known users.
+    - `nested`: whether pairs of folds are fitted too, so that weights without a fold exist.
+    - `key`: decides the folds; `workers`: pairs computed at once; `on_fit`: progress.
     """
     fold = random_folds(len(known), FOLDS, key)
     folds, (n, m) = int(fold.max()) + 1, responses.human.shape
@@ -105,7 +110,10 @@ def user_folds(
 def ranges_without(
     panel: Panel, users: Int[np.ndarray, " t"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Declared ranges; else the span of the twins' and of the other users' answers."""
+    """Declared ranges; else the span of the twins' and of the other users' answers.
+
+    **Arguments:** `panel`; `users`: (t,) positions of those whose human answers are not used.
+    """
     human = panel.human.copy()
     human[users] = np.nan
     both = np.concatenate([human, panel.twin])
