@@ -17,6 +17,7 @@ from syndigits_jax.results.names import kebab
 MEANT = {  # controls, which need no calibration
     "Baseline": "the twins as they are",
     "UserMean": "people's mean answer to other questions",
+    "ZScoredUserMean": "people's mean z-score on other questions",
 }
 _TWINS = "Baseline"
 _LEAST_SD = 1e-2  # below this standard deviation a correlation counts as 0; `metrics.pearson`
@@ -118,6 +119,7 @@ def judge_twins(
     calibrated, _ = _chosen([scores[name] for name in holdout.methods])
     plain, choice = _chosen([scores[name] for name in MEANT])
     settled = len(set(choice.tolist())) == 1
+    *others, last = MEANT.values()
     twin, human = (_deviation(x) for x in (panel.twin, panel.human))
     return TwinQuality(
         holdout,
@@ -131,7 +133,7 @@ def judge_twins(
         calibrated.less(plain).interval(),
         list(MEANT.values())[choice[0]]
         if settled
-        else "the better of " + " and ".join(MEANT.values()),
+        else f"the best of {', '.join(others)} and {last}",
     )
 
 

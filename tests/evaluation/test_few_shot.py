@@ -153,7 +153,7 @@ def test_without_answers_it_is_the_hold_out(curve):
     holdout = leave_one_question_out(METHODS["Ridge"], PANEL, settings=SETTINGS, workers=1)
     target = 5
     _, hidden = draws("question", target)
-    for name in ("Ridge", "Baseline", "UserMean"):
+    for name in ("Ridge", "Baseline", "UserMean", "ZScoredUserMean"):
         error = (holdout.predictions[name] - holdout.truth)[target] ** 2
         expected = np.mean([np.mean(error[cells]) for cells in hidden])
         assert curve.scores["mse"][name][target, 0] == pytest.approx(expected, rel=1e-5)

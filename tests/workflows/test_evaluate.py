@@ -39,6 +39,7 @@ def test_twins_that_know_their_people_and_the_numbers_of_the_table():
     assert [row["method"] for row in quality.rows] == [
         "Baseline",
         "UserMean",
+        "ZScoredUserMean",
         "Ridge",
         "ElasticNet",
     ]
@@ -111,7 +112,7 @@ def test_a_question_that_one_twin_answered_is_alike_and_one_that_none_did_is_lef
     quality = judged(twin, human)
     assert quality.alike == ("question_2",)
     assert {row["method"]: row["count"] for row in quality.rows} == {
-        "Baseline": M - 1, "UserMean": M, "Ridge": M,
+        "Baseline": M - 1, "UserMean": M, "ZScoredUserMean": M, "Ridge": M,
     }  # fmt: skip
     text = "\n".join(calibration_section(quality))
     assert "Questions left out because too few answers overlap: the twins as they are 1." in text
