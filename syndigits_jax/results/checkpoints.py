@@ -27,6 +27,7 @@ ENSEMBLES = (
     "distribution.reference",
     "studies/syn_digits/ensembles.py",
 )
+BEYOND = ("studies/beyond/units.py", "estimation.auto")
 UNITS = "units"
 """The folder of finished units inside an output folder."""
 

@@ -118,8 +118,6 @@ def judge_twins(
     scores = {name: _Scores.of(holdout, name) for name in (*holdout.methods, *MEANT)}
     calibrated, _ = _chosen([scores[name] for name in holdout.methods])
     plain, choice = _chosen([scores[name] for name in MEANT])
-    settled = len(set(choice.tolist())) == 1
-    *others, last = MEANT.values()
     twin, human = (_deviation(x) for x in (panel.twin, panel.human))
     return TwinQuality(
         holdout,
@@ -131,10 +129,15 @@ def judge_twins(
         calibrated.interval(),
         plain.interval(),
         calibrated.less(plain).interval(),
-        list(MEANT.values())[choice[0]]
-        if settled
-        else f"the best of {', '.join(others)} and {last}",
+        _one_of([list(MEANT.values())[i] for i in sorted(set(choice.tolist()))]),
     )
+
+
+def _one_of(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    *others, last = names
+    return f"the {'best' if others[1:] else 'better'} of {', '.join(others)} and {last}"
 
 
 def _verdict(quality: TwinQuality) -> list[str]:

@@ -75,7 +75,7 @@ def test_controls_are_there_and_behave(curve):
     assert set(curve.methods) == set(METHODS)
     row = curve.summary("mse", "Ridge")[2]
     assert row["k"] == 8 and row["count"] == PANEL.m and row["se"] > 0
-    assert len(curve.summary()) == 4 * (len(METHODS) + 4)
+    assert len(curve.summary()) == 4 * (len(METHODS) + 5)
 
 
 def test_twins_are_worth_so_many_respondents(curve):

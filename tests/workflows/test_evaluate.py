@@ -122,7 +122,7 @@ def test_less_is_said_of_a_fit_to_noise_and_nothing_where_nothing_is_known():
     rng = np.random.default_rng(8)
     level = 3 + rng.normal(size=(N, 1)) + 0.3 * rng.normal(size=(N, M))
     worse = judged(rng.normal(size=(N, M)), level)
-    assert worse.gain.high < 0 and "less than people's mean answer" in worse.verdict[-1]
+    assert worse.gain.high < 0 and "less than the better of people's mean" in worse.verdict[-1]
     noise = judged(rng.normal(size=(N, M)), rng.normal(size=(N, M)))
     assert noise.gain.low <= 0 <= noise.gain.high
     assert "cannot be told from" in noise.verdict[-1] and "95% interval" in noise.verdict[-1]
