@@ -12,7 +12,7 @@ from benchmarks.report import RESULTS
 from syndigits_jax.results.files import write_text
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-CONTROLS = ("Baseline", "InContext", "UserMean", "ItemMean")
+CONTROLS = ("Baseline", "InContext", "UserMean", "ZScoredUserMean", "ItemMean")
 MARK = "<!-- results: {} -->"
 END = "<!-- /results -->"
 

@@ -212,7 +212,7 @@ def named_methods(methods: Methods) -> dict[str, Calibrator]:
     for name, method in named.items():
         if not isinstance(method, FitAndTransfer | MatrixCompletion):
             raise ValueError(f"methods[{name!r}] is not a calibrator but {method!r}")
-        if name in ("Baseline", "UserMean", "ItemMean"):
+        if name in ("Baseline", "UserMean", "ZScoredUserMean", "ItemMean"):
             raise ValueError(f"methods: {name!r} is the name of a control; choose another")
     return named
 

@@ -21,7 +21,7 @@ from syndigits_jax.plots.style import (
     title_above_legend,
 )
 
-CONTROLS = ("Baseline", "InContext", "UserMean", "ItemMean")
+CONTROLS = ("Baseline", "InContext", "UserMean", "ZScoredUserMean", "ItemMean")
 
 
 def plot_methods(

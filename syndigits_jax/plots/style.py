@@ -25,6 +25,7 @@ LABELS = {
     "Baseline": "Twins, uncalibrated",
     "InContext": "Twins, in-context",
     "UserMean": "User mean",
+    "ZScoredUserMean": "User mean, z-scored",
     "ItemMean": "Item mean",
     "KnownMean": "Mean of the known",
     "HumansOnly": "Humans only",

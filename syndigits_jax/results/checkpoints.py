@@ -28,6 +28,7 @@ ENSEMBLES = (
     "distribution.published",
     "studies/syn_digits/ensembles.py",
 )
+BEYOND = ("studies/beyond/units.py", "estimation.auto")
 UNITS = "units"
 """The folder of finished units inside an output folder."""
 

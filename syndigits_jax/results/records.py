@@ -35,7 +35,8 @@ class Record:
       published data (`zero-shot` for MovieLens, which has one construction only).
     - `direction`: what was held out, `question` or `user`.
     - `method`: a calibrator's class name, or a control (`Baseline`, `InContext`, `UserMean`,
-      `ItemMean`); `setting`: `reference` or `default`.
+      `ZScoredUserMean`, `ItemMean`); `setting`: `reference` or `default`, or what a study holds out
+      together.
     - `mean`, `se`, `count`: over the held-out targets where `metric` is defined; `None` if unknown.
     - `paper_mean`, `paper_se`: the printed number; `None` where there is none.
     - `objective`, `variant`, `gap`: for weighted ensembles only: the divergence that was minimised,

@@ -17,6 +17,7 @@ from syndigits_jax.results.names import kebab
 MEANT = {  # controls, which need no calibration
     "Baseline": "the twins as they are",
     "UserMean": "people's mean answer to other questions",
+    "ZScoredUserMean": "people's mean z-score on other questions",
 }
 _TWINS = "Baseline"
 _LEAST_SD = 1e-2  # below this standard deviation a correlation counts as 0; `metrics.pearson`
@@ -117,7 +118,6 @@ def judge_twins(
     scores = {name: _Scores.of(holdout, name) for name in (*holdout.methods, *MEANT)}
     calibrated, _ = _chosen([scores[name] for name in holdout.methods])
     plain, choice = _chosen([scores[name] for name in MEANT])
-    settled = len(set(choice.tolist())) == 1
     twin, human = (_deviation(x) for x in (panel.twin, panel.human))
     return TwinQuality(
         holdout,
@@ -129,10 +129,15 @@ def judge_twins(
         calibrated.interval(),
         plain.interval(),
         calibrated.less(plain).interval(),
-        list(MEANT.values())[choice[0]]
-        if settled
-        else "the better of " + " and ".join(MEANT.values()),
+        _one_of([list(MEANT.values())[i] for i in sorted(set(choice.tolist()))]),
     )
+
+
+def _one_of(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    *others, last = names
+    return f"the {'best' if others[1:] else 'better'} of {', '.join(others)} and {last}"
 
 
 def _verdict(quality: TwinQuality) -> list[str]:

@@ -201,7 +201,7 @@ def test_from_a_file_to_a_report_and_again_for_nothing(survey, engine):
     assert found["responses"]["outside"] == pytest.approx(0.1, abs=1e-5)
     assert found["responses"]["seconds"] >= 0
     methods = [row["method"] for row in found["records"]]
-    assert methods == ["Baseline", "UserMean", "Ridge", "ElasticNet"]
+    assert methods == ["Baseline", "UserMean", "ZScoredUserMean", "Ridge", "ElasticNet"]
     judged = found["calibration"]
     assert all(f"- {text}" in report for text in judged["verdict"])
     assert judged["predicted"].keys() == {"a5"} and judged["people"] == N

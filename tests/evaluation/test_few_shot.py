@@ -82,7 +82,7 @@ def test_controls_are_there_and_behave(curve):
     assert set(curve.methods) == set(METHODS)
     row = curve.summary("mse", "Ridge")[2]
     assert row["k"] == 8 and row["count"] == PANEL.m and row["se"] > 0
-    assert len(curve.summary()) == 4 * (len(METHODS) + 4)
+    assert len(curve.summary()) == 4 * (len(METHODS) + 5)
 
 
 def test_twins_are_worth_so_many_respondents(curve):
@@ -160,7 +160,7 @@ def test_without_answers_it_is_the_hold_out(curve):
     holdout = leave_one_question_out(METHODS["Ridge"], PANEL, settings=SETTINGS, workers=1)
     target = 5
     _, hidden = draws("question", target)
-    for name in ("Ridge", "Baseline", "UserMean"):
+    for name in ("Ridge", "Baseline", "UserMean", "ZScoredUserMean"):
         error = (holdout.predictions[name] - holdout.truth)[target] ** 2
         expected = np.mean([np.mean(error[cells]) for cells in hidden])
         assert curve.scores["mse"][name][target, 0] == pytest.approx(expected, rel=1e-5)

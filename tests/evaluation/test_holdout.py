@@ -233,7 +233,8 @@ def test_controls():
     methods = {"Ridge": METHODS["Ridge"]}
     questions = question_run(methods, panel, targets=[3, 0])
     users = user_run(methods, panel, targets=[5])
-    assert set(questions.predictions) == {"Ridge", "Baseline", "InContext", "UserMean"}
+    trivial = {"Baseline", "InContext", "UserMean", "ZScoredUserMean"}
+    assert set(questions.predictions) == {"Ridge", *trivial}
     assert set(users.predictions) == {"Ridge", "Baseline", "InContext", "ItemMean"}
     for row, j in enumerate((3, 0)):
         np.testing.assert_array_equal(questions.predictions["Baseline"][row], panel.twin[:, j])

@@ -85,7 +85,7 @@ def test_a_table_is_recorded_with_controls_and_the_papers_numbers(published, tmp
     )
     assert seen[0].done == 0 and seen[-1].done == seen[-1].total == 10
     found = {(r.method, r.metric): r for r in records}
-    for method in ("Ridge", "Baseline", "InContext", "UserMean"):
+    for method in ("Ridge", "Baseline", "InContext", "UserMean", "ZScoredUserMean"):
         assert (method, "pearson") in found
     ridge = found["Ridge", "pearson"]
     assert (ridge.paper_mean, ridge.paper_se, ridge.count) == (0.511, 0.005, 10)

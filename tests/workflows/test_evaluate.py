@@ -39,6 +39,7 @@ def test_twins_that_know_their_people_and_the_numbers_of_the_table():
     assert [row["method"] for row in quality.rows] == [
         "Baseline",
         "UserMean",
+        "ZScoredUserMean",
         "Ridge",
         "ElasticNet",
     ]
@@ -111,7 +112,7 @@ def test_a_question_that_one_twin_answered_is_alike_and_one_that_none_did_is_lef
     quality = judged(twin, human)
     assert quality.alike == ("question_2",)
     assert {row["method"]: row["count"] for row in quality.rows} == {
-        "Baseline": M - 1, "UserMean": M, "Ridge": M,
+        "Baseline": M - 1, "UserMean": M, "ZScoredUserMean": M, "Ridge": M,
     }  # fmt: skip
     text = "\n".join(calibration_section(quality))
     assert "Questions left out because too few answers overlap: the twins as they are 1." in text
@@ -121,7 +122,7 @@ def test_less_is_said_of_a_fit_to_noise_and_nothing_where_nothing_is_known():
     rng = np.random.default_rng(8)
     level = 3 + rng.normal(size=(N, 1)) + 0.3 * rng.normal(size=(N, M))
     worse = judged(rng.normal(size=(N, M)), level)
-    assert worse.gain.high < 0 and "less than people's mean answer" in worse.verdict[-1]
+    assert worse.gain.high < 0 and "less than the better of people's mean" in worse.verdict[-1]
     noise = judged(rng.normal(size=(N, M)), rng.normal(size=(N, M)))
     assert noise.gain.low <= 0 <= noise.gain.high
     assert "cannot be told from" in noise.verdict[-1] and "95% interval" in noise.verdict[-1]

@@ -132,6 +132,21 @@ def fidelity(
     return {"written": written}
 
 
+@command(reproduce, resume=_RESUME)
+def beyond(
+    data: Data,
+    out: OutFolder,
+    dataset: Annotated[
+        list[str], typer.Option(help="Data set: movielens, twin-2k-500; repeatable.")
+    ] = NO_OPTIONS,
+    construction: Constructions = NO_OPTIONS,
+) -> dict[str, Any]:
+    """The one estimator: new questions, new surveys and new people, beside every control."""
+    from syndigits_jax.cli.render.beyond import show_beyond
+
+    return {"written": show_beyond(data, out, dataset, construction)}
+
+
 def _table(
     table: str,
     data: Path,

@@ -97,7 +97,7 @@ def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
         status = arrays.get(f"{name}/status")
         if status is not None:
             before = arrays.get(f"{name}/imputation_status", np.zeros_like(status))
-            add("converged", _share_converged(status, before), np.nan, status.size)
+            add("converged", share_converged(status, before), np.nan, status.size)
     return records
 
 
@@ -123,6 +123,7 @@ def _item_centred(holdout: HoldOut, name: str) -> np.ndarray:
     return np.asarray(_beyond_item_means(*arrays, holdout.predictions["ItemMean"]))
 
 
-def _share_converged(*status: np.ndarray) -> float:
+def share_converged(*status: np.ndarray) -> float:
+    """The share of targets all of whose codes, (t,) each, say that a solver has done its work."""
     well = [np.isin(codes, [Status.CONVERGED, Status.FIXED_STEPS]) for codes in status]
     return float(np.mean(np.all(well, axis=0)))
