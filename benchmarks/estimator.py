@@ -57,7 +57,7 @@ def blocks_case(what: str) -> Callable[[], dict[str, Any]]:
     from syndigits_jax.estimation import hold_out_questions
     from syndigits_jax.evaluation import leave_one_question_out
 
-    panel, blocks, _ = simulate_block_panel(0)
+    panel, blocks, _ = simulate_block_panel(key=0)
     if what == "methods":
         methods = {name: preset("twin-2k-500", "question")[name] for name in CONVEX}
         targets = np.linspace(0, panel.m - 1, 10).round().astype(int)
@@ -74,7 +74,15 @@ def calibrate_case() -> Callable[[], dict[str, Any]]:
     from syndigits_jax.schema import Scale
 
     panel, _ = simulate_panel(
-        0, 2058, 124, 6, noise=0.7, twin_noise=0.5, bias_spread=0.3, missing=0.02, scale=Scale(1, 5)
+        2058,
+        124,
+        6,
+        noise=0.7,
+        twin_noise=0.5,
+        bias_spread=0.3,
+        missing=0.02,
+        scale=Scale(1, 5),
+        key=0,
     )
     panel = panel.with_missing(
         human=np.broadcast_to(np.arange(124) == 123, (2058, 124)),
@@ -94,7 +102,6 @@ def sparse_case(direction: str) -> Callable[[], dict[str, Any]]:
     from syndigits_jax.schema import Scale
 
     panel, _ = simulate_panel(
-        0,
         1000,
         1600,
         6,
@@ -110,6 +117,7 @@ def sparse_case(direction: str) -> Callable[[], dict[str, Any]]:
         missing=0.95,
         twin_missing="same",
         scale=Scale(1, 5, 0.5),
+        key=0,
     )
     if direction == "users":
         return lambda: judged(hold_out_users(panel))
@@ -120,7 +128,7 @@ def growth_case(users: int, questions: int) -> Callable[[], dict[str, Any]]:
     from syndigits_jax.datasets import simulate_panel
     from syndigits_jax.estimation import hold_out_questions
 
-    panel, _ = simulate_panel(0, users, questions, 5, missing=0.2, noise=0.5, twin_noise=0.5)
+    panel, _ = simulate_panel(users, questions, 5, key=0, missing=0.2, noise=0.5, twin_noise=0.5)
 
     def run() -> dict[str, Any]:
         hold_out_questions(panel)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jax import Array
 from jaxtyping import Bool, Float
 
 from ..panel import Panel
+from ..results.keys import Key, entropy
 from ..schema import Scale
-from .simulator import entropy_of_key
 
 FIVE_STEPS = Scale(1.0, 5.0, 1.0)
 """The scale of the simulated surveys: whole numbers from 1 to 5."""
@@ -38,11 +37,11 @@ class BlockTruth:
 
 
 def simulate_block_panel(
-    seed: int | Array,
     n: int = 1784,
     m: int = 163,
     surveys: int = 19,
     *,
+    key: Key,
     rank: int = 4,
     missing: float = 0.55,
     unlike: float = 0.03,
@@ -66,8 +65,8 @@ def simulate_block_panel(
 
     **Arguments:**
 
-    - `seed`: an integer or a JAX key.
     - `n`, `m`, `surveys`: numbers of users, questions and surveys.
+    - `key`: a JAX random key or an integer.
     - `rank`: number of common factors.
     - `missing`: share of surveys that a person did not answer, below 1. Everyone answers one, and
       two people or more answer each.
@@ -105,12 +104,12 @@ def simulate_block_panel(
         "question_spread": question_spread,
         "bias_spread": bias_spread,
     }
-    for key, value in sizes.items():
+    for setting, value in sizes.items():
         if not value >= 0:
-            raise ValueError(f"`{key}` must not be negative, got {value}")
+            raise ValueError(f"`{setting}` must not be negative, got {value}")
 
     # All draws are made, in this order, whatever the settings.
-    rng = np.random.default_rng(entropy_of_key(seed))
+    rng = np.random.default_rng(entropy(key))
     extra = rng.multinomial(m - 2 * surveys, rng.dirichlet(np.full(surveys, 2.0)))
     survey = np.repeat(np.arange(surveys), extra + 2)
     factors = rng.standard_normal((2, n, rank + surveys))
@@ -159,9 +158,9 @@ def simulate_block_panel(
 
 
 def _check_shares(**shares: float) -> None:
-    for key, value in shares.items():
+    for setting, value in shares.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"`{key}` must be in [0, 1], got {value}")
+            raise ValueError(f"`{setting}` must be in [0, 1], got {value}")
 
 
 def _at_least(

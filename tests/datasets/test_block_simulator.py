@@ -18,7 +18,7 @@ def by_survey(blocks):
 
 
 def test_by_default_it_is_the_large_panel():
-    panel, blocks, _ = simulate_block_panel(0)
+    panel, blocks, _ = simulate_block_panel(key=0)
     assert (panel.n, panel.m, len(set(blocks))) == (1784, 163, 19)
     assert np.mean(~panel.human_mask) == pytest.approx(0.55, abs=0.01)
     assert np.mean(~panel.twin_mask) == pytest.approx(0.55, abs=0.02)
@@ -27,7 +27,7 @@ def test_by_default_it_is_the_large_panel():
 
 @pytest.mark.parametrize("missing, unlike", [(0.0, 0.0), (0.5, 0.03), (0.95, 0.1)])
 def test_whole_blocks_are_missing_and_masks_are_nearly_alike(missing, unlike):
-    panel, blocks, truth = simulate_block_panel(1, **SMALL, missing=missing, unlike=unlike)
+    panel, blocks, truth = simulate_block_panel(key=1, **SMALL, missing=missing, unlike=unlike)
     survey = by_survey(blocks)
     np.testing.assert_array_equal(panel.human_mask, truth.human_answered[:, survey])
     np.testing.assert_array_equal(panel.twin_mask, truth.twin_answered[:, survey])
@@ -41,7 +41,7 @@ def test_whole_blocks_are_missing_and_masks_are_nearly_alike(missing, unlike):
 
 
 def test_answers_are_the_truth_where_they_are_not_missing():
-    panel, _, truth = simulate_block_panel(2, **SMALL)
+    panel, _, truth = simulate_block_panel(key=2, **SMALL)
     for mask, answers, complete in (
         (panel.human_mask, panel.human, truth.human_complete),
         (panel.twin_mask, panel.twin, truth.twin_complete),
@@ -51,7 +51,7 @@ def test_answers_are_the_truth_where_they_are_not_missing():
 
 @pytest.mark.parametrize("own", [0.0, 0.7])
 def test_surveys_share_factors_and_have_their_own(own):
-    _, blocks, truth = simulate_block_panel(3, **{**SMALL, "n": 3000}, own=own, rank=2)
+    _, blocks, truth = simulate_block_panel(key=3, **{**SMALL, "n": 3000}, own=own, rank=2)
     survey = by_survey(blocks)
     deviation = truth.human - truth.question_means
     assert np.std(deviation) == pytest.approx(0.8, rel=0.03)
@@ -68,7 +68,9 @@ def test_surveys_share_factors_and_have_their_own(own):
 
 def test_twins_know_their_people_as_well_as_set_and_answer_higher():
     for fidelity in (0.0, 0.7, 1.0):
-        _, _, truth = simulate_block_panel(4, **{**SMALL, "n": 3000}, fidelity=fidelity, bias=0.4)
+        _, _, truth = simulate_block_panel(
+            key=4, **{**SMALL, "n": 3000}, fidelity=fidelity, bias=0.4
+        )
         one = truth.human - truth.question_means
         other = truth.twin - truth.twin_question_means
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(fidelity, abs=0.03)
@@ -77,12 +79,12 @@ def test_twins_know_their_people_as_well_as_set_and_answer_higher():
 
 
 def test_seeds_and_keys_decide_everything():
-    one, two, three = (simulate_block_panel(seed, **SMALL)[0] for seed in (5, 5, 6))
+    one, two, three = (simulate_block_panel(key=seed, **SMALL)[0] for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.human, two.human)
     assert not np.array_equal(one.human_mask, three.human_mask)
-    panel, _, _ = simulate_block_panel(jax.random.key(0), **SMALL, scale=None)
+    panel, _, _ = simulate_block_panel(key=jax.random.key(0), **SMALL, scale=None)
     assert np.any(panel.human[panel.human_mask] % 1 != 0)
-    coarse, _, _ = simulate_block_panel(5, **SMALL, scale=Scale(0, 1, 1))
+    coarse, _, _ = simulate_block_panel(key=5, **SMALL, scale=Scale(0, 1, 1))
     assert set(np.unique(coarse.human[coarse.human_mask])) == {0.0, 1.0}
 
 
@@ -103,4 +105,4 @@ def test_seeds_and_keys_decide_everything():
 )
 def test_settings_out_of_range(change, message):
     with pytest.raises(ValueError, match=message):
-        simulate_block_panel(0, **(SMALL | change))
+        simulate_block_panel(key=0, **(SMALL | change))

@@ -24,7 +24,6 @@ SMALL = twins_of_kind("informative", 0, missing=0.1)
 def sparse_panel():
     """120 people who answered a seventh of 420 questions, their twins the same."""
     panel, _ = simulate_panel(
-        0,
         PEOPLE,
         MANY,
         3,
@@ -36,6 +35,7 @@ def sparse_panel():
         missing=0.85,
         twin_missing="same",
         scale=SCALE,
+        key=0,
     )
     return panel
 

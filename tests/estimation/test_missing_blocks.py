@@ -14,7 +14,7 @@ from syndigits_jax.estimation.questions import responses_of
 from syndigits_jax.solvers import Status
 
 PEOPLE, QUESTIONS, SURVEYS = 300, 40, 8
-PANEL, BLOCKS, _ = simulate_block_panel(1, PEOPLE, QUESTIONS, SURVEYS)
+PANEL, BLOCKS, _ = simulate_block_panel(PEOPLE, QUESTIONS, SURVEYS, key=1)
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def test_an_imputation_that_runs_out_of_steps_says_so(monkeypatch):
 
 def test_gaps_are_filled_better_than_by_the_mean():
     """Standardised donors without gaps, compared with what is behind the answers."""
-    panel, _, truth = simulate_block_panel(1, PEOPLE, QUESTIONS, SURVEYS)
+    panel, _, truth = simulate_block_panel(PEOPLE, QUESTIONS, SURVEYS, key=1)
     found = donors(responses_of(panel, None), jnp.ones(QUESTIONS, bool))
     for side, mask, noiseless in (
         (found.human, panel.human_mask, truth.human),

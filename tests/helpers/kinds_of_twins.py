@@ -22,7 +22,6 @@ def twins_of_kind(kind: str, seed: int = 0, *, missing: float = 0.0) -> Panel:
     elif kind == "collapsed":
         options |= {"twin_signal": 0.5, "twin_noise": 0.4, "bias_spread": 0.4}
     panel, truth = simulate_panel(
-        seed,
         USERS,
         QUESTIONS,
         4,
@@ -35,6 +34,7 @@ def twins_of_kind(kind: str, seed: int = 0, *, missing: float = 0.0) -> Panel:
         twin_missing="same",
         scale=SCALE,
         name=kind,
+        key=seed,
         **options,
     )
     rng = np.random.default_rng([seed, 1])
