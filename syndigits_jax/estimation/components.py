@@ -37,7 +37,7 @@ RIDGE_PENALTY = 1000.0
 ALPHA, L1_RATIO = 0.1, 0.5
 CONTROL_PENALTY = 1e-6
 IMPUTATION_RANK = 20
-MOST_DONORS = 400
+MOST_DONORS = 800
 """Of more questions only so many, those with most answers, are donors; all help to fill gaps."""
 
 _TOL = 1e-5

@@ -33,7 +33,7 @@ PRIOR = {"known battery": FIXED_WEIGHTS, "new survey": SURVEY_WEIGHTS}
 MANY_QUESTIONS = 400
 """With more known questions, pairs of folds are judged by [`MOST_OF_A_PAIR`][] of them."""
 
-MOST_OF_A_PAIR = 80
+MOST_OF_A_PAIR = 40
 """Questions of a pair of folds that decide weights where there are many."""
 
 
