@@ -325,7 +325,8 @@ def test_findings_count_and_name_what_falls_short():
     said = findings(tables([*ahead, *made_up(construction=OTHER, **level)]))
     text = "\n".join(said)
     assert "correlation: auto is ahead of the best control in 1 of 2 panels, in 1 by more" in text
-    assert f"paper's best method in 1 of 2 panels; not in {OTHER} (0.150 ± 0.010;" in text
+    assert f"paper's best method in 1 of 2 panels; not in {OTHER} (0.1500 ± 0.0100;" in text
+    assert "correlation: auto is ahead of the best single method in 1 of 2 panels" in text
     assert f"where a control is ahead of auto: {OTHER}, correlation: Baseline, by -0.0500" in text
     # .2 against .3 of the range is lower by a quarter; .35 is not lower.
     assert "is 0.67 to 1.17 times the twins'" in text and "standard errors, in 1 of 2" in text

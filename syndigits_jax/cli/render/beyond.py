@@ -23,7 +23,7 @@ from syndigits_jax.studies.beyond.comparison import (
 from syndigits_jax.studies.beyond.study import run_beyond
 from syndigits_jax.studies.beyond.summaries import HIGHER_IS_BETTER
 
-_WIDTH = 160  # of a pipe
+_WIDTH = 176  # of a pipe
 _HEADS = {
     "Baseline": "raw twins",
     "InContext": "in-context",
