@@ -288,9 +288,7 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
 
 def _expected(problem: Problem, run: Nested) -> Expected:
     held = _questions_held_out(problem, run)
-    # The person's z-scored mean is a component and a control.
     trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
-    trivial.append("UserMean")
     errors, twin_errors = _mean_errors(problem, run)
     groups = np.arange(len(problem.known))
     if problem.blocks is not None:

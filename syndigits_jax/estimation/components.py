@@ -22,7 +22,7 @@ from ..solvers.ridge import ridge_from_gram
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
 from ..solvers.units import power_of_two
 
-COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplained", "UserMean")
+COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplained", "PersonMean")
 """The components, in the order of every array with a component axis.
 
 - `Ridge` (penalty 1000), `ElasticNet` (alpha .1, ρ .5), `SyntheticControl`: fitted on the twins,
@@ -30,7 +30,7 @@ COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplaine
 - `Twin`: the twin's own answer, standardised.
 - `TwinUnexplained`: the twin's own answer times the share of the twins' variance that the ridge
   regression leaves unexplained. The twin's answer adds most where the regression says little.
-- `UserMean`: the person's mean answer to the other questions, each of them standardised.
+- `PersonMean`: the person's mean answer to the other questions, each of them standardised.
 """
 
 RIDGE_PENALTY = 1000.0

@@ -225,5 +225,5 @@ def test_blocks_of_numbered_names():
 
 def test_every_prediction_of_a_hold_out_is_there():
     held = hold_out_questions(PANEL)
-    assert {AUTO, *COMPONENTS, "Baseline", "UserMean"} == set(held.predictions)
+    assert {AUTO, *COMPONENTS, "Baseline", "UserMean", "ZScoredUserMean"} == set(held.predictions)
     assert held.status[AUTO].max() == held.imputation_status[AUTO].max() == 0

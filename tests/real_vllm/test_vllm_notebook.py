@@ -25,6 +25,6 @@ def test_the_notebook_asks_once_and_comes_to_a_verdict(smollm2, users_environmen
     assert "asked 240, answered 240" in said["ask"]
     assert "asked again: 0, there already: 240" in said["ask"]
     assert "probabilities (24, 10, 5) answered 1.0" in said["tensor"]
-    first = [line.split()[0] for line in said["judge"].splitlines()[:2]]
-    assert first == ["Baseline", "UserMean"]  # controls first
+    first = [line.split()[0] for line in said["judge"].splitlines()[:3]]
+    assert first == ["Baseline", "UserMean", "ZScoredUserMean"]  # controls first
     assert "The twins' own answers correlate with people's at" in said["judge"]

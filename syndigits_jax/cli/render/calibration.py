@@ -45,7 +45,7 @@ _PLAIN = {
     "SyntheticControl": "synthetic control",
     "Twin": "the twin's answer",
     "TwinUnexplained": "the twin's answer, where the fit says little",
-    "UserMean": "the person's mean",
+    "PersonMean": "the person's mean",
     "Map": "a map from all the twin's answers",
     "MapStronger": "the same, more penalised",
     "MapStrongest": "the same, most penalised",
