@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .calibration import calibrate_question as calibrate_question
     from .calibration import calibrate_user as calibrate_user
     from .calibration import preset as preset
+    from .estimation import estimate_questions as estimate_questions
+    from .estimation import estimate_users as estimate_users
     from .evaluation import HoldOut as HoldOut
     from .evaluation import leave_one_question_out as leave_one_question_out
     from .evaluation import leave_one_user_out as leave_one_user_out
@@ -47,6 +49,7 @@ _ROOM = {
         "calibrate_user",
         "preset",
     ),
+    "estimation": ("estimate_questions", "estimate_users"),
     "evaluation": ("HoldOut", "leave_one_question_out", "leave_one_user_out"),
     "panel": ("Panel",),
 }

@@ -50,9 +50,9 @@ AUTO = "auto"
 """No single calibrator, but what the known questions choose."""
 
 
-def method_or_auto(typed: str) -> Method | str:
-    """As [`method`][], or `"auto"`. **Raises:** `typer.BadParameter` for another name."""
-    return AUTO if str(typed).strip().lower() == AUTO else method(typed)
+def method_or_auto(typed: str) -> Method | None:
+    """As [`method`][], or `None` for `auto`. **Raises:** `typer.BadParameter` for another name."""
+    return None if str(typed).strip().lower() == AUTO else method(typed)
 
 
 METHODS_OR_AUTO: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import AUTO, METHODS_OR_AUTO, Join
+from syndigits_jax.cli.choices import METHODS_OR_AUTO, Join, Method
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import (
     NO_OPTIONS,
@@ -32,13 +32,13 @@ def calibrate(
     twin: Twin,
     out: OutTable,
     method: Annotated[
-        str,
+        Method | None,
         typer.Option(
-            help="auto combines several methods, the twins and people's means as the known "
-            "questions choose; or one calibrator.",
+            help="auto (the default) combines several methods, the twins and people's means as the "
+            "known questions choose; or one calibrator.",
             **METHODS_OR_AUTO,
         ),
-    ] = AUTO,
+    ] = None,
     new_users: Annotated[
         bool, typer.Option("--new-users", help="Predict respondents without human answers.")
     ] = False,
@@ -134,7 +134,7 @@ def calibrate(
         "missing": missing,
     }
     written = [path for path in (out, report, shares) if path is not None]
-    if str(method) == AUTO:
+    if method is None:
         return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
                          tables, written)  # fmt: skip
     for option, value in (("shares", shares), ("questions", questions), ("batteries", batteries)):
