@@ -66,9 +66,10 @@ def own(tmp_path):
 
 
 def calibrate(folder, *arguments, out="pred.csv"):
+    method = () if "--method" in arguments else ("--method", "elastic-net")
     return run(
         "calibrate", "--human", folder / "human.csv", "--twin", folder / "twin.csv",
-        "--out", folder / out, *arguments,
+        "--out", folder / out, *method, *arguments,
     )  # fmt: skip
 
 

@@ -1,0 +1,118 @@
+"""`syndigits calibrate` without a method: the estimate, its tables, and what it says of itself."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.kinds_of_twins import twins_of_kind
+from typer.testing import CliRunner
+
+from syndigits_jax.cli.app import app
+from syndigits_jax.estimation import estimate_questions
+
+runner = CliRunner()
+NEW = ["question_3", "question_9"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tables of 120 people and their twins, who alone answered two of the 24 questions."""
+    out = tmp_path_factory.mktemp("tables")
+    human, twin = twins_of_kind("informative", 0).to_frames()
+    human.drop(columns=NEW).to_csv(out / "human.csv")
+    twin.to_csv(out / "twin.csv")
+    people = human.index[:100]
+    human.loc[people].to_csv(out / "some.csv")
+    return out
+
+
+def run(folder, *options):
+    paths = "--human", folder / "human.csv", "--twin", folder / "twin.csv"
+    return runner.invoke(app, [*map(str, ("calibrate", *paths, *options))])
+
+
+def test_predictions_means_and_shares_are_those_of_the_estimate(folder, tmp_path):
+    out, report, shares = (tmp_path / name for name in ("out.csv", "report.csv", "shares.csv"))
+    result = run(folder, "--out", out, "--report", report, "--shares", shares)
+    assert result.exit_code == 0, result.output
+    panel = twins_of_kind("informative", 0)
+    hidden = np.isin(panel.questions, NEW)[None, :] & np.ones((panel.n, 1), bool)
+    bare = panel.with_missing(human=hidden).replace(
+        low=np.full(panel.m, np.nan), high=np.full(panel.m, np.nan), step=np.full(panel.m, np.nan)
+    )
+    expected = estimate_questions(bare)
+    predictions = pd.read_csv(out, index_col=0)
+    assert list(predictions.columns) == NEW and list(predictions.index) == list(panel.users)
+    np.testing.assert_allclose(predictions, expected.prediction, rtol=1e-3)
+    means = pd.read_csv(report, index_col=0)
+    np.testing.assert_allclose(means["mean"], expected.mean, rtol=1e-3)
+    assert (means["mean_low"] < means["mean"]).all() and (means["mean"] < means["mean_high"]).all()
+    assert list(means["status"]) == list(means["imputation"]) == ["converged"] * 2
+    table = pd.read_csv(shares)
+    for name in NEW:
+        one = table[table["question"] == name]
+        np.testing.assert_array_equal(one["option"], expected.options(name))
+        np.testing.assert_allclose(one["share"], expected.shares(name), atol=1e-3)
+        assert abs(one["share"].sum() - 1) < 1e-6
+        assert abs((one["option"] * one["share"]).sum() - means.loc[name, "mean"]) < 1e-3
+    said = " ".join(result.output.split())
+    for words in ("known battery (2 of 2)", "weights (learnt from known questions)",
+                  "expected correlation", "raw twins", "best control"):  # fmt: skip
+        assert words in said
+
+
+def test_one_object_for_scripts(folder, tmp_path):
+    result = run(folder, "--out", tmp_path / "out.csv", "--method", "auto", "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0 and told["status"] == "done"
+    assert [row["question"] for row in told["targets"]] == NEW
+    assert told["learnt"] == {"known battery": True}
+    expected = told["expected"]["known battery"]
+    assert expected["count"] == 22 and expected["correlation"] > expected["controls"]["UserMean"]
+
+
+def test_questions_of_a_new_survey_are_told_apart(folder, tmp_path):
+    names = [f"question_{j}" for j in range(24)]
+    block = ["new" if name in NEW[:1] else f"battery {j % 4}" for j, name in enumerate(names)]
+    questions = [
+        {"identifier": name, "text": name, "block": one, "scale": [1, 7, 1]}
+        for name, one in zip(names, block, strict=True)
+    ]
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    result = run(
+        folder, "--out", tmp_path / "o.csv", "--questions", tmp_path / "questions.json", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [row["setting"] for row in told["targets"]] == ["new survey", "known battery"]
+    assert set(told["expected"]) == {"new survey", "known battery"}
+    options = {row["option"] for row in told["shares"]}
+    assert options == set(range(1, 8))
+
+
+def test_new_people_are_estimated_from_their_twins(folder, tmp_path):
+    paths = "--human", folder / "some.csv", "--twin", folder / "twin.csv"
+    given = "calibrate", *paths, "--new-users", "--out", tmp_path / "out.csv", "--json"
+    result = runner.invoke(app, [*map(str, given)])
+    assert result.exit_code == 0, result.output
+    predictions = pd.read_csv(tmp_path / "out.csv", index_col=0)
+    assert predictions.shape == (20, 24) and predictions.notna().all(axis=None)
+    assert json.loads(result.stdout)["learnt"] == {"new users": True}
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--penalty", "3"], "--penalty is of a calibrator"),
+        (["--threshold", "0.5"], "--threshold is of a calibrator"),
+        (["--method", "ridge", "--batteries"], "--batteries is for"),
+        (["--method", "ridge", "--shares", "s.csv"], "--shares is for"),
+        (["--new-users", "--shares", "s.csv"], "--shares is for new questions"),
+        (["--method", "magic"], "magic"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(folder, tmp_path, options, words):
+    result = run(folder, "--out", tmp_path / "out.csv", *options)
+    assert result.exit_code == 2 and words in " ".join(result.output.replace("`", "").split())
+    assert not (tmp_path / "out.csv").exists()
