@@ -129,15 +129,19 @@ EXCEPTIONS = {
         datasets.load_opinionqa datasets.load_twin_2k_500 datasets.present_constructions
         datasets.read_twin_2k_500_questions preferences.sentence_encoder""",
     "returns random draws, which differ between versions": """
-        datasets.simulate_distributions datasets.simulate_panel respond.demographic_prompts
+        datasets.simulate_block_panel datasets.simulate_distributions datasets.simulate_panel
+        respond.demographic_prompts
         respond.option_orders respond.sample_attributes""",
     "needs a language model, or a store of responses": """
-        respond.choose_run respond.collect respond.read_frame respond.read_ratings
+        respond.choose_run respond.collect respond.collect_plan respond.collect_texts
+        respond.plan_texts respond.read_frame respond.read_ratings
         respond.read_records respond.read_tensor respond.to_panel respond.write_texts""",
     "compiles for long; its parts have examples": """
         distribution.fit_blend distribution.fit_large distribution.share_intervals
-        evaluation.equivalent_respondents evaluation.few_shot_curve fidelity.fidelity_panel
-        fidelity.fidelity_reference fidelity.population_metrics fidelity.reference_panel""",
+        evaluation.equivalent_respondents evaluation.few_shot_curve fidelity.control_measures
+        fidelity.fidelity_measures fidelity.population_metrics fidelity.real_users solvers.kmeans
+        estimation.estimate_new_users_and_questions estimation.estimate_users
+        estimation.hold_out_questions estimation.hold_out_users""",
     "is shown in the example of `certified_fit`": "distribution.make_targets",
     "is shown in its module's docstring": "respond.read_template",
 }

@@ -72,6 +72,17 @@ def estimate_questions(
     **Raises:** `ValueError` for a panel without targets, unknown targets, fewer than two other
     questions with human answers, blocks that do not fit the questions, weights that are negative or
     all zero, answers whose squares overflow, or an `alpha` outside (0, 1).
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax import Panel, estimate_questions
+        >>> human = np.arange(30.0).reshape(10, 3) * [1, 2, 3] % 5 + 1
+        >>> twin = np.minimum(human + 1, 5)
+        >>> human[:, 2] = np.nan  # nobody has answered the third question yet
+        >>> found = estimate_questions(Panel.from_arrays(human, twin, scale=(1, 5)), expect=False)
+        >>> print(found.questions, found.prediction.shape, found.learnt)
+        ('question_2',) (10, 1) {'known battery': False}
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` must lie strictly between 0 and 1, got {alpha}")

@@ -37,6 +37,12 @@ def blocks_from_names(questions: Sequence[str]) -> tuple[str, ...]:
 
     `Q5_1`, `Q5_2` and `Q5 3` belong to `Q5`; `1_Q7`, `2_Q7` to `Q7`; any other name is a block of
     its own.
+
+    **Example:**
+
+        >>> from syndigits_jax.estimation import blocks_from_names
+        >>> print(blocks_from_names(["Q5_1", "Q5_2", "age"]))
+        ('Q5', 'Q5', 'age')
     """
     out = []
     for name in questions:

@@ -38,6 +38,12 @@ def option_probabilities(
     **Returns:** (n, k) probabilities, each with mean `mean`; under `jit`, `vmap` and `grad`.
 
     **Raises:** `ValueError` for shapes that do not fit.
+
+    **Example:**
+
+        >>> from syndigits_jax.estimation import option_probabilities
+        >>> print(option_probabilities([0.25, 0.5], 0.5, [0.0, 1.0]).round(2).tolist())
+        [[0.75, 0.25], [0.5, 0.5]]
     """
     mean, sd, options = as_floats(mean=mean, sd=sd, options=options)
     if mean.ndim != 1 or options.ndim != 1 or options.shape[0] < 2:

@@ -175,7 +175,7 @@ def train_encoder(
         >>> key, items = jax.random.key(0), np.eye(2, 3, dtype=np.float32)
         >>> encoder = init_encoder(key=key, width=3, prototypes=2, hidden=(4,), dim=5)
         >>> settings = TrainingSettings(epochs=2, batch_size=2)
-        >>> trained = train_encoder(items, ratings, key=key, encoder=encoder, settings=settings)
+        >>> trained = train_encoder(items, ratings, key=key, init=encoder, settings=settings)
         >>> print(trained.w.shape, trained.loss.shape)
         (2, 2) (2,)
     """
