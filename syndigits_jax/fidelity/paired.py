@@ -238,9 +238,9 @@ def paired_measures(
 
         >>> import jax
         >>> import numpy as np
-        >>> from syndigits_jax.fidelity import paired_panel
+        >>> from syndigits_jax.fidelity import paired_measures
         >>> seeds = np.stack([np.cos(np.arange(12.0)), np.sin(np.arange(12.0))], axis=1)
-        >>> panel = paired_panel(key=jax.random.key(0), seeds=seeds, personas=seeds + 0.01)
+        >>> panel = paired_measures(key=jax.random.key(0), seeds=seeds, personas=seeds + 0.01)
         >>> own, other = panel.metrics["paired_distance"], panel.shuffled["paired_distance"]
         >>> print(own.mean < other.mean)
         True

@@ -274,9 +274,9 @@ def fit_transport_map(
     **Example:**
 
         >>> from syndigits_jax.fidelity import fit_transport_map
-        >>> move = fit_transport_map([[0.0], [10.0]], [[1.0], [2.0]])
-        >>> print(move([[1.0], [2.0]]).round(1).tolist(), move.converged)
-        [[0.0], [10.0]] True
+        >>> move = fit_transport_map([[0.0], [10.0]], [[1.0], [2.0]]).value
+        >>> print(move([[1.0], [2.0]]).round(1).tolist())
+        [[0.0], [10.0]]
     """
     x, y = populations(x, y)
     check_positive(epsilon=epsilon, tol=tol)
