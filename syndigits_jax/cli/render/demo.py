@@ -20,7 +20,11 @@ from syndigits_jax.cli.render.figures import (
 from syndigits_jax.datasets import sample_panel
 from syndigits_jax.results.format import UNDEFINED, fixed
 from syndigits_jax.results.records import RESULTS, Record
-from syndigits_jax.studies.demo.calibration import run_demo, run_distribution_demo
+from syndigits_jax.studies.demo.calibration import (
+    run_demo,
+    run_distribution_demo,
+    run_estimate_demo,
+)
 from syndigits_jax.studies.demo.fidelity import KNOWN, FidelityDemo, run_fidelity_demo
 from syndigits_jax.studies.demo.fidelity import RESULTS as FIDELITY_RESULTS
 from syndigits_jax.studies.syn_digits.comparison import blocks, printed_blocks
@@ -28,6 +32,12 @@ from syndigits_jax.studies.syn_digits.figure5 import figure5
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
 _CURVES = ("Ridge", "ElasticNet")
+_ESTIMATES = {
+    "Auto": "estimate (auto)",
+    "Baseline": "control: twins as they are",
+    "UserMean": "control: the person's mean",
+    "ZScoredUserMean": "control: the same, standardised",
+}
 _VARIANTS = {
     "both": "weighted ensemble",
     "personas": "  personas only",
@@ -59,8 +69,14 @@ def show_demo(out: Path) -> list[Path]:
     console = output()
     console.print(
         f"A simulated survey: {panel.n} people answered {panel.m} questions on a scale from 1 to "
-        "5, and so did their digital twins. Each question is held out in turn: how well are the "
-        "human answers to it predicted? Correlation, mean ± standard error."
+        "5, and so did their digital twins. Held out, how well are the human answers to a question "
+        "predicted? First by the one estimate that chooses everything by the other questions:"
+    )
+    with showing_step("estimating ..."):
+        estimate = run_estimate_demo()
+    console.print(_estimates(estimate))
+    console.print(
+        "One method at a time, each question held out in turn. Correlation, mean ± standard error."
     )
     with showing_progress() as on_progress:
         records, result = run_demo(out, on_progress)
@@ -81,6 +97,16 @@ def show_demo(out: Path) -> list[Path]:
     for path in paths:
         console.print(f"  {path}", soft_wrap=True)
     return paths
+
+
+def _estimates(found: dict[str, tuple[float, float, float]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("correlation", "error of a question's mean"):
+        table.add_column(name, justify="right")
+    for name, (correlation, se, error) in found.items():
+        table.add_row(_ESTIMATES[name], f"{fixed(correlation)} ± {fixed(se)}", fixed(error))
+    return table
 
 
 def run_distributions(console: Console, out: Path) -> Path:

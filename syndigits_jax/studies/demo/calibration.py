@@ -36,6 +36,8 @@ from syndigits_jax.distribution.evaluation import (
     variance_ratio,
 )
 from syndigits_jax.distribution.targets import make_targets
+from syndigits_jax.estimation import hold_out_questions
+from syndigits_jax.evaluation.metrics import summarize
 from syndigits_jax.inference.resampling import standard_error
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.progress import OnProgress
@@ -84,6 +86,22 @@ def run_demo(
     if out is not None:
         write_results(Path(out) / RESULTS, records)
     return records, result
+
+
+def run_estimate_demo() -> dict[str, tuple[float, float, float]]:
+    """Correlation, its standard error and the error of means, of the estimate and the controls.
+
+    Every question of the sample panel is estimated without a tenth of the questions, its own among
+    them. Errors are root mean squares, in units of the answers.
+    """
+    held = hold_out_questions(sample_panel())
+    out = {}
+    for name in ("Auto", "Baseline", "UserMean", "ZScoredUserMean"):
+        summary = summarize(held.scores("pearson", name))
+        predicted = np.where(np.isnan(held.truth), np.nan, held.predictions[name])
+        error = np.nanmean(predicted, axis=1) - np.nanmean(held.truth, axis=1)
+        out[name] = float(summary.mean), float(summary.se), float(np.sqrt(np.mean(error**2)))
+    return out
 
 
 @dataclass(frozen=True)
