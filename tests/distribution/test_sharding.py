@@ -16,7 +16,7 @@ mesh = Mesh(np.array(jax.devices()), ("twins",))
 everywhere = jnp.ones((12, 3), bool)
 
 def poll(twins):
-    data, _ = simulate_distributions(0, twins=twins, questions=12, options=3)
+    data, _ = simulate_distributions(twins=twins, questions=12, options=3, key=0)
     return data.counts, Answers.from_choices(data.choices, 3)
 
 def parts(x):
