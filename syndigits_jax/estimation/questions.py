@@ -1,7 +1,7 @@
 """Estimate the answers to new questions: `auto`, chosen by the known questions.
 
 The prediction is a stack of components (`components`), with weights that fit the known questions
-out of fold (`stack`, `pooling`), on a level and a spread that the known questions predict
+out of fold (`stack`, `weights`), on a level and a spread that the known questions predict
 (`levels`). No human answer to a target is used for its own prediction.
 """
 
@@ -21,8 +21,8 @@ from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
-from .pooling import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 from .stack import FoldMoments, OnFit, Stack, fold_moments
+from .weights import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 
 Setting = Literal["known battery", "new survey"]
 """Whether questions of the target's block are among the known ones."""

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from ..solvers.precision import full_precision
 from .components import COMPONENTS, Components, Responses, components, donors, truth_moments
-from .pooling import FEWEST_QUESTIONS, learnt_weights
+from .weights import FEWEST_QUESTIONS, learnt_weights
 
 OnFit = Callable[[int, int], None]
 """Called with (fits done, fits in all), from one thread at a time."""

@@ -23,9 +23,6 @@ USER_COMPONENTS = ("Map", "MapStronger", "MapStrongest", "Twin", "TwinByQuestion
 - `TwinMean`: the mean of the twin's standardised answers.
 """
 
-USER_FIXED_WEIGHTS = (0.2, 0.3, 0.4, 0.0, 0.2, 0.0)
-"""Weights of the components before any user is known."""
-
 _PENALTIES = (0.1, 1.0, 10.0)
 _SHRINK = 50.0  # users that a question's own slope must outweigh
 

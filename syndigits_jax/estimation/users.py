@@ -12,14 +12,13 @@ from ..panel import Panel
 from ..results.keys import Key
 from .components import Responses
 from .grouping import random_folds
-from .pooling import FEWEST_QUESTIONS, FOLDS, learnt_weights
 from .stack import OnFit, in_order
 from .user_components import (
     USER_COMPONENTS,
-    USER_FIXED_WEIGHTS,
     user_components,
     user_moments,
 )
+from .weights import FEWEST_QUESTIONS, FOLDS, USER_FIXED_WEIGHTS, learnt_weights
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,13 @@ from syndigits_jax.estimation import (
 )
 from syndigits_jax.estimation.components import COMPONENTS, components, donors, truth_moments
 from syndigits_jax.estimation.grouping import block_folds, random_folds
-from syndigits_jax.estimation.pooling import FIXED_WEIGHTS, SURVEY_WEIGHTS, learnt_weights
-from syndigits_jax.estimation.user_components import USER_COMPONENTS, USER_FIXED_WEIGHTS
+from syndigits_jax.estimation.user_components import USER_COMPONENTS
+from syndigits_jax.estimation.weights import (
+    FIXED_WEIGHTS,
+    SURVEY_WEIGHTS,
+    USER_FIXED_WEIGHTS,
+    learnt_weights,
+)
 from tests.helpers.kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 PANEL = twins_of_kind("informative", 0, missing=0.1)

@@ -9,8 +9,8 @@ import pytest
 from syndigits_jax.estimation import AUTO, hold_out_questions, hold_out_users
 from syndigits_jax.estimation.components import Responses
 from syndigits_jax.estimation.grouping import random_folds
-from syndigits_jax.estimation.pooling import FIXED_WEIGHTS
 from syndigits_jax.estimation.stack import fold_moments
+from syndigits_jax.estimation.weights import FIXED_WEIGHTS
 from tests.conftest import X64
 from tests.helpers.kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 

@@ -9,9 +9,9 @@ from syndigits_jax.estimation import AUTO, hold_out_questions, questions
 from syndigits_jax.estimation import components as module
 from syndigits_jax.estimation.components import donors
 from syndigits_jax.estimation.grouping import random_folds
-from syndigits_jax.estimation.pooling import FIXED_WEIGHTS, FOLDS
 from syndigits_jax.estimation.questions import responses_of
 from syndigits_jax.estimation.stack import fold_moments
+from syndigits_jax.estimation.weights import FIXED_WEIGHTS, FOLDS
 from tests.helpers.kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
 
 PEOPLE, MANY = 200, 60

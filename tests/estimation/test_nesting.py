@@ -19,8 +19,8 @@ from syndigits_jax.estimation import (
 )
 from syndigits_jax.estimation.components import COMPONENTS, components, donors, truth_moments
 from syndigits_jax.estimation.grouping import block_folds, random_folds
-from syndigits_jax.estimation.pooling import FOLDS, learnt_weights
 from syndigits_jax.estimation.user_components import user_components, user_moments
+from syndigits_jax.estimation.weights import FOLDS, learnt_weights
 from tests.helpers.kinds_of_twins import QUESTIONS, SCALE, USERS, twins_of_kind
 
 BLOCKS = [f"survey {j // 3}" for j in range(QUESTIONS)]

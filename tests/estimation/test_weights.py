@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 from hypothesis import strategies as st
 
-from syndigits_jax.estimation.pooling import (
+from syndigits_jax.estimation.weights import (
     FOLDS,
     STRENGTHS,
     learnt_weights,

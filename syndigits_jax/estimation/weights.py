@@ -15,6 +15,9 @@ FIXED_WEIGHTS = (0.35, 0.2, 0.25, 0.0, 0.15, 0.05)
 SURVEY_WEIGHTS = (0.15, 0.1, 0.1, 0.1, 0.15, 0.0)
 """The same for questions of another survey, about which the known ones say less."""
 
+USER_FIXED_WEIGHTS = (0.2, 0.3, 0.4, 0.0, 0.2, 0.0)
+"""The same for new users, in the order of `USER_COMPONENTS`."""
+
 FEWEST_QUESTIONS = 20
 """With fewer known questions the weights are not learnt."""
 
