@@ -15,7 +15,8 @@ from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, Responses
-from .known_answers import corrected
+from .known_answers import corrected, with_answers
+from .levels import FEWEST_ANSWERS
 from .questions import (
     PRIOR,
     Nested,
@@ -48,7 +49,7 @@ def estimate_questions(
     Predictions of the known questions, each made without its fold, decide the weights of a few
     methods, of the twin's own answer and of the person's mean; a regression over the known
     questions gives the level and the spread. Where some people have answered a target, their
-    answers correct its estimate at last (`known_answers`); they enter nothing before that.
+    answers correct its estimate at the end, and stand for themselves in its mean.
 
     **Arguments:**
 
@@ -123,7 +124,11 @@ def estimate_questions(
             problem.weight,
         )
         prediction, half = np.clip(prediction, low[:, None], high[:, None]), half * shrink
-    mean = np.average(prediction, axis=1, weights=problem.weight)
+    mean, unknown = with_answers(prediction, answers, problem.weight)
+    # A range of one point, from twins who all answer alike, is no range: it bounds nothing.
+    point = low == high
+    lower = np.where(point, -np.inf, np.maximum(mean - half * unknown, low))
+    upper = np.where(point, np.inf, np.minimum(mean + half * unknown, high))
     return Estimates(
         direction="question",
         users=panel.users,
@@ -131,7 +136,7 @@ def estimate_questions(
         prediction=prediction.T,
         mean=mean,
         sd=np.asarray(scale.levels.sd[at]),
-        mean_interval=_interval(np.maximum(mean - half, low), np.minimum(mean + half, high)),
+        mean_interval=_interval(lower, upper),
         level=1 - alpha,
         low=low,
         high=high,
@@ -177,7 +182,7 @@ def hold_out_questions(
     if setting not in PRIOR:
         raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
     problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
-    if setting == "new survey" and len(set(problem.blocks or ())) < 2:
+    if setting == "new survey" and len(problem.known_blocks()) < 2:
         raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
     return _questions_held_out(problem, run)
@@ -293,6 +298,9 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
         return np.where(total > 0, sums / np.where(total > 0, total, 1), np.nan)
 
     truth, twin = mean(panel.human[:, known]), mean(panel.twin[:, known])
+    # The mean of a few answers is no truth to judge by.
+    few = np.sum(panel.human_mask[:, known], axis=0) < FEWEST_ANSWERS
+    truth = np.where(few, np.nan, truth)
     estimate = run.prediction @ weight / weight.sum()
     return (estimate - truth) / run.width, (twin - truth) / run.width
 
@@ -302,7 +310,7 @@ def _expected(problem: Problem, run: Nested) -> Expected:
     trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
     errors, twin_errors = _mean_errors(problem, run)
     groups = np.arange(len(problem.known))
-    if problem.blocks is not None:
+    if problem.blocks is not None and len(problem.known_blocks()) > 1:
         _, groups = np.unique([problem.blocks[j] for j in problem.known], return_inverse=True)
     return expectation(
         held.scores("pearson", AUTO),

@@ -23,7 +23,8 @@ def corrected(
 
     The correction is the posterior mean of
     [`learn_from_answers`][syndigits_jax.calibration.known_answers.learn_from_answers], in which the
-    prior variance of the level is that of the levels' own errors over the known questions.
+    prior variance of the level is that of the levels' own errors over the known questions, or
+    larger where the answers are farther off.
 
     **Arguments:**
 
@@ -38,20 +39,38 @@ def corrected(
     out = prediction.copy()
     for i in np.flatnonzero(known.any(axis=0)):
         unit = sd[i] if sd[i] > 0 else 1.0
-        prior = float((level_error[i] / unit) ** 2) / NOISE
-        settings = Settings(few_shot=FewShot(level=prior))
         w = known[:, i] * weight
+        count = w.sum()
+        if not count > 0:
+            continue
+        residual = np.where(known[:, i], answers[:, i] - prediction[i], 0)
+        noise = NOISE * unit**2
+        # Answers far from the prediction say that the level is worse than those of known questions.
+        seen = (np.sum(w * residual) / count) ** 2 - noise / count
+        variance = max(float(level_error[i]) ** 2, float(seen))
+        prior = variance / noise
+        settings = Settings(few_shot=FewShot(level=prior))
         dtype = donors.dtype
         centre = float(np.average(prediction[i], weights=weight))
-        change = learn_from_answers(
-            jnp.asarray((prediction[i] - centre) / unit, dtype)[:, None],
-            jnp.asarray(donors),
-            jnp.asarray((np.where(known[:, i], answers[:, i], centre) - centre) / unit, dtype)[
-                :, None
-            ],
-            jnp.asarray(w, dtype)[:, None],
-            settings,
-        )
+        answered = np.where(known[:, i], answers[:, i], centre)
+        columns = (prediction[i] - centre) / unit, (answered - centre) / unit, w
+        z, y, people = (jnp.asarray(column, dtype)[:, None] for column in columns)
+        change = learn_from_answers(z, jnp.asarray(donors), y, people, settings)
         out[i] = centre + unit * np.asarray(change[:, 0], np.float64)
-        factor[i] = 1 / np.sqrt(1 + prior * w.sum())
+        larger = np.sqrt(variance) / level_error[i] if level_error[i] > 0 else 1.0
+        factor[i] = larger / np.sqrt(1 + prior * count)
     return out, factor
+
+
+def with_answers(
+    prediction: Float[np.ndarray, "t n"],
+    answers: Float[np.ndarray, "n t"],
+    weight: Float[np.ndarray, " n"],
+) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:
+    """Means in which known answers stand for themselves, and the share of people without one.
+
+    **Arguments:** as in [`corrected`][].
+    """
+    known = ~np.isnan(answers).T & (weight > 0)
+    mean = np.average(np.where(known, answers.T, prediction), axis=1, weights=weight)
+    return mean, np.average(~known, axis=1, weights=weight)

@@ -19,6 +19,9 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 FEWEST_QUESTIONS = 5
 """With fewer known questions the level is the twins' and the spread that of known questions."""
 
+FEWEST_ANSWERS = 5
+"""Human answers that a question needs for a mean and a spread."""
+
 GROUP_PENALTY = 3.0
 """What a deviation shared by a block or a kind of scale costs, relative to a slope."""
 
@@ -219,7 +222,7 @@ def question_table(
     weight: Float[np.ndarray, " n"],
     *,
     blocks: Sequence[Any] | None = None,
-    fewest: int = 5,
+    fewest: int = FEWEST_ANSWERS,
 ) -> QuestionTable:
     """The [`QuestionTable`][] of m questions.
 

@@ -53,6 +53,10 @@ class Problem:
     known: Int[np.ndarray, " k"]
     blocks: tuple[str, ...] | None
 
+    def known_blocks(self) -> set[str]:
+        """The blocks of the known questions; empty without blocks."""
+        return set() if self.blocks is None else {self.blocks[j] for j in self.known}
+
     def folds(self, setting: Setting, key: Key) -> Int[np.ndarray, " k"]:
         """The fold of every known question: at random, or whole blocks for a new survey."""
         if setting == "known battery" or self.blocks is None:
@@ -165,6 +169,8 @@ def prepare(
     overflow, or fewer than two other questions with human answers.
     """
     weight = np.asarray(responses_of(panel, sample_weight).weight, np.float64)
+    if isinstance(blocks, str):
+        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
     if blocks is not None and len(blocks) != panel.m:
         raise ValueError(
             f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"

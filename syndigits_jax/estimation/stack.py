@@ -180,12 +180,12 @@ def predict(
     return found, int(np.max(np.asarray(prepared.status)))
 
 
-def donor_answers(responses: Responses, known: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n k"]:
-    """The humans' standardised answers to the known questions, gaps filled in."""
+def donor_answers(responses: Responses, known: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n d"]:
+    """The humans' standardised answers to the donors among the known questions, gaps filled in."""
     used = np.zeros(responses.human.shape[1], bool)
     used[known] = True
     prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
-    return np.asarray(prepared.human)[:, known]
+    return np.asarray(prepared.human)[:, np.asarray(prepared.used)]
 
 
 def is_complete(responses: Responses, known: Int[np.ndarray, " k"]) -> bool:

@@ -28,7 +28,11 @@ def chosen_targets(
 
     **Raises:** `ValueError` if there is none, or one that the panel does not have.
     """
+    if isinstance(targets, str):
+        raise ValueError(f"`targets` must be a list of {kind}s, got the text {targets!r}")
     chosen = tuple(new) if targets is None else tuple(dict.fromkeys(targets))
+    if not chosen and targets is not None:
+        raise ValueError("`targets` is empty; leave it out to estimate what nobody has answered")
     if not chosen:
         raise ValueError(
             f"`targets`: every {kind} of the panel has human answers; name those to estimate"

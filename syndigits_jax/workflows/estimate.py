@@ -180,7 +180,7 @@ def _shares(estimates: Estimates) -> list[tuple[str, float, float]]:
                 options = estimates.options(name)
             except ValueError:
                 continue
-            if len(options) <= MOST_OPTIONS:
+            if 2 <= len(options) <= MOST_OPTIONS:
                 rows += [
                     (name, float(option), float(share))
                     for option, share in zip(options, estimates.shares(name), strict=True)
