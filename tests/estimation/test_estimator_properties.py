@@ -104,9 +104,9 @@ def test_float32_finds_what_float64_finds():
     found = []
     for dtype in (jnp.float32, jnp.float64):
         arrays = PANEL.arrays(dtype)
-        responses = Responses(
-            arrays.human, arrays.human_mask, arrays.twin, arrays.twin_mask, jnp.ones(USERS, dtype)
-        )
+        human, twin = arrays.human, arrays.twin
+        weight = jnp.ones(USERS, dtype)
+        responses = Responses(human.values, human.mask, twin.values, twin.mask, weight)
         moments = fold_moments(responses, np.arange(QUESTIONS), fold)
         assert moments.values.dtype == dtype
         assert moments.status.max() == moments.imputation_status.max() == 0
