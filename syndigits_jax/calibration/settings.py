@@ -8,8 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-Number = float | Float[Array, "..."]
-Count = int | Int[Array, "..."]
+Number = float | np.floating | Float[Array, "..."]
+Count = int | np.integer | Int[Array, "..."]
 
 
 def _number(value: Any) -> Any:

@@ -44,11 +44,11 @@ def corrected(
         if not count > 0:
             continue
         residual = np.where(known[:, i], answers[:, i] - prediction[i], 0)
-        noise = NOISE * unit**2
+        noise = NOISE * float(unit) ** 2
         # Answers far from the prediction say that the level is worse than those of known questions.
         seen = (np.sum(w * residual) / count) ** 2 - noise / count
         variance = max(float(level_error[i]) ** 2, float(seen))
-        prior = variance / noise
+        prior = float(variance / noise)
         settings = Settings(few_shot=FewShot(level=prior))
         dtype = donors.dtype
         centre = float(np.average(prediction[i], weights=weight))
