@@ -1,15 +1,19 @@
 """Settings that choose between the method as described and the published code."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-Number = float | np.floating | Float[Array, "..."]
-Count = int | np.integer | Int[Array, "..."]
+if TYPE_CHECKING:
+    Number = float | Float[Array, "..."]
+    Count = int | Int[Array, "..."]
+else:  # NumPy's numbers are converted, but only after the types are checked
+    Number = float | np.floating | Float[Array, "..."]
+    Count = int | np.integer | Int[Array, "..."]
 
 
 def _number(value: Any) -> Any:
