@@ -11,10 +11,10 @@ from ..evaluation.controls import controls
 from ..evaluation.holdout import threads
 from ..evaluation.holdout_result import HoldOut
 from ..inference.conformal import Interval, hierarchical_quantile
-from ..panel import Panel
+from ..panel import Panel, Responses
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
-from .components import COMPONENTS, Responses
+from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
 from .levels import FEWEST_ANSWERS
 from .questions import (
@@ -27,9 +27,10 @@ from .questions import (
     without_answers,
 )
 from .results import Estimates, Expected, expectation
-from .stack import OnFit, Truth, donor_answers, fold_moments, predict
+from .stack import OnFit, fold_moments, predict
 from .targets import AUTO, chosen_targets, known_users, steps
 from .users import predict_users, ranges_without, user_folds
+from .weights import USER_FIXED_WEIGHTS
 
 
 def estimate_questions(
@@ -56,10 +57,9 @@ def estimate_questions(
     - `panel`: human and twin answers.
     - `targets`: identifiers of the questions to estimate; by default those without human answers.
     - `blocks`: the survey or battery of each of the panel's m questions; by default the panel's
-      own. A target whose block has
-      known questions is estimated as a new question of that battery, others as a new survey, with
-      weights, level and errors from leaving out whole blocks. Without blocks, every target is taken
-      for a question like the known ones.
+      own. A target whose block has known questions is estimated as a new question of that battery,
+      others as a new survey, with weights, level and errors from leaving out whole blocks. Without
+      blocks, every target is taken for a question like the known ones.
     - `sample_weight`: (n,) weights of the users.
     - `alpha`: the share of means that their intervals may miss.
     - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
@@ -91,7 +91,7 @@ def estimate_questions(
     at = np.array([panel.questions.index(name) for name in names])
     problem = prepare(panel, at, blocks, sample_weight)
     settings: list[Setting] = [problem.setting(int(j)) for j in at]
-    found, imputation = predict(problem.responses, problem.known, at)
+    found, prepared = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
     weights, learnt, expected = {}, {}, {}
@@ -117,7 +117,7 @@ def estimate_questions(
     if not np.all(np.isnan(answers)):
         prediction, shrink = corrected(
             prediction,
-            donor_answers(problem.responses, problem.known),
+            np.asarray(prepared.human)[:, np.asarray(prepared.used)],
             np.where((problem.weight > 0)[:, None], answers, np.nan),
             np.asarray(scale.levels.sd[at]),
             np.asarray(scale.levels.mean_line.error) * scale.width[at],
@@ -146,7 +146,7 @@ def estimate_questions(
         learnt=learnt,
         known_answers=np.sum(~np.isnan(answers), axis=0),
         status=np.asarray(found.status),
-        imputation_status=np.full(len(at), imputation, np.int32),
+        imputation_status=np.full(len(at), np.max(np.asarray(prepared.status)), np.int32),
         expected=expected,
         sample_weight=None if sample_weight is None else problem.weight,
     )
@@ -227,19 +227,16 @@ def estimate_new_users_and_questions(
         responses, known, nested=False, key=key, workers=threads(workers), on_fit=None
     )
     low, high = ranges_without(panel, rows)
-    human = np.array(responses.human)
-    human[known] = np.clip(found.predictions(found.weights()[0]), low, high)
+    human = np.array(responses.human.values)
+    human[known] = np.clip(found.predictions(found.weights(USER_FIXED_WEIGHTS)[0]), low, high)
     human[rows] = np.clip(predict_users(responses, found, rows)[0], low, high)
     counted = np.isin(np.arange(panel.n), known)
     filled_in = counted | np.isin(np.arange(panel.n), rows)
-    filled = Responses(
-        jnp.asarray(human),
-        jnp.broadcast_to(jnp.asarray(filled_in)[:, None], human.shape),
+    filled = WeightedPanel(
+        Responses.complete(jnp.asarray(human)).only(jnp.asarray(filled_in)[:, None]),
         responses.twin,
-        responses.twin_mask,
         jnp.where(jnp.asarray(counted), responses.weight, 0),
     )
-    truth = Truth(responses.human, responses.human_mask)
     parts, _ = predict(filled, problem.known, columns)
     scale = problem.levels(problem.known)
     out = np.zeros((len(columns), panel.n))
@@ -250,7 +247,7 @@ def estimate_new_users_and_questions(
             filled,
             problem.known,
             problem.folds(setting, key),
-            truth=truth,
+            truth=responses.human,
             nested=False,
             workers=threads(workers),
         )

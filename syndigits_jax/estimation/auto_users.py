@@ -18,6 +18,7 @@ from .stack import OnFit
 from .targets import AUTO, NEW_USERS, chosen_targets, known_users, steps
 from .user_components import USER_COMPONENTS
 from .users import UserFolds, predict_users, ranges_without, user_folds
+from .weights import USER_FIXED_WEIGHTS
 
 
 def estimate_users(
@@ -80,7 +81,7 @@ def estimate_users(
         step=steps(panel, np.arange(panel.m)),
         setting=(NEW_USERS,) * len(names),
         weights={NEW_USERS: dict(zip(USER_COMPONENTS, map(float, weights), strict=True))},
-        learnt={NEW_USERS: found.weights()[1]},
+        learnt={NEW_USERS: found.weights(USER_FIXED_WEIGHTS)[1]},
         known_answers=np.zeros(len(names), np.int64),
         status=np.zeros(len(names), np.int32),
         imputation_status=np.zeros(len(names), np.int32),
@@ -120,7 +121,7 @@ def _users_held_out(panel: Panel, found: UserFolds) -> HoldOut:
     auto = np.full((len(known), panel.m), np.nan)
     for f in range(int(found.fold.max()) + 1):
         inside = found.fold == f
-        weights, _ = found.weights(f)
+        weights, _ = found.weights(USER_FIXED_WEIGHTS, f)
         low, high = ranges_without(panel, known[inside])
         auto[inside] = np.clip(found.predictions(weights)[inside], low, high)
     nothing = np.zeros(len(known), np.int32)

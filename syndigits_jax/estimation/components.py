@@ -6,7 +6,6 @@ is left out is never read: changing it changes no prediction, bit for bit.
 """
 
 import functools
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..calibration.problem import moments_over
+from ..panel import Responses
 from ..solvers.completion import soft_impute
 from ..solvers.elastic_net import elastic_net_from_gram
 from ..solvers.linear_model import GramStatistics, gram_statistics
@@ -45,17 +45,11 @@ _IMPUTATION_TOL = 1e-4
 _IMPUTATION_STEPS = 200
 
 
-class Responses(eqx.Module):
-    """Humans' and twins' answers to all questions, 0 where missing, and the users' weights.
+class WeightedPanel(eqx.Module):
+    """Humans' and twins' answers to all questions, (n, m) each, and (n,) weights of the users."""
 
-    - `human`, `twin`: (n, m) answers; `human_mask`, `twin_mask`: (n, m) where they are known.
-    - `weight`: (n,) weights of the users.
-    """
-
-    human: Float[Array, "n m"]
-    human_mask: Bool[Array, "n m"]
-    twin: Float[Array, "n m"]
-    twin_mask: Bool[Array, "n m"]
+    human: Responses
+    twin: Responses
     weight: Float[Array, " n"]
 
 
@@ -89,17 +83,16 @@ class Components(eqx.Module):
     status: Int[Array, "*t"]
 
 
-def standardised(
-    values: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
-) -> Float[Array, "n m"]:
+def standardised(answers: Responses, weight: Float[Array, " n"]) -> Float[Array, "n m"]:
     """Columns less their mean over their standard deviation, 0 where missing or constant."""
-    seen = jnp.where(mask, weight[:, None], 0)
-    mean, std = moments_over(jnp.where(mask, values, 0), seen, 0, 0.0)
-    return jnp.where(mask, (jnp.where(mask, values, 0) - mean) / std, 0)
+    seen = jnp.where(answers.mask, weight[:, None], 0)
+    values = jnp.where(answers.mask, answers.values, 0)
+    mean, std = moments_over(values, seen, 0, 0.0)
+    return jnp.where(answers.mask, (values - mean) / std, 0)
 
 
 def _completed(
-    scaled: Float[Array, "n m"], mask: Bool[Array, "n m"], weight: Float[Array, " n"]
+    scaled: Responses, weight: Float[Array, " n"]
 ) -> tuple[Float[Array, "n m"], Int[Array, ""]]:
     """Standardised answers with gaps filled by soft impute, standardised again; and its status.
 
@@ -109,23 +102,23 @@ def _completed(
     # A power of two near the mean weight, so that the unit of the weights does not matter.
     unit = power_of_two(jnp.mean(weight))
     solution = soft_impute(
-        scaled,
-        mask,
+        scaled.values,
+        scaled.mask,
         rank,
         jnp.sqrt(jnp.sum(weight / unit)),
         sample_weight=weight / unit,
         tol=_IMPUTATION_TOL,
         max_steps=_IMPUTATION_STEPS,
     )
-    filled = jnp.where(mask, scaled, solution.value.completed)
-    whole = jnp.ones(mask.shape, bool)
-    known = jnp.any(mask & (weight > 0)[:, None], axis=0)
-    return jnp.where(known[None, :], standardised(filled, whole, weight), 0), solution.status
+    filled = jnp.where(scaled.mask, scaled.values, solution.value.completed)
+    known = jnp.any(scaled.mask & (weight > 0)[:, None], axis=0)
+    again = standardised(Responses.complete(filled), weight)
+    return jnp.where(known[None, :], again, 0), solution.status
 
 
 @functools.partial(jax.jit, static_argnames=("complete",))
 @full_precision
-def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False) -> Donors:
+def donors(responses: WeightedPanel, used: Bool[Array, " m"], complete: bool = False) -> Donors:
     """Prepare the donor questions that `used` names; nothing of the others is read.
 
     **Arguments:**
@@ -135,21 +128,20 @@ def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False
     - `complete`: whether no answer to a donor is missing, so that none is imputed; static.
     """
     weight = responses.weight
-    human_mask = responses.human_mask & used[None, :]
-    twin_mask = responses.twin_mask & used[None, :]
-    human = standardised(responses.human, human_mask, weight)
-    twin = standardised(responses.twin, twin_mask, weight)
-    count = jnp.sum(human_mask, axis=1)
+    seen_human, seen_twin = (side.only(used[None, :]) for side in (responses.human, responses.twin))
+    human, twin = standardised(seen_human, weight), standardised(seen_twin, weight)
+    count = jnp.sum(seen_human.mask, axis=1)
     user_mean = jnp.sum(human, axis=1) / jnp.maximum(count, 1).astype(human.dtype)
     status = jnp.zeros((2,), jnp.int32)
     if not complete:
         # One after the other in one loop: two loops at once would share a CPU's few threads.
-        both = jnp.stack([human, twin]), jnp.stack([human_mask, twin_mask])
-        filled, status = jax.lax.map(lambda side: _completed(side[0], side[1], weight), both)
+        both = Responses(jnp.stack([human, twin]), jnp.stack([seen_human.mask, seen_twin.mask]))
+        filled, status = jax.lax.map(lambda side: _completed(side, weight), both)
         human, twin = filled[0], filled[1]
     if used.shape[0] > MOST_DONORS:
-        answers = jnp.sum(human_mask & (weight > 0)[:, None], axis=0)
-        answers = answers + jnp.sum(twin_mask & (weight > 0)[:, None], axis=0)
+        counted = (weight > 0)[:, None]
+        answers = jnp.sum(seen_human.mask & counted, axis=0)
+        answers = answers + jnp.sum(seen_twin.mask & counted, axis=0)
         _, most = jax.lax.top_k(jnp.where(used, answers, -1), MOST_DONORS)
         human, twin, used = human[:, most], twin[:, most], used[most]
     return Donors(human, twin, used, user_mean, status)
@@ -157,7 +149,7 @@ def donors(responses: Responses, used: Bool[Array, " m"], complete: bool = False
 
 @jax.jit
 @full_precision
-def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]) -> Components:
+def components(responses: WeightedPanel, prepared: Donors, targets: Int[Array, " t"]) -> Components:
     """Predict the questions at positions `targets` from donors; only their twins are read.
 
     **Arguments:**
@@ -166,8 +158,8 @@ def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]
     - `prepared`: from [`donors`][], the targets not among them.
     - `targets`: (t,) positions.
     """
-    mask = responses.twin_mask[:, targets]
-    own = standardised(responses.twin[:, targets], mask, responses.weight)
+    twin = responses.twin.columns(targets)
+    own = standardised(twin, responses.weight)
 
     def one(item: tuple[Array, Array]) -> Components:
         answer, known = item
@@ -175,7 +167,7 @@ def components(responses: Responses, prepared: Donors, targets: Int[Array, " t"]
         moments = gram_statistics(prepared.twin, answer, weight)
         return _predict(moments, prepared, answer, known, weight)
 
-    return jax.lax.map(one, (own.T, mask.T))
+    return jax.lax.map(one, (own.T, twin.mask.T))
 
 
 def _predict(moments: GramStatistics, prepared: Donors, answer, known, weight) -> Components:
@@ -222,8 +214,7 @@ FEW_ANSWERS = 20.0
 @full_precision
 def truth_moments(
     found: Components,
-    truth: Float[Array, "n t"],
-    mask: Bool[Array, "n t"],
+    truth: Responses,
     weight: Float[Array, " n"],
 ) -> Moments:
     """Moments of components with the targets' human answers.
@@ -231,11 +222,11 @@ def truth_moments(
     **Arguments:**
 
     - `found`: of t targets.
-    - `truth`, `mask`: (n, t) their human answers, 0 where missing, and where they are known.
+    - `truth`: (n, t) their human answers.
     - `weight`: (n,) weights of the users.
     """
-    scaled = standardised(truth, mask, weight)
-    seen = jnp.where(mask, weight[:, None], 0)
+    scaled = standardised(truth, weight)
+    seen = jnp.where(truth.mask, weight[:, None], 0)
     total = jnp.sum(seen, axis=0)
     share = (seen / jnp.where(total > 0, total, 1)[None, :]).T
     weighted = found.values * share[:, None, :]
@@ -244,8 +235,3 @@ def truth_moments(
     varies = jnp.sum(seen * scaled**2, axis=0) > 0
     size = jnp.where(varies, total / (total + FEW_ANSWERS), 0)
     return Moments(gram, cross, size)
-
-
-def take(tree: Any, index: Any) -> Any:
-    """Entries of the leading axis of every leaf."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -2,7 +2,7 @@
 
 The prediction is a stack of components (`components`), with weights that fit the known questions
 out of fold (`stack`, `weights`), on a level and a spread that the known questions predict
-(`levels`). No human answer to a target is used for its own prediction.
+(`levels`). No human answer to a target is used in any of these.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ..calibration.inputs import check_squares, person_weight
 from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
-from .components import COMPONENTS, Responses
+from .components import COMPONENTS, WeightedPanel
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
 from .stack import FoldMoments, OnFit, Stack, fold_moments
@@ -48,7 +48,7 @@ class Problem:
     """
 
     panel: Panel
-    responses: Responses
+    responses: WeightedPanel
     weight: Float[np.ndarray, " n"]
     known: Int[np.ndarray, " k"]
     blocks: tuple[str, ...] | None
@@ -67,8 +67,7 @@ class Problem:
         """Whether a known question is of the target's block; without blocks, it is assumed so."""
         if self.blocks is None:
             return "known battery"
-        known = {self.blocks[j] for j in self.known}
-        return "known battery" if self.blocks[target] in known else "new survey"
+        return "known battery" if self.blocks[target] in self.known_blocks() else "new survey"
 
     def levels(self, learn: Int[np.ndarray, " k"]) -> "Scale":
         """Levels of all questions from the humans' answers to `learn` alone, and the ranges."""
@@ -123,7 +122,7 @@ class Nested:
     components: Float[np.ndarray, "k c n"]
 
 
-def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
+def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
     """The numbers of a panel and its users' weights, checked."""
     for name in ("human", "twin"):
         check_squares(getattr(panel, name), name, jnp.result_type(float))
@@ -131,8 +130,7 @@ def responses_of(panel: Panel, sample_weight: Numbers | None) -> Responses:
     dtype = arrays.human.dtype
     weight = person_weight(sample_weight, panel.n, dtype)
     weight = jnp.ones((panel.n,), dtype) if weight is None else weight
-    human, twin = arrays.human, arrays.twin
-    return Responses(human.values, human.mask, twin.values, twin.mask, weight)
+    return WeightedPanel(arrays.human, arrays.twin, weight)
 
 
 def without_answers(

@@ -10,31 +10,31 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from threadpoolctl import threadpool_limits
 
+from ..panel import Responses
 from ..solvers.precision import full_precision
-from .components import COMPONENTS, Components, Responses, components, donors, truth_moments
-from .weights import FEWEST_QUESTIONS, learnt_weights
+from .components import (
+    COMPONENTS,
+    Components,
+    Donors,
+    Moments,
+    WeightedPanel,
+    components,
+    donors,
+    truth_moments,
+)
+from .weights import FEWEST_TARGETS, learnt_weights
 
 OnFit = Callable[[int, int], None]
 """Called with (fits done, fits in all), from one thread at a time."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The humans' answers to be predicted, where they differ from what donors are made of.
-
-    `human`, `mask`: (n, m), 0 where missing, and where they are known.
-    """
-
-    human: Float[Array, "n m"]
-    mask: Bool[Array, "n m"]
 
 
 class Stack(eqx.Module):
@@ -63,24 +63,19 @@ class Stack(eqx.Module):
 
 
 @dataclass(frozen=True)
-class FoldMoments:
-    """Moments and predictions of the known questions, by what else was left out.
+class OuterMoments:
+    """Moments of known targets (questions or users), by what else was left out of their fits.
 
-    The last entry of the first axis of `gram`, `cross`, `size` is for weights that may use every
-    known question; entry f is for those that must not use fold f.
+    The last entry of the first axis is for weights that may use every known target; entry f is for
+    those that must not use fold f, and is 0 for the targets of that fold.
 
     - `gram`, `cross`, `size`: (F + 1, k, c, c), (F + 1, k, c), (F + 1, k).
-    - `values`: (k, c, n) predictions of every known question without its fold.
-    - `unexplained`: (k,); `status`: (k,) of the fits; `imputation_status`: (k,).
+    - `fold`: (k,) the fold of each target.
     """
 
     gram: Float[np.ndarray, "o k c c"]
     cross: Float[np.ndarray, "o k c"]
     size: Float[np.ndarray, "o k"]
-    values: Float[np.ndarray, "k c n"]
-    unexplained: Float[np.ndarray, " k"]
-    status: Int[np.ndarray, " k"]
-    imputation_status: Int[np.ndarray, " k"]
     fold: Int[np.ndarray, " k"]
 
     def weights(
@@ -88,23 +83,59 @@ class FoldMoments:
     ) -> tuple[Float[np.ndarray, " c"], bool]:
         """Pooled weights, without fold `outer` if one is given, and whether they were learnt.
 
-        With fewer than [`FEWEST_QUESTIONS`][] questions they are `prior`.
+        With fewer than [`FEWEST_TARGETS`][] targets they are `prior`.
         """
         place = len(self.gram) - 1 if outer is None else outer
         start = jnp.asarray(prior, self.gram.dtype)
-        if int(np.sum(self.size[place] > 0)) < FEWEST_QUESTIONS:
+        if int(np.sum(self.size[place] > 0)) < FEWEST_TARGETS:
             return np.asarray(start), False
         arrays = self.gram[place], self.cross[place], self.size[place], self.fold
         weights, _ = learnt_weights(*map(jnp.asarray, arrays), start)
         return np.asarray(weights), True
 
+    @staticmethod
+    def empty(fold: Int[np.ndarray, " k"], parts: int, dtype: Any) -> "OuterMoments":
+        """Of no target yet; `parts`: number of components."""
+        shape = int(fold.max()) + 2, len(fold), parts
+        gram = np.zeros((*shape, parts), dtype)
+        return OuterMoments(gram, np.zeros(shape, dtype), np.zeros(shape[:2], dtype), fold)
+
+    def store(self, pair: tuple[int, int], members: Int[np.ndarray, " b"], found: Moments) -> None:
+        """Keep what a fit without both folds of `pair` finds of its `members`, in their order."""
+        (f, g), own, folds = pair, self.fold[members], len(self.gram) - 1
+        place = np.full(len(members), folds) if f == g else np.where(own == f, g, f)
+        self.gram[place, members] = found.gram
+        self.cross[place, members] = found.cross
+        self.size[place, members] = found.size
+
+
+def fold_pairs(fold: Int[np.ndarray, " k"], nested: bool) -> list[tuple[int, int]]:
+    """Every fold with itself and, if `nested`, every pair of different ones."""
+    folds = range(int(fold.max()) + 1)
+    alone = [(f, f) for f in folds]
+    return alone + list(itertools.combinations(folds, 2)) if nested else alone
+
+
+@dataclass(frozen=True)
+class FoldMoments(OuterMoments):
+    """Moments and predictions of the known questions.
+
+    - `values`: (k, c, n) predictions of every known question without its fold.
+    - `unexplained`: (k,); `status`: (k,) of the fits; `imputation_status`: (k,).
+    """
+
+    values: Float[np.ndarray, "k c n"]
+    unexplained: Float[np.ndarray, " k"]
+    status: Int[np.ndarray, " k"]
+    imputation_status: Int[np.ndarray, " k"]
+
 
 def fold_moments(
-    responses: Responses,
+    responses: WeightedPanel,
     known: Int[np.ndarray, " k"],
     fold: Int[np.ndarray, " k"],
     *,
-    truth: Truth | None = None,
+    truth: Responses | None = None,
     nested: bool = True,
     most: int | None = None,
     workers: int = 1,
@@ -122,21 +153,16 @@ def fold_moments(
     - `workers`: pairs computed at once.
     - `on_fit`: progress.
     """
-    truth = Truth(responses.human, responses.human_mask) if truth is None else truth
-    count, folds, n = len(known), int(fold.max()) + 1, responses.human.shape[0]
-    pairs = [(f, f) for f in range(folds)]
-    if nested:
-        pairs += list(itertools.combinations(range(folds), 2))
-    sizes = np.sort(np.bincount(fold, minlength=folds))
-    largest = int(sizes[-2:].sum()) if nested and folds > 1 else int(sizes[-1])
+    truth = responses.human if truth is None else truth
+    count, n = len(known), responses.human.shape[0]
+    sizes = np.sort(np.bincount(fold))
+    largest = int(sizes[-2:].sum()) if nested and len(sizes) > 1 else int(sizes[-1])
     # One shape for all fits, or two where pairs are smaller.
     shape = {True: largest, False: largest}
     if most is not None and nested and most < largest:
         shape = {True: int(sizes[-1]), False: most}
     dtype, parts = responses.human.dtype, len(COMPONENTS)
-    gram = np.zeros((folds + 1, count, parts, parts), dtype)
-    cross = np.zeros((folds + 1, count, parts), dtype)
-    weight = np.zeros((folds + 1, count), dtype)
+    outer = OuterMoments.empty(fold, parts, dtype)
     values = np.zeros((count, parts, n), dtype)
     unexplained = np.zeros(count, dtype)
     status, imputation = np.zeros(count, np.int32), np.zeros(count, np.int32)
@@ -154,52 +180,38 @@ def fold_moments(
         size = shape[f == g]
         found, imputed, moments = _fit(responses, truth, used, known[members], size, complete)
         keep = slice(len(members))
-        own = fold[members]
         if f == g:
             values[members], unexplained[members] = found.values[keep], found.unexplained[keep]
             status[members], imputation[members] = found.status[keep], imputed
-            place = np.full(len(members), folds)
-        else:
-            place = np.where(own == f, g, f)
-        gram[place, members] = moments.gram[keep]
-        cross[place, members] = moments.cross[keep]
-        weight[place, members] = moments.size[keep]
+        outer.store(pair, members, jax.tree.map(lambda leaf: leaf[keep], moments))
 
-    in_order(fit, pairs, workers, on_fit)
-    return FoldMoments(gram, cross, weight, values, unexplained, status, imputation, fold)
+    in_order(fit, fold_pairs(fold, nested), workers, on_fit)
+    arrays = outer.gram, outer.cross, outer.size, fold
+    return FoldMoments(*arrays, values, unexplained, status, imputation)
 
 
 def predict(
-    responses: Responses, known: Int[np.ndarray, " k"], targets: Int[np.ndarray, " t"]
-) -> tuple[Components, int]:
-    """Components of `targets` from all known questions, and the imputation's status."""
+    responses: WeightedPanel, known: Int[np.ndarray, " k"], targets: Int[np.ndarray, " t"]
+) -> tuple[Components, Donors]:
+    """Components of `targets` from all known questions, and the donors that they are made of."""
     used = np.zeros(responses.human.shape[1], bool)
     used[known] = True
     prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
-    found = jax.device_get(components(responses, prepared, jnp.asarray(targets)))
-    return found, int(np.max(np.asarray(prepared.status)))
+    return jax.device_get(components(responses, prepared, jnp.asarray(targets))), prepared
 
 
-def donor_answers(responses: Responses, known: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n d"]:
-    """The humans' standardised answers to the donors among the known questions, gaps filled in."""
-    used = np.zeros(responses.human.shape[1], bool)
-    used[known] = True
-    prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
-    return np.asarray(prepared.human)[:, np.asarray(prepared.used)]
-
-
-def is_complete(responses: Responses, known: Int[np.ndarray, " k"]) -> bool:
+def is_complete(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> bool:
     """Whether neither side misses an answer to a known question."""
-    sides = responses.human_mask, responses.twin_mask
-    return all(bool(np.asarray(mask)[:, known].all()) for mask in sides)
+    sides = responses.human, responses.twin
+    return all(bool(np.asarray(side.mask)[:, known].all()) for side in sides)
 
 
-def _fit(responses, truth: Truth, used, targets, size: int, complete: bool):
+def _fit(responses, truth: Responses, used, targets, size: int, complete: bool):
     padded = np.concatenate([targets, np.repeat(targets[-1:], size - len(targets))])
     index = jnp.asarray(padded)
     prepared = donors(responses, jnp.asarray(used), complete)
     found = components(responses, prepared, index)
-    moments = truth_moments(found, truth.human[:, index], truth.mask[:, index], responses.weight)
+    moments = truth_moments(found, truth.columns(index), responses.weight)
     imputed = np.max(np.asarray(prepared.status))
     return jax.device_get(found), imputed, jax.device_get(moments)
 

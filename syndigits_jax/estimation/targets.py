@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..panel import Panel
-from .components import Responses
+from .components import WeightedPanel
 
 AUTO = "Auto"
 """The name of the estimator's prediction in a [`HoldOut`][syndigits_jax.evaluation.HoldOut]."""
@@ -44,7 +44,7 @@ def chosen_targets(
 
 
 def known_users(
-    panel: Panel, responses: Responses, targets: Int[np.ndarray, " t"]
+    panel: Panel, responses: WeightedPanel, targets: Int[np.ndarray, " t"]
 ) -> Int[np.ndarray, " k"]:
     """Users with human answers and a positive weight who are no targets."""
     known = panel.human_mask.any(axis=1) & (np.asarray(responses.weight) > 0)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..calibration.problem import moments_over
 from ..solvers.precision import full_precision
-from .components import FEW_ANSWERS, Moments, Responses
+from .components import FEW_ANSWERS, Moments, WeightedPanel
 
 USER_COMPONENTS = ("Map", "MapStronger", "MapStrongest", "Twin", "TwinByQuestion", "TwinMean")
 """The components, in the order of every array with a component axis.
@@ -30,7 +30,7 @@ _SHRINK = 50.0  # users that a question's own slope must outweigh
 @jax.jit
 @full_precision
 def user_components(
-    responses: Responses, used: Bool[Array, " n"]
+    responses: WeightedPanel, used: Bool[Array, " n"]
 ) -> tuple[Float[Array, "c n m"], Float[Array, " m"], Float[Array, " m"]]:
     """Predict all users' answers from their twins', learnt from the users that `used` names.
 
@@ -38,14 +38,14 @@ def user_components(
     and standard deviation of every question among the users who are used.
     """
     weight = jnp.where(used, responses.weight, 0)
-    seen = jnp.where(responses.human_mask, weight[:, None], 0)
-    human = jnp.where(seen > 0, responses.human, 0)
+    seen = jnp.where(responses.human.mask, weight[:, None], 0)
+    human = jnp.where(seen > 0, responses.human.values, 0)
     mean, std = moments_over(human, seen, 0, 0.0)
     scaled = jnp.where(seen > 0, (human - mean) / std, 0)
-    asked = jnp.where(responses.twin_mask, weight[:, None], 0)
-    twin = jnp.where(responses.twin_mask, responses.twin, 0)
+    asked = jnp.where(responses.twin.mask, weight[:, None], 0)
+    twin = jnp.where(responses.twin.mask, responses.twin.values, 0)
     twin_mean, twin_std = moments_over(twin, asked, 0, 0.0)
-    answer = jnp.where(responses.twin_mask, (twin - twin_mean) / twin_std, 0)
+    answer = jnp.where(responses.twin.mask, (twin - twin_mean) / twin_std, 0)
 
     total = jnp.sum(weight)
     answered = jnp.sum(seen, axis=0)
@@ -59,7 +59,7 @@ def user_components(
     both = jnp.sum(jnp.where(seen > 0, asked, 0), axis=0)  # as many people as they count for
     slope = jnp.sum(weight[:, None] * scaled * answer, axis=0) / jnp.where(both > 0, both, 1)
     own = answer * (slope * both / (both + _SHRINK))[None, :]
-    count = jnp.sum(responses.twin_mask, axis=1, keepdims=True).astype(answer.dtype)
+    count = jnp.sum(responses.twin.mask, axis=1, keepdims=True).astype(answer.dtype)
     level = jnp.sum(answer, axis=1, keepdims=True) / jnp.maximum(count, 1)
     values = jnp.stack([*maps, answer, own, jnp.broadcast_to(level, answer.shape)])
     return values, mean[0], std[0]
@@ -69,7 +69,7 @@ def user_components(
 @full_precision
 def user_moments(
     values: Float[Array, "c n m"],
-    responses: Responses,
+    responses: WeightedPanel,
     mean: Float[Array, " m"],
     std: Float[Array, " m"],
 ) -> Moments:
@@ -81,8 +81,8 @@ def user_moments(
       [`user_components`][].
     - `responses`: of all users. A user counts as often as their weight says.
     """
-    mask = responses.human_mask
-    scaled = jnp.where(mask, (responses.human - mean[None, :]) / std[None, :], 0)
+    mask = responses.human.mask
+    scaled = jnp.where(mask, (responses.human.values - mean[None, :]) / std[None, :], 0)
     count = jnp.sum(mask, axis=1).astype(scaled.dtype)
     share = jnp.where(mask, 1 / jnp.maximum(count, 1)[:, None], 0)
     gram = jnp.einsum("cnm,nm,dnm->ncd", values, share, values)

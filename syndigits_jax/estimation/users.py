@@ -1,6 +1,5 @@
 """Estimate the answers of new users from their twins, chosen by the known users."""
 
-import itertools
 from dataclasses import dataclass
 
 import jax
@@ -10,44 +9,29 @@ from jaxtyping import Float, Int
 
 from ..panel import Panel
 from ..results.keys import Key
-from .components import Responses
+from .components import WeightedPanel
 from .grouping import random_folds
-from .stack import OnFit, in_order
+from .stack import OnFit, OuterMoments, fold_pairs, in_order
 from .user_components import (
     USER_COMPONENTS,
     user_components,
     user_moments,
 )
-from .weights import FEWEST_QUESTIONS, FOLDS, USER_FIXED_WEIGHTS, learnt_weights
+from .weights import FOLDS, USER_FIXED_WEIGHTS
 
 
 @dataclass(frozen=True)
-class UserFolds:
+class UserFolds(OuterMoments):
     """Out-of-fold predictions of the known users, and moments for their weights.
 
-    - `known`: (k,) positions; `fold`: (k,).
+    - `known`: (k,) positions.
     - `values`: (c, k, m) standardised; `mean`, `sd`: (F, m) of the questions without each fold.
-    - `gram`, `cross`, `size`: (F + 1, k, ...) as in [`FoldMoments`][].
     """
 
     known: Int[np.ndarray, " k"]
-    fold: Int[np.ndarray, " k"]
     values: Float[np.ndarray, "c k m"]
     mean: Float[np.ndarray, "f m"]
     sd: Float[np.ndarray, "f m"]
-    gram: Float[np.ndarray, "o k c c"]
-    cross: Float[np.ndarray, "o k c"]
-    size: Float[np.ndarray, "o k"]
-
-    def weights(self, outer: int | None = None) -> tuple[Float[np.ndarray, " c"], bool]:
-        """Pooled weights, without fold `outer` if one is given, and whether they were learnt."""
-        place = len(self.gram) - 1 if outer is None else outer
-        prior = jnp.asarray(USER_FIXED_WEIGHTS, self.gram.dtype)
-        if int(np.sum(self.size[place] > 0)) < FEWEST_QUESTIONS:
-            return np.asarray(prior), False
-        arrays = self.gram[place], self.cross[place], self.size[place], self.fold
-        weights, _ = learnt_weights(*map(jnp.asarray, arrays), prior)
-        return np.asarray(weights), True
 
     def predictions(self, weights: Float[np.ndarray, " c"]) -> Float[np.ndarray, "k m"]:
         """Out-of-fold predictions of the known users in units of the answers."""
@@ -56,7 +40,7 @@ class UserFolds:
 
 
 def user_folds(
-    responses: Responses,
+    responses: WeightedPanel,
     known: Int[np.ndarray, " k"],
     *,
     nested: bool = True,
@@ -75,12 +59,8 @@ def user_folds(
     """
     fold = random_folds(len(known), FOLDS, key)
     folds, (n, m) = int(fold.max()) + 1, responses.human.shape
-    pairs = [(f, f) for f in range(folds)]
-    if nested:
-        pairs += list(itertools.combinations(range(folds), 2))
     dtype, size = responses.human.dtype, len(USER_COMPONENTS)
-    gram = np.zeros((folds + 1, len(known), size, size), dtype)
-    cross, weight = np.zeros(gram.shape[:3], dtype), np.zeros(gram.shape[:2], dtype)
+    outer = OuterMoments.empty(fold, size, dtype)
     values = np.zeros((size, len(known), m), dtype)
     mean, sd = np.zeros((folds, m), dtype), np.zeros((folds, m), dtype)
 
@@ -95,15 +75,10 @@ def user_folds(
         if f == g:
             values[:, members] = np.asarray(found)[:, known[members]]
             mean[f], sd[f] = np.asarray(level), np.asarray(spread)
-            place = np.full(len(members), folds)
-        else:
-            place = np.where(fold[members] == f, g, f)
-        gram[place, members] = moments.gram[known[members]]
-        cross[place, members] = moments.cross[known[members]]
-        weight[place, members] = moments.size[known[members]]
+        outer.store(pair, members, jax.tree.map(lambda leaf: leaf[known[members]], moments))
 
-    in_order(fit, pairs, workers, on_fit)
-    return UserFolds(known, fold, values, mean, sd, gram, cross, weight)
+    in_order(fit, fold_pairs(fold, nested), workers, on_fit)
+    return UserFolds(outer.gram, outer.cross, outer.size, fold, known, values, mean, sd)
 
 
 def ranges_without(
@@ -126,7 +101,7 @@ def ranges_without(
 
 
 def predict_users(
-    responses: Responses, found: UserFolds, users: Int[np.ndarray, " t"]
+    responses: WeightedPanel, found: UserFolds, users: Int[np.ndarray, " t"]
 ) -> tuple[Float[np.ndarray, "t m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"], np.ndarray]:
     """Predictions of new users in units of the answers, from all known users.
 
@@ -136,6 +111,6 @@ def predict_users(
     used = np.zeros(responses.human.shape[0], bool)
     used[found.known] = True
     values, mean, sd = map(np.asarray, user_components(responses, jnp.asarray(used)))
-    weights, _ = found.weights()
+    weights, _ = found.weights(USER_FIXED_WEIGHTS)
     z = np.einsum("c,ctm->tm", weights, values[:, users])
     return mean + sd * z, mean, sd, weights

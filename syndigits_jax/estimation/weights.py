@@ -18,8 +18,8 @@ SURVEY_WEIGHTS = (0.15, 0.1, 0.1, 0.1, 0.15, 0.0)
 USER_FIXED_WEIGHTS = (0.2, 0.3, 0.4, 0.0, 0.2, 0.0)
 """The same for new users, in the order of `USER_COMPONENTS`."""
 
-FEWEST_QUESTIONS = 20
-"""With fewer known questions the weights are not learnt."""
+FEWEST_TARGETS = 20
+"""With fewer known questions (or users) the weights are not learnt."""
 
 FOLDS = 10
 """Most folds of questions."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from syndigits_jax.estimation import AUTO, hold_out_questions, hold_out_users
-from syndigits_jax.estimation.components import Responses
+from syndigits_jax.estimation.components import WeightedPanel
 from syndigits_jax.estimation.grouping import random_folds
 from syndigits_jax.estimation.stack import fold_moments
 from syndigits_jax.estimation.weights import FIXED_WEIGHTS
@@ -104,9 +104,7 @@ def test_float32_finds_what_float64_finds():
     found = []
     for dtype in (jnp.float32, jnp.float64):
         arrays = PANEL.arrays(dtype)
-        human, twin = arrays.human, arrays.twin
-        weight = jnp.ones(USERS, dtype)
-        responses = Responses(human.values, human.mask, twin.values, twin.mask, weight)
+        responses = WeightedPanel(arrays.human, arrays.twin, jnp.ones(USERS, dtype))
         moments = fold_moments(responses, np.arange(QUESTIONS), fold)
         assert moments.values.dtype == dtype
         assert moments.status.max() == moments.imputation_status.max() == 0
