@@ -16,7 +16,7 @@ from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
-from .levels import FEWEST_ANSWERS
+from .levels import FEWEST_ANSWERS, weighted_moments
 from .questions import (
     PRIOR,
     Nested,
@@ -266,11 +266,10 @@ def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
     **Arguments:** `problem`; `run`: its nested hold-out; `alpha`: the probability of a miss.
     """
     errors, _ = _mean_errors(problem, run)
-    blocks = problem.blocks
-    if run.setting == "known battery" or blocks is None:
+    if run.setting == "known battery":
         rows = errors[:, None]
     else:
-        _, member = np.unique([blocks[j] for j in problem.known], return_inverse=True)
+        member = problem.block_of_known()
         order = np.zeros(len(member), np.int64)
         for block in range(member.max() + 1):
             order[member == block] = np.arange(np.sum(member == block))
@@ -289,10 +288,8 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
     panel, known, weight = problem.panel, problem.known, problem.weight
 
     def mean(values: np.ndarray) -> np.ndarray:
-        seen = ~np.isnan(values) * weight[:, None]
-        total = seen.sum(0)
-        sums = np.sum(seen * np.nan_to_num(values), axis=0)
-        return np.where(total > 0, sums / np.where(total > 0, total, 1), np.nan)
+        found, _, count = weighted_moments(values, weight)
+        return np.where(count > 0, found, np.nan)
 
     truth, twin = mean(panel.human[:, known]), mean(panel.twin[:, known])
     # The mean of a few answers is no truth to judge by.
@@ -306,9 +303,9 @@ def _expected(problem: Problem, run: Nested) -> Expected:
     held = _questions_held_out(problem, run)
     trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
     errors, twin_errors = _mean_errors(problem, run)
-    groups = np.arange(len(problem.known))
-    if problem.blocks is not None and len(problem.known_blocks()) > 1:
-        _, groups = np.unique([problem.blocks[j] for j in problem.known], return_inverse=True)
+    # One block alone has no standard error over blocks.
+    whole = len(problem.known_blocks()) == 1
+    groups = np.arange(len(problem.known)) if whole else problem.block_of_known()
     return expectation(
         held.scores("pearson", AUTO),
         errors,

@@ -11,12 +11,12 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Candidate penalties, in numbers of questions; one is chosen by leave-one-out errors."""
 
-FEWEST_QUESTIONS = 5
+FEWEST_FOR_LEVELS = 5
 """With fewer known questions the level is the twins' and the spread that of known questions."""
 
 FEWEST_ANSWERS = 5
@@ -128,8 +128,8 @@ def ridge_over_questions(
 def fit_levels(table: QuestionTable, known: Bool[Array, " m"]) -> Levels:
     """Level and spread of all m questions, learnt from those that `known` names only.
 
-    With fewer than [`FEWEST_QUESTIONS`][] the mean is the twins' and the standard deviation that of
-    the known questions, or of the twins where none is known.
+    With fewer than [`FEWEST_FOR_LEVELS`][] the mean is the twins' and the standard deviation that
+    of the known questions, or of the twins where none is known.
 
     **Arguments:**
 
@@ -138,7 +138,7 @@ def fit_levels(table: QuestionTable, known: Bool[Array, " m"]) -> Levels:
     """
     dtype = table.twin_mean.dtype
     weight = (known & table.answered).astype(dtype)
-    enough = jnp.sum(weight) >= FEWEST_QUESTIONS
+    enough = jnp.sum(weight) >= FEWEST_FOR_LEVELS
     groups = jnp.full((table.groups.shape[1],), GROUP_PENALTY, dtype)
     free = jnp.zeros((1,), dtype)
 
@@ -187,8 +187,8 @@ def question_ranges(
     open_ = np.isnan(low) | np.isnan(high)
     if not open_.any():
         return low, high
-    twin_low, twin_high = _extremes(twin)
-    human_low, human_high = _extremes(human)
+    twin_low, twin_high = extremes(twin)
+    human_low, human_high = extremes(human)
     span_low, span_high = np.minimum(human_low, twin_low), np.maximum(human_high, twin_high)
     donors = np.flatnonzero(open_ & known & np.isfinite(human_low))
     for j in np.flatnonzero(open_):
@@ -206,7 +206,10 @@ def question_ranges(
     return low, high
 
 
-def _extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def extremes(
+    values: Float[np.ndarray, "n m"],
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Smallest and largest answer of every column; infinite, the wrong way round, without any."""
     missing = np.isnan(values)
     return (
         np.min(np.where(missing, np.inf, values), axis=0),
@@ -235,8 +238,8 @@ def question_table(
     - `fewest`: human answers that a question needs for a mean and a spread.
     """
     width = np.where(high > low, high - low, 1.0)
-    twin_mean, twin_sd, _ = _moments(twin, weight)
-    human_mean, human_sd, count = _moments(human, weight)
+    twin_mean, twin_sd, _ = weighted_moments(twin, weight)
+    human_mean, human_sd, count = weighted_moments(human, weight)
     answered = count >= fewest
     kinds = [_kind(column) for column in twin.T]
     labels = [kinds] if blocks is None else [kinds, list(blocks)]
@@ -262,7 +265,10 @@ def question_table(
     )
 
 
-def _moments(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def weighted_moments(
+    values: Float[np.ndarray, "n m"], weight: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Mean and standard deviation of every column, 0 without answers, and how many count."""
     seen = ~np.isnan(values)
     w = seen * weight[:, None]
     total = w.sum(0)

@@ -57,6 +57,12 @@ class Problem:
         """The blocks of the known questions; empty without blocks."""
         return set() if self.blocks is None else {self.blocks[j] for j in self.known}
 
+    def block_of_known(self) -> Int[np.ndarray, " k"]:
+        """(k,) the block of each known question, by number; without blocks its own."""
+        if self.blocks is None:
+            return np.arange(len(self.known))
+        return np.unique([self.blocks[j] for j in self.known], return_inverse=True)[1]
+
     def folds(self, setting: Setting, key: Key) -> Int[np.ndarray, " k"]:
         """The fold of every known question: at random, or whole blocks for a new survey."""
         if setting == "known battery" or self.blocks is None:

@@ -11,6 +11,7 @@ from ..panel import Panel
 from ..results.keys import Key
 from .components import WeightedPanel
 from .grouping import random_folds
+from .levels import extremes
 from .stack import OnFit, OuterMoments, fold_pairs, in_order
 from .user_components import (
     USER_COMPONENTS,
@@ -90,10 +91,7 @@ def ranges_without(
     """
     human = panel.human.copy()
     human[users] = np.nan
-    both = np.concatenate([human, panel.twin])
-    missing = np.isnan(both)
-    low = np.min(np.where(missing, np.inf, both), axis=0)
-    high = np.max(np.where(missing, -np.inf, both), axis=0)
+    low, high = extremes(np.concatenate([human, panel.twin]))
     return (
         np.where(np.isnan(panel.low), low, panel.low),
         np.where(np.isnan(panel.high), high, panel.high),

@@ -138,6 +138,19 @@ def choose_targets(
     return targets
 
 
+def with_targets(
+    panel: Panel, direction: Direction, named: Iterable[str] | None = None
+) -> tuple[Panel, tuple[str, ...]]:
+    """A panel without other questions (or users) that no human answers, and [`choose_targets`][].
+
+    **Raises:** `ValueError` as [`choose_targets`][].
+    """
+    names = choose_targets(panel, direction, named)
+    unseen = panel.new_questions if direction == "question" else panel.new_users
+    idle = [name for name in unseen if name not in names]
+    return panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle), names
+
+
 def calibrate_panel(
     panel: Panel,
     method: Any,
@@ -172,10 +185,7 @@ def calibrate_panel(
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
-    names = choose_targets(panel, direction, targets)
-    unseen = panel.new_questions if direction == "question" else panel.new_users
-    idle = [name for name in unseen if name not in names]
-    panel = panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle)
+    panel, names = with_targets(panel, direction, targets)
     everyone = panel.questions if direction == "question" else panel.users
     chosen = np.array([everyone.index(name) for name in names])
     donors = np.delete(np.arange(len(everyone)), chosen)

@@ -20,7 +20,7 @@ from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.workflows.calibrate import choose_targets
+from syndigits_jax.workflows.calibrate import with_targets
 
 MOST_OPTIONS = 21
 """Questions with more options than this have no shares."""
@@ -67,16 +67,13 @@ def estimate_panel(
     - `key`: decides the folds; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
-    **Raises:** `ValueError` as [`choose_targets`][] and the estimators do; `ImportError` without
+    **Raises:** `ValueError` as [`with_targets`][] and the estimators do; `ImportError` without
     pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
-    names = choose_targets(panel, direction, targets)
-    unseen = panel.new_questions if direction == "question" else panel.new_users
-    idle = [name for name in unseen if name not in names]
-    panel = panel.drop(questions=idle) if direction == "question" else panel.drop(users=idle)
+    panel, names = with_targets(panel, direction, targets)
     estimate = estimate_questions if direction == "question" else estimate_users
     estimates = estimate(panel, names, key=key, on_fit=on_fit)
     predictions = pd.DataFrame(

@@ -39,15 +39,27 @@ def shortfall(found):
     return behind.mean(), behind.std(ddof=1) / np.sqrt(len(behind))
 
 
+# No component is the plain mean, and with constant twins nothing else says as much.
+BEHIND_THE_PLAIN_MEAN = pytest.mark.xfail(reason="behind the person's plain mean", strict=True)
+
+
 @pytest.mark.parametrize("metric", ["correlation", "error"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=BEHIND_THE_PLAIN_MEAN) if k == "constant" else k for k in KINDS],
+)
 def test_new_questions_are_estimated_about_as_well_as_by_the_best_component_or_control(
     kind, metric
 ):
     behind, error = shortfall(losses(kind, metric))
-    # Constant twins cost more: the weights are drawn to fixed ones that trust methods and twins.
-    errors = 4 if kind == "constant" else 2
-    assert behind <= max(errors * error, NEGLIGIBLE[metric])
+    assert behind <= max(2 * error, NEGLIGIBLE[metric])
+
+
+@pytest.mark.parametrize("metric", ["correlation", "error"])
+def test_with_constant_twins_only_the_plain_mean_is_better(metric):
+    found = losses("constant", metric)
+    behind, error = shortfall({name: found[name] for name in found if name != "UserMean"})
+    assert behind <= max(2 * error, NEGLIGIBLE[metric])
 
 
 @pytest.mark.parametrize("metric", ["correlation", "error"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from syndigits_jax.estimation.levels import (
-    FEWEST_QUESTIONS,
+    FEWEST_FOR_LEVELS,
     PENALTIES,
     fit_levels,
     question_ranges,
@@ -92,12 +92,12 @@ def test_levels_stay_within_what_the_range_allows(seed, shift, width, count):
     assert np.all(sd >= 0) and np.all(sd <= np.sqrt(room) + 2e-3 * width)
 
 
-@pytest.mark.parametrize("count", [0, 1, FEWEST_QUESTIONS - 1, FEWEST_QUESTIONS])
+@pytest.mark.parametrize("count", [0, 1, FEWEST_FOR_LEVELS - 1, FEWEST_FOR_LEVELS])
 def test_with_few_known_questions_the_level_is_the_twins(count):
     human, twin, low, high = survey()
     found = levels_of(table_of(human, twin, low, high), jnp.asarray(np.arange(QUESTIONS) < count))
     close = np.isclose(np.asarray(found.mean), twin.mean(0), atol=1e-4)
-    if count >= FEWEST_QUESTIONS:
+    if count >= FEWEST_FOR_LEVELS:
         assert not close.any()
         return
     assert close.all()

@@ -146,8 +146,8 @@ def calibrate(
 def _estimate(human, twin, out, report, shares, questions, batteries, given, threshold, tables,
               written) -> dict[str, Any]:  # fmt: skip
     key = given.pop("seed", 0)
-    for option in (*given, *(() if threshold is None else ("threshold",))):
-        raise ValueError(f"`{option}` is of a calibrator: choose one with `--method`")
+    if of_calibrators := [*given, *(() if threshold is None else ("threshold",))]:
+        raise ValueError(f"`{of_calibrators[0]}` is of a calibrator: choose one with `--method`")
     if shares is not None and tables["new_users"]:
         raise ValueError("`shares` is for new questions, not for `--new-users`")
     from syndigits_jax.cli.render.calibration import print_estimated
