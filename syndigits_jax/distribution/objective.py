@@ -6,7 +6,7 @@ certificates, because a linear function on the simplex has its minimum at a vert
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal, get_args
 
@@ -133,49 +133,41 @@ class TotalVariation(Divergence):
         return jnp.sum(jnp.clip(x / width, -1, 1) * x, axis=1) / 2
 
 
-class ChiSquare(Divergence):
+class _OverCells(Divergence):
+    """A sum over cells, whose published form clips probabilities; `formula` takes a `clip`."""
+
+    over_cells: ClassVar[bool] = True
+    formula: ClassVar[Callable[..., Array]]
+    smallest: ClassVar[float]
+
+    def by_question(self, targets, q):
+        """See [`Divergence.by_question`][]."""
+        return self.formula(targets.p, q, options=targets.options)
+
+    def published(self, targets, q):
+        """See [`Divergence.published`][]."""
+        return self.formula(targets.p, q, options=targets.options, clip=self.smallest)
+
+
+class ChiSquare(_OverCells):
     """[`chi_square`][]."""
 
-    over_cells: ClassVar[bool] = True
-
-    def by_question(self, targets, q):
-        """See [`Divergence.by_question`][]."""
-        return divergences.chi_square(targets.p, q, options=targets.options)
-
-    def published(self, targets, q):
-        """See [`Divergence.published`][]."""
-        clip = divergences.REFERENCE_CLIP["chi2"]
-        return divergences.chi_square(targets.p, q, options=targets.options, clip=clip)
+    formula = staticmethod(divergences.chi_square)
+    smallest = divergences.REFERENCE_CLIP["chi2"]
 
 
-class KullbackLeibler(Divergence):
+class KullbackLeibler(_OverCells):
     """[`kullback_leibler`][]: of the truth from the prediction."""
 
-    over_cells: ClassVar[bool] = True
-
-    def by_question(self, targets, q):
-        """See [`Divergence.by_question`][]."""
-        return divergences.kullback_leibler(targets.p, q, options=targets.options)
-
-    def published(self, targets, q):
-        """See [`Divergence.published`][]."""
-        clip = divergences.REFERENCE_CLIP["kl"]
-        return divergences.kullback_leibler(targets.p, q, options=targets.options, clip=clip)
+    formula = staticmethod(divergences.kullback_leibler)
+    smallest = divergences.REFERENCE_CLIP["kl"]
 
 
-class Hellinger(Divergence):
+class Hellinger(_OverCells):
     """[`hellinger`][]: the squared distance."""
 
-    over_cells: ClassVar[bool] = True
-
-    def by_question(self, targets, q):
-        """See [`Divergence.by_question`][]."""
-        return divergences.hellinger(targets.p, q, options=targets.options)
-
-    def published(self, targets, q):
-        """See [`Divergence.published`][]."""
-        clip = divergences.REFERENCE_CLIP["hellinger"]
-        return divergences.hellinger(targets.p, q, options=targets.options, clip=clip)
+    formula = staticmethod(divergences.hellinger)
+    smallest = divergences.REFERENCE_CLIP["hellinger"]
 
 
 class KolmogorovSmirnov(Divergence):
