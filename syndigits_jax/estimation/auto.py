@@ -1,6 +1,6 @@
 """`auto` for new questions, and for new questions of new users, with its nested hold-out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -185,7 +185,7 @@ def hold_out_questions(
     if setting == "new survey" and len(problem.known_blocks()) < 2:
         raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
-    return _questions_held_out(problem, run)
+    return _held_out(problem, run, {name: run.alone(c) for c, name in enumerate(COMPONENTS)})
 
 
 def estimate_new_users_and_questions(
@@ -300,8 +300,8 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
 
 
 def _expected(problem: Problem, run: Nested) -> Expected:
-    held = _questions_held_out(problem, run)
-    trivial = [name for name in held.predictions if name not in (*COMPONENTS, AUTO)]
+    held = _held_out(problem, run, {})
+    trivial = [name for name in held.predictions if name != AUTO]
     errors, twin_errors = _mean_errors(problem, run)
     # One block alone has no standard error over blocks.
     whole = len(problem.known_blocks()) == 1
@@ -315,15 +315,17 @@ def _expected(problem: Problem, run: Nested) -> Expected:
     )
 
 
-def _questions_held_out(problem: Problem, run: Nested) -> HoldOut:
+def _held_out(
+    problem: Problem, run: Nested, others: Mapping[str, Float[np.ndarray, "k n"]]
+) -> HoldOut:
+    """The estimate beside the controls and `others`."""
     known, panel = problem.known, problem.panel
-    alone = {name: run.components[:, c] for c, name in enumerate(COMPONENTS)}
     return HoldOut(
         direction="question",
         panel=panel,
         targets=known,
         truth=panel.human[:, known].T,
-        predictions={**controls(panel, known, "question"), AUTO: run.prediction, **alone},
+        predictions={**controls(panel, known, "question"), AUTO: run.prediction, **others},
         status={AUTO: run.moments.status},
         imputation_status={AUTO: run.moments.imputation_status},
     )

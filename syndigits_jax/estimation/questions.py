@@ -112,20 +112,27 @@ class Scale:
 class Nested:
     """Every known question predicted without its fold, weights and level included.
 
-    - `setting`, `fold`: (k,) how folds were made; `moments`: of all folds.
-    - `prediction`: (k, n); `mean`: (k,) predicted mean; `width`: (k,) of the ranges, 1 for a point.
-    - `weights`: (F, c) of each fold.
-    - `components`: (k, c, n) each component alone, on the same level and spread.
+    - `problem`: what was held out; `setting`: how folds were made; `moments`: of all folds.
+    - `scales`: of each fold, learnt without it.
+    - `prediction`: (k, n).
     """
 
+    problem: Problem
     setting: Setting
-    fold: Int[np.ndarray, " k"]
     moments: FoldMoments
+    scales: tuple[Scale, ...]
     prediction: Float[np.ndarray, "k n"]
-    mean: Float[np.ndarray, " k"]
-    width: Float[np.ndarray, " k"]
-    weights: Float[np.ndarray, "f c"]
-    components: Float[np.ndarray, "k c n"]
+
+    @property
+    def width(self) -> Float[np.ndarray, " k"]:
+        """(k,) of the ranges, 1 for a point."""
+        widths = np.stack([scale.width for scale in self.scales])
+        return widths[self.moments.fold, self.problem.known]
+
+    def alone(self, component: int) -> Float[np.ndarray, "k n"]:
+        """Predictions by one component alone, on the same level and spread."""
+        weights = np.eye(len(COMPONENTS))[component]
+        return _combined(self.problem, self.moments, self.scales, [weights] * len(self.scales))
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
@@ -209,25 +216,29 @@ def nested(
     - `setting`: how folds are made.
     - `key`: decides random folds; `workers`: folds computed at once; `on_fit`: progress.
     """
-    known, n = problem.known, problem.panel.n
+    known = problem.known
     fold = problem.folds(setting, key)
     most = MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
     moments = fold_moments(
         problem.responses, known, fold, most=most, workers=workers, on_fit=on_fit
     )
-    size = len(COMPONENTS)
-    prediction = np.full((len(known), n), np.nan)
-    parts = np.full((len(known), size, n), np.nan)
-    mean, width = np.full(len(known), np.nan), np.full(len(known), np.nan)
-    weights = np.zeros((int(fold.max()) + 1, size))
-    for f in range(len(weights)):
-        inside = np.flatnonzero(fold == f)
-        at = known[inside]
-        weights[f], _ = moments.weights(PRIOR[setting], f)
-        scale = problem.levels(known[fold != f])
-        values = jnp.asarray(moments.values[inside])
-        prediction[inside] = scale.stack(weights[f], at, problem.weight)(values)
-        for c, alone in enumerate(np.eye(size)):
-            parts[inside, c] = scale.stack(alone, at, problem.weight)(values)
-        mean[inside], width[inside] = scale.levels.mean[at], scale.width[at]
-    return Nested(setting, fold, moments, prediction, mean, width, weights, parts)
+    folds = range(int(fold.max()) + 1)
+    scales = tuple(problem.levels(known[fold != f]) for f in folds)
+    weights = [moments.weights(PRIOR[setting], f)[0] for f in folds]
+    prediction = _combined(problem, moments, scales, weights)
+    return Nested(problem, setting, moments, scales, prediction)
+
+
+def _combined(
+    problem: Problem,
+    moments: FoldMoments,
+    scales: Sequence[Scale],
+    weights: Sequence[Float[np.ndarray, " c"]],
+) -> Float[np.ndarray, "k n"]:
+    """Every known question from the weights and the scale of its fold."""
+    out = np.full((len(problem.known), problem.panel.n), np.nan)
+    for f, (scale, chosen) in enumerate(zip(scales, weights, strict=True)):
+        inside = np.flatnonzero(moments.fold == f)
+        stack = scale.stack(chosen, problem.known[inside], problem.weight)
+        out[inside] = stack(jnp.asarray(moments.values[inside]))
+    return out
