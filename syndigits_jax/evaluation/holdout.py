@@ -61,7 +61,7 @@ def leave_one_question_out(
         >>> panel = sample_panel().take(questions=slice(0, 8))
         >>> held_out = leave_one_question_out({"Ridge": Ridge(10.0)}, panel)
         >>> print(held_out.predictions["Ridge"].shape, sorted(held_out.predictions))
-        (8, 200) ['Baseline', 'Ridge', 'UserMean']
+        (8, 200) ['Baseline', 'Ridge', 'UserMean', 'ZScoredUserMean']
     """
     named, positions = named_methods(methods), target_positions(targets, panel.m, "question")
     settings = resolve(settings)

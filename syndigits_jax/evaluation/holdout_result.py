@@ -36,6 +36,7 @@ class HoldOut:
         ...     print(row["method"], row["count"])
         Baseline 8
         UserMean 8
+        ZScoredUserMean 8
         Ridge 8
     """
 
