@@ -56,6 +56,7 @@ def fold_in(
     return place(x, mask, loadings, number)
 
 
+@jax.jit
 def place(
     x: Float[Array, "k m"],
     mask: Bool[Array, "k m"],

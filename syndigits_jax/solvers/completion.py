@@ -9,6 +9,7 @@ and is placed on it afterwards. A matrix M with rows repeated wᵢ times has the
 √W M, W = diag(w), and that is what the objectives below hold.
 """
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -55,13 +56,39 @@ def _relative_change(new: Float[Array, "n m"], old: Float[Array, "n m"]) -> Floa
     return jnp.sqrt(jnp.sum((new - old) ** 2) / jnp.maximum(jnp.sum(old**2), tiny))
 
 
+@functools.partial(jax.jit, static_argnames=("rank", "oversample"))
+def _hard(problem: Problem, init, tol, max_steps, rank, oversample) -> Solution[Completion]:
+    """[`hard_impute`][] from checked arguments."""
+    solution = _spectral_impute(
+        problem, rank, lambda values: values, init, tol, max_steps, oversample
+    )
+    return _finish(problem, solution, jnp.zeros((), problem.x.dtype))
+
+
+@functools.partial(jax.jit, static_argnames=("rank", "oversample"))
+def _soft(
+    problem: Problem, penalty, init, tol, max_steps, rank, oversample
+) -> Solution[Completion]:
+    """[`soft_impute`][] from checked arguments."""
+    fixed = lax.stop_gradient(penalty)
+    solution = _spectral_impute(
+        problem,
+        rank,
+        lambda values: jnp.maximum(values - fixed, 0),
+        init,
+        tol,
+        max_steps,
+        oversample,
+    )
+    return _certified(problem, solution, penalty)
+
+
 def _spectral_impute(
     problem: Problem,
     rank: int,
     shrink: Callable[[Float[Array, " r"]], Float[Array, " r"]],
-    *,
     init: Float[Array, "n m"] | None,
-    tol: Numbers,
+    tol: Float[Array, ""],
     max_steps: int | Int[Array, ""],
     oversample: int,
 ) -> Solution[Factors]:
@@ -77,7 +104,6 @@ def _spectral_impute(
     filled = jnp.where(mask, x, filled)
     width = block_width(rank, x.shape, oversample)
     block = start_block(filled, width)
-    tol = tolerance(tol, x.dtype)
 
     def cond(carry):
         step, _, _, _, change = carry
@@ -179,16 +205,7 @@ def hard_impute(
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
-    solution = _spectral_impute(
-        problem,
-        rank,
-        lambda values: values,
-        init=init,
-        tol=tol,
-        max_steps=max_steps,
-        oversample=oversample,
-    )
-    return _finish(problem, solution, jnp.zeros((), problem.x.dtype))
+    return _hard(problem, init, tolerance(tol, problem.x.dtype), max_steps, rank, oversample)
 
 
 @full_precision
@@ -232,18 +249,8 @@ def soft_impute(
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
-    penalty = penalty_of(penalty, problem)
-    fixed = lax.stop_gradient(penalty)
-    solution = _spectral_impute(
-        problem,
-        rank,
-        lambda values: jnp.maximum(values - fixed, 0),
-        init=init,
-        tol=tol,
-        max_steps=max_steps,
-        oversample=oversample,
-    )
-    return _certified(problem, solution, penalty)
+    penalty, tol = penalty_of(penalty, problem), tolerance(tol, problem.x.dtype)
+    return _soft(problem, penalty, init, tol, max_steps, rank, oversample)
 
 
 def _certified(
@@ -315,7 +322,13 @@ def als(
         if loadings.shape != shape:
             raise ValueError(f"`init` must have shape {shape}, got {loadings.shape}")
         loadings = lax.stop_gradient(loadings) / jnp.sqrt(fixed.data_unit)
-    tol = tolerance(tol, dtype)
+    return _als(problem, penalty, loadings, tolerance(tol, dtype), max_steps)
+
+
+@jax.jit
+def _als(problem: Problem, penalty, loadings, tol, max_steps) -> Solution[Completion]:
+    """[`als`][] from checked arguments."""
+    fixed = lax.stop_gradient(problem)
     factors, step, change = alternate(
         fixed.data, fixed.mask, lax.stop_gradient(penalty), loadings, tol, max_steps
     )

@@ -1,11 +1,12 @@
 """Elastic net and lasso with a duality-gap certificate and implicit derivatives."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ._elastic_net_gradient import attach_gradient
 from ._elastic_net_loop import minimise
@@ -81,23 +82,12 @@ def _from_data(x, y, sample_weight, fit_intercept, l2: Float[Array, "..."]) -> _
     return _Problem(quadratic, x_mean, y_mean, x_unit, y_unit, x_raw, y_raw)
 
 
-def _start(problem: _Problem, init: Numbers | None) -> Float[Array, " p"]:
-    """`init` in units of the problem."""
-    linear = problem.quadratic.linear
-    if init is None:
-        return jnp.zeros_like(linear)
-    init = number("init", init, linear.dtype)
-    if init.shape != linear.shape:
-        raise ValueError(f"`init` must have shape {linear.shape}, one per column, got {init.shape}")
-    return init * (problem.x_unit / problem.y_unit)
-
-
 def _solve(
     problem: _Problem,
     alpha: Float[Array, ""],
     l1_ratio: Float[Array, ""],
-    tol: Numbers,
-    max_steps: Numbers,
+    tol: Float[Array, ""],
+    max_steps: Int[Array, ""],
     start: Float[Array, " p"],
 ) -> Solution[LinearModel]:
     """From a `start` in units of the problem."""
@@ -107,11 +97,9 @@ def _solve(
     # All penalties above every gradient have the same solution.
     l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO)
     l2 = alpha * (1 - l1_ratio) / x_unit / x_unit
-    tol = jnp.maximum(number("tol", tol, dtype), ROUNDING_ERRORS * eps)
+    tol = jnp.maximum(tol, ROUNDING_ERRORS * eps)
     fixed, fixed_l1, fixed_l2, start = jax.lax.stop_gradient((quadratic, l1, l2, start))
-    outcome = minimise(
-        fixed, fixed_l1, fixed_l2, start, tol=tol, max_steps=jnp.asarray(max_steps, jnp.int32)
-    )
+    outcome = minimise(fixed, fixed_l1, fixed_l2, start, tol=tol, max_steps=max_steps)
     coef = attach_gradient(outcome.coef, quadratic, l1, l2, outcome.largest)
     # Rounding changes the loss by |r| |δr|, with δr a third of `eps` of the data. Its distance
     # from the minimum is known up to twice that.
@@ -126,6 +114,45 @@ def _solve(
         steps=outcome.steps,
         optimality=jnp.where(outcome.finite, optimality, jnp.nan),
     )
+
+
+Data = tuple[Float[Array, "n p"], Float[Array, " n"], Float[Array, " n"] | None]
+
+
+@functools.partial(jax.jit, static_argnames="fit_intercept")
+def _fit(
+    data: Data | GramStatistics,
+    penalties: tuple[Array, Array, Array],
+    tol: Float[Array, ""],
+    max_steps: Int[Array, ""],
+    init: Float[Array, " p"],
+    fit_intercept: bool = True,
+) -> Solution[LinearModel]:
+    """One fit, or a path of them where `alpha` is (k,), from checked arguments."""
+    alpha, l1_ratio, l2 = penalties
+    if isinstance(data, GramStatistics):
+        problem = _from_gram(data, l2)
+    else:
+        problem = _from_data(*data, fit_intercept, l2)
+    start = init * (problem.x_unit / problem.y_unit)
+    if alpha.ndim == 0:
+        return _solve(problem, alpha, l1_ratio, tol, max_steps, start)
+
+    def fit(start, alpha):
+        solution = _solve(problem, alpha, l1_ratio, tol, max_steps, start)
+        coef = solution.value.coef * (problem.x_unit / problem.y_unit)
+        # After a failed fit, the next ones start from the last good one.
+        return jnp.where(jnp.all(jnp.isfinite(coef)), coef, start), solution
+
+    return jax.lax.scan(fit, start, alpha)[1]
+
+
+def _stopping(tol, max_steps, init: Numbers | None, zero: Float[Array, " p"]):
+    """`tol`, `max_steps` and `init`, checked, in the type of `zero`, the default of `init`."""
+    start = zero if init is None else number("init", init, zero.dtype)
+    if start.shape != zero.shape:
+        raise ValueError(f"`init` must have shape {zero.shape}, one per column, got {start.shape}")
+    return number("tol", tol, zero.dtype), jnp.asarray(max_steps, jnp.int32), start
 
 
 def _penalties(name: str, alpha, l1_ratio, dtype) -> tuple[Array, Array, Array]:
@@ -198,9 +225,9 @@ def elastic_net(
     """
     check_scalar("alpha", alpha)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
-    alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, x.dtype)
-    problem = _from_data(x, y, sample_weight, fit_intercept, l2)
-    return _solve(problem, alpha, l1_ratio, tol, max_steps, _start(problem, init))
+    penalties = _penalties("alpha", alpha, l1_ratio, x.dtype)
+    stopping = _stopping(tol, max_steps, init, jnp.zeros(x.shape[1:], x.dtype))
+    return _fit((x, y, sample_weight), penalties, *stopping, fit_intercept)
 
 
 @full_precision
@@ -226,19 +253,8 @@ def elastic_net_from_gram(
         [1.25]
     """
     check_scalar("alpha", alpha)
-    alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
-    problem = _from_gram(stats, l2)
-    return _solve(problem, alpha, l1_ratio, tol, max_steps, _start(problem, init))
-
-
-def _path(problem, alphas, l1_ratio, tol, max_steps, init):
-    def fit(start, alpha):
-        solution = _solve(problem, alpha, l1_ratio, tol, max_steps, start)
-        coef = solution.value.coef * (problem.x_unit / problem.y_unit)
-        # After a failed fit, the next ones start from the last good one.
-        return jnp.where(jnp.all(jnp.isfinite(coef)), coef, start), solution
-
-    return jax.lax.scan(fit, _start(problem, init), alphas)[1]
+    penalties = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
+    return _fit(stats, penalties, *_stopping(tol, max_steps, init, jnp.zeros_like(stats.cross)))
 
 
 def _check_path(alphas: Numbers) -> None:
@@ -282,9 +298,9 @@ def elastic_net_path(
     """
     _check_path(alphas)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
-    alphas, l1_ratio, l2 = _penalties("alphas", alphas, l1_ratio, x.dtype)
-    problem = _from_data(x, y, sample_weight, fit_intercept, l2)
-    return _path(problem, alphas, l1_ratio, tol, max_steps, init)
+    penalties = _penalties("alphas", alphas, l1_ratio, x.dtype)
+    stopping = _stopping(tol, max_steps, init, jnp.zeros(x.shape[1:], x.dtype))
+    return _fit((x, y, sample_weight), penalties, *stopping, fit_intercept)
 
 
 @full_precision
@@ -303,8 +319,8 @@ def elastic_net_path_from_gram(
     `init`: as in [`elastic_net_path`][]. Result and errors as there.
     """
     _check_path(alphas)
-    alphas, l1_ratio, l2 = _penalties("alphas", alphas, l1_ratio, stats.gram.dtype)
-    return _path(_from_gram(stats, l2), alphas, l1_ratio, tol, max_steps, init)
+    penalties = _penalties("alphas", alphas, l1_ratio, stats.gram.dtype)
+    return _fit(stats, penalties, *_stopping(tol, max_steps, init, jnp.zeros_like(stats.cross)))
 
 
 def _critical(problem: _Problem, l1_ratio: Numbers) -> Float[Array, ""]:

@@ -1,5 +1,7 @@
 """The SYN-DIGITS paper's synthetic control: a fixed number of exponentiated gradient steps."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -172,7 +174,7 @@ def exponentiated_gradient(
         penalty / weight_unit / unit / unit,
         weight_unit * unit * unit,
     )
-    return _run(rows, certificate, support, steps, step_size)
+    return _run(rows, certificate, support, steps, number("step_size", step_size, x.dtype))
 
 
 @full_precision
@@ -206,12 +208,13 @@ def exponentiated_gradient_from_gram(
         x_offset=jnp.where(support, x, 0),
         y_offset=y,
     )
+    step_size = number("step_size", step_size, stats.gram.dtype)
     return _run(_Moments(stats, penalty / unit, unit), certificate, support, steps, step_size)
 
 
+@functools.partial(jax.jit, static_argnames="steps")
 def _run(objective, certificate, support, steps, step_size) -> Solution[Float[Array, " p"]]:
     form, rounding = certificate
-    step_size = number("step_size", step_size, form.diagonal().dtype)
     w = _exponentiated_gradient(objective, support, step_size, steps)
     gap = relative_gap(w, form(w), support, gap_scale(form, support))
     gap = jnp.maximum(gap, relative_floor(form, rounding, w, support))

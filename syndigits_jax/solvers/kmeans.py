@@ -1,5 +1,7 @@
 """K-means: Lloyd's algorithm from k-means++ starts."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -48,6 +50,12 @@ def kmeans(
     if not 1 <= k <= x.shape[0]:
         raise ValueError(f"`k` must be from 1 to the {x.shape[0]} rows, got {k}")
     check_steps(max_steps)
+    return _lloyd(key, x, max_steps, k)
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _lloyd(key: PRNGKeyArray, x: Float[Array, "n d"], max_steps, k: int) -> Solution[Clusters]:
+    """[`kmeans`][] from checked arguments."""
 
     def step(state):
         clusters, _, steps = state

@@ -6,6 +6,7 @@ is two products with a thin block, a Cholesky-based orthonormalisation and an ei
 block's width.
 """
 
+import functools
 import math
 
 import equinox as eqx
@@ -188,11 +189,20 @@ def leading_subspace(
             f"`init` must have {x.shape[1]} rows, one per column of `x`, and at least {rank} "
             f"columns; got shape {init.shape}"
         )
-    x = lax.stop_gradient(x)
+    tol = jnp.maximum(
+        as_float("tol", tol).astype(x.dtype), 4 * float(jnp.finfo(x.dtype).eps) ** 0.75
+    )
+    x, init, sample_weight = lax.stop_gradient((x, init, sample_weight))
+    return _leading(x, init, sample_weight, tol, max_steps, rank, oversample)
+
+
+@functools.partial(jax.jit, static_argnames=("rank", "oversample"))
+def _leading(x, init, sample_weight, tol, max_steps, rank, oversample) -> Solution[Factors]:
+    """[`leading_subspace`][] from checked arguments."""
     unit = largest(x)
     x = x / unit
     if sample_weight is not None:
-        root = jnp.sqrt(lax.stop_gradient(sample_weight))
+        root = jnp.sqrt(sample_weight)
         root_unit = largest(root)
         x, unit = (root / root_unit)[:, None] * x, unit * root_unit
     width = block_width(rank, x.shape, oversample)
@@ -203,7 +213,7 @@ def leading_subspace(
     elif init is None:
         block = start_block(x, width)
     else:
-        block = _completed(lax.stop_gradient(init))
+        block = _completed(init)
     solution = _iterate(x, rank, block, tol, max_steps)
     factors = solution.value
     factors = Factors(factors.left, factors.values * unit, factors.right)
@@ -228,17 +238,14 @@ def _completed(block: Float[Array, "m k"]) -> Float[Array, "m k"]:
     )
 
 
-@full_precision
 def _iterate(
     x: Float[Array, "n m"],
     rank: int,
     block: Float[Array, "m k"],
-    tol: float | Float[Array, ""],
+    threshold: Float[Array, ""],
     max_steps: int | Int[Array, ""],
 ) -> Solution[Factors]:
     first = subspace_step(x, block)
-    finest = 4 * float(jnp.finfo(x.dtype).eps) ** 0.75
-    threshold = jnp.maximum(as_float("tol", tol).astype(x.dtype), finest)
 
     def orthonormal(factors: Factors) -> Factors:
         # Directions that `x` lacks are still those of the first block.

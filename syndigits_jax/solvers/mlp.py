@@ -206,7 +206,19 @@ def mlp_regression(
 
     options = _Options(min(batch_size, n), epochs, patience)
     order = jax.random.key_data(order_key)
-    data = _Data(x, y, weight, init, learning_rate, weight_decay)
+    return _fit(_Data(x, y, weight, init, learning_rate, weight_decay), order, options)
+
+
+class _Options(NamedTuple):
+    batch_size: int
+    epochs: int
+    patience: int | None
+
+
+@functools.partial(jax.jit, static_argnames="options")
+def _fit(data: _Data, order: Array, options: _Options) -> Solution[MLP]:
+    """[`mlp_regression`][] from checked arguments."""
+    patience = options.patience
     if patience is None:
         state = _train(data, order, options, stop="never")
     else:
@@ -215,14 +227,8 @@ def mlp_regression(
     stopped = patience is not None and state.stalled >= patience
     status = jnp.where(stopped, int(Status.CONVERGED), int(Status.FIXED_STEPS))
     status = jnp.where(jnp.isfinite(state.loss), status, int(Status.NONFINITE)).astype(jnp.int32)
-    none = jnp.full((), jnp.nan, dtype)
+    none = jnp.full_like(state.loss, jnp.nan)
     return Solution(state.best_model, status, state.epoch, none, _relative_change(state))
-
-
-class _Options(NamedTuple):
-    batch_size: int
-    epochs: int
-    patience: int | None
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -83,10 +83,12 @@ def project_simplex(v: Numbers, *, support: Numbers | None = None) -> Float[Arra
     support = as_mask("support", support)
     mask = broadcast_support(support, v.shape)
     rows, masks = v.reshape(-1, v.shape[-1]), mask.reshape(-1, v.shape[-1])
-    return jax.vmap(_project_row)(rows, masks).reshape(v.shape)
+    return _project_rows(rows, masks).reshape(v.shape)
 
 
-def _project_row(v: Float[Array, " p"], support: Bool[Array, " p"]) -> Float[Array, " p"]:
+@jax.jit
+@jax.vmap
+def _project_rows(v: Float[Array, " p"], support: Bool[Array, " p"]) -> Float[Array, " p"]:
     # Shifting a row does not change its projection, and keeps the sums below small.
     top = jax.lax.stop_gradient(jnp.max(jnp.where(support, v, -jnp.inf)))
     v = jnp.where(support, v - top, 0)

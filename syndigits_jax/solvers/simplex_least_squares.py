@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._conjugate_gradients import conjugate_gradients
 from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
@@ -149,12 +149,21 @@ def _minimise_jvp(primals, tangents) -> Any:
     return (w, steps, gap), (dw, np.zeros((), jax.dtypes.float0), jnp.zeros_like(gap))
 
 
-def _solve(form, rounding, support, init, tol, max_steps) -> Solution[Float[Array, " p"]]:
-    dtype = form.diagonal().dtype
+def _stopping(tol, max_steps, init: Numbers | None, support: Bool[Array, " p"], dtype):
+    """`tol`, `max_steps` and `init`, checked."""
     init = uniform_weights(support, dtype) if init is None else number("init", init, dtype)
     if init.shape != support.shape:
         raise ValueError(f"`init` must have shape {support.shape}, got {init.shape}")
-    tol, max_steps = number("tol", tol, dtype), jnp.asarray(max_steps, jnp.int32)
+    return number("tol", tol, dtype), jnp.asarray(max_steps, jnp.int32), init
+
+
+@jax.jit
+def _fit(data, penalty, support, tol, max_steps, init) -> Solution[Float[Array, " p"]]:
+    """From checked arguments; `data` are `(x, y, weight)` or second moments."""
+    if isinstance(data, GramStatistics):
+        form, rounding = gram_form(data, penalty, support)
+    else:
+        form, rounding = residual_form(data[0], data[1], penalty, data[2], support)
     w, steps, gap = _minimise(form, support, jax.lax.stop_gradient(init), tol, max_steps)
     gap = jnp.maximum(gap, relative_floor(form, rounding, w, support))
     gap = jax.lax.stop_gradient(gap)
@@ -214,8 +223,8 @@ def simplex_least_squares(
         [0.25 0.75 0.  ] True
     """
     x, y, weight, penalty, support = check_problem(x, y, penalty, sample_weight, support)
-    form, rounding = residual_form(x, y, penalty, weight, support)
-    return _solve(form, rounding, support, init, tol, max_steps)
+    stopping = _stopping(tol, max_steps, init, support, x.dtype)
+    return _fit((x, y, weight), penalty, support, *stopping)
 
 
 @full_precision
@@ -237,8 +246,8 @@ def simplex_least_squares_from_gram(
     `init`: as in [`simplex_least_squares`][]. Result and errors as there.
     """
     penalty, support = check_gram(stats, penalty, support)
-    form, rounding = gram_form(stats, penalty, support)
-    return _solve(form, rounding, support, init, tol, max_steps)
+    stopping = _stopping(tol, max_steps, init, support, stats.gram.dtype)
+    return _fit(stats, penalty, support, *stopping)
 
 
 def check_problem(x, y, penalty, sample_weight, support):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from engine import CALIBRATE, DIRECTIONS, NEW, compiled, data, known
+from engine import CALIBRATE, DIRECTIONS, NEW, calibrate, compiled, data, known
 from small_panels import METHODS, as_new_question, as_new_user, small_panel
 
 from syndigits_jax.calibration import (
@@ -56,12 +56,11 @@ def test_a_question_that_all_other_twins_answer_alike_takes_no_part(method):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_training_error_counts_users_by_their_weight(name):
-    human, twin, _ = as_new_question(small_panel(2), 4)
+    human, twin = data(2)
     weight = np.r_[np.zeros(6), np.ones(len(human) - 6)]
     wild = twin.copy()
     wild[:6] *= -5
-    calm = calibrate_question(METHODS[name], human, twin, sample_weight=weight)
-    other = calibrate_question(METHODS[name], human, wild, sample_weight=weight)
+    calm, other = (calibrate("question", name, human, t, weight=weight) for t in (twin, wild))
     np.testing.assert_allclose(other.training_mse, calm.training_mse, rtol=0.05, atol=1e-3)
 
 
@@ -125,8 +124,8 @@ def test_answers_mean_the_same_in_whatever_holds_them(direction):
     gap = np.isnan(human)
     whole = np.nan_to_num(human).astype(int)
     nullable = pd.DataFrame(whole).astype("Int64").mask(gap)
-    calibrate = CALIBRATE[direction]
-    expected = calibrate(Ridge(1.0), human, twin).prediction
+    either = CALIBRATE[direction]
+    expected = either(Ridge(1.0), human, twin).prediction
     for given in (
         human.tolist(),
         [[None if np.isnan(x) else int(x) for x in row] for row in human],
@@ -138,36 +137,36 @@ def test_answers_mean_the_same_in_whatever_holds_them(direction):
         nullable.astype(object),
         np.where(gap, "", human.astype(str)),
     ):
-        found = calibrate(Ridge(1.0), given, twin.tolist()).prediction
+        found = either(Ridge(1.0), given, twin.tolist()).prediction
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     for refused in (
         whole.astype("timedelta64[ns]"),
         np.ma.masked_array(whole.astype("M8[ns]"), gap),
     ):
         with pytest.raises(ValueError, match="`human` must hold numbers, got d"):
-            calibrate(Ridge(1.0), refused, twin)
+            either(Ridge(1.0), refused, twin)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_complex_numbers_are_refused(direction):
     human, twin = data()
     human = known(direction, human)
-    calibrate = CALIBRATE[direction]
+    either = CALIBRATE[direction]
     for name, arrays in {
         "human": (human + 1j, twin),
         "twin": (human, twin + 0j),
     }.items():
         with pytest.raises(ValueError, match=f"`{name}` must hold real numbers"):
-            calibrate(Ridge(1.0), *arrays)
+            either(Ridge(1.0), *arrays)
     with pytest.raises(ValueError, match=r"`human`: .* is not a number"):
-        calibrate(Ridge(1.0), (human + 1j).astype(object), twin)
+        either(Ridge(1.0), (human + 1j).astype(object), twin)
     with pytest.raises(ValueError, match="`human` must hold real numbers"):
-        jax.jit(lambda h: calibrate(Ridge(1.0), h, twin))((human + 1j).astype(np.complex64))
+        jax.jit(lambda h: either(Ridge(1.0), h, twin))((human + 1j).astype(np.complex64))
     ones = 1j * np.ones(human.shape[0])
     with pytest.raises(ValueError, match="`sample_weight` must hold real numbers"):
-        calibrate(Ridge(1.0), human, twin, sample_weight=ones)
+        either(Ridge(1.0), human, twin, sample_weight=ones)
     with pytest.raises(ValueError, match="`threshold` must hold real numbers"):
-        calibrate(Ridge(1.0), human, twin, threshold=ones[:NEW])
+        either(Ridge(1.0), human, twin, threshold=ones[:NEW])
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -153,7 +153,7 @@ def test_als_start(dtype):
     np.testing.assert_allclose(same, first[1], atol=1e-4)
     # Where the rank does not bind, the problem is convex.
     last = [alternating(x, mask, 8, 12.0, key=key, tol=1e-6).value.fitted for key in keys]
-    np.testing.assert_allclose(last[0], last[1], atol=0.02)
+    np.testing.assert_allclose(last[0], last[1], atol=0.05)
 
 
 @pytest.mark.parametrize("kind", SOLVERS)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 from problems import CASES, LIMITED, Case, matrix_data, regression_data
 
 from syndigits_jax import solvers
@@ -16,6 +17,8 @@ from syndigits_jax.solvers import Solution, Status, raise_on_failure
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 GOOD = (Status.CONVERGED, Status.FIXED_STEPS)
+# Their first argument is a Python function, which is traced anew on every call outside `jit`.
+OF_FUNCTIONS = ("minimize_on_simplex", "mirror_descent")
 every_solver = pytest.mark.parametrize("name", CASES)
 
 
@@ -160,3 +163,23 @@ def test_another_tolerance_or_step_cap_compiles_nothing(name):
     assert np.sum(loose.steps) < np.sum(tight.steps)
     assert np.all(np.asarray(capped.steps) <= 1)
     assert np.any(np.asarray(capped.status) == Status.MAX_STEPS)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in OF_FUNCTIONS])
+def test_no_call_compiles_twice(name):
+    """Called without `jit`, with other data, other penalties, and under `vmap`."""
+    case = CASES[name]
+    first, second = (case.make(seed, jnp.float32) for seed in (0, 1))
+    both = jax.tree.map(lambda *a: jnp.stack(a), first, second)
+    low, high = case.penalties or (0.0, 0.0)
+    penalties = jnp.float32([low, high])
+
+    def calls():
+        case.solve(second, high)
+        case.solve(first, penalties[1])
+        jax.vmap(case.solve)(both, penalties)
+
+    calls()
+    with compilations() as compiled:
+        calls()
+    assert not compiled
