@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from syndigits_jax.calibration import Imputation
 from syndigits_jax.datasets import simulate_block_panel
 from syndigits_jax.estimation import AUTO, estimate_questions, hold_out_questions
 from syndigits_jax.estimation import components as module
