@@ -67,9 +67,9 @@ class Imputation(eqx.Module):
     - `rank`: the most that the fit may have; `None` is 20 for soft impute, where the penalty
       decides, and 5 for hard impute. Lowered where the matrix is too small for it
       (see `rank_for`). Shapes the program.
-    - `penalty`: of soft impute, in units of √(sum of the users' weights), √n without weights:
-      about the largest singular value of as much noise in standardised answers. Not read by hard
-      impute.
+    - `penalty`: of soft impute, in units of √(sum of the users' weights), √n without weights: the
+      largest singular value of so much noise in standardised answers is between that and half of
+      it. Not read by hard impute.
     - `scale`: whether donors are imputed `"standardised"`, every question by its observed mean and
       standard deviation, or `"raw"` (published), where questions with large numbers dominate what
       is imputed into all others. Soft impute needs `"standardised"`: its penalty is in standard
@@ -83,7 +83,7 @@ class Imputation(eqx.Module):
     method: Literal["soft", "hard"] = _choice_field("soft")
     rank: int | None = _choice_field(None)
     scale: Literal["standardised", "raw"] = _choice_field("standardised")
-    penalty: Number = _number_field(1.0)
+    penalty: Number = _number_field(0.5)
     tol: Number = _number_field(1e-4)
     max_steps: Count = _count_field(1000)
 

@@ -36,7 +36,7 @@ COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplaine
 RIDGE_PENALTY = 1000.0
 ALPHA, L1_RATIO = 0.1, 0.5
 CONTROL_PENALTY = 1e-6
-IMPUTATION = Imputation(method="soft", rank=20, max_steps=200)
+IMPUTATION = Imputation(method="soft", rank=20, penalty=1.0, max_steps=200)
 MOST_DONORS = 800
 """Of more questions only so many, those with most answers, are donors; all help to fill gaps."""
 
