@@ -61,15 +61,15 @@ class Imputation(eqx.Module):
 
     **Arguments:**
 
-    - `method`: `"soft"` imputes with a nuclear-norm penalty: convex, and done in tens of refits.
-      `"hard"` (published) fits a matrix of fixed rank, and takes hundreds of refits or more where
-      questions are standardised or answers are missing in blocks.
+    - `method`: `"soft"` imputes with a nuclear-norm penalty, a convex problem that takes tens of
+      refits. `"hard"` (published) fits a matrix of fixed rank; where answers are missing in blocks
+      it may not be done after thousands.
     - `rank`: the most that the fit may have; `None` is 20 for soft impute, where the penalty
       decides, and 5 for hard impute. Lowered where the matrix is too small for it
       (see `rank_for`). Shapes the program.
-    - `penalty`: of soft impute, in units of √(sum of the users' weights), √n without weights: the
-      largest singular value of so much noise in standardised answers is between that and half of
-      it. Not read by hard impute.
+    - `penalty`: of soft impute, in units of √(sum of the users' weights), √n without weights. ½
+      is about the largest singular value of noise that is half the variance of standardised
+      answers, half of which are missing. Not read by hard impute.
     - `scale`: whether donors are imputed `"standardised"`, every question by its observed mean and
       standard deviation, or `"raw"` (published), where questions with large numbers dominate what
       is imputed into all others. Soft impute needs `"standardised"`: its penalty is in standard
