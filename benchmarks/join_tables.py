@@ -33,7 +33,9 @@ def place(record: dict[str, Any]) -> tuple[str, ...]:
     return tuple(record[name] for name in names)
 
 
-def join(table: dict[str, Any], run: dict[str, Any], kept: Collection[str] = ()) -> dict:
+def join(
+    table: dict[str, Any], run: dict[str, Any], kept: Collection[str] = (), note: str = ""
+) -> dict:
     """`table` with the records of `run` in it, all but those of the methods `kept`.
 
     All records of a method on a panel are replaced together. New ones follow those they replace.
@@ -43,11 +45,12 @@ def join(table: dict[str, Any], run: dict[str, Any], kept: Collection[str] = ())
         if record["method"] not in kept:
             fresh.setdefault(place(record), []).append(record)
     described = {name: run.get(name) for name in RUN}
-    described["records"] = [list(where) for where in fresh]
+    described |= {"note": note} if note else {}
+    described["records"] = [", ".join(where) for where in fresh]
     # An earlier run whose records are all replaced is no longer part of the table.
     joined = []
     for earlier in table.get("joined", []):
-        left = [where for where in earlier["records"] if tuple(where) not in fresh]
+        left = [where for where in earlier["records"] if where not in described["records"]]
         joined += [{**earlier, "records": left}] if left else []
     records, done = [], set()
     for record in table["records"]:
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("table", help="such as table2")
     parser.add_argument("run", type=Path, help="results.json of a run")
     parser.add_argument("--keep", nargs="*", default=[], help="methods whose records stay")
+    parser.add_argument("--note", default="", help="what a reader must know of the run")
     args = parser.parse_args()
     path = RESULTS / "tables" / f"{args.table}.json"
     read_results(args.run)  # refuses what is no results file
@@ -77,7 +81,7 @@ def main() -> None:
     controls = {r["method"] for r in run["records"]} - {
         r["method"] for r in run["records"] if r["metric"] == "converged"
     }
-    found = join(table, run, {*controls, *args.keep})
+    found = join(table, run, {*controls, *args.keep}, args.note)
     write_document(path, found, {})
     print(f"{len(found['joined'][-1]['records'])} methods joined into {path}")
 
