@@ -21,7 +21,10 @@ from benchmarks.report import RESULTS, write_report
 CONVEX = ("Ridge", "Lasso", "ElasticNet", "SyntheticControl")
 GROWTH = {"users": (500, 1000, 2000, 4000), "questions": (40, 80, 160, 320)}
 BASE = {"users": 1000, "questions": 80}
-CASES = ("blocks, methods", "blocks, battery", "blocks, survey", "calibrate", "sparse", "users")
+CASES = (
+    "blocks, methods", "blocks, battery", "blocks, survey", "calibrate", "sparse, methods",
+    "sparse", "users",
+)  # fmt: skip
 
 
 def scores(held: Any) -> dict[str, dict[str, float]]:
@@ -95,10 +98,12 @@ def calibrate_case() -> Callable[[], dict[str, Any]]:
     return run
 
 
-def sparse_case(direction: str) -> Callable[[], dict[str, Any]]:
+def sparse_case(what: str) -> Callable[[], dict[str, Any]]:
     """1,000 people x 1,600 questions, 95% missing on both sides."""
+    from syndigits_jax.calibration import preset
     from syndigits_jax.datasets import simulate_panel
     from syndigits_jax.estimation import hold_out_questions, hold_out_users
+    from syndigits_jax.evaluation import leave_one_question_out
     from syndigits_jax.schema import Scale
 
     panel, _ = simulate_panel(
@@ -119,7 +124,11 @@ def sparse_case(direction: str) -> Callable[[], dict[str, Any]]:
         scale=Scale(1, 5, 0.5),
         key=0,
     )
-    if direction == "users":
+    if what == "sparse, methods":
+        methods = {name: preset("movielens", "question")[name] for name in CONVEX}
+        targets = np.linspace(0, panel.m - 1, 6).round().astype(int)
+        return lambda: judged(leave_one_question_out(methods, panel, targets=targets))
+    if what == "users":
         return lambda: judged(hold_out_users(panel))
     return lambda: judged(hold_out_questions(panel))
 
@@ -144,7 +153,7 @@ def prepared(case: list[str]) -> Callable[[], dict[str, Any]]:
         return blocks_case(name.removeprefix("blocks, "))
     if name == "calibrate":
         return calibrate_case()
-    if name in ("sparse", "users"):
+    if name in ("sparse, methods", "sparse", "users"):
         return sparse_case(name)
     return growth_case(int(case[1]), int(case[2]))
 

@@ -1,4 +1,4 @@
-"""Missing donor responses, filled in by hard impute before a regression."""
+"""Missing donor responses, filled in by soft or hard impute before a regression."""
 
 import jax
 import jax.numpy as jnp
@@ -6,50 +6,72 @@ from jaxtyping import Array, Float, Int
 
 from ..inference.alike import alike
 from ..panel import Responses
-from ..solvers.completion import hard_impute
+from ..solvers.completion import hard_impute, soft_impute
+from ..solvers.units import power_of_two
 from .problem import scaled_columns
-from .settings import Settings
+from .settings import Imputation, Settings
+
+
+def fill_gaps(
+    answers: Responses, weight: Float[Array, " n"] | None, rule: Imputation
+) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
+    """Fill the gaps of a matrix by `rule`, in the units that it is in, and return the status.
+
+    **Arguments:**
+
+    - `answers`: (n, p), standardised for soft impute, whose penalty is in standard deviations.
+    - `weight`: (n,) weights of the rows; `None` if equal.
+    - `rule`: see [`Imputation`][]; its `scale` is not read.
+
+    **Returns:** the matrix, observed entries as given, and the status of the imputation.
+    """
+    stop = {"tol": rule.tol, "max_steps": rule.max_steps}
+    values, mask, rank = answers.values, answers.mask, rule.rank_for(answers.shape)
+    if rule.method == "hard":
+        solution = hard_impute(values, mask, rank, sample_weight=weight, **stop)
+    else:
+        total = jnp.asarray(values.shape[0], values.dtype)
+        if weight is not None:
+            # A power of two near the mean weight, so that the unit of the weights does not matter.
+            weight = weight / power_of_two(jnp.mean(weight))
+            total = jnp.sum(weight)
+        penalty = jnp.asarray(rule.penalty, values.dtype) * jnp.sqrt(total)
+        solution = soft_impute(values, mask, rank, penalty, sample_weight=weight, **stop)
+    return solution.value.completed, solution.status
 
 
 def impute_donors(
     donors: Responses, weight: Float[Array, " n"] | None, settings: Settings
 ) -> tuple[Responses, Int[Array, ""]]:
-    """Hard impute of donor responses (users x questions), and its status.
+    """Impute donor responses (users x questions), and return the status.
 
-    Every question has the same weight unless `settings.imputation.scale` is `"raw"`. The rank is
-    at most one less than the smaller side of the matrix: a full rank would leave nothing to fit.
+    Every question has the same weight unless `settings.imputation.scale` is `"raw"`.
 
     **Arguments:**
 
     - `donors`: (n, p) responses.
     - `weight`: (n,) weights of the users; `None` if equal.
-    - `settings`: see [`Settings`][].
+    - `settings`: see [`Imputation`][].
 
-    **Returns:** the completed responses, and the status of the imputation.
+    **Returns:** the completed responses, in the unit of the answers, and the status of the
+    imputation. Soft impute draws what it fills in towards the mean, so that columns with many gaps
+    come out with a smaller spread: the regressions scale them anew
+    ([`question_regression`][], [`user_regression`][]).
     """
     rule = settings.imputation
-    rank = max(1, min(rule.rank, min(donors.shape) - 1))
-    values, standardised = donors.values, rule.scale == "standardised"
-    if standardised:
-        ones = jnp.ones_like(values[:, 0]) if weight is None else weight
-        seen = jnp.where(donors.mask, ones[:, None], jnp.zeros_like(values))
-        scaled, mean, std = scaled_columns(values, seen, 0.0)
-        values = jnp.where(donors.mask, scaled, 0)
-    solution = hard_impute(
-        values,
-        donors.mask,
-        rank,
-        sample_weight=weight,
-        tol=rule.tol,
-        max_steps=rule.max_steps,
-    )
-    completed = solution.value.completed
-    if standardised:
-        # What the imputation leaves in a constant column must not be scaled up to noise.
-        counted = donors.mask & jnp.greater(ones, 0)[:, None]
-        completed = jnp.where(alike(donors.values, counted, 0, keepdims=True), 0, completed)
-        completed = jnp.where(donors.mask, donors.values, mean + std * completed)
-    return Responses.complete(completed), solution.status
+    if rule.scale == "raw":
+        completed, status = fill_gaps(donors, weight, rule)
+        return Responses.complete(completed), status
+    ones = jnp.ones_like(donors.values[:, 0]) if weight is None else weight
+    seen = jnp.where(donors.mask, ones[:, None], jnp.zeros_like(donors.values))
+    scaled, mean, std = scaled_columns(donors.values, seen, 0.0)
+    scaled = Responses(jnp.where(donors.mask, scaled, 0), donors.mask)
+    completed, status = fill_gaps(scaled, weight, rule)
+    # What the imputation leaves in a constant column must not be scaled up to noise.
+    counted = donors.mask & jnp.greater(ones, 0)[:, None]
+    completed = jnp.where(alike(donors.values, counted, 0, keepdims=True), 0, completed)
+    completed = jnp.where(donors.mask, donors.values, mean + std * completed)
+    return Responses.complete(completed), status
 
 
 def impute_both(

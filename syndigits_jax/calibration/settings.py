@@ -57,27 +57,57 @@ def _check_choice(group: eqx.Module, name: str, *allowed: str) -> None:
 
 
 class Imputation(eqx.Module):
-    """How missing answers of the donors are filled in for the regressions, by hard impute.
+    """How missing answers of the donors are filled in for the regressions.
 
     **Arguments:**
 
-    - `rank`: lowered where the matrix is too small for it. Shapes the program.
+    - `method`: `"soft"` imputes with a nuclear-norm penalty, a convex problem that takes tens of
+      refits. `"hard"` (published) fits a matrix of fixed rank; where answers are missing in blocks
+      it may not be done after thousands.
+    - `rank`: the most that the fit may have; `None` is 20 for soft impute, where the penalty
+      decides, and 5 for hard impute. Lowered where the matrix is too small for it
+      (see `rank_for`). Shapes the program.
+    - `penalty`: of soft impute, in units of √(sum of the users' weights), √n without weights. ½
+      is about the largest singular value of noise that is half the variance of standardised
+      answers, half of which are missing. Not read by hard impute.
     - `scale`: whether donors are imputed `"standardised"`, every question by its observed mean and
       standard deviation, or `"raw"` (published), where questions with large numbers dominate what
-      is imputed into all others.
+      is imputed into all others. Soft impute needs `"standardised"`: its penalty is in standard
+      deviations.
     - `tol`, `max_steps`: the stopping rule (relative change, refits).
+
+    **Raises:** `ValueError` for an unknown choice, a rank or `max_steps` below 1, a negative
+    penalty or tolerance, and soft impute of raw answers.
     """
 
-    rank: int = _choice_field(5)
+    method: Literal["soft", "hard"] = _choice_field("soft")
+    rank: int | None = _choice_field(None)
     scale: Literal["standardised", "raw"] = _choice_field("standardised")
+    penalty: Number = _number_field(0.5)
     tol: Number = _number_field(1e-4)
     max_steps: Count = _count_field(1000)
 
     def __check_init__(self):
-        _check(self, "rank", 1)
-        _check(self, "max_steps", 1)
-        _check(self, "tol", 0)
+        _check_choice(self, "method", "soft", "hard")
         _check_choice(self, "scale", "standardised", "raw")
+        if self.rank is not None:
+            _check(self, "rank", 1)
+        _check(self, "max_steps", 1)
+        _check(self, "penalty", 0)
+        _check(self, "tol", 0)
+        if self.method == "soft" and self.scale == "raw":
+            raise ValueError(
+                '`scale` must be "standardised" for soft impute, whose penalty is in standard '
+                'deviations of the answers; for raw answers choose method="hard"'
+            )
+
+    def rank_for(self, shape: tuple[int, ...]) -> int:
+        """The rank for a matrix of this shape: at most one less than its smaller side.
+
+        A full rank would leave nothing to fit.
+        """
+        rank = {"soft": 20, "hard": 5}[self.method] if self.rank is None else self.rank
+        return max(1, min(rank, min(shape) - 1))
 
 
 class Preparation(eqx.Module):
@@ -197,7 +227,7 @@ class Settings(eqx.Module):
     def reference() -> "Settings":
         """The settings of the published code (see the documentation of each field)."""
         return Settings(
-            imputation=Imputation(scale="raw"),
+            imputation=Imputation(method="hard", rank=5, scale="raw"),
             preparation=Preparation(min_std=1.0, missing_target="zero"),
             new_users=NewUsers(statistics="twin", outlier_limit=float("inf"), stack="beside"),
             fitting=Fitting(simplex="unconverged", alike_twins="fitted", als_tol=5e-4),

@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..calibration.imputation import fill_gaps
 from ..calibration.problem import moments_over
+from ..calibration.settings import Imputation
 from ..panel import Responses
-from ..solvers.completion import soft_impute
 from ..solvers.elastic_net import elastic_net_from_gram
 from ..solvers.linear_model import GramStatistics, gram_statistics
 from ..solvers.precision import full_precision
 from ..solvers.ridge import ridge_from_gram
 from ..solvers.simplex_least_squares import simplex_least_squares_from_gram
-from ..solvers.units import power_of_two
 
 COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplained", "PersonMean")
 """The components, in the order of every array with a component axis.
@@ -36,13 +36,11 @@ COMPONENTS = ("Ridge", "ElasticNet", "SyntheticControl", "Twin", "TwinUnexplaine
 RIDGE_PENALTY = 1000.0
 ALPHA, L1_RATIO = 0.1, 0.5
 CONTROL_PENALTY = 1e-6
-IMPUTATION_RANK = 20
+IMPUTATION = Imputation(method="soft", rank=20, penalty=1.0, max_steps=200)
 MOST_DONORS = 800
 """Of more questions only so many, those with most answers, are donors; all help to fill gaps."""
 
 _TOL = 1e-5
-_IMPUTATION_TOL = 1e-4
-_IMPUTATION_STEPS = 200
 
 
 class WeightedPanel(eqx.Module):
@@ -94,26 +92,11 @@ def standardised(answers: Responses, weight: Float[Array, " n"]) -> Float[Array,
 def _completed(
     scaled: Responses, weight: Float[Array, " n"]
 ) -> tuple[Float[Array, "n m"], Int[Array, ""]]:
-    """Standardised answers with gaps filled by soft impute, standardised again; and its status.
-
-    The penalty is √Σw, about the largest singular value of as much noise.
-    """
-    rank = max(1, min(IMPUTATION_RANK, min(scaled.shape) - 1))
-    # A power of two near the mean weight, so that the unit of the weights does not matter.
-    unit = power_of_two(jnp.mean(weight))
-    solution = soft_impute(
-        scaled.values,
-        scaled.mask,
-        rank,
-        jnp.sqrt(jnp.sum(weight / unit)),
-        sample_weight=weight / unit,
-        tol=_IMPUTATION_TOL,
-        max_steps=_IMPUTATION_STEPS,
-    )
-    filled = jnp.where(scaled.mask, scaled.values, solution.value.completed)
+    """Standardised answers with gaps filled by soft impute, standardised again; and its status."""
+    filled, status = fill_gaps(scaled, weight, IMPUTATION)
     known = jnp.any(scaled.mask & (weight > 0)[:, None], axis=0)
     again = standardised(Responses.complete(filled), weight)
-    return jnp.where(known[None, :], again, 0), solution.status
+    return jnp.where(known[None, :], again, 0), status
 
 
 @functools.partial(jax.jit, static_argnames=("complete",))

@@ -31,7 +31,7 @@ OBSERVED = np.where(np.arange(len(HUMAN)) < 5, HUMAN[:, -1], np.nan)[:, None]
 USUAL = Settings()
 # Every number of the settings, each with another value.
 OTHER = Settings(
-    Imputation(tol=1e-3, max_steps=77),
+    Imputation(penalty=1.5, tol=1e-3, max_steps=77),
     Preparation(min_std=0.2),
     NewUsers(outlier_limit=3.0),
     Fitting(regression_tol=1e-5, completion_tol=1e-3, als_tol=1e-3),
@@ -102,7 +102,7 @@ def test_each_number_is_other():
     assert isinstance(OTHER.new_users.blocks, int)  # sets the number of folds, and so their shape
     changed = OTHER.change(new_users={"blocks": 7})
     pairs = list(zip(jax.tree.leaves(USUAL), jax.tree.leaves(changed), strict=True))
-    assert len(pairs) == 11 and all(a != b for a, b in pairs)
+    assert len(pairs) == 12 and all(a != b for a, b in pairs)
 
 
 @pytest.mark.parametrize("run", [question, hold_out])
@@ -112,7 +112,7 @@ def test_other_penalties_compile_nothing(run):
         run(USUAL, ElasticNet(0.3, 0.2))
     assert count == [0]
     with compilations() as count:
-        run(USUAL, Ridge(2.0))
+        run(USUAL, HardImpute(7))  # a rank that no other test has compiled before
     assert count[0] > 0  # the counter counts
 
 
@@ -120,7 +120,7 @@ def test_other_penalties_compile_nothing(run):
     ("method", "changes"),
     [
         ("ElasticNet", {"new_users": {"statistics": "twin", "stack": "beside"}}),
-        ("HardImpute", {"new_users": {"stack": "beside"}, "imputation": {"scale": "raw"}}),
+        ("HardImpute", {"new_users": {"stack": "beside"}, "imputation": {"method": "hard"}}),
     ],
 )
 def test_choices_that_are_not_read_compile_nothing(method, changes):

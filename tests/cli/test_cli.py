@@ -148,10 +148,13 @@ def test_reproduce_prints_both_numbers_and_writes_the_results(published, tmp_pat
 def test_fits_that_did_not_converge_are_named(capsys):
     unfinished = {"default": {"Ridge": 0.999, "Lasso": 0.999, "HardImpute": 0.25}}
     place = ("table4", "twin-2k-500", OTHER, "question", "pearson")
-    print_block(output(), Block(*place, ("reference", "default"), (), unfinished))
+    unimputed = {"reference": {"Ridge": 0.5}}
+    print_block(output(), Block(*place, ("reference", "default"), (), unfinished, unimputed))
     shown = capsys.readouterr().out
-    assert "default: not all fits met their tolerance" in shown
-    assert "99% of Ridge, Lasso; 25% of HardImpute" in shown and "reference:" not in shown
+    fits, imputations = shown.splitlines()[-2:]
+    assert "default: not all fits met their tolerance" in fits
+    assert "99% of Ridge, Lasso; 25% of HardImpute" in fits and "reference:" not in fits
+    assert imputations == "reference: not all imputations met their tolerance, but 50% of Ridge"
 
 
 def test_reproduce_prints_the_correlation_beyond_item_means_for_new_users(published, tmp_path):

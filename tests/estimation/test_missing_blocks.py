@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from syndigits_jax.calibration import Imputation
 from syndigits_jax.datasets import simulate_block_panel
 from syndigits_jax.estimation import AUTO, estimate_questions, hold_out_questions
 from syndigits_jax.estimation import components as module
@@ -62,7 +63,7 @@ def test_an_imputation_that_runs_out_of_steps_says_so(monkeypatch):
     responses = responses_of(PANEL, None)
     used = jnp.ones(QUESTIONS, bool)
     assert np.all(np.asarray(donors(responses, used).status) == Status.CONVERGED)
-    monkeypatch.setattr(module, "_IMPUTATION_STEPS", 2)
+    monkeypatch.setattr(module, "IMPUTATION", Imputation(max_steps=2))
     stopped = donors.__wrapped__(responses, used)
     assert np.all(np.asarray(stopped.status) == Status.MAX_STEPS)
 

@@ -20,6 +20,7 @@ RECORDS = [
     record("Ridge", "reference", "mse", 1.0),
     record("Ridge", "reference", "converged", 1.0),
     record("Ridge", "default", "converged", 0.25),
+    record("Ridge", "default", "imputation_converged", 0.5),
     record("Baseline", "reference", "pearson", 0.40, 0.38),
     record("UserMean", "default", "pearson", 0.45),
     record("Ridge", "reference", "pearson", None, 0.51, table="table4", construction="X"),
@@ -32,6 +33,7 @@ def test_blocks_put_settings_and_paper_side_by_side():
         first.title == "movielens: new questions" and second.title == "movielens, X: new questions"
     )
     assert first.unfinished == {"default": {"Ridge": 0.25}} and not second.unfinished
+    assert first.unimputed == {"default": {"Ridge": 0.5}} and not second.unimputed
     assert first.settings == ("reference", "default")
     ridge, baseline, user_mean = first.rows
     assert ridge.ours == {"reference": (0.50, 0.01), "default": (0.55, 0.01)}

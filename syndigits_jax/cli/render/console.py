@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -81,15 +81,22 @@ def print_block(console: Console, block: Block) -> None:
     """Print the package's and the paper's numbers; the best mean of a column is bold."""
     console.print(f"\n{block.title}", style="bold", soft_wrap=True, markup=False)
     console.print(_comparison(block))
-    for setting, shares in block.unfinished.items():
+    _print_shares(console, "fits", block.unfinished)
+    _print_shares(console, "imputations", block.unimputed)
+
+
+def _print_shares(
+    console: Console, what: str, by_setting: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Say which share of `what` met the tolerance, by setting and method."""
+    for setting, shares in by_setting.items():
         alike: dict[str, list[str]] = {}
         for method, share in shares.items():
             # Never "100%" unless it is all of them.
             alike.setdefault(f"{min(99, round(100 * share))}%", []).append(method)
         said = "; ".join(f"{share} of {', '.join(methods)}" for share, methods in alike.items())
-        console.print(
-            f"{setting}: not all fits met their tolerance, but {said}", markup=False, soft_wrap=True
-        )
+        text = f"{setting}: not all {what} met their tolerance, but {said}"
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _comparison(block: Block) -> Table:

@@ -38,6 +38,8 @@ class Block:
     rows: tuple[Row, ...]
     unfinished: dict[str, dict[str, float]]
     """By setting and method, the share of fits that met their tolerance, if not all did."""
+    unimputed: dict[str, dict[str, float]]
+    """The same of the imputations before the fits."""
 
     @property
     def title(self) -> str:
@@ -91,15 +93,20 @@ def _block(panel: tuple[str, str, str, str], records: Sequence[Record], metric: 
                 {s: None if gain is None else gain.mean for s, gain in gains.items()},
             )
         )
-    unfinished = {
-        s: {m: r.mean for (m, setting, name), r in values.items()
-            if (setting, name) == (s, "converged") and r.mean is not None and r.mean < 1}
-        for s in settings
-    }  # fmt: skip
+
+    def unfinished(share: str) -> dict[str, dict[str, float]]:
+        found = {
+            s: {m: r.mean for (m, setting, name), r in values.items()
+                if (setting, name) == (s, share) and r.mean is not None and r.mean < 1}
+            for s in settings
+        }  # fmt: skip
+        return {s: shares for s, shares in found.items() if shares}
+
     return Block(
         *panel,
         metric=metric,
         settings=settings,
         rows=tuple(rows),
-        unfinished={s: shares for s, shares in unfinished.items() if shares},
+        unfinished=unfinished("converged"),
+        unimputed=unfinished("imputation_converged"),
     )

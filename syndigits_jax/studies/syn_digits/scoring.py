@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from syndigits_jax import calibration
+from syndigits_jax.calibration.calibrators import FitAndTransfer
 from syndigits_jax.evaluation import HoldOut
 from syndigits_jax.evaluation.metrics import METRICS, fisher_z_mean, percent_delta, residual_pearson
 from syndigits_jax.results.records import Record
@@ -52,7 +54,8 @@ def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
     In addition to the metrics: `pearson_fisher_z` (the mean on Fisher's scale),
     `pearson_gain_percent` over the uncalibrated twins and, if there are any,
     `pearson_gain_in_context_percent` over in-context twins; `converged`, the share of fits that
-    converged, including the imputation before them. These have no standard error.
+    converged; and for regressions `imputation_converged`, the share of targets before whose fit the
+    imputation of the donors did. These have no standard error.
     """
     records: list[Record] = []
     names = methods_in(arrays)
@@ -96,8 +99,10 @@ def unit_records(unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Record]:
                 add(f"pearson_gain_{label}percent", gain, np.nan, count)
         status = arrays.get(f"{name}/status")
         if status is not None:
-            before = arrays.get(f"{name}/imputation_status", np.zeros_like(status))
-            add("converged", share_converged(status, before), np.nan, status.size)
+            add("converged", share_converged(status), np.nan, status.size)
+        before = arrays.get(f"{name}/imputation_status")
+        if before is not None and issubclass(getattr(calibration, name, object), FitAndTransfer):
+            add("imputation_converged", share_converged(before), np.nan, before.size)
     return records
 
 
