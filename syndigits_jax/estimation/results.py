@@ -15,6 +15,10 @@ from .options import option_probabilities
 class Expected:
     """How well known targets were predicted without their own answers (nested hold-out).
 
+    All correlations are means over the same targets, those with answers to judge the estimate by.
+    A prediction without a correlation there, because it is constant or there is none, counts as 0,
+    as in every hold-out. Both errors likewise are over the same targets.
+
     - `count`: how many known targets were judged, in how many `groups` that were left out together.
     - `correlation`, `correlation_error`: mean over targets, and its standard error over groups.
     - `error`, `twin_error`: root mean square error of a target's mean answer, of the estimate and
@@ -126,10 +130,11 @@ def expectation(
 
     **Arguments:**
 
-    - `correlations`: (k,) of the estimate, NaN where undefined.
-    - `errors`, `twin_errors`: (k,) errors of the mean answer, in units of the range.
+    - `correlations`: (k,) of the estimate, NaN where there is no answer to judge it by.
+    - `errors`, `twin_errors`: (k,) errors of the mean answer, in units of the range; NaN where
+      unknown.
     - `groups`: (k,) the group of each target.
-    - `controls`: (k,) correlations of each control, by name.
+    - `controls`: (k,) correlations of each control, by name; NaN where it predicts nothing.
     """
     judged = ~np.isnan(correlations)
     names = np.unique(groups[judged])
@@ -142,8 +147,13 @@ def expectation(
         spread = np.sum((share * (means - centre)) ** 2) * len(names) / (len(names) - 1)
         error = float(np.sqrt(spread))
 
+    both = ~np.isnan(errors) & ~np.isnan(twin_errors)
+
     def rms(values: np.ndarray) -> float:
-        return float(np.sqrt(np.nanmean(values**2))) if np.any(~np.isnan(values)) else float("nan")
+        return float(np.sqrt(np.mean(values[both] ** 2))) if both.any() else float("nan")
+
+    def mean(scores: np.ndarray) -> float:
+        return float(np.nan_to_num(scores[judged]).mean()) if judged.any() else float("nan")
 
     return Expected(
         int(judged.sum()),
@@ -152,5 +162,5 @@ def expectation(
         error,
         rms(errors),
         rms(twin_errors),
-        {name: float(np.nanmean(values)) for name, values in controls.items()},
+        {name: mean(scores) for name, scores in controls.items()},
     )
