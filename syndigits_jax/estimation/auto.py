@@ -1,5 +1,6 @@
 """`auto` for new questions, and for new questions of new users, with its nested hold-out."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,10 @@ def estimate_questions(
       own. A target whose block has known questions is estimated as a new question of that battery,
       others as a new survey, with weights, level and errors from leaving out whole blocks. Without
       blocks, every target is taken for a question like the known ones.
-    - `sample_weight`: (n,) weights of the users.
+    - `sample_weight`: (n,) weights of the users, of which only the ratios matter: n equal weights
+      count as n people, unequal ones as Kish's effective sample size (Σw)² / Σw². A weight of 2
+      has the effect on every mean of listing the person twice; but a person listed twice counts as
+      two answers to learn from, which shrinks estimates a little less.
     - `alpha`: the share of means that their intervals may miss.
     - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
       as long as the estimate alone. Without it, means have no finite interval.
@@ -144,7 +148,7 @@ def estimate_questions(
         setting=tuple(settings),
         weights=weights,
         learnt=learnt,
-        known_answers=np.sum(~np.isnan(answers), axis=0),
+        known_answers=np.sum(~np.isnan(answers[problem.weight > 0]), axis=0),
         status=np.asarray(found.status),
         imputation_status=np.full(len(at), np.max(np.asarray(prepared.status)), np.int32),
         expected=expected,
@@ -287,20 +291,20 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
     """Errors of the known questions' means, of the estimate and of the twins, over the ranges."""
     panel, known, weight = problem.panel, problem.known, problem.weight
 
-    def mean(values: np.ndarray) -> np.ndarray:
+    def mean(values: np.ndarray, fewest: int) -> np.ndarray:
         found, _, count = weighted_moments(values, weight)
-        return np.where(count > 0, found, np.nan)
+        return np.where(count >= fewest, found, np.nan)
 
-    truth, twin = mean(panel.human[:, known]), mean(panel.twin[:, known])
     # The mean of a few answers is no truth to judge by.
-    few = np.sum(panel.human_mask[:, known], axis=0) < FEWEST_ANSWERS
-    truth = np.where(few, np.nan, truth)
+    truth, twin = mean(panel.human[:, known], FEWEST_ANSWERS), mean(panel.twin[:, known], 1)
     estimate = run.prediction @ weight / weight.sum()
     return (estimate - truth) / run.width, (twin - truth) / run.width
 
 
 def _expected(problem: Problem, run: Nested) -> Expected:
     held = _held_out(problem, run, {})
+    # People without weight take no part, and are not judged.
+    held = dataclasses.replace(held, truth=np.where(problem.weight > 0, held.truth, np.nan))
     trivial = [name for name in held.predictions if name != AUTO]
     errors, twin_errors = _mean_errors(problem, run)
     # One block alone has no standard error over blocks.

@@ -37,7 +37,7 @@ def estimate_users(
 
     - `panel`, `key`, `workers`, `on_fit`: as in `estimate_questions`.
     - `targets`: identifiers of the users to estimate; by default those without human answers.
-    - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
+    - `sample_weight`: (n,) weights of the known users, as in `estimate_questions`.
     - `expect`: whether to find out, by a nested hold-out, what to expect.
 
     **Returns:** [`Estimates`][].

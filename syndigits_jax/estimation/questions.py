@@ -21,6 +21,7 @@ from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
+from .people import effective_weight
 from .stack import FoldMoments, OnFit, Stack, fold_moments
 from .weights import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 
@@ -42,7 +43,7 @@ class Problem:
     """A panel prepared for the estimator.
 
     - `panel`, `responses`: the panel, without human answers to the targets, and its numbers.
-    - `weight`: (n,) of the users.
+    - `weight`: (n,) of the users, in units of people ([`effective_weight`][]).
     - `known`: positions of the questions that are donors and from which weights are learnt.
     - `blocks`: of all questions, or `None`.
     """
@@ -136,14 +137,14 @@ class Nested:
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
-    """The numbers of a panel and its users' weights, checked."""
+    """The numbers of a panel and its users' weights, checked and in units of people."""
     for name in ("human", "twin"):
         check_squares(getattr(panel, name), name, jnp.result_type(float))
     arrays = panel.arrays()
     dtype = arrays.human.dtype
     weight = person_weight(sample_weight, panel.n, dtype)
-    weight = jnp.ones((panel.n,), dtype) if weight is None else weight
-    return WeightedPanel(arrays.human, arrays.twin, weight)
+    weight = np.ones(panel.n) if weight is None else np.asarray(weight, np.float64)
+    return WeightedPanel(arrays.human, arrays.twin, jnp.asarray(effective_weight(weight), dtype))
 
 
 def without_answers(

@@ -17,7 +17,8 @@ class Expected:
 
     All correlations are means over the same targets, those with answers to judge the estimate by.
     A prediction without a correlation there, because it is constant or there is none, counts as 0,
-    as in every hold-out. Both errors likewise are over the same targets.
+    as in every hold-out. They count everyone of positive weight alike. Both errors likewise are
+    over the same targets.
 
     - `count`: how many known targets were judged, in how many `groups` that were left out together.
     - `correlation`, `correlation_error`: mean over targets, and its standard error over groups.
