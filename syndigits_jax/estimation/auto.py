@@ -117,7 +117,8 @@ def estimate_questions(
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
     low, high = scale.low[at], scale.high[at]
-    answers = panel.human[:, at]
+    units = problem.units
+    answers = units.panel(panel).human[:, at]
     if not np.all(np.isnan(answers)):
         prediction, shrink = corrected(
             prediction,
@@ -133,14 +134,17 @@ def estimate_questions(
     point = low == high
     lower = np.where(point, -np.inf, np.maximum(mean - half * unknown, low))
     upper = np.where(point, np.inf, np.minimum(mean + half * unknown, high))
+    prediction, mean, lower, upper, low, high = (
+        units.original(values, at) for values in (prediction.T, mean, lower, upper, low, high)
+    )
     return Estimates(
         direction="question",
         users=panel.users,
         questions=names,
-        prediction=prediction.T,
+        prediction=prediction,
         mean=mean,
-        sd=np.asarray(scale.levels.sd[at]),
-        mean_interval=_interval(lower, upper),
+        sd=units.unit[at] * np.asarray(scale.levels.sd[at]),
+        mean_interval=Interval(lower, upper),
         level=1 - alpha,
         low=low,
         high=high,
@@ -230,7 +234,7 @@ def estimate_new_users_and_questions(
     found = user_folds(
         responses, known, nested=False, key=key, workers=threads(workers), on_fit=None
     )
-    low, high = ranges_without(panel, rows)
+    low, high = ranges_without(problem.panel, rows)
     human = np.array(responses.human.values)
     human[known] = np.clip(found.predictions(found.weights(USER_FIXED_WEIGHTS)[0]), low, high)
     human[rows] = np.clip(predict_users(responses, found, rows)[0], low, high)
@@ -258,7 +262,7 @@ def estimate_new_users_and_questions(
         weights, _ = moments.weights(PRIOR[setting])
         stack = scale.stack(weights, columns[mine], np.asarray(filled.weight))
         out[mine] = stack(jnp.asarray(parts.values[mine]))
-    return out[:, rows].T
+    return problem.units.original(out[:, rows].T, columns)
 
 
 def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
@@ -281,10 +285,6 @@ def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
         rows[member, order] = errors
     mask = ~np.isnan(rows)
     return float(hierarchical_quantile(np.where(mask, np.abs(rows), 0), mask, alpha))
-
-
-def _interval(lower: np.ndarray, upper: np.ndarray) -> Interval:
-    return Interval(jnp.asarray(lower), jnp.asarray(upper))
 
 
 def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]:
@@ -322,14 +322,18 @@ def _expected(problem: Problem, run: Nested) -> Expected:
 def _held_out(
     problem: Problem, run: Nested, others: Mapping[str, Float[np.ndarray, "k n"]]
 ) -> HoldOut:
-    """The estimate beside the controls and `others`."""
-    known, panel = problem.known, problem.panel
+    """The estimate beside the controls and `others`, which are in plain units."""
+    known, panel = problem.known, problem.given
+    found = {
+        name: problem.units.original(values.T, known).T
+        for name, values in {AUTO: run.prediction, **others}.items()
+    }
     return HoldOut(
         direction="question",
         panel=panel,
         targets=known,
         truth=panel.human[:, known].T,
-        predictions={**controls(panel, known, "question"), AUTO: run.prediction, **others},
+        predictions={**controls(panel, known, "question"), **found},
         status={AUTO: run.moments.status},
         imputation_status={AUTO: run.moments.imputation_status},
     )

@@ -23,6 +23,7 @@ from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
 from .people import effective_weight
 from .stack import FoldMoments, OnFit, Stack, fold_moments
+from .units import AnswerUnits, answer_units
 from .weights import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 
 Setting = Literal["known battery", "new survey"]
@@ -42,12 +43,16 @@ MOST_OF_A_PAIR = 40
 class Problem:
     """A panel prepared for the estimator.
 
-    - `panel`, `responses`: the panel, without human answers to the targets, and its numbers.
+    - `given`: the panel, without human answers to the targets; `units`: of its questions.
+    - `panel`, `responses`: the same in plain units, as is all that follows from it, and its
+      numbers.
     - `weight`: (n,) of the users, in units of people ([`effective_weight`][]).
     - `known`: positions of the questions that are donors and from which weights are learnt.
     - `blocks`: of all questions, or `None`.
     """
 
+    given: Panel
+    units: AnswerUnits
     panel: Panel
     responses: WeightedPanel
     weight: Float[np.ndarray, " n"]
@@ -82,7 +87,11 @@ class Problem:
         allowed = np.zeros(panel.m, bool)
         allowed[learn] = True
         human = np.where(allowed[None, :], panel.human, np.nan)
-        low, high = question_ranges(panel.low, panel.high, human, panel.twin, allowed)
+        # The ranges of different questions are compared, as they were given.
+        given = np.where(allowed[None, :], self.given.human, np.nan)
+        ends = self.given.low, self.given.high
+        low, high = question_ranges(*ends, given, self.given.twin, allowed)
+        low, high = self.units.plain(low), self.units.plain(high)
         table = question_table(human, panel.twin, low, high, self.weight, blocks=self.blocks)
         return Scale(jax.device_get(fit_levels(table, jnp.asarray(allowed))), low, high)
 
@@ -137,10 +146,10 @@ class Nested:
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
-    """The numbers of a panel and its users' weights, checked and in units of people."""
+    """A panel's numbers in plain units, and its users' weights in units of people, checked."""
     for name in ("human", "twin"):
         check_squares(getattr(panel, name), name, jnp.result_type(float))
-    arrays = panel.arrays()
+    arrays = answer_units(panel).panel(panel).arrays()
     dtype = arrays.human.dtype
     weight = person_weight(sample_weight, panel.n, dtype)
     weight = np.ones(panel.n) if weight is None else np.asarray(weight, np.float64)
@@ -196,9 +205,9 @@ def prepare(
             f"`human`: {len(known)} other questions have human answers; at least two are needed"
         )
     panel = without_answers(panel, questions=targets)
-    responses = responses_of(panel, sample_weight)
+    responses, units = responses_of(panel, sample_weight), answer_units(panel)
     labels = tuple(map(str, blocks)) if blocks is not None else (panel.blocks or None)
-    return Problem(panel, responses, weight, known, labels)
+    return Problem(panel, units, units.panel(panel), responses, weight, known, labels)
 
 
 def nested(

@@ -100,9 +100,14 @@ class Estimates:
         **Raises:** `ValueError` as [`options`][].
         """
         at, options = self._at(question), self.options(question)
+        low, step = self.low[at], self.step[at]
+        # Counted in steps from the lowest option, which every precision holds.
         return np.asarray(
             option_probabilities(
-                self.prediction[:, at], self.sd[at], options, sample_weight=self.sample_weight
+                (self.prediction[:, at] - low) / step,
+                self.sd[at] / step,
+                np.arange(len(options)),
+                sample_weight=self.sample_weight,
             )
         )
 
