@@ -58,9 +58,10 @@ def estimate_questions(
     - `panel`: human and twin answers.
     - `targets`: identifiers of the questions to estimate; by default those without human answers.
     - `blocks`: the survey or battery of each of the panel's m questions; by default the panel's
-      own. A target whose block has known questions is estimated as a new question of that battery,
-      others as a new survey, with weights, level and errors from leaving out whole blocks. Without
-      blocks, every target is taken for a question like the known ones.
+      own. One that is `None` is a block of its own, unless all are, which says nothing. A target
+      whose block has known questions is estimated as a new question of that battery, others as a
+      new survey, with weights, level and errors from leaving out whole blocks. Without blocks,
+      every target is taken for a question like the known ones.
     - `sample_weight`: (n,) weights of the users, of which only the ratios matter: n equal weights
       count as n people, unequal ones as Kish's effective sample size (Σw)² / Σw². A weight of 2
       has the effect on every mean of listing the person twice; but a person listed twice counts as

@@ -183,19 +183,15 @@ def prepare(
 
     - `panel`: human and twin answers.
     - `targets`: (t,) positions of the questions to estimate.
-    - `blocks`: the block of each of the panel's m questions, or `None`.
+    - `blocks`: the block of each of the panel's m questions, or `None` for the panel's own.
     - `sample_weight`: (n,) weights of the users, or `None`.
 
     **Raises:** `ValueError` for blocks or weights that do not fit the panel, answers whose squares
     overflow, or fewer than two other questions with human answers.
     """
     weight = np.asarray(responses_of(panel, sample_weight).weight, np.float64)
-    if isinstance(blocks, str):
-        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
-    if blocks is not None and len(blocks) != panel.m:
-        raise ValueError(
-            f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"
-        )
+    if blocks is not None:
+        panel = panel.with_blocks(blocks)
     counted = panel.human_mask & (weight > 0)[:, None]
     donor = np.any(counted, axis=0)
     donor[targets] = False
@@ -206,7 +202,7 @@ def prepare(
         )
     panel = without_answers(panel, questions=targets)
     responses, units = responses_of(panel, sample_weight), answer_units(panel)
-    labels = tuple(map(str, blocks)) if blocks is not None else (panel.blocks or None)
+    labels = panel.blocks or None
     return Problem(panel, units, units.panel(panel), responses, weight, known, labels)
 
 

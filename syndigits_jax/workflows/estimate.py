@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.solution import Status
+from syndigits_jax.tables.cells import TableWarning
 from syndigits_jax.workflows.calibrate import with_targets
 
 MOST_OPTIONS = 21
@@ -118,8 +120,7 @@ def estimate_files(
     - `new_users`: estimate the twins' new respondents instead of their new questions.
     - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
-    - `batteries`: whether questions whose names differ by a number only (Q5_1, Q5_2) are one block,
-      where the file of questions does not say.
+    - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
     - `id_column`, `join`, `missing`: as in [`load_panel`][].
 
     **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
@@ -138,7 +139,7 @@ def estimate_files(
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
-        panel = panel.with_blocks(blocks_from_names(panel.questions))
+        panel = with_batteries(panel)
     return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
 
 
@@ -156,6 +157,32 @@ def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
         panel = panel.with_scale(scales)
     blocks = {name: question.block for name, question in of.items() if question.block}
     return panel.with_blocks(blocks) if blocks else panel
+
+
+def with_batteries(panel: Panel) -> Panel:
+    """The panel with blocks from the names of its questions ([`blocks_from_names`][]).
+
+    **Warns** (`TableWarning`) if the names make a single block, which says nothing, so that the
+    panel gets none; and if every question is a block of its own, so that all targets are taken for
+    questions of a new survey.
+    """
+    blocks = blocks_from_names(panel.questions)
+    if len(set(blocks)) == 1:
+        warnings.warn(
+            f"`batteries`: by their names all questions are one battery, {blocks[0]!r}; they are "
+            "taken without",
+            TableWarning,
+            stacklevel=2,
+        )
+        return panel
+    if len(set(blocks)) == panel.m:
+        warnings.warn(
+            "`batteries`: no two names differ by a number only (Q5_1, Q5_2; Q5a, Q5b; item1, "
+            "item2), so that every question is estimated as one of a new survey",
+            TableWarning,
+            stacklevel=2,
+        )
+    return panel.with_blocks(blocks)
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:

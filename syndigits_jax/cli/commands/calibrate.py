@@ -77,7 +77,8 @@ def calibrate(
         typer.Option(
             "--batteries",
             help="With auto: questions whose names differ by a number only (Q5_1, Q5_2) are one "
-            "battery; a target without a known question of its battery is from a new survey.",
+            "battery, or where there are none such, by a letter (Q5a, Q5b), or else item1, item2; "
+            "a target without a known question of its battery is from a new survey.",
         ),
     ] = False,
     threshold: Annotated[
