@@ -17,7 +17,7 @@ from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
-from .levels import FEWEST_ANSWERS, weighted_moments
+from .levels import FEWEST_ANSWERS, scale_kind, weighted_moments
 from .questions import (
     PRIOR,
     Nested,
@@ -28,6 +28,7 @@ from .questions import (
     without_answers,
 )
 from .results import Estimates, Expected, expectation
+from .share_intervals import KnownShares
 from .stack import OnFit, fold_moments, predict
 from .targets import AUTO, chosen_targets, known_users, steps
 from .users import predict_users, ranges_without, user_folds
@@ -99,7 +100,7 @@ def estimate_questions(
     found, prepared = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
-    weights, learnt, expected = {}, {}, {}
+    weights, learnt, expected, shares = {}, {}, {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
@@ -107,6 +108,7 @@ def estimate_questions(
             run = nested(problem, setting, key=key, workers=count, on_fit=on_fit)
             moments = run.moments
             expected[setting] = _expected(problem, run)
+            shares[setting] = _known_shares(problem, run)
             half[mine] = mean_error_quantile(problem, run, alpha) * scale.width[at[mine]]
         else:
             fold = problem.folds(setting, key)
@@ -118,7 +120,7 @@ def estimate_questions(
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
     low, high = scale.low[at], scale.high[at]
-    units = problem.units
+    units, widened = problem.units, np.ones(len(at))
     answers = units.panel(panel).human[:, at]
     if not np.all(np.isnan(answers)):
         prediction, shrink = corrected(
@@ -130,6 +132,7 @@ def estimate_questions(
             problem.weight,
         )
         prediction, half = np.clip(prediction, low[:, None], high[:, None]), half * shrink
+        widened = np.maximum(shrink, 1)
     mean, unknown = with_answers(prediction, answers, problem.weight)
     # A range of one point, from twins who all answer alike, is no range: it bounds nothing.
     point = low == high
@@ -158,6 +161,10 @@ def estimate_questions(
         imputation_status=np.full(len(at), np.max(np.asarray(prepared.status)), np.int32),
         expected=expected,
         sample_weight=None if sample_weight is None else problem.weight,
+        answers=panel.human[:, at],
+        known_shares=shares,
+        kind=tuple(scale_kind(problem.panel.twin[:, j]) for j in at),
+        widened=widened,
     )
 
 
@@ -317,6 +324,26 @@ def _expected(problem: Problem, run: Nested) -> Expected:
         twin_errors,
         groups,
         {name: held.scores("pearson", name) for name in trivial},
+    )
+
+
+def _known_shares(problem: Problem, run: Nested) -> KnownShares:
+    known, fold, panel = problem.known, run.moments.fold, problem.panel
+
+    def of_known(values: Sequence[Any]) -> np.ndarray:
+        return np.stack([np.asarray(one, np.float64) for one in values])[fold, known]
+
+    alone = run.setting == "known battery"
+    return KnownShares(
+        run.prediction,
+        of_known([scale.levels.sd for scale in run.scales]),
+        of_known([scale.low for scale in run.scales]),
+        of_known([scale.high for scale in run.scales]),
+        steps(problem.given, known) / problem.units.unit[known],
+        panel.human[:, known].T,
+        tuple(scale_kind(panel.twin[:, j]) for j in known),
+        np.arange(len(known)) if alone else problem.block_of_known(),
+        problem.weight,
     )
 
 

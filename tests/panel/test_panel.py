@@ -388,16 +388,5 @@ def test_describe_and_repr():
     assert "trial" in text and "4 users x 3 questions" in text and len(text) < 120
 
 
-@pytest.mark.parametrize("nothing", [None, float("nan"), "", " "])
-def test_a_question_without_a_block_is_a_block_of_its_own(nothing):
-    panel = small()
-    assert panel.with_blocks(["a", nothing, "a"]).blocks == ("a", "q2", "a")
-    assert panel.with_blocks({"q1": "a", "q3": nothing}).blocks == ("a", "q2", "q3")
-    # Another block may have the question's name.
-    assert panel.with_blocks(["q2", nothing, "q2 alone"]).blocks[1] == "q2 alone alone"
-    assert panel.with_blocks([nothing] * 3).blocks == panel.with_blocks({}).blocks == ()
-    assert panel.replace(blocks=(1, None, 1)).blocks == ("1", "q2", "1")
-
-
 def test_panels_pickle():
     same(pickle.loads(pickle.dumps(small())), small())

@@ -5,7 +5,7 @@ import pytest
 
 from syndigits_jax.panel import Panel
 from syndigits_jax.tables.cells import TableWarning
-from syndigits_jax.workflows.estimate import with_batteries
+from syndigits_jax.workflows.blocks import with_batteries
 
 
 def panel(names: str) -> Panel:
