@@ -1,12 +1,26 @@
-"""Ranges and blocks of a user's questions: from a file of questions, or from their names."""
+"""A user's questions: their ranges and blocks, from a file or names, and answers that look odd."""
 
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from syndigits_jax.estimation import blocks_from_names
 from syndigits_jax.panel import Panel
 from syndigits_jax.tables.cells import TableWarning
+from syndigits_jax.tables.odd_answers import warn_of_odd_answers
+
+
+def warn_of_codes(panel: Panel) -> None:
+    """Warn (`TableWarning`) of answers without a declared range that look like codes.
+
+    See [`odd_answers`][syndigits_jax.tables.odd_answers.odd_answers].
+    """
+    open_ = np.isnan(panel.low) | np.isnan(panel.high)
+    names = [name for name, one in zip(panel.questions, open_, strict=True) if one]
+    for argument, answers in (("human", panel.human), ("twin", panel.twin)):
+        warn_of_odd_answers(answers[:, open_], names, argument)
 
 
 def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:

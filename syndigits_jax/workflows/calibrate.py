@@ -21,7 +21,7 @@ from syndigits_jax.results.names import Direction, kebab, method_name
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.near_misses import hint, only_in
-from syndigits_jax.workflows.blocks import with_batteries, with_questions
+from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 
 HYPERPARAMETERS = (
     "penalty",
@@ -322,6 +322,7 @@ def calibrate_files(
     )
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
+    warn_of_codes(panel)
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
     result = calibrate_panel(

@@ -15,7 +15,7 @@ from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.workflows.blocks import with_batteries, with_questions
+from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 from syndigits_jax.workflows.calibrate import with_targets
 
 MOST_OPTIONS = 21
@@ -133,6 +133,7 @@ def estimate_files(
     )
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
+    warn_of_codes(panel)
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
     return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
