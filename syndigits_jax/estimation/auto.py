@@ -1,5 +1,6 @@
 """`auto` for new questions, and for new questions of new users, with its nested hold-out."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
-from .levels import FEWEST_ANSWERS, weighted_moments
+from .levels import FEWEST_ANSWERS, scale_kind, weighted_moments
 from .questions import (
     PRIOR,
     Nested,
@@ -27,6 +28,7 @@ from .questions import (
     without_answers,
 )
 from .results import Estimates, Expected, expectation
+from .share_intervals import KnownShares
 from .stack import OnFit, fold_moments, predict
 from .targets import AUTO, chosen_targets, known_users, steps
 from .users import predict_users, ranges_without, user_folds
@@ -57,10 +59,14 @@ def estimate_questions(
     - `panel`: human and twin answers.
     - `targets`: identifiers of the questions to estimate; by default those without human answers.
     - `blocks`: the survey or battery of each of the panel's m questions; by default the panel's
-      own. A target whose block has known questions is estimated as a new question of that battery,
-      others as a new survey, with weights, level and errors from leaving out whole blocks. Without
-      blocks, every target is taken for a question like the known ones.
-    - `sample_weight`: (n,) weights of the users.
+      own. One that is `None` is a block of its own, unless all are, which says nothing. A target
+      whose block has known questions is estimated as a new question of that battery, others as a
+      new survey, with weights, level and errors from leaving out whole blocks. Without blocks,
+      every target is taken for a question like the known ones.
+    - `sample_weight`: (n,) weights of the users, of which only the ratios matter: n equal weights
+      count as n people, unequal ones as Kish's effective sample size (Σw)² / Σw². A weight of 2
+      has the effect on every mean of listing the person twice; but a person listed twice counts as
+      two answers to learn from, which shrinks estimates a little less.
     - `alpha`: the share of means that their intervals may miss.
     - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
       as long as the estimate alone. Without it, means have no finite interval.
@@ -94,7 +100,7 @@ def estimate_questions(
     found, prepared = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
-    weights, learnt, expected = {}, {}, {}
+    weights, learnt, expected, shares = {}, {}, {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
@@ -102,6 +108,7 @@ def estimate_questions(
             run = nested(problem, setting, key=key, workers=count, on_fit=on_fit)
             moments = run.moments
             expected[setting] = _expected(problem, run)
+            shares[setting] = _known_shares(problem, run)
             half[mine] = mean_error_quantile(problem, run, alpha) * scale.width[at[mine]]
         else:
             fold = problem.folds(setting, key)
@@ -113,7 +120,8 @@ def estimate_questions(
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
     low, high = scale.low[at], scale.high[at]
-    answers = panel.human[:, at]
+    units, widened = problem.units, np.ones(len(at))
+    answers = units.panel(panel).human[:, at]
     if not np.all(np.isnan(answers)):
         prediction, shrink = corrected(
             prediction,
@@ -124,19 +132,23 @@ def estimate_questions(
             problem.weight,
         )
         prediction, half = np.clip(prediction, low[:, None], high[:, None]), half * shrink
+        widened = np.maximum(shrink, 1)
     mean, unknown = with_answers(prediction, answers, problem.weight)
     # A range of one point, from twins who all answer alike, is no range: it bounds nothing.
     point = low == high
     lower = np.where(point, -np.inf, np.maximum(mean - half * unknown, low))
     upper = np.where(point, np.inf, np.minimum(mean + half * unknown, high))
+    prediction, mean, lower, upper, low, high = (
+        units.original(values, at) for values in (prediction.T, mean, lower, upper, low, high)
+    )
     return Estimates(
         direction="question",
         users=panel.users,
         questions=names,
-        prediction=prediction.T,
+        prediction=prediction,
         mean=mean,
-        sd=np.asarray(scale.levels.sd[at]),
-        mean_interval=_interval(lower, upper),
+        sd=units.unit[at] * np.asarray(scale.levels.sd[at]),
+        mean_interval=Interval(lower, upper),
         level=1 - alpha,
         low=low,
         high=high,
@@ -144,11 +156,15 @@ def estimate_questions(
         setting=tuple(settings),
         weights=weights,
         learnt=learnt,
-        known_answers=np.sum(~np.isnan(answers), axis=0),
+        known_answers=np.sum(~np.isnan(answers[problem.weight > 0]), axis=0),
         status=np.asarray(found.status),
         imputation_status=np.full(len(at), np.max(np.asarray(prepared.status)), np.int32),
         expected=expected,
         sample_weight=None if sample_weight is None else problem.weight,
+        answers=panel.human[:, at],
+        known_shares=shares,
+        kind=tuple(scale_kind(problem.panel.twin[:, j]) for j in at),
+        widened=widened,
     )
 
 
@@ -226,7 +242,7 @@ def estimate_new_users_and_questions(
     found = user_folds(
         responses, known, nested=False, key=key, workers=threads(workers), on_fit=None
     )
-    low, high = ranges_without(panel, rows)
+    low, high = ranges_without(problem.panel, rows)
     human = np.array(responses.human.values)
     human[known] = np.clip(found.predictions(found.weights(USER_FIXED_WEIGHTS)[0]), low, high)
     human[rows] = np.clip(predict_users(responses, found, rows)[0], low, high)
@@ -254,7 +270,7 @@ def estimate_new_users_and_questions(
         weights, _ = moments.weights(PRIOR[setting])
         stack = scale.stack(weights, columns[mine], np.asarray(filled.weight))
         out[mine] = stack(jnp.asarray(parts.values[mine]))
-    return out[:, rows].T
+    return problem.units.original(out[:, rows].T, columns)
 
 
 def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
@@ -279,28 +295,24 @@ def mean_error_quantile(problem: Problem, run: Nested, alpha: float) -> float:
     return float(hierarchical_quantile(np.where(mask, np.abs(rows), 0), mask, alpha))
 
 
-def _interval(lower: np.ndarray, upper: np.ndarray) -> Interval:
-    return Interval(jnp.asarray(lower), jnp.asarray(upper))
-
-
 def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]:
     """Errors of the known questions' means, of the estimate and of the twins, over the ranges."""
     panel, known, weight = problem.panel, problem.known, problem.weight
 
-    def mean(values: np.ndarray) -> np.ndarray:
+    def mean(values: np.ndarray, fewest: int) -> np.ndarray:
         found, _, count = weighted_moments(values, weight)
-        return np.where(count > 0, found, np.nan)
+        return np.where(count >= fewest, found, np.nan)
 
-    truth, twin = mean(panel.human[:, known]), mean(panel.twin[:, known])
     # The mean of a few answers is no truth to judge by.
-    few = np.sum(panel.human_mask[:, known], axis=0) < FEWEST_ANSWERS
-    truth = np.where(few, np.nan, truth)
+    truth, twin = mean(panel.human[:, known], FEWEST_ANSWERS), mean(panel.twin[:, known], 1)
     estimate = run.prediction @ weight / weight.sum()
     return (estimate - truth) / run.width, (twin - truth) / run.width
 
 
 def _expected(problem: Problem, run: Nested) -> Expected:
     held = _held_out(problem, run, {})
+    # People without weight take no part, and are not judged.
+    held = dataclasses.replace(held, truth=np.where(problem.weight > 0, held.truth, np.nan))
     trivial = [name for name in held.predictions if name != AUTO]
     errors, twin_errors = _mean_errors(problem, run)
     # One block alone has no standard error over blocks.
@@ -315,17 +327,41 @@ def _expected(problem: Problem, run: Nested) -> Expected:
     )
 
 
+def _known_shares(problem: Problem, run: Nested) -> KnownShares:
+    known, fold, panel = problem.known, run.moments.fold, problem.panel
+
+    def of_known(values: Sequence[Any]) -> np.ndarray:
+        return np.stack([np.asarray(one, np.float64) for one in values])[fold, known]
+
+    alone = run.setting == "known battery"
+    return KnownShares(
+        run.prediction,
+        of_known([scale.levels.sd for scale in run.scales]),
+        of_known([scale.low for scale in run.scales]),
+        of_known([scale.high for scale in run.scales]),
+        steps(problem.given, known) / problem.units.unit[known],
+        panel.human[:, known].T,
+        tuple(scale_kind(panel.twin[:, j]) for j in known),
+        np.arange(len(known)) if alone else problem.block_of_known(),
+        problem.weight,
+    )
+
+
 def _held_out(
     problem: Problem, run: Nested, others: Mapping[str, Float[np.ndarray, "k n"]]
 ) -> HoldOut:
-    """The estimate beside the controls and `others`."""
-    known, panel = problem.known, problem.panel
+    """The estimate beside the controls and `others`, which are in plain units."""
+    known, panel = problem.known, problem.given
+    found = {
+        name: problem.units.original(values.T, known).T
+        for name, values in {AUTO: run.prediction, **others}.items()
+    }
     return HoldOut(
         direction="question",
         panel=panel,
         targets=known,
         truth=panel.human[:, known].T,
-        predictions={**controls(panel, known, "question"), AUTO: run.prediction, **others},
+        predictions={**controls(panel, known, "question"), **found},
         status={AUTO: run.moments.status},
         imputation_status={AUTO: run.moments.imputation_status},
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..evaluation.controls import controls
@@ -16,6 +15,7 @@ from .questions import responses_of, without_answers
 from .results import Estimates, expectation
 from .stack import OnFit
 from .targets import AUTO, NEW_USERS, chosen_targets, known_users, steps
+from .units import answer_units
 from .user_components import USER_COMPONENTS
 from .users import UserFolds, predict_users, ranges_without, user_folds
 from .weights import USER_FIXED_WEIGHTS
@@ -37,7 +37,7 @@ def estimate_users(
 
     - `panel`, `key`, `workers`, `on_fit`: as in `estimate_questions`.
     - `targets`: identifiers of the users to estimate; by default those without human answers.
-    - `sample_weight`: (n,) weights of the known users where a mean is taken over people.
+    - `sample_weight`: (n,) weights of the known users, as in `estimate_questions`.
     - `expect`: whether to find out, by a nested hold-out, what to expect.
 
     **Returns:** [`Estimates`][].
@@ -49,11 +49,14 @@ def estimate_users(
     responses = responses_of(panel, sample_weight)
     known = known_users(panel, responses, at)
     panel = without_answers(panel, users=at)
+    units, every = answer_units(panel), np.arange(panel.m)
     found = user_folds(
         responses, known, nested=expect, key=key, workers=threads(workers), on_fit=on_fit
     )
     values, mean, sd, weights = predict_users(responses, found, at)
-    low, high = ranges_without(panel, at)
+    low, high = ranges_without(units.panel(panel), at)
+    values = np.clip(values, low, high)
+    values, mean, low, high = (units.original(x, every) for x in (values, mean, low, high))
     expected = {}
     if expect:
         held = _users_held_out(panel, found)
@@ -71,14 +74,14 @@ def estimate_users(
         direction="user",
         users=names,
         questions=panel.questions,
-        prediction=np.clip(values, low, high),
+        prediction=values,
         mean=mean,
-        sd=sd,
-        mean_interval=Interval(jnp.asarray(-unlimited), jnp.asarray(unlimited)),
+        sd=units.unit * sd,
+        mean_interval=Interval(-unlimited, unlimited),
         level=1.0,
         low=low,
         high=high,
-        step=steps(panel, np.arange(panel.m)),
+        step=steps(panel, every),
         setting=(NEW_USERS,) * len(names),
         weights={NEW_USERS: dict(zip(USER_COMPONENTS, map(float, weights), strict=True))},
         learnt={NEW_USERS: found.weights(USER_FIXED_WEIGHTS)[1]},
@@ -117,13 +120,15 @@ def hold_out_users(
 
 
 def _users_held_out(panel: Panel, found: UserFolds) -> HoldOut:
-    known = found.known
+    known, units = found.known, answer_units(panel)
+    plain = units.panel(panel)
     auto = np.full((len(known), panel.m), np.nan)
     for f in range(int(found.fold.max()) + 1):
         inside = found.fold == f
         weights, _ = found.weights(USER_FIXED_WEIGHTS, f)
-        low, high = ranges_without(panel, known[inside])
-        auto[inside] = np.clip(found.predictions(weights)[inside], low, high)
+        low, high = ranges_without(plain, known[inside])
+        values = np.clip(found.predictions(weights)[inside], low, high)
+        auto[inside] = units.original(values, np.arange(panel.m))
     nothing = np.zeros(len(known), np.int32)
     return HoldOut(
         direction="user",

@@ -210,11 +210,12 @@ def truth_moments(
     """
     scaled = standardised(truth, weight)
     seen = jnp.where(truth.mask, weight[:, None], 0)
-    total = jnp.sum(seen, axis=0)
+    total, square = jnp.sum(seen, axis=0), jnp.sum(seen**2, axis=0)
     share = (seen / jnp.where(total > 0, total, 1)[None, :]).T
     weighted = found.values * share[:, None, :]
     gram = jnp.einsum("tcn,tdn->tcd", weighted, found.values)
     cross = jnp.einsum("tcn,nt->tc", weighted, scaled)
     varies = jnp.sum(seen * scaled**2, axis=0) > 0
-    size = jnp.where(varies, total / (total + FEW_ANSWERS), 0)
+    answers = total * (total / jnp.where(square > 0, square, 1))  # Kish's effective number
+    size = jnp.where(varies, answers / (answers + FEW_ANSWERS), 0)
     return Moments(gram, cross, size)

@@ -9,7 +9,9 @@ from jaxtyping import Int
 
 from ..results.keys import Key, entropy
 
-_NUMBERED = re.compile(r"^(?:\d+_(?P<head>.+)|(?P<tail>.+?)[ _]+\d+)$")
+_SEPARATED = re.compile(r"^(?:\d+_(?P<item_first>.+)|(?P<item_last>.+?)[ _]+\d+)$")
+_LETTERED = re.compile(r"^(?P<head>.*\d)[A-Za-z]$")
+_NUMBERED = re.compile(r"^(?P<head>.*[^\W\d_])\d+$")
 
 
 def random_folds(count: int, folds: int, key: Key) -> Int[np.ndarray, " m"]:
@@ -35,8 +37,15 @@ def block_folds(blocks: Sequence[Any], folds: int) -> Int[np.ndarray, " m"]:
 def blocks_from_names(questions: Sequence[str]) -> tuple[str, ...]:
     """Blocks from question names that number the items of one battery.
 
-    `Q5_1`, `Q5_2` and `Q5 3` belong to `Q5`; `1_Q7`, `2_Q7` to `Q7`; any other name is a block of
-    its own.
+    Items are told apart in one of three ways, the first by which two names have a block in common:
+
+    - by a number that is set apart: `Q5_1`, `Q5_2` and `Q5 3` belong to `Q5`; `1_Q7`, `2_Q7` to
+      `Q7`;
+    - by a letter after a number: `Q5a`, `Q5b` belong to `Q5`;
+    - by a number after letters: `item1`, `item2` belong to `item`.
+
+    So `Q5_1`, `Q5_2`, `Q6`, `Q7` are a battery and two other questions: the numbers of the latter
+    count questions. Any other name is a block of its own.
 
     **Example:**
 
@@ -44,8 +53,14 @@ def blocks_from_names(questions: Sequence[str]) -> tuple[str, ...]:
         >>> print(blocks_from_names(["Q5_1", "Q5_2", "age"]))
         ('Q5', 'Q5', 'age')
     """
-    out = []
-    for name in questions:
-        found = _NUMBERED.match(name.strip())
-        out.append((found["head"] or found["tail"]).strip() if found else name)
-    return tuple(out)
+    blocks = tuple(questions)
+    for form in (_SEPARATED, _LETTERED, _NUMBERED):
+        found = [form.match(name.strip()) for name in questions]
+        heads = [None if one is None else next(filter(None, one.groups())) for one in found]
+        numbered = [head for head in heads if head is not None]
+        pairs = zip(heads, questions, strict=True)
+        if form is _SEPARATED or len(set(numbered)) < len(numbered):
+            blocks = tuple(name if head is None else head.strip() for head, name in pairs)
+        if len(set(numbered)) < len(numbered):
+            break
+    return blocks

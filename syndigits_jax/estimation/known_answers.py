@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from ..calibration.known_answers import learn_from_answers
 from ..calibration.settings import FewShot, Settings
+from .people import effective_weight
 
 NOISE = 0.8
 """Variance of an answer about its prediction, relative to that of the question's answers."""
@@ -32,14 +33,14 @@ def corrected(
     - `answers`: (n, t) known answers to the targets, NaN where there is none.
     - `sd`: (t,) estimated standard deviation of the targets' answers.
     - `level_error`: (t,) root mean square error of a mean, in units of the answers.
-    - `weight`: (n,) weights of the users.
+    - `weight`: (n,) weights of the users, in any unit.
     """
     known = ~np.isnan(answers)
     factor = np.ones(len(prediction))
     out = prediction.copy()
     for i in np.flatnonzero(known.any(axis=0)):
         unit = sd[i] if sd[i] > 0 else 1.0
-        w = known[:, i] * weight
+        w = effective_weight(known[:, i] * weight)
         count = w.sum()
         if not count > 0:
             continue

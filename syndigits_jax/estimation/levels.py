@@ -241,7 +241,7 @@ def question_table(
     twin_mean, twin_sd, _ = weighted_moments(twin, weight)
     human_mean, human_sd, count = weighted_moments(human, weight)
     answered = count >= fewest
-    kinds = [_kind(column) for column in twin.T]
+    kinds = [scale_kind(column) for column in twin.T]
     labels = [kinds] if blocks is None else [kinds, list(blocks)]
     groups = [np.zeros((len(width), 0))]
     for label in labels:
@@ -279,7 +279,7 @@ def weighted_moments(
     return mean, sd, (w > 0).sum(0)
 
 
-def _kind(answers: np.ndarray) -> str:
+def scale_kind(answers: np.ndarray) -> str:
     """The kind of scale that the twins' answers show: two options, a few whole steps, or more."""
     values = np.unique(answers[~np.isnan(answers)])
     if len(values) <= 2 and np.ptp(values, axis=0) <= 1:

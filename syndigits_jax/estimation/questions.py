@@ -21,7 +21,9 @@ from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
+from .people import effective_weight
 from .stack import FoldMoments, OnFit, Stack, fold_moments
+from .units import AnswerUnits, answer_units
 from .weights import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 
 Setting = Literal["known battery", "new survey"]
@@ -41,12 +43,16 @@ MOST_OF_A_PAIR = 40
 class Problem:
     """A panel prepared for the estimator.
 
-    - `panel`, `responses`: the panel, without human answers to the targets, and its numbers.
-    - `weight`: (n,) of the users.
+    - `given`: the panel, without human answers to the targets; `units`: of its questions.
+    - `panel`, `responses`: the same in plain units, as is all that follows from it, and its
+      numbers.
+    - `weight`: (n,) of the users, in units of people ([`effective_weight`][]).
     - `known`: positions of the questions that are donors and from which weights are learnt.
     - `blocks`: of all questions, or `None`.
     """
 
+    given: Panel
+    units: AnswerUnits
     panel: Panel
     responses: WeightedPanel
     weight: Float[np.ndarray, " n"]
@@ -81,7 +87,11 @@ class Problem:
         allowed = np.zeros(panel.m, bool)
         allowed[learn] = True
         human = np.where(allowed[None, :], panel.human, np.nan)
-        low, high = question_ranges(panel.low, panel.high, human, panel.twin, allowed)
+        # The ranges of different questions are compared, as they were given.
+        given = np.where(allowed[None, :], self.given.human, np.nan)
+        ends = self.given.low, self.given.high
+        low, high = question_ranges(*ends, given, self.given.twin, allowed)
+        low, high = self.units.plain(low), self.units.plain(high)
         table = question_table(human, panel.twin, low, high, self.weight, blocks=self.blocks)
         return Scale(jax.device_get(fit_levels(table, jnp.asarray(allowed))), low, high)
 
@@ -136,14 +146,14 @@ class Nested:
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
-    """The numbers of a panel and its users' weights, checked."""
+    """A panel's numbers in plain units, and its users' weights in units of people, checked."""
     for name in ("human", "twin"):
         check_squares(getattr(panel, name), name, jnp.result_type(float))
-    arrays = panel.arrays()
+    arrays = answer_units(panel).panel(panel).arrays()
     dtype = arrays.human.dtype
     weight = person_weight(sample_weight, panel.n, dtype)
-    weight = jnp.ones((panel.n,), dtype) if weight is None else weight
-    return WeightedPanel(arrays.human, arrays.twin, weight)
+    weight = np.ones(panel.n) if weight is None else np.asarray(weight, np.float64)
+    return WeightedPanel(arrays.human, arrays.twin, jnp.asarray(effective_weight(weight), dtype))
 
 
 def without_answers(
@@ -173,19 +183,15 @@ def prepare(
 
     - `panel`: human and twin answers.
     - `targets`: (t,) positions of the questions to estimate.
-    - `blocks`: the block of each of the panel's m questions, or `None`.
+    - `blocks`: the block of each of the panel's m questions, or `None` for the panel's own.
     - `sample_weight`: (n,) weights of the users, or `None`.
 
     **Raises:** `ValueError` for blocks or weights that do not fit the panel, answers whose squares
     overflow, or fewer than two other questions with human answers.
     """
     weight = np.asarray(responses_of(panel, sample_weight).weight, np.float64)
-    if isinstance(blocks, str):
-        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
-    if blocks is not None and len(blocks) != panel.m:
-        raise ValueError(
-            f"`blocks` must name the block of each of the {panel.m} questions, got {len(blocks)}"
-        )
+    if blocks is not None:
+        panel = panel.with_blocks(blocks)
     counted = panel.human_mask & (weight > 0)[:, None]
     donor = np.any(counted, axis=0)
     donor[targets] = False
@@ -195,9 +201,9 @@ def prepare(
             f"`human`: {len(known)} other questions have human answers; at least two are needed"
         )
     panel = without_answers(panel, questions=targets)
-    responses = responses_of(panel, sample_weight)
-    labels = tuple(map(str, blocks)) if blocks is not None else (panel.blocks or None)
-    return Problem(panel, responses, weight, known, labels)
+    responses, units = responses_of(panel, sample_weight), answer_units(panel)
+    labels = panel.blocks or None
+    return Problem(panel, units, units.panel(panel), responses, weight, known, labels)
 
 
 def nested(

@@ -5,15 +5,27 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
-from .options import option_probabilities
+from .share_intervals import (
+    MOST_OPTIONS,
+    KnownShares,
+    chosen_options,
+    interval_of_shares,
+    number_of_options,
+    probabilities_on,
+)
 
 
 @dataclass(frozen=True)
 class Expected:
     """How well known targets were predicted without their own answers (nested hold-out).
+
+    All correlations are means over the same targets, those with answers to judge the estimate by.
+    A prediction without a correlation there, because it is constant or there is none, counts as 0,
+    as in every hold-out. They count everyone of positive weight alike. Both errors likewise are
+    over the same targets.
 
     - `count`: how many known targets were judged, in how many `groups` that were left out together.
     - `correlation`, `correlation_error`: mean over targets, and its standard error over groups.
@@ -53,6 +65,9 @@ class Estimates:
       targets decided them (with too few they are fixed).
     - `expected`: by setting, what to expect; empty if that was not asked for.
     - `known_answers`: (t,) human answers to each target that were used.
+    - `answers`: (n, q) those answers, NaN elsewhere; `sample_weight`: (n,) of the people, if given.
+    - `known_shares`: by setting, what intervals of shares are learnt from; `kind`: of every
+      target's scale; `widened`: (q,) by how much known answers say that errors are larger.
     - `status`, `imputation_status`: (t,) worst status of the fits and of the imputation.
     """
 
@@ -75,6 +90,10 @@ class Estimates:
     imputation_status: Int[np.ndarray, " t"]
     expected: Mapping[str, Expected] = field(default_factory=dict)
     sample_weight: Float[np.ndarray, " n"] | None = None
+    answers: Float[np.ndarray, "n q"] | None = None
+    known_shares: Mapping[str, KnownShares] = field(default_factory=dict)
+    kind: tuple[str, ...] = ()
+    widened: Float[np.ndarray, " q"] | None = None
 
     def options(self, question: str) -> Float[np.ndarray, " k"]:
         """The values that a question can be answered with.
@@ -84,8 +103,8 @@ class Estimates:
         at = self._at(question)
         if np.isnan(self.step[at]):
             raise ValueError(f"`question`: {question!r} has no known step, so no list of options")
-        count = round((self.high[at] - self.low[at]) / self.step[at]) + 1
-        if count > 101:
+        count = number_of_options(self.low[at], self.high[at], self.step[at])
+        if count > MOST_OPTIONS:
             raise ValueError(f"`question`: {question!r} has {count} options, too many to list")
         return self.low[at] + self.step[at] * np.arange(count)
 
@@ -94,20 +113,57 @@ class Estimates:
 
         **Raises:** `ValueError` as [`options`][].
         """
-        at, options = self._at(question), self.options(question)
-        return np.asarray(
-            option_probabilities(
-                self.prediction[:, at], self.sd[at], options, sample_weight=self.sample_weight
-            )
-        )
+        at, _ = self._at(question), self.options(question)
+        scale = self.low[at], self.high[at], self.step[at]
+        return probabilities_on(self.prediction[:, at], self.sd[at], *scale, self._weight)
 
     def shares(self, question: str) -> Float[np.ndarray, " k"]:
         """The estimated share of people who choose each of the [`options`][].
 
+        People who have answered stand for themselves, as in the mean.
+
         **Raises:** `ValueError` as [`options`][].
         """
-        probabilities = self.option_probabilities(question)
-        return np.average(probabilities, axis=0, weights=self.sample_weight)
+        probabilities, known = self.option_probabilities(question), self._known(question)
+        at, count = self._at(question), probabilities.shape[1]
+        if known.any() and self.answers is not None:
+            chosen = chosen_options(self.answers[:, at], self.low[at], self.step[at], count)
+            probabilities = np.where(known[:, None], chosen, probabilities)
+        return np.average(probabilities, axis=0, weights=self._weight)
+
+    def shares_interval(self, question: str, level: float | None = None) -> Interval:
+        """Ends of the [`shares`][], which hold the true share of an option, by questions.
+
+        Conformal over known questions with the same kind of scale, or over blocks for a new survey:
+        from 0 to 1 with too few of them, or without a nested hold-out. The shares of those who
+        answered are certain, so that each answer narrows it.
+
+        **Arguments:** `level`: the probability; by default that of the means' intervals.
+
+        **Raises:** `ValueError` as [`options`][], and for a `level` outside (0, 1).
+        """
+        level = self.level if level is None else level
+        share, at = self.shares(question), self._at(question)
+        margin = np.inf
+        learnt = self.known_shares.get(self.setting[at]) if self.known_shares else None
+        if learnt is not None:
+            if not 0 < level < 1:
+                raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
+            margin = learnt.margin(self.kind[at], 1 - level)
+            margin *= 1.0 if self.widened is None else self.widened[at]
+        estimated = np.average(self.option_probabilities(question), axis=0, weights=self._weight)
+        unknown = float(np.average(~self._known(question), weights=self._weight))
+        return interval_of_shares(share, estimated, margin, unknown)
+
+    @property
+    def _weight(self) -> Float[np.ndarray, " n"]:
+        return np.ones(len(self.users)) if self.sample_weight is None else self.sample_weight
+
+    def _known(self, question: str) -> Bool[np.ndarray, " n"]:
+        """Who has answered, and counts."""
+        if self.answers is None:
+            return np.zeros(len(self.users), bool)
+        return ~np.isnan(self.answers[:, self._at(question)]) & (self._weight > 0)
 
     def _at(self, question: str) -> int:
         if question not in self.questions:
@@ -126,10 +182,11 @@ def expectation(
 
     **Arguments:**
 
-    - `correlations`: (k,) of the estimate, NaN where undefined.
-    - `errors`, `twin_errors`: (k,) errors of the mean answer, in units of the range.
+    - `correlations`: (k,) of the estimate, NaN where there is no answer to judge it by.
+    - `errors`, `twin_errors`: (k,) errors of the mean answer, in units of the range; NaN where
+      unknown.
     - `groups`: (k,) the group of each target.
-    - `controls`: (k,) correlations of each control, by name.
+    - `controls`: (k,) correlations of each control, by name; NaN where it predicts nothing.
     """
     judged = ~np.isnan(correlations)
     names = np.unique(groups[judged])
@@ -142,8 +199,13 @@ def expectation(
         spread = np.sum((share * (means - centre)) ** 2) * len(names) / (len(names) - 1)
         error = float(np.sqrt(spread))
 
+    both = ~np.isnan(errors) & ~np.isnan(twin_errors)
+
     def rms(values: np.ndarray) -> float:
-        return float(np.sqrt(np.nanmean(values**2))) if np.any(~np.isnan(values)) else float("nan")
+        return float(np.sqrt(np.mean(values[both] ** 2))) if both.any() else float("nan")
+
+    def mean(scores: np.ndarray) -> float:
+        return float(np.nan_to_num(scores[judged]).mean()) if judged.any() else float("nan")
 
     return Expected(
         int(judged.sum()),
@@ -152,5 +214,5 @@ def expectation(
         error,
         rms(errors),
         rms(twin_errors),
-        {name: float(np.nanmean(values)) for name, values in controls.items()},
+        {name: mean(scores) for name, scores in controls.items()},
     )

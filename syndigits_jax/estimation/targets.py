@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from ..panel import Panel
 from .components import WeightedPanel
+from .units import answer_units
 
 AUTO = "Auto"
 """The name of the estimator's prediction in a [`HoldOut`][syndigits_jax.evaluation.HoldOut]."""
@@ -57,11 +58,15 @@ def known_users(
 
 
 def steps(panel: Panel, at: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    """Step of each question: declared, else 1 or .5 if all its twins' answers are multiples."""
-    out = panel.step[at].copy()
+    """Step of each question: declared, else 1 or .5 if all its twins' answers are multiples.
+
+    Of plain answers, for a question that has another unit.
+    """
+    out, units = panel.step[at].copy(), answer_units(panel)
+    twin = units.panel(panel).twin
     for i, j in enumerate(at):
-        values = panel.twin[~np.isnan(panel.twin[:, j]), j]
+        values = twin[~np.isnan(twin[:, j]), j]
         for step in (1.0, 0.5):
             if np.isnan(out[i]) and np.all(values == np.round(values / step) * step):
-                out[i] = step
+                out[i] = step * units.unit[j]
     return out

@@ -12,6 +12,7 @@ from ..results.keys import Key
 from .components import WeightedPanel
 from .grouping import random_folds
 from .levels import extremes
+from .people import effective_weight
 from .stack import OnFit, OuterMoments, fold_pairs, in_order
 from .user_components import (
     USER_COMPONENTS,
@@ -58,6 +59,7 @@ def user_folds(
     - `nested`: whether pairs of folds are fitted too, so that weights without a fold exist.
     - `key`: decides the folds; `workers`: pairs computed at once; `on_fit`: progress.
     """
+    responses = _of_known(responses, known)
     fold = random_folds(len(known), FOLDS, key)
     folds, (n, m) = int(fold.max()) + 1, responses.human.shape
     dtype, size = responses.human.dtype, len(USER_COMPONENTS)
@@ -80,6 +82,14 @@ def user_folds(
 
     in_order(fit, fold_pairs(fold, nested), workers, on_fit)
     return UserFolds(outer.gram, outer.cross, outer.size, fold, known, values, mean, sd)
+
+
+def _of_known(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> WeightedPanel:
+    """The same responses; only the known users have a weight, in units of people."""
+    weight = np.zeros(responses.human.shape[0])
+    weight[known] = np.asarray(responses.weight, np.float64)[known]
+    weight = jnp.asarray(effective_weight(weight), responses.weight.dtype)
+    return WeightedPanel(responses.human, responses.twin, weight)
 
 
 def ranges_without(
@@ -106,6 +116,7 @@ def predict_users(
     **Returns:** (t, m) predictions, the humans' mean and standard deviation of every question, and
     the weights.
     """
+    responses = _of_known(responses, found.known)
     used = np.zeros(responses.human.shape[0], bool)
     used[found.known] = True
     values, mean, sd = map(np.asarray, user_components(responses, jnp.asarray(used)))

@@ -209,7 +209,7 @@ def _centred(values: Float[Array, " n"], share: Float[Array, " n"]):
     return deviation, jnp.where(varies, variance, 0)
 
 
-def _judge(prediction, truth, weight, metric: str) -> Float[Array, ""]:
+def relative_error(prediction, truth, weight, metric: str) -> Float[Array, ""]:
     """Squared error over the truth's variance, or 1 - correlation.
 
     NaN where the truth does not vary, infinite where the fit failed.
@@ -268,7 +268,7 @@ def question_errors(
         truth = panel.human.columns(j)
         judged = truth.mask.astype(truth.dtype)
         judged = judged if weight is None else judged * weight
-        judge = jax.vmap(lambda row: _judge(row, truth.values, judged, metric))
+        judge = jax.vmap(lambda row: relative_error(row, truth.values, judged, metric))
         # Where all twins answer alike, no candidate can be judged.
         error = jnp.where(problem.twins_alike, jnp.nan, judge(prediction))
         return error, ended_well, code

@@ -1,5 +1,6 @@
 """What hold-out evaluation returns: predictions, diagnostics and scores per target."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +9,9 @@ from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
 from .metrics import score_targets, summarize
+
+_FAR = 4096.0
+"""Answers that are so many ranges from 0 are counted from their smallest."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class HoldOut:
     def scores(self, metric: str, name: str) -> Float[np.ndarray, " t"]:
         """One metric of one prediction for every target; NaN where there is nothing to judge.
 
-        For the methods, `"training_mse"` is a metric too.
+        A correlation is 0 where a side hardly varies: by at most 0.01 in units of the answers,
+        which is the published rule, or 0.01 of their range where that is below 1. For the methods,
+        `"training_mse"` is a metric too.
 
         **Raises:** `ValueError` for an unknown metric or name.
         """
@@ -86,9 +92,19 @@ class HoldOut:
         # A cell without a prediction (because a twin gave no answer) is not scored.
         truth = np.where(np.isnan(prediction), np.nan, self.truth)
         prediction = np.where(np.isnan(prediction), 0, prediction)
+        width, unit = self._width, 1.0
+        widest = width.max(axis=1, keepdims=True)
+        # Single precision does not hold answers that are large beside their range.
+        known = ~np.isnan(truth)
+        low = np.min(truth, axis=1, where=known, initial=np.inf, keepdims=True)
+        size = np.max(np.abs(truth), axis=1, where=known, initial=0, keepdims=True)
+        origin = np.where(np.isfinite(low) & (size > _FAR * widest), low, 0.0)
+        prediction, truth = prediction - origin, truth - origin
         if metric == "accuracy":
-            width = self._width()
-            prediction, truth = prediction / width, truth / width
+            unit = width
+        elif metric in ("pearson", "spearman"):
+            unit = np.minimum(widest, 1.0)
+        prediction, truth = prediction / unit, truth / unit
         return np.asarray(score_targets(metric, prediction, truth, scale=(0.0, 1.0)))
 
     def summary(self, metric: str = "pearson") -> list[dict]:
@@ -112,6 +128,7 @@ class HoldOut:
             )
         return rows
 
+    @functools.cached_property
     def _width(self) -> Float[np.ndarray, "t s"]:
         """Answer range of every cell's question; 1 for a question that everyone answers alike."""
         panel = self.panel.with_observed_ranges()

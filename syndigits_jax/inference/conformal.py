@@ -48,11 +48,11 @@ Level = float | Float[Array, ""]
 class Interval(eqx.Module):
     """`lower` and `upper` ends, of one shape; infinite where the data allow no finite end."""
 
-    lower: Float[Array, "*cells"]
-    upper: Float[Array, "*cells"]
+    lower: Float[Array | np.ndarray, "*cells"]
+    upper: Float[Array | np.ndarray, "*cells"]
 
     @property
-    def half_width(self) -> Float[Array, "*cells"]:
+    def half_width(self) -> Float[Array | np.ndarray, "*cells"]:
         """Half of `upper - lower`."""
         return (self.upper - self.lower) / 2
 

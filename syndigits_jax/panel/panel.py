@@ -43,6 +43,7 @@ class Panel:
     - `dropped`: numbers of respondents and questions of the tables that are not in the panel, by
       `human_users`, `human_questions`, `twin_users`, `twin_questions` (`from_frames`).
     - `blocks`: the survey or battery of each question (becomes text); empty if that is not known.
+      A question without one (`None`, NaN) is a block of its own, unless all are.
 
     A question without any human answer is a *new question*, a respondent without any is a *new
     user*; both are allowed, and `new_questions` and `new_users` list them. A respondent whose twin
@@ -381,14 +382,14 @@ class Panel:
         """The panel with the survey or battery of each question.
 
         **Arguments:** `blocks`: one per question, in their order; or by question identifier, where
-        a question left out is a block of its own.
+        a question left out is a block of its own. `None` is no block.
 
         **Raises:** `ValueError` for another number of blocks, or a question not in the panel.
         """
         if isinstance(blocks, Mapping):
             of = dict(zip(identifiers(blocks, "blocks"), blocks.values()))
             positions(self.questions, of, "blocks")
-            blocks = [of.get(name, name) for name in self.questions]
+            blocks = [of.get(name) for name in self.questions]
         return self.replace(blocks=blocks)
 
     def with_observed_ranges(self) -> "Panel":

@@ -161,13 +161,7 @@ def panel_fields(
             )
         return _frozen(numeric_column(vector, argument, questions, "ranges"))
 
-    if isinstance(blocks, str):
-        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
-    labels = tuple(map(str, blocks))
-    if labels and len(labels) != shape[1]:
-        raise ValueError(
-            f"`blocks` has {len(labels)} entries, but there are {shape[1]} `questions`"
-        )
+    labels = block_labels(blocks, questions)
     return {
         "human": matrix(human, "human"),
         "twin": matrix(twin, "twin"),
@@ -183,6 +177,33 @@ def panel_fields(
         "dropped": dict(dropped or {}),
         "blocks": labels,
     }
+
+
+def block_labels(blocks: Iterable[Any], questions: Sequence[str]) -> tuple[str, ...]:
+    """The block of each question as text; empty if that of none is known.
+
+    A question whose block is missing (`None`, NaN, `pandas.NA`, empty text) is a block of its own.
+
+    **Arguments:** `blocks`: one per question, or none at all; `questions`: identifiers.
+
+    **Raises:** `ValueError` for text, or another number of blocks.
+    """
+    if isinstance(blocks, str):
+        raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
+    found = [None if is_missing(block) else str(block).strip() or None for block in blocks]
+    if found and len(found) != len(questions):
+        raise ValueError(
+            f"`blocks` must name the block of each of the {len(questions)} questions, got "
+            f"{len(found)}"
+        )
+    names = set(found)
+    labels = []
+    for block, question in zip(found, questions):
+        own = question
+        while own in names:
+            own += " alone"
+        labels.append(own if block is None else block)
+    return () if names <= {None} else tuple(labels)
 
 
 def _frozen(values: np.ndarray) -> np.ndarray:

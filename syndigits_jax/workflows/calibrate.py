@@ -8,17 +8,20 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from syndigits_jax import calibration
 from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
+from syndigits_jax.datasets import read_questions
 from syndigits_jax.datasets.columns import shortest
 from syndigits_jax.datasets.tables import read_table
-from syndigits_jax.evaluation import choose_penalty
+from syndigits_jax.evaluation import choose_penalty, choose_threshold
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.names import Direction, kebab, method_name
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.near_misses import hint, only_in
+from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 
 HYPERPARAMETERS = (
     "penalty",
@@ -46,6 +49,7 @@ class CalibratedFiles:
       all twins answer alike, the status says so and there is no training MSE. The imputation of
       the donors has its own status.
     - `method`: the calibrator used; `direction`: what was predicted.
+    - `thresholds`: (t,) of every target if they were chosen, which the report shows too.
     - `dropped`: the numbers of respondents and questions dropped because only one table has them
       ([`Panel`][]`.dropped`); also in `report.attrs`.
     """
@@ -55,6 +59,7 @@ class CalibratedFiles:
     method: Any
     direction: Direction
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    thresholds: Float[np.ndarray, " t"] | None = None
 
 
 def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
@@ -157,7 +162,7 @@ def calibrate_panel(
     direction: Direction,
     targets: Iterable[str] | None = None,
     *,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     choose: str | None = None,
     settings: Settings | None = None,
 ) -> CalibratedFiles:
@@ -173,7 +178,9 @@ def calibrate_panel(
     - `direction`: `"question"` to predict questions, `"user"` to predict users.
     - `targets`: identifiers to predict; by default all without any human answer.
     - `threshold`: where the training MSE (scaled units) exceeds it, the prediction is the twins'
-      own answer; no threshold by default.
+      own answer; no threshold by default. `"auto"` chooses it by how well the known questions are
+      predicted ([`choose_threshold`][syndigits_jax.evaluation.choose_threshold]; questions only),
+      whole blocks left out for targets whose block has none.
     - `choose`: the name of a penalty of the method to be chosen from multiples of its value, by how
       well the known questions are predicted
       ([`choose_penalty`][syndigits_jax.evaluation.choose_penalty]; questions only).
@@ -206,6 +213,12 @@ def calibrate_panel(
         method = choose_penalty(
             method, donor_part, twin_part, candidates, judge="questions", settings=settings
         ).best
+    chosen_threshold = None
+    if threshold == AUTO:
+        if direction != "question":
+            raise ValueError(f"{option('threshold')} {AUTO} is for new questions, not new users")
+        blocks = panel.blocks and [panel.blocks[j] for j in order]
+        chosen_threshold = _thresholds(method, donor_part, twin_part, blocks, settings)
     seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
     observed = target_part if seen.any() else None
     result = run(
@@ -213,7 +226,7 @@ def calibrate_panel(
         donor_part,
         twin_part,
         observed=observed,
-        threshold=threshold,
+        threshold=threshold if chosen_threshold is None else chosen_threshold,
         settings=settings,
     )
 
@@ -239,9 +252,24 @@ def calibrate_panel(
         },
         index=list(names),
     )
+    if chosen_threshold is not None:
+        report["threshold"] = chosen_threshold
     report.index.name = direction
     report.attrs["dropped"] = dict(panel.dropped)
-    return CalibratedFiles(predictions, report, method, direction, panel.dropped)
+    return CalibratedFiles(predictions, report, method, direction, panel.dropped, chosen_threshold)
+
+
+def _thresholds(method, human, twin, blocks, settings) -> Float[np.ndarray, " t"]:
+    """The threshold of every target; `blocks`: of all questions, the known ones first."""
+    count = human.shape[1]
+    known, of_targets = set(blocks[:count]), blocks[count:] or [None] * (twin.shape[1] - count)
+    new_survey = np.array([bool(known) and block not in known for block in of_targets])
+    out = np.empty(len(of_targets))
+    for new in np.unique(new_survey):
+        left_out = blocks[:count] if new else None
+        choice = choose_threshold(method, human, twin, blocks=left_out, settings=settings)
+        out[new_survey == new] = choice.best
+    return out
 
 
 def calibrate_files(
@@ -254,7 +282,9 @@ def calibrate_files(
     targets: Iterable[str] | None = None,
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
-    threshold: float | None = None,
+    threshold: float | str | None = None,
+    questions: str | os.PathLike[str] | None = None,
+    batteries: bool = False,
     settings: Settings | None = None,
     missing: str | Iterable[Any] = (),
 ) -> CalibratedFiles:
@@ -270,6 +300,9 @@ def calibrate_files(
     - `id_column`: the column of identifiers; by default the first.
     - `join`: as in [`Panel.from_frames`][]; the result's `dropped` counts what `"inner"` drops. The
       twins' new questions (or respondents) are always kept.
+    - `questions`, `batteries`: where blocks come from, as in
+      [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; of use to a threshold
+      that is chosen.
     - `missing`: what stands for a missing answer, as in [`Panel.from_frames`][].
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `read_table`,
@@ -287,6 +320,11 @@ def calibrate_files(
         new_users=new_users,
         missing=missing,
     )
+    if questions is not None:
+        panel = with_questions(panel, read_questions(questions))
+    warn_of_codes(panel)
+    if batteries and not panel.blocks:
+        panel = with_batteries(panel)
     result = calibrate_panel(
         panel,
         calibrator,

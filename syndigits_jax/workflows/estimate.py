@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,16 +10,12 @@ import numpy as np
 
 from syndigits_jax.datasets import load_panel, read_questions
 from syndigits_jax.datasets.columns import shortest
-from syndigits_jax.estimation import (
-    Estimates,
-    blocks_from_names,
-    estimate_questions,
-    estimate_users,
-)
+from syndigits_jax.estimation import Estimates, estimate_questions, estimate_users
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.solution import Status
+from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 from syndigits_jax.workflows.calibrate import with_targets
 
 MOST_OPTIONS = 21
@@ -34,8 +30,8 @@ class EstimatedFiles:
     - `report`: one row per target. For questions: the setting, how many human answers were used,
       the twins' mean, the estimated mean and standard deviation with the ends of the mean's
       interval, and the statuses. For people: the setting and the statuses.
-    - `shares`: one row per question and option, with the estimated share of people; questions
-      without a short list of options have none.
+    - `shares`: one row per question and option, with the estimated share of people and the ends
+      of its interval; questions without a short list of options have none.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
@@ -92,7 +88,8 @@ def estimate_panel(
         index=list(names),
     )
     report.index.name = direction
-    shares = pd.DataFrame(_shares(estimates), columns=["question", "option", "share"])
+    columns = ["question", "option", "share", "low", "high"]
+    shares = pd.DataFrame(_shares(estimates), columns=columns)
     return EstimatedFiles(predictions, report, shares, estimates, direction, panel.dropped)
 
 
@@ -118,8 +115,7 @@ def estimate_files(
     - `new_users`: estimate the twins' new respondents instead of their new questions.
     - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
-    - `batteries`: whether questions whose names differ by a number only (Q5_1, Q5_2) are one block,
-      where the file of questions does not say.
+    - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
     - `id_column`, `join`, `missing`: as in [`load_panel`][].
 
     **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
@@ -137,25 +133,10 @@ def estimate_files(
     )
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
+    warn_of_codes(panel)
     if batteries and not panel.blocks:
-        panel = panel.with_blocks(blocks_from_names(panel.questions))
+        panel = with_batteries(panel)
     return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
-
-
-def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
-    """The panel with the ranges and blocks of `questions`; questions it does not have are ignored.
-
-    **Raises:** `ValueError` if none of them is in the panel, or an answer is outside its range.
-    """
-    names = set(panel.questions)
-    of = {question.identifier: question for question in questions if question.identifier in names}
-    if not of:
-        raise ValueError("`questions`: none of the file's questions is a column of the tables")
-    scales = {name: question.scale for name, question in of.items() if question.scale is not None}
-    if scales:
-        panel = panel.with_scale(scales)
-    blocks = {name: question.block for name, question in of.items() if question.block}
-    return panel.with_blocks(blocks) if blocks else panel
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
@@ -169,7 +150,7 @@ def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
     }
 
 
-def _shares(estimates: Estimates) -> list[tuple[str, float, float]]:
+def _shares(estimates: Estimates) -> list[tuple[Any, ...]]:
     rows = []
     if estimates.direction == "question":
         for name in estimates.questions:
@@ -178,8 +159,7 @@ def _shares(estimates: Estimates) -> list[tuple[str, float, float]]:
             except ValueError:
                 continue
             if 2 <= len(options) <= MOST_OPTIONS:
-                rows += [
-                    (name, float(option), float(share))
-                    for option, share in zip(options, estimates.shares(name), strict=True)
-                ]
+                ends = estimates.shares_interval(name)
+                columns = options, estimates.shares(name), ends.lower, ends.upper
+                rows += [(name, *map(float, row)) for row in zip(*columns, strict=True)]
     return rows

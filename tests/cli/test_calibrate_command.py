@@ -116,3 +116,16 @@ def test_options_of_the_other_kind_are_refused(folder, tmp_path, options, words)
     result = run(folder, "--out", tmp_path / "out.csv", *options)
     assert result.exit_code == 2 and words in " ".join(result.output.replace("`", "").split())
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_threshold_is_chosen_by_the_known_questions(folder, tmp_path):
+    given = "--method", "ridge", "--penalty", "20", "--threshold", "auto"
+    result = run(folder, "--out", tmp_path / "out.csv", *given, "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["targets"]
+    assert [row["question"] for row in rows] == NEW
+    assert len({row["threshold"] for row in rows}) == 1
+    said = run(folder, "--out", tmp_path / "out.csv", *given).output
+    assert "threshold chosen by the known questions:" in said and "(for 2 of 2)" in said
+    bad = run(folder, "--out", tmp_path / "o.csv", "--method", "ridge", "--threshold", "many")
+    assert bad.exit_code == 2 and "must be a number or auto" in " ".join(bad.output.split())

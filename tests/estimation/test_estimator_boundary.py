@@ -89,6 +89,27 @@ def test_settings_go_by_the_blocks_of_the_targets():
     assert set(found.weights) == set(found.learnt) == {"known battery", "new survey"}
 
 
+def test_a_question_without_a_block_is_a_block_of_its_own():
+    blocks = ["a"] * 19 + ["a", None, None, float("nan"), " "]
+    targets = [PANEL.questions[j] for j in (19, 20, 23)]
+    found = estimate_questions(with_known(19), targets, blocks=blocks, expect=False)
+    assert found.setting == ("known battery", "new survey", "new survey")
+    known = ["a"] * 10 + [None] * 9 + ["a"] * 5
+    folds = hold_out_questions(with_known(19), blocks=known, setting="new survey")
+    assert len(np.unique(folds.predictions[AUTO], axis=0)) == 19
+
+
+def test_blocks_that_are_all_none_are_no_blocks():
+    without, nothing = (
+        estimate_questions(with_known(19), [TARGET], blocks=blocks, expect=False)
+        for blocks in (None, [None] * QUESTIONS)
+    )
+    assert nothing.setting == without.setting == ("known battery",)
+    np.testing.assert_array_equal(nothing.prediction, without.prediction)
+    with pytest.raises(ValueError, match="`blocks` must name at least two blocks"):
+        hold_out_questions(PANEL, blocks=[None] * QUESTIONS, setting="new survey")
+
+
 def test_few_known_users_have_the_fixed_weights():
     panel = PANEL.with_missing(
         human=np.broadcast_to(np.arange(USERS)[:, None] >= 12, PANEL.human.shape)
@@ -130,6 +151,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"alpha": 1.0}, "`alpha`"),
     ({"targets": ["nobody asked"]}, "`targets`: the panel has no question 'nobody asked'"),
     ({"targets": []}, "`targets`"),
+    ({"blocks": "a" * QUESTIONS}, "`blocks` must hold one block per question"),
     ({"blocks": ["a"]}, "`blocks` must name the block of each of the 24 questions, got 1"),
     ({"sample_weight": -np.ones(USERS)}, "`sample_weight` must be finite and not negative"),
     ({"sample_weight": np.zeros(USERS)}, "`sample_weight` is zero for every user"),
@@ -226,6 +248,29 @@ def test_blocks_stay_whole_and_folds_are_about_even():
 def test_blocks_of_numbered_names():
     names = ["Q5_1", "Q5_2", "Q5 3", "1_Q7", "2_Q7", "age", "Q5"]
     assert blocks_from_names(names) == ("Q5", "Q5", "Q5", "Q7", "Q7", "age", "Q5")
+
+
+@pytest.mark.parametrize(
+    "names, blocks",
+    [
+        # The number of an item is set apart: other numbers count questions.
+        ("Q5_1 Q5_2 Q6 Q7 Q8a Q8b", "Q5 Q5 Q6 Q7 Q8a Q8b"),
+        ("1_Q7 2_Q7 Q165 Q178", "Q7 Q7 Q165 Q178"),
+        # Letters tell items apart: numbers count questions.
+        ("Q5a Q5b Q6a Q7 age", "Q5 Q5 Q6 Q7 age"),
+        # Only numbers.
+        ("item1 item2 mood1 mood2 age", "item item mood mood age"),
+        ("q1 q2 q10", "q q q"),
+        ("q_1 item1 item2", "q_1 item item"),
+        ("bfi2x1 bfi2x2", "bfi2x bfi2x"),
+        # Nothing in common, or no name at all.
+        ("q1 item2 age", "q1 item2 age"),
+        ("1 2 3", "1 2 3"),
+        ("2010 2011", "2010 2011"),
+    ],
+)
+def test_names_without_a_separator_are_batteries_where_nothing_else_is(names, blocks):
+    assert blocks_from_names(names.split()) == tuple(blocks.split())
 
 
 def test_every_prediction_of_a_hold_out_is_there():

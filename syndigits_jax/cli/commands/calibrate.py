@@ -1,6 +1,7 @@
 """`syndigits calibrate`: predictions for new questions or new people."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,26 +64,35 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="TABLE",
-            help="With auto: table to write of the estimated share of people per option.",
+            help="With auto: table to write of the estimated share of people per option, and the "
+            "ends of its interval.",
         ),
     ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="With auto: questions, for their ranges and their blocks."
+            metavar="FILE",
+            help="With auto, of method or threshold: questions, for their ranges and blocks.",
         ),
     ] = None,
     batteries: Annotated[
         bool,
         typer.Option(
             "--batteries",
-            help="With auto: questions whose names differ by a number only (Q5_1, Q5_2) are one "
-            "battery; a target without a known question of its battery is from a new survey.",
+            help="With auto, of method or threshold: questions whose names differ by a number only "
+            "(Q5_1, Q5_2) are one battery, or where there are none such, by a letter (Q5a, Q5b), "
+            "or else item1, item2; a target without a known question of its battery is from a new "
+            "survey.",
         ),
     ] = False,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Keep the twins' answers where the training MSE exceeds this."),
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Keep the twins' answers where the training MSE exceeds this; auto tries every "
+            "threshold, never and always, by how well the known questions are predicted (whole "
+            "blocks of them, for a target of a new survey).",
+        ),
     ] = None,
     penalty: Annotated[
         str | None,
@@ -137,10 +147,16 @@ def calibrate(
     if method is None:
         return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
                          tables, written)  # fmt: skip
+    limit = _number_or_auto("threshold", threshold)
+    tables |= {"questions": questions, "batteries": batteries}
     for option, value in (("shares", shares), ("questions", questions), ("batteries", batteries)):
-        if value:
+        if value and option == "shares":
             raise ValueError(f"`{option}` is for `--method auto`, not for {method}")
-    return _calibrate(human, twin, out, report, str(method), given, threshold, tables, written)
+        if value and limit != "auto":
+            raise ValueError(
+                f"`{option}` is for `--method auto` or `--threshold auto`, not for {method} alone"
+            )
+    return _calibrate(human, twin, out, report, str(method), given, limit, tables, written)
 
 
 def _estimate(human, twin, out, report, shares, questions, batteries, given, threshold, tables,
@@ -196,9 +212,13 @@ def _calibrate(human, twin, out, report, method, given, threshold, tables, writt
             write_table(report, result.report)
         write_table(out, result.predictions)
     print_calibrated(result, out, joined=tables["join"] == Join.INNER)
+    rows = result.report.reset_index().to_dict("records")
+    for row in rows:  # JSON has no infinity
+        if not math.isfinite(row.get("threshold", 0)):
+            row["threshold"] = str(row["threshold"])
     return {
         "written": written,
-        "targets": result.report.reset_index().to_dict("records"),
+        "targets": rows,
         "dropped": dict(result.dropped),
     }
 

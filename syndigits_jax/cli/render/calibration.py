@@ -29,6 +29,13 @@ def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> Non
         error = fixed(row.training_mse)
         table.add_row(str(name), *map(str, (row.human_answers, error, row.status, _used(row))))
     console.print(table)
+    if result.thresholds is not None:
+        for limit in sorted(set(result.thresholds)):
+            count = sum(result.thresholds == limit)
+            console.print(
+                f"threshold chosen by the known questions: {_limit(limit)} (for {count} of "
+                f"{len(result.report)})"
+            )
     unfinished = sorted(set(result.report["imputation"]) - {"converged"})
     if unfinished:
         console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
@@ -118,6 +125,14 @@ def _expectation(expected: Any, direction: str) -> list[str]:
             f"raw twins {fixed(expected.twin_error)}"
         )
     return lines
+
+
+def _limit(threshold: float) -> str:
+    if threshold == float("inf"):
+        return "never keep the twins' answers"
+    if threshold == -float("inf"):
+        return "always keep the twins' answers"
+    return fixed(threshold)
 
 
 def _used(row: Any) -> str:
