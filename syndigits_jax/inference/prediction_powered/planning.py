@@ -84,12 +84,13 @@ def _needed(
         return n >= enough(student_t_quantile(level, degrees(n)))
 
     fewest = 2 + used
-    def raised(_: int, found: Array) -> Array:
+
+    def raised(_: Array, found: Array) -> Array:
         # Fewer people have a larger t quantile, and so need more.
         more = jnp.clip(enough(student_t_quantile(level, degrees(found))), found + 1, 2 * found)
         return jnp.where(holds(found), found, more)
 
-    def lowered(_: int, found: Array) -> Array:
+    def lowered(_: Array, found: Array) -> Array:
         return jnp.where((found > fewest) & holds(found - 1), found - 1, found)
 
     found = jnp.maximum(enough(ndtri((1 + level) / 2)), fewest)

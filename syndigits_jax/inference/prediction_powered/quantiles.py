@@ -167,6 +167,7 @@ def _inverted(
     share is 0, from the last on it is 1.
     """
     share = jnp.where(points >= jnp.max(points), 1, share)
+    wanted = wanted * (1 - 64 * jnp.finfo(share.dtype).eps)  # shares are rounded
     reaches = real & (share >= wanted)
     place = jnp.argmax(reaches)
     nothing = student_t_quantile(level, jnp.maximum(people - 1, 1))
