@@ -51,7 +51,7 @@ def person_folds(
 
 
 def cross_fit(
-    predict: Callable[[Float[Array, " n"]], Numbers],
+    predict: Callable[[Any], Numbers],
     truth: Numbers,
     folds: Numbers,
 ) -> Float[Array, "n ..."]:
