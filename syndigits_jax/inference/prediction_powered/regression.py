@@ -6,24 +6,22 @@ and the people asked.
 """
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
 from ...solvers.precision import full_precision
-from ...solvers.solution import Solution, Status, status_code
+from ...solvers.solution import Solution, Status
 from ..alike import alike
 from ..student_t import student_t_quantile
+from ._estimating import Model, Problem, inverse, levers, newton
 from ._inputs import Rows, check_level, given_tuning, rows_of
-from ._parts import HIGHEST_LEVERAGE, by_cluster, people_asked
+from ._parts import by_cluster, people_asked
 from ._tuning import Moments, Tuned, given, tune, varying
 from .estimate import Basis, Estimate, PointEstimate
-
-Model = Literal["linear", "logistic"]
-_LARGEST_CHANGE = 3.0  # of a linear predictor in one step of Newton's method
 
 
 def ppi_linear(
@@ -115,34 +113,6 @@ def ppi_logistic(
                 coefficient, level)  # fmt: skip
 
 
-class _Problem(NamedTuple):
-    x: Float[Array, "n d"]
-    rows: Rows
-    share: Float[Array, " n"]  # of the people asked
-    of_all: Float[Array, " n"]
-    model: Model
-
-    def mean(self, coef: Float[Array, " d"]) -> Float[Array, " n"]:
-        eta = self.x @ coef
-        return eta if self.model == "linear" else jax.nn.sigmoid(eta)
-
-    def slope(self, mean: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jnp.ones_like(mean) if self.model == "linear" else mean * (1 - mean)
-
-    def hessian(self, mean: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
-        return (self.x * (weight * self.slope(mean))[:, None]).T @ self.x
-
-    def weights(self, tuned: Float[Array, " p"]) -> Float[Array, " n"]:
-        """The weight of each row's mean in the estimating equations."""
-        total = jnp.sum(tuned)
-        return (1 - total) * self.share + total * self.of_all
-
-    def score(self, coef: Float[Array, " d"], tuned: Float[Array, " p"]) -> Float[Array, " d"]:
-        proxy = self.rows.proxy @ tuned
-        target = self.share * (self.rows.answer - proxy) + self.of_all * proxy
-        return self.x.T @ (target - self.weights(tuned) * self.mean(coef))
-
-
 def _fit(
     x: Numbers,
     truth: Numbers,
@@ -191,12 +161,12 @@ def _estimate(
     dtype, d, p = rows.answer.dtype, regressors.shape[1], rows.proxy.shape[1]
     asked = jnp.where(rows.asked, rows.weight, 0)
     share = asked / jnp.maximum(jnp.sum(asked), jnp.finfo(dtype).tiny)
-    problem = _Problem(regressors, rows, share, rows.weight / jnp.sum(rows.weight), model)
+    problem = Problem(regressors, rows, share, rows.weight / jnp.sum(rows.weight), model)
     people = people_asked(rows)
     unasked = jnp.sum(jnp.where(rows.asked, 0, rows.weight)) / jnp.sum(rows.weight)
 
     none = jnp.zeros((p,), dtype)
-    alone = _newton(problem, none, jnp.zeros((d,), dtype), max_steps)
+    alone = newton(problem, none, jnp.zeros((d,), dtype), max_steps)
     alone_rows = _classical_rows(problem, alone.value)
     if fixed is None:
         tuned = _tuned(problem, alone.value, alone_rows, people, coefficient)
@@ -210,7 +180,7 @@ def _estimate(
         coef = jnp.where(total > 1, coef / jnp.where(total > 1, total, 1), coef)
         coef = jnp.where(total < 0, 0, coef)
     tuned = tuned._replace(coef=coef)
-    both = _newton(problem, coef, alone.value, max_steps)
+    both = newton(problem, coef, alone.value, max_steps)
     own_rows = _rows(problem, both.value, tuned, finite)
     if finite:
         correction = jnp.sqrt(1 - people / _population(rows))
@@ -259,88 +229,16 @@ def _regressors(x: Numbers, rows: Rows) -> Float[Array, "n d"]:
     return found
 
 
-def _newton(
-    problem: _Problem, tuned: Float[Array, " p"], start: Float[Array, " d"], max_steps: int
-) -> Solution[Float[Array, " d"]]:
-    """Solve the estimating equations: in one step if they are linear, else by damped steps."""
-    dtype = start.dtype
-    tol = 64 * float(jnp.finfo(dtype).eps)
-    weight = problem.weights(tuned)
-
-    def step(coef: Array) -> tuple[Array, Array, Array]:
-        mean = problem.mean(coef)
-        score = problem.score(coef, tuned)
-        move, singular = _solve(problem.hessian(mean, weight), score)
-        return move, jnp.sqrt(jnp.maximum(score @ move, 0)), singular
-
-    if problem.model == "linear":
-        move, _, singular = step(jnp.zeros_like(start))
-        more, decrement, _ = step(move)  # takes out what rounding left
-        status = jnp.where(singular, int(Status.SINGULAR), int(Status.CONVERGED))
-        coef = jnp.where(singular, jnp.nan, move + more)
-        return Solution(coef, status.astype(jnp.int32), jnp.zeros((), jnp.int32), decrement)
-
-    def going(state: tuple[Array, Array, Int[Array, ""], Array]) -> Array:
-        _, decrement, steps, singular = state
-        return (decrement > tol) & (steps < max_steps) & ~singular
-
-    def body(state: tuple[Array, Array, Int[Array, ""], Array]):
-        coef, _, steps, _ = state
-        move, decrement, singular = step(coef)
-        change = jnp.max(jnp.where(weight != 0, jnp.abs(problem.x @ move), 0))
-        damped = move * jnp.minimum(1, _LARGEST_CHANGE / jnp.maximum(change, 1e-30))
-        return coef + damped, decrement, steps + 1, singular
-
-    state = (start, jnp.asarray(jnp.inf, dtype), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-    coef, decrement, steps, singular = jax.lax.while_loop(going, body, state)
-    # Separated answers: the solution is at infinity, and the decrement dwindles on the way there.
-    eta = jnp.max(jnp.where(problem.share > 0, jnp.abs(problem.x @ coef), 0))
-    apart = eta > -jnp.log(jnp.finfo(dtype).eps)
-    finite = jnp.all(jnp.isfinite(coef)) & ~apart
-    status = status_code(decrement <= tol, finite)
-    status = jnp.where(singular & finite, int(Status.SINGULAR), status).astype(jnp.int32)
-    coef = jnp.where(status == int(Status.CONVERGED), coef, jnp.nan)
-    return Solution(coef, status, steps, decrement)
-
-
-def _solve(matrix: Float[Array, "d d"], right: Float[Array, "d ..."]) -> tuple[Array, Array]:
-    """matrix⁻¹ right in units of its diagonal, and whether the matrix is singular."""
-    diagonal = jnp.diagonal(matrix)
-    size = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    scaled = matrix / size[:, None] / size[None, :]
-    smallest = jnp.min(jnp.linalg.eigvalsh(scaled))
-    singular = ~(smallest > 8 * scaled.shape[0] * jnp.finfo(matrix.dtype).eps)
-    safe = jnp.where(singular, jnp.eye(matrix.shape[0], dtype=matrix.dtype), scaled)
-    by = size if right.ndim == 1 else size[:, None]
-    return jnp.linalg.solve(safe, right / by) / by, singular
-
-
-def _inverse(problem: _Problem, mean: Array, weight: Array) -> Float[Array, "d d"]:
-    matrix = problem.hessian(mean, weight)
-    found, singular = _solve(matrix, jnp.eye(matrix.shape[0], dtype=matrix.dtype))
-    return jnp.where(singular, jnp.nan, found)
-
-
-def _levers(problem: _Problem, mean: Float[Array, " n"]) -> Float[Array, " n"]:
-    """1 - leverage of every row (of its cluster) in the regression of the people asked."""
-    inverse = _inverse(problem, mean, problem.share)
-    lever = problem.share * problem.slope(mean) * jnp.sum((problem.x @ inverse) * problem.x, axis=1)
-    rows = problem.rows
-    levers = by_cluster(lever, rows)
-    levers = levers if rows.cluster is None else levers[rows.cluster]
-    return 1 - jnp.minimum(levers, HIGHEST_LEVERAGE)
-
-
-def _classical_rows(problem: _Problem, coef: Float[Array, " d"]) -> Float[Array, "n d"]:
+def _classical_rows(problem: Problem, coef: Float[Array, " d"]) -> Float[Array, "n d"]:
     """What each row contributes to the error of people alone (HC3)."""
     mean = problem.mean(coef)
-    inverse = _inverse(problem, mean, problem.share)
-    residual = problem.share * (problem.rows.answer - mean) / _levers(problem, mean)
-    return residual[:, None] * (problem.x @ inverse)
+    hessian = inverse(problem, mean, problem.share)
+    residual = problem.share * (problem.rows.answer - mean) / levers(problem, mean)
+    return residual[:, None] * (problem.x @ hessian)
 
 
 def _tuned(
-    problem: _Problem,
+    problem: Problem,
     coef: Float[Array, " d"],
     alone: Float[Array, "n d"],
     people: Float[Array, ""],
@@ -349,7 +247,7 @@ def _tuned(
     """The weights of the proxies that minimise the variances, each relative to that of people."""
     rows, share = problem.rows, problem.share
     mean = problem.mean(coef)
-    influence = problem.x @ _inverse(problem, mean, share)  # (n, d)
+    influence = problem.x @ inverse(problem, mean, share)  # (n, d)
     if coefficient is not None:
         influence, alone = influence[:, [coefficient]], alone[:, [coefficient]]
     size = jnp.sqrt(jnp.sum(alone**2, axis=0))
@@ -369,21 +267,21 @@ def _tuned(
 
 
 def _rows(
-    problem: _Problem, coef: Float[Array, " d"], tuned: Tuned, finite: bool
+    problem: Problem, coef: Float[Array, " d"], tuned: Tuned, finite: bool
 ) -> Float[Array, "n d"]:
     """What each row contributes to the error of the prediction-powered coefficients."""
     rows, share, of_all = problem.rows, problem.share, problem.of_all
     mean = problem.mean(coef)
     proxy = rows.proxy @ tuned.coef - jnp.sum(tuned.coef) * mean
-    inverse = _inverse(problem, mean, problem.weights(tuned.coef))
+    hessian = inverse(problem, mean, problem.weights(tuned.coef))
     asked = (share * (rows.answer - mean - proxy))[:, None] * problem.x
     asked = asked - share[:, None] * jnp.sum(asked, axis=0)[None]
-    asked = asked / _levers(problem, mean)[:, None]
+    asked = asked / levers(problem, mean)[:, None]
     if finite:
-        return asked @ inverse
+        return asked @ hessian
     everybody = (of_all * proxy)[:, None] * problem.x
     everybody = everybody - of_all[:, None] * jnp.sum(everybody, axis=0)[None]
-    return (asked + everybody) @ inverse
+    return (asked + everybody) @ hessian
 
 
 def _errors(contributions: Float[Array, "n d"], rows: Rows) -> Float[Array, " d"]:
