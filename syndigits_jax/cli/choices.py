@@ -149,3 +149,11 @@ class Study(enum.StrEnum):
 
     BASELINES = "baselines"
     TWINS = "twins"
+
+
+class What(enum.StrEnum):
+    """What of a population is estimated."""
+
+    MEAN = "mean"
+    SHARE = "share"
+    DIFFERENCE = "difference"

@@ -8,6 +8,7 @@ from .few_shot import few_shot_curve as few_shot_curve
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut
+from .other_answers import other_answers as other_answers
 from .threshold import ThresholdChoice as ThresholdChoice
 from .threshold import choose_threshold as choose_threshold
 from .tuning import Choice as Choice

@@ -30,7 +30,7 @@ def controls(
         result[name] = by_target(values)
     if direction == "question":
         result["UserMean"] = _mean_of_others(panel.human.T, targets)
-        standing = _mean_of_others(_standardised(panel.human).T, targets)
+        standing = _mean_of_others(standardised(panel.human).T, targets)
         mean, sd = _moments(panel.twin[:, targets])
         result["ZScoredUserMean"] = mean[:, None] + sd[:, None] * standing
     else:
@@ -60,7 +60,7 @@ def _mean_of_others(
     return np.divide(total, others, out=np.full(total.shape, np.nan), where=others > 0)
 
 
-def _standardised(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
+def standardised(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
     """Columns less their mean over their standard deviation; 0 where all answers are alike.
 
     A column depends on no other. NaN stays NaN.

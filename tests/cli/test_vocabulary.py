@@ -24,6 +24,7 @@ runner = CliRunner()
 VOCABULARY = {
     "alpha": "a penalty",
     "all": "not only what the latest run asked",
+    "answer": "an answer whose share is estimated",
     "as-text": "a switch",
     "ask": "a question that is asked, by identifier",
     "ask-questions": "a file of questions that will be asked",
@@ -48,8 +49,10 @@ VOCABULARY = {
     "engine-option": "a further setting of the engine",
     "epochs": "most epochs of training",
     "fewest": "ratings that a user must have",
+    "finite": "the people are the population",
     "form": "the form of a persona",
     "gap": "the rating difference that is a preference",
+    "group": "a column of two groups",
     "hidden": "units of a hidden layer",
     "human": "a table of people's answers",
     "id-column": "the column of identifiers",
@@ -105,6 +108,7 @@ VOCABULARY = {
     "variant": "what an ensemble weighs",
     "weight-by-count": "a switch",
     "weight-decay": "of the network",
+    "what": "what of a population is estimated",
 }
 SHARED = {"quiet", "verbose", "json", "help"}
 
@@ -181,6 +185,7 @@ def test_choices_are_those_of_the_library():
     from syndigits_jax.respond.requests import READOUTS
     from syndigits_jax.results.names import METHODS, SETTINGS, kebab
     from syndigits_jax.workflows.fidelity.parts import CONTROLS
+    from syndigits_jax.workflows.target import WHAT
 
     assert presets is not None
     library = {
@@ -196,6 +201,7 @@ def test_choices_are_those_of_the_library():
         choices.LeaveOut: LEAVE_OUT,
         choices.Join: ("error", "inner"),
         choices.Study: ("baselines", "twins"),
+        choices.What: WHAT,
     }
     for enumeration, names in library.items():
         assert {str(one) for one in enumeration} == set(names)

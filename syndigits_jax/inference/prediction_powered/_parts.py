@@ -1,0 +1,170 @@
+"""The regression estimator of one mean: a value, and what every row contributes to its error.
+
+With proxies x of all people and answers y of those asked, the estimate is ȳ + β'(x̄ - x̄_asked),
+where x̄ is over everybody. It is the PPI++ estimate with λ = β · (share of weight not asked).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ...solvers.precision import full_precision
+from ..alike import alike
+from ._inputs import Rows
+from ._tuning import Moments, Tuned, given, tune, varying
+
+HIGHEST_LEVERAGE = 0.99
+"""Residuals of rows with more are not inflated further."""
+
+
+class Part(NamedTuple):
+    """An estimate of a mean; `row` and `classical_row` (n,) add up, by cluster, to its error.
+
+    - `value`, `classical_value`.
+    - `df`, `classical_df`: degrees of freedom.
+    - `people`: clusters (or people) asked; `tuning`: (p,) λ; `kept`: of the coefficients.
+    - `equal`: whether all asked gave the same answer.
+    """
+
+    value: Float[Array, ""]
+    row: Float[Array, " n"]
+    df: Float[Array, ""]
+    classical_value: Float[Array, ""]
+    classical_row: Float[Array, " n"]
+    classical_df: Float[Array, ""]
+    people: Float[Array, ""]
+    tuning: Float[Array, " p"]
+    kept: Float[Array, ""]
+    equal: Bool[Array, ""]
+
+
+def by_cluster(values: Float[Array, " n"], rows: Rows) -> Float[Array, " n"]:
+    """Sums over the rows of each cluster (n,), zeros after the last; without clusters, `values`."""
+    if rows.cluster is None:
+        return values
+    return jax.ops.segment_sum(values, rows.cluster, values.shape[0])
+
+
+def variance(row: Float[Array, " n"], rows: Rows) -> Float[Array, ""]:
+    """The variance of an error that is a sum over independent clusters."""
+    return jnp.sum(by_cluster(row, rows) ** 2)
+
+
+def people_asked(rows: Rows) -> Float[Array, ""]:
+    """The number of people, or clusters, asked."""
+    return _count(rows.asked, rows)
+
+
+def _count(members: Bool[Array, " n"], rows: Rows) -> Float[Array, ""]:
+    """How many clusters have a member."""
+    return jnp.sum(by_cluster(members.astype(rows.weight.dtype), rows) > 0, dtype=rows.weight.dtype)
+
+
+@full_precision
+def mean_part(
+    rows: Rows,
+    counted: Bool[Array, " n"],
+    *,
+    finite: bool,
+    tuning: Float[Array, " p"] | None,
+) -> Part:
+    """The mean over the people `counted`, of whom some were asked.
+
+    The standard error mixes that of the regression estimator, from leave-one-out residuals (HC3),
+    and that of people alone, as far as each is used. With a finite population it has the correction
+    for the share asked, and nothing for the draw of the population itself.
+
+    **Arguments:** `rows`; `counted`: (n,); `finite`: whether the people counted are the population;
+    `tuning`: (p,) a λ that is given, or `None` to choose it.
+    """
+    asked, proxy = rows.asked & counted, rows.proxy
+    weight = jnp.where(counted, rows.weight, 0)
+    total, total_asked = jnp.sum(weight), jnp.sum(jnp.where(asked, weight, 0))
+    share = jnp.where(asked, weight, 0) / jnp.where(total_asked > 0, total_asked, 1)
+    of_all = weight / jnp.where(total > 0, total, 1)
+    equal = alike(rows.answer, asked, 0)
+    first = share @ rows.answer
+    answer = jnp.where(asked & ~equal, rows.answer - first, 0)
+    moved = share @ answer  # the rounding of the first mean
+    answer = jnp.where(asked & ~equal, answer - moved, 0)
+    proxy_mean = share @ proxy
+    centred = jnp.where(asked[:, None], proxy - proxy_mean[None], 0)
+    gap = of_all @ (proxy - proxy_mean[None])  # x̄ - x̄_asked
+    people = _count(asked, rows)
+    unasked = jnp.sum(jnp.where(asked, 0, weight)) / jnp.where(total > 0, total, 1)
+    if tuning is None:
+        weighted = centred * share[:, None]
+        moments = Moments(weighted.T @ centred, weighted.T @ answer, share @ answer**2)
+        tuned = tune(moments, varying(proxy, asked), people)
+    else:
+        tuned = given(tuning / jnp.where(unasked > 0, unasked, 1))
+    tuned = jax.tree.map(lambda leaf: jnp.where(unasked > 0, leaf, 0), tuned)
+    classical_row = _classical(share * answer, people, rows)
+    row = _row(tuned, share, answer, centred, gap, people, rows)
+    if finite:
+        correction = jnp.sqrt(1 - people / jnp.maximum(_count(counted & (weight > 0), rows), 1))
+        row, classical_row = correction * row, correction * classical_row
+    else:
+        everybody = (proxy - proxy_mean[None] - gap[None]) @ tuned.coef
+        row = row + of_all * everybody
+    row = _mixed(row, classical_row, tuned, rows)
+    top = jnp.max(jnp.where(asked, rows.answer, -jnp.inf))
+    value = jnp.where(equal & (people > 0), top, first + moved)
+    return Part(
+        value=value + gap @ tuned.coef,
+        row=row,
+        df=people - 1 - tuned.kept * tuned.used,
+        classical_value=value,
+        classical_row=classical_row,
+        classical_df=people - 1,
+        people=people,
+        tuning=tuned.coef * unasked,
+        kept=tuned.kept if tuning is None else jnp.any(tuned.coef != 0).astype(row.dtype),
+        equal=equal,
+    )
+
+
+def _classical(row: Float[Array, " n"], people: Float[Array, ""], rows: Rows) -> Float[Array, " n"]:
+    """Rows whose squared cluster sums are the usual unbiased variance."""
+    return row * jnp.sqrt(people / jnp.maximum(people - 1, 1))
+
+
+def _row(
+    tuned: Tuned,
+    share: Float[Array, " n"],
+    answer: Float[Array, " n"],
+    centred: Float[Array, "n p"],
+    gap: Float[Array, " p"],
+    people: Float[Array, ""],
+    rows: Rows,
+) -> Float[Array, " n"]:
+    """What the people asked contribute to the error of the regression estimator.
+
+    For fitted coefficients residuals are those of the fit without their cluster, up to the
+    approximation of its leverage by a sum, and weights those that the regression gives to answers.
+    """
+    residual = answer - centred @ tuned.coef
+    shape = centred @ tuned.inverse
+    lever = share * (1 + tuned.kept * jnp.sum(shape * centred, axis=1))
+    fitted = share * (1 + tuned.kept * (shape @ gap)) * residual
+    levers = by_cluster(lever, rows)
+    levers = levers if rows.cluster is None else levers[rows.cluster]
+    fitted = fitted / (1 - jnp.minimum(levers, HIGHEST_LEVERAGE))
+    return jnp.where(tuned.used > 0, fitted, _classical(share * residual, people, rows))
+
+
+def _mixed(
+    row: Float[Array, " n"], classical_row: Float[Array, " n"], tuned: Tuned, rows: Rows
+) -> Float[Array, " n"]:
+    """`row`, scaled so that its standard error is a mean of both, as far as each is used."""
+    square = variance(row, rows)
+    some = square > 0
+    error = jnp.sqrt(jnp.where(some, square, 1))
+    classical_square = variance(classical_row, rows)
+    classical = jnp.where(
+        classical_square > 0, jnp.sqrt(jnp.where(classical_square > 0, classical_square, 1)), 0
+    )
+    scale = tuned.kept + (1 - tuned.kept) * classical / error
+    return jnp.where(some & (tuned.used > 0), scale * row, row)

@@ -1,0 +1,298 @@
+"""A mean, share or difference of a population from a user's own tables: few people, many twins."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from syndigits_jax.datasets import read_questions, read_table
+from syndigits_jax.estimation import blocks_from_names, estimate_questions
+from syndigits_jax.evaluation import other_answers
+from syndigits_jax.inference import (
+    Basis,
+    Estimate,
+    cross_fit,
+    person_folds,
+    ppi_difference,
+    ppi_mean,
+    ppi_share,
+)
+from syndigits_jax.panel import Panel
+from syndigits_jax.results.keys import Key, random_key
+from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.workflows.estimate import with_questions
+
+WHAT = ("mean", "share", "difference")
+RAW, CALIBRATED, OTHERS = "raw twins", "calibrated twins", "other answers, no twin"
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class TargetEstimate:
+    """What a population would answer, from the people asked and everybody's proxies.
+
+    - `target`, `what`, `level`: what is estimated, and the coverage of intervals.
+    - `estimates`: by proxies: [`RAW`][], [`CALIBRATED`][] (the estimate `auto`, made without the
+      people's answers to the target) and [`OTHERS`][], what people's other answers say without
+      any twin. Each has the classical estimate beside it.
+    - `chosen`: the one to report, decided before any answer to the target is seen: calibrated
+      twins, or raw ones where there is nothing to calibrate by.
+    - `unavailable`: why others are missing, by proxies.
+    - `people`: in the tables; `groups`: the two groups of a difference, first and second.
+    - `dropped`: as in [`Panel`][]`.dropped`.
+    """
+
+    target: str
+    what: str
+    level: float
+    estimates: Mapping[str, Estimate]
+    chosen: str
+    people: int
+    groups: tuple[str, ...] = ()
+    unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The one to report."""
+        return self.estimates[self.chosen]
+
+    @property
+    def basis(self) -> Basis:
+        """What its interval rests on."""
+        return Basis(int(self.estimate.basis))
+
+    def table(self) -> Any:
+        """One row per set of proxies, people alone first, as a data frame."""
+        from syndigits_jax.tables.frames import import_pandas
+
+        rows = {"people alone": self._row(self.estimate.classical)}
+        for name, found in self.estimates.items():
+            extra = {
+                "effective_people": float(found.effective_people),
+                "worth": float(found.worth),
+                "basis": Basis(int(found.basis)).word,
+            }
+            rows[name] = self._row(found) | extra
+        frame = import_pandas().DataFrame.from_dict(rows, orient="index")
+        frame.index.name = "proxies"
+        return frame
+
+    @staticmethod
+    def _row(one: Any) -> dict[str, Any]:
+        names = "value", "standard_error", "lower", "upper"
+        return {name: float(getattr(one, name)) for name in names}
+
+
+def estimate_target(
+    panel: Panel,
+    target: str,
+    *,
+    what: str = "mean",
+    group: Sequence[Any] | None = None,
+    answers: Iterable[float] = (),
+    level: float = 0.95,
+    finite: bool = False,
+    key: Key = 0,
+    on_fit: Any = None,
+) -> TargetEstimate:
+    """Estimate a population's answer to a question that some of its people were asked.
+
+    **Arguments:**
+
+    - `panel`: human and twin answers; the people asked have an answer to `target`. Who was asked
+      should be decided at random.
+    - `target`: the question.
+    - `what`: `"mean"`; `"share"` of people who give one of `answers`; `"difference"` of means (or,
+      with `answers`, of shares) between the two groups of `group`, second less first.
+    - `group`: (n,) label of each person's group.
+    - `level`: coverage of intervals.
+    - `finite`: whether the people of the panel are the population.
+    - `key`: of the folds; a JAX random key or an integer.
+    - `on_fit`: called with (fits done, fits in all).
+
+    **Raises:** `ValueError` for an unknown target, fewer than two people asked (in a group too),
+    groups of other than two kinds, or answers that do not go with `what`.
+    """
+    answers = tuple(answers)
+    _check(panel, target, what, group, answers)
+    at = panel.questions.index(target)
+    truth, twin = panel.human[:, at], panel.twin[:, at]
+    if answers:
+        truth, twin = (
+            np.where(np.isnan(one), np.nan, np.isin(one, answers).astype(float))
+            for one in (truth, twin)
+        )
+    names, members = _groups(panel, group, truth)
+    proxies: dict[str, Float[np.ndarray, " n"]] = {RAW: twin}
+    unavailable: dict[str, str] = {}
+    hidden = np.zeros((panel.n, panel.m), bool)
+    hidden[:, at] = True
+    bare = panel.with_missing(human=hidden) if _others(panel, at) else None
+    if bare is None:
+        for name in (CALIBRATED, OTHERS):
+            unavailable[name] = "fewer than two other questions have human answers"
+    else:
+        proxies[CALIBRATED] = _calibrated(bare, target, answers, key, on_fit)
+        asked = int(np.sum(~np.isnan(truth)))
+        if asked < 2 * FOLDS:
+            unavailable[OTHERS] = f"it takes {2 * FOLDS} people asked"
+        else:
+            folds = person_folds(random_key(key), truth, FOLDS)
+            learn = other_answers(np.delete(panel.human, at, axis=1))
+            proxies[OTHERS] = np.asarray(cross_fit(learn, truth, folds))
+
+    def one(proxy: Float[np.ndarray, " n"]) -> Estimate:
+        if what == "difference":
+            return ppi_difference(truth, proxy, members, finite=finite, level=level)
+        estimator = ppi_share if what == "share" else ppi_mean
+        return estimator(truth, proxy, finite=finite, level=level)
+
+    return TargetEstimate(
+        target=target,
+        what=what,
+        level=level,
+        estimates={name: jax.device_get(one(proxy)) for name, proxy in proxies.items()},
+        chosen=CALIBRATED if CALIBRATED in proxies else RAW,
+        people=panel.n,
+        groups=names,
+        unavailable=unavailable,
+        dropped=panel.dropped,
+    )
+
+
+def estimate_target_files(
+    human: str | os.PathLike[str],
+    twin: str | os.PathLike[str],
+    target: str,
+    *,
+    what: str = "mean",
+    group: str | None = None,
+    answers: Iterable[float] = (),
+    level: float = 0.95,
+    finite: bool = False,
+    questions: str | os.PathLike[str] | None = None,
+    batteries: bool = False,
+    id_column: str | None = None,
+    join: str = "error",
+    missing: str | Iterable[Any] = (),
+    key: Key = 0,
+    on_fit: Any = None,
+) -> TargetEstimate:
+    """[`estimate_target`][] of two tables, matched by identifier.
+
+    **Arguments:** as there and in
+    [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; `group`: a column of
+    `human`, or of `twin`, with two kinds of labels.
+
+    **Raises:** `ValueError` as these do, and for a column that neither table has.
+    """
+    codes = MissingCodes.of(missing)
+    tables = {
+        name: read_table(path, id_column, numeric=False)
+        for name, path in (("human", human), ("twin", twin))
+    }
+    label: dict[str, Any] = {}
+    if group is not None:
+        if target == group:
+            raise ValueError(f"`group`: {group!r} is the target")
+        having = [table for table in tables.values() if group in table.columns]
+        if not having:
+            raise ValueError(f"`group`: no column {group!r} in {human} or {twin}")
+        for table in reversed(having):  # those of the human table last
+            column = table[group]
+            label |= {str(who): cell for who, cell in column[column.notna()].items()}
+        tables = {
+            name: table.drop(columns=group, errors="ignore") for name, table in tables.items()
+        }
+    panel = Panel.from_frames(
+        tables["human"], tables["twin"], join=join, new_questions=True, new_users=True,
+        missing=codes,
+    )  # fmt: skip
+    if questions is not None:
+        panel = with_questions(panel, read_questions(questions))
+    if batteries and not panel.blocks:
+        panel = panel.with_blocks(blocks_from_names(panel.questions))
+    groups = None if group is None else [label.get(user) for user in panel.users]
+    return estimate_target(
+        panel, target, what=what, group=groups, answers=answers, level=level, finite=finite,
+        key=key, on_fit=on_fit,
+    )  # fmt: skip
+
+
+def _check(
+    panel: Panel,
+    target: str,
+    what: str,
+    group: Sequence[Any] | None,
+    answers: tuple[float, ...],
+) -> None:
+    if what not in WHAT:
+        raise ValueError(f"`what` must be one of {WHAT}, got {what!r}")
+    if target not in panel.questions:
+        raise ValueError(f"`target`: {target!r} is no question of both tables")
+    if what == "share" and not answers:
+        raise ValueError("`answer`: name the answer (or answers) whose share is wanted")
+    if what == "mean" and answers:
+        raise ValueError("`answer` is for a share or a difference of shares")
+    if (what == "difference") != (group is not None):
+        raise ValueError("`group` and the difference go together: name the column of the groups")
+    if group is not None and len(group) != panel.n:
+        raise ValueError(f"`group` must have a label for each of {panel.n} people")
+    given = panel.human[:, panel.questions.index(target)]
+    if np.all(np.isnan(given)):
+        raise ValueError(
+            f"`target`: nobody has answered {target!r}; `syndigits calibrate` estimates such "
+            "questions"
+        )
+    never = [value for value in answers if value not in given]
+    if len(never) == len(answers) > 0:
+        raise ValueError(f"`answer`: nobody gave {', '.join(f'{value:g}' for value in never)}")
+
+
+def _groups(
+    panel: Panel, group: Sequence[Any] | None, truth: Float[np.ndarray, " n"]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The two groups, and the group of everybody."""
+    if group is None:
+        return (), []
+    labels = ["" if one is None else str(one).strip() for one in group]
+    if lost := sum(not one for one in labels):
+        raise ValueError(f"`group`: {lost} of {panel.n} people have no label")
+    names = tuple(sorted(set(labels)))
+    if len(names) != 2:
+        shown = ", ".join(names[:5])
+        raise ValueError(f"`group` must have labels of two kinds, got {len(names)}: {shown}")
+    for name in names:
+        count = sum(one == name and not np.isnan(y) for one, y in zip(labels, truth, strict=True))
+        if count < 2:
+            raise ValueError(
+                f"`group`: {count} people of {name!r} were asked; an interval needs at least two"
+            )
+    return names, labels
+
+
+def _others(panel: Panel, at: int) -> bool:
+    """Whether there are known questions to calibrate by."""
+    return int(np.sum(np.delete(panel.human_mask, at, axis=1).any(axis=0))) >= 2
+
+
+def _calibrated(
+    bare: Panel, target: str, answers: tuple[float, ...], key: Key, on_fit: Any
+) -> Float[np.ndarray, " n"]:
+    """Everybody's estimated answer, or probability of one of `answers`."""
+    found = estimate_questions(bare, [target], expect=False, key=key, on_fit=on_fit)
+    if answers:
+        try:
+            options = found.options(target)
+        except ValueError:  # no list of options: the estimated answer is a proxy too
+            return found.prediction[:, 0]
+        chosen = np.isin(np.round(options, 6), np.round(answers, 6))
+        if chosen.any():
+            return found.option_probabilities(target)[:, chosen].sum(axis=1)
+    return found.prediction[:, 0]
