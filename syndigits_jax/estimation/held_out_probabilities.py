@@ -50,8 +50,8 @@ class HeldOutProbabilities:
     ) -> Float[np.ndarray, "t n k"]:
         """Other forecasts in the same layout, such as those of a control.
 
-        **Arguments:** `function`: of a question's place 0 to t - 1 and its options' values (k,), which
-        returns (n, k) probabilities.
+        **Arguments:** `function`: takes the place of a question, 0 to t - 1, and the values of its
+        options (k,), and returns (n, k) probabilities.
         """
         out = np.zeros(self.probabilities.shape)
         for i, values in enumerate(self.options):
@@ -83,8 +83,8 @@ def hold_out_probabilities(
 
     **Returns:** [`HeldOutProbabilities`][].
 
-    **Raises:** `ValueError` as [`hold_out_questions`][], if no question's options are known, and for
-    an answer that is none of the options.
+    **Raises:** `ValueError` as [`hold_out_questions`][], if no question's options are known, and
+    for an answer that is none of the options.
 
     **Example:**
 
@@ -160,8 +160,8 @@ def hold_out_without_groups(
       [`hold_out_probabilities`][], which found `held_out`.
     - `held_out`: which questions and folds.
 
-    **Returns:** (g, t, n, k); the rows of the fold that is left out are those of `held_out`, and are
-    not to be learnt from.
+    **Returns:** (g, t, n, k); the rows of the fold that is left out are those of `held_out`, and
+    are not to be learnt from.
     """
     place = {name: i for i, name in enumerate(held_out.questions)}
     folds = np.unique(held_out.fold)

@@ -1,8 +1,8 @@
 """A learned control without twins: what people's other answers and the questions' texts tell.
 
-Twins that know a person should beat what is known of that person without them. For a question that
-nobody has answered, that is the person's answers to other questions, more so those of the same block
-and those of similar text, and what covariates say where answers are missing. No twin is read.
+Twins that know a person should beat what is known of that person without them. For a question
+that nobody has answered, that is the person's answers to other questions, more so those of the same
+block and of similar text, and what covariates say where answers are missing. No twin is read.
 
 In units of standard deviations of each question's answers, the prediction for person i is
 Σ_q A_q z_iq over the known questions q, with weights A of a kernel ridge regression over questions
@@ -13,7 +13,6 @@ of fold, pairs of folds left out together as in [`stack`][syndigits_jax.estimati
 """
 
 import copy
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +21,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ..evaluation.holdout import threads
 from ..evaluation.holdout_result import HoldOut
-from ..panel import Panel, Responses
+from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
-from ..solvers.precision import full_precision
-from ..solvers.ridge import ridge
-from .components import _completed, standardised
+from ._learned_candidates import PENALTIES, Candidates, Sources, candidates
+from .components import standardised
 from .learned_features import pair_features, people_features, text_and_block_features
 from .levels import weighted_moments
 from .questions import PRIOR, Problem, Setting, prepare
@@ -40,83 +38,6 @@ from .targets import chosen_targets
 
 LEARNED = "LearnedControl"
 """The control's name in a [`HoldOut`][syndigits_jax.evaluation.HoldOut]."""
-
-PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e6)
-"""Candidate penalties, where a question's features have length 1. The last leaves the mean."""
-
-
-class _Sources(eqx.Module):
-    """What predictions are made of: no twins.
-
-    - `human`: (n, m) answers; `weight`: (n,) of the people; `covariates`: (n, c), NaN where missing.
-    - `features`: (a, m, f) of the questions, for each mix of texts and blocks.
-    """
-
-    human: Responses
-    weight: Float[Array, " n"]
-    covariates: Float[Array, "n c"] | None
-    features: Float[Array, "a m f"]
-
-
-class _Candidates(eqx.Module):
-    """Every candidate's predictions of all questions from some, and how they agree with answers.
-
-    - `values`: (c, m, n) standardised; `cross`, `square`: (c, m) means of their products with the
-      answers and with themselves, over the people who answered.
-    - `level`, `spread`: (c, m) predicted means and standard deviations, in units of the range.
-    """
-
-    values: Float[Array, "c m n"]
-    cross: Float[Array, "c m"]
-    square: Float[Array, "c m"]
-    level: Float[Array, "c m"]
-    spread: Float[Array, "c m"]
-
-
-@functools.partial(jax.jit, static_argnames=("complete",))
-@full_precision
-def _candidates(
-    sources: _Sources,
-    used: Bool[Array, " m"],
-    level: Float[Array, " m"],
-    spread: Float[Array, " m"],
-    complete: bool,
-) -> _Candidates:
-    """Predict all questions from those `used`; of the others no answer enters `values`."""
-    weight = sources.weight
-    seen = sources.human.only(used[None, :])
-    z = standardised(seen, weight)
-    if not complete:
-        columns = Responses(z, seen.mask)
-        if sources.covariates is not None:
-            people = Responses.from_nan(sources.covariates)
-            people = Responses(standardised(people, weight), people.mask)
-            both = zip((z, seen.mask), (people.values, people.mask), strict=True)
-            columns = Responses(*(jnp.concatenate(pair, axis=1) for pair in both))
-        z = _completed(columns, weight)[0][:, : z.shape[1]]
-    z = jnp.where(used[None, :], z, 0)
-    penalties = jnp.asarray(PENALTIES, z.dtype)
-    eye, rows = jnp.eye(z.shape[1], dtype=z.dtype), used.astype(z.dtype)
-
-    def smoother(features: Float[Array, "m f"]) -> Float[Array, "k m m"]:
-        model = ridge(features, eye, penalties, sample_weight=rows).value
-        found = jnp.einsum("tf,kqf->ktq", features, model.coef) + model.intercept[:, None, :]
-        return jnp.where(used[None, None, :], found, 0)
-
-    weights = jax.lax.map(smoother, sources.features)
-    weights = weights.reshape(-1, *weights.shape[-2:])
-    values = jnp.einsum("ctq,nq->ctn", weights, z)
-    truth = standardised(sources.human, weight)
-    share = jnp.where(sources.human.mask, weight[:, None], 0)
-    total = jnp.sum(share, axis=0)
-    share = share / jnp.where(total > 0, total, 1)[None, :]
-    return _Candidates(
-        values,
-        jnp.einsum("ctn,nt->ct", values, share * truth),
-        jnp.einsum("ctn,nt->ct", values**2, share),
-        jnp.einsum("ctq,q->ct", weights, jnp.where(used, level, 0)),
-        jnp.einsum("ctq,q->ct", weights, jnp.where(used, spread, 0)),
-    )
 
 
 @dataclass(frozen=True)
@@ -143,7 +64,7 @@ class _Control:
         human = problem.responses.human
         dtype = human.dtype
         self.known, self.fold, self.learner = problem.known, fold, learner
-        self.sources = _Sources(
+        self.sources = Sources(
             human,
             problem.responses.weight,
             None if covariates is None else jnp.asarray(covariates, dtype),
@@ -156,7 +77,7 @@ class _Control:
         self.level = np.where(self.count > 0, (mean - self.low) / self.width, 0.0)
         self.spread = sd / self.width
         self.embedding = features[-1]
-        self.found: dict[tuple[int, int], _Candidates] = {}
+        self.found: dict[tuple[int, int], Candidates] = {}
 
     def fit(self, pair: tuple[int, int]) -> None:
         """Fit without both folds of `pair`; what of it is needed later is kept."""
@@ -171,17 +92,17 @@ class _Control:
             found = eqx.tree_at(lambda c: c.values, found, kept)
         self.found[pair] = found
 
-    def without(self, left_out: Int[np.ndarray, " s"]) -> _Candidates:
+    def without(self, left_out: Int[np.ndarray, " s"]) -> Candidates:
         """Predictions of all questions from the known ones that are not `left_out`."""
         used = np.zeros(len(self.level), bool)
         used[self.known] = True
         used[left_out] = False
         dtype = self.sources.weight.dtype
         moments = (jnp.asarray(x, dtype) for x in (self.level, self.spread))
-        found = _candidates(self.sources, jnp.asarray(used), *moments, complete=self.complete)
+        found = candidates(self.sources, jnp.asarray(used), *moments, complete=self.complete)
         return jax.tree.map(np.asarray, found)
 
-    def pair(self, f: int | None, g: int) -> _Candidates:
+    def pair(self, f: int | None, g: int) -> Candidates:
         """What is left of the fit without folds f and g; of all but g if f is `None`."""
         return self.found[(g, g) if f is None else (min(f, g), max(f, g))]
 
@@ -203,7 +124,7 @@ class _Control:
         return _Choice(best, size, int(np.argmin(sums[2])), int(np.argmin(sums[3])))
 
     def predict(
-        self, found: _Candidates, f: int | None, at: Int[np.ndarray, " t"]
+        self, found: Candidates, f: int | None, at: Int[np.ndarray, " t"]
     ) -> Float[np.ndarray, "t n"]:
         """Questions at positions `at` on their scales, by what all folds but f decide."""
         chosen = self.choice(f)
@@ -238,12 +159,13 @@ class _Control:
         flat = model.predict(inputs.reshape(-1, inputs.shape[-1]))
         return np.asarray(flat, np.float64).reshape(inputs.shape[:2])
 
-    def _pairs(self, found: _Candidates, chosen: _Choice, at) -> Float[np.ndarray, "t n p"]:
+    def _pairs(self, found: Candidates, chosen: _Choice, at) -> Float[np.ndarray, "t n p"]:
+        values = np.asarray(found.values)
         return pair_features(
-            chosen.size * found.values[chosen.values][at],
-            found.values[len(PENALTIES) - 1][at],
-            found.values[0][at],
-            found.level[chosen.level][at],
+            chosen.size * values[chosen.values][at],
+            values[len(PENALTIES) - 1][at],
+            values[0][at],
+            np.asarray(found.level)[chosen.level][at],
             self.embedding[at],
             None if self.sources.covariates is None else np.asarray(self.sources.covariates),
         )
@@ -303,8 +225,8 @@ def hold_out_learned_control(
 ) -> HoldOut:
     """Every question with human answers, predicted from other folds' questions without any twin.
 
-    Folds are those of [`hold_out_questions`][] with the same setting and key, so that predictions
-    can be compared, by [`twin_gain`][syndigits_jax.evaluation.twin_gain] for one. Replacing a fold's
+    Folds are those of [`hold_out_questions`][] with the same setting and key, so that the two can
+    be compared, such as by [`twin_gain`][syndigits_jax.evaluation.twin_gain]. Replacing a fold's
     answers changes none of its predictions, bit for bit, and twins are not read.
 
     **Arguments:**
@@ -314,8 +236,8 @@ def hold_out_learned_control(
     - `embeddings`: (m, e) a vector for the text of each question (see
       [`embed_texts`][syndigits_jax.preferences.embed_texts]). Without them, and without blocks,
       the control is the person's mean.
-    - `covariates`: (n, c) numbers that describe people, NaN where missing. They take part in filling
-      missing answers, and in what the `learner` sees.
+    - `covariates`: (n, c) numbers that describe people, NaN where missing. They help to fill
+      missing answers, and the `learner` sees them.
     - `learner`: a regressor with scikit-learn's `fit` and `predict`, such as
       `HistGradientBoostingRegressor()`, that improves on the ridge regression's predictions; it is
       copied for every fit.
@@ -370,10 +292,14 @@ def learned_control(
 ) -> Float[np.ndarray, "n t"]:
     """Predict people's answers to new questions without any twin.
 
-    **Arguments:** `panel`, `setting`, `blocks`, `embeddings`, `covariates`, `sample_weight`, `key`,
-    `learner`, `workers`: as in [`hold_out_learned_control`][]; `setting` says from how far the known
-    questions that decide the penalty are predicted. `targets`: identifiers of the questions, by
-    default those that nobody has answered; human answers to them are not used.
+    **Arguments:**
+
+    - `panel`, `blocks`, `embeddings`, `covariates`, `sample_weight`, `key`, `learner`,
+      `workers`: as in [`hold_out_learned_control`][].
+    - `targets`: identifiers of the questions, by default those that nobody has answered; human
+      answers to them are not used.
+    - `setting`: whether the targets are questions of a `"known battery"` or of a `"new survey"`;
+      penalties are chosen accordingly.
 
     **Returns:** (n, t) on the questions' scales. **Raises:** as [`hold_out_learned_control`][], and
     for targets that the panel does not have.

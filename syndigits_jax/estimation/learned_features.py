@@ -19,7 +19,8 @@ def text_and_block_features(
 ) -> Float[np.ndarray, "a m f"]:
     """Features of m questions for each mix of texts and blocks, of mean square length 1 or less.
 
-    **Arguments:** `m`: number of questions; `embeddings`: (m, e) or `None`; `blocks`: (m,) or `None`.
+    **Arguments:** `m`: number of questions; `embeddings`: (m, e), or `None`; `blocks`: (m,), or
+    `None`.
 
     **Raises:** `ValueError` for embeddings of another number of questions, that are not finite, or
     all alike.
@@ -84,7 +85,7 @@ def pair_features(
 
     **Arguments:** `prediction`, `person`, `near`: standardised predictions by the chosen candidate,
     the one of largest and the one of smallest penalty; `level`: predicted mean answers; `question`:
-    features of the questions, of which the leading directions are seen; `covariates`: of the people.
+    features of the questions, of which the leading ones are seen; `covariates`: of the people.
     """
     t, n = prediction.shape
     shown = question[:, :COMPONENTS_OF_TEXT]

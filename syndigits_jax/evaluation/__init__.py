@@ -10,6 +10,8 @@ from .ceilings import split_half as split_half
 from .few_shot import FewShotCurve as FewShotCurve
 from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve
+from .gate import TwinGain as TwinGain
+from .gate import twin_gain as twin_gain
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut
@@ -34,5 +36,3 @@ from .reliability_diagram import reliability as reliability
 from .tuning import Choice as Choice
 from .tuning import choose_penalty as choose_penalty
 from .tuning import tune_penalty as tune_penalty
-from .gate import TwinGain as TwinGain
-from .gate import twin_gain as twin_gain

@@ -49,8 +49,8 @@ class Retest(eqx.Module):
 def retest_answers(panel: Panel, frame: Any, *, id_column: str | None = None) -> np.ndarray:
     """A second table of people's answers in the order of a panel, (n, m), NaN where it has none.
 
-    **Arguments:** `panel`: the people and questions; `frame`: a pandas data frame, a row per person;
-    `id_column`: the column of identifiers, the index by default.
+    **Arguments:** `panel`: the people and questions; `frame`: a pandas data frame, a row per
+    person; `id_column`: the column of identifiers, the index by default.
 
     **Raises:** `ValueError` for a table that shares no person, or no question, with the panel.
     """

@@ -185,8 +185,8 @@ def fit_probability_calibration(
       al. (2017). It makes forecasts flatter (slope below 1) or sharper.
     - `"vector"`: softmax(slope_k · log p_k + shift_k), their vector scaling: for options that are
       preferred or avoided.
-    - `"ordinal"`: logit P(at most j) = slope · logit F_j - shift, F the given distribution function:
-      for ordered options, a scale and a shift along them (the proportional-odds model).
+    - `"ordinal"`: logit P(at most j) = slope · logit F_j - shift, F the given distribution
+      function: for ordered options, a scale and a shift along them (as in proportional odds).
 
     **Arguments:**
 
@@ -202,9 +202,9 @@ def fit_probability_calibration(
     **Returns:** a [`Solution`][syndigits_jax.solvers.Solution] with a [`Scaling`][], to be called
     with other probabilities. `optimality` is the largest derivative.
 
-    **Raises:** `ValueError` for an unknown kind, forecasts, answers, weights or settings that do not
-    fit and, where the numbers are known, nothing to learn from: no answer, all answers alike, or
-    one forecast for all.
+    **Raises:** `ValueError` for an unknown kind, forecasts, answers, weights or settings that do
+    not fit and, where the numbers are known, nothing to learn from: no answer, all answers alike,
+    or one forecast for all.
 
     **Example:**
 
@@ -220,8 +220,8 @@ def fit_probability_calibration(
     logs, y, weight, floor = _prepared(
         kind, probabilities, answers, mask, sample_weight, floor, True
     )
-    tol, strength = _settings(tol, penalty, logs.dtype)
-    return _newton(kind, logs, y, weight, strength, floor, tol, max_steps)
+    limit, strength = _settings(tol, penalty, logs.dtype)
+    return _newton(kind, logs, y, weight, strength, floor, limit, max_steps)
 
 
 def _settings(tol, penalty, dtype) -> tuple[Array, Array]:
@@ -290,7 +290,7 @@ def nested_probability_calibration(
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         raise ValueError("`groups`: at least two are needed to leave out one at a time")
-    tol, strength = _settings(tol, penalty, logs.dtype)
+    limit, strength = _settings(tol, penalty, logs.dtype)
     learnt = None
     if without is not None:
         given = as_probabilities("without", without).astype(logs.dtype)
@@ -314,7 +314,7 @@ def nested_probability_calibration(
             jnp.where(kept, weight, 0),
             strength,
             floor,
-            tol,
+            limit,
             max_steps,
         )
 

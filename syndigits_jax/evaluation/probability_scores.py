@@ -2,10 +2,9 @@
 
 `probabilities` (..., n, k), `answers` (..., n), `mask` (..., n) and `sample_weight` (n,) are those
 of [`option_forecasts`][syndigits_jax.evaluation.option_forecasts], which also makes probabilities
-of points and draws. All scores here are losses: smaller is better. Log score, Brier score and ranked
-probability score are proper, which means that true probabilities have the smallest expected loss
-(Gneiting and Raftery, 2007). Every one is a mean over people, one for each question; NaN where none
-is scored.
+of points and draws. All scores here are losses: smaller is better. Log score, Brier score and
+ranked probability score are proper: true probabilities have the smallest expected loss (Gneiting
+and Raftery, 2007). Each is a mean over people, one for every question; NaN where none is scored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +57,7 @@ def probability_losses(
     mask: Numbers | None = None,
     values: Numbers | None = None,
 ) -> Float[Array, "*t n"]:
-    """The loss of every answer, NaN where it is not scored; for the bootstrap, or means of one's own.
+    """The loss of every answer, NaN where it is not scored: for comparisons answer by answer.
 
     **Arguments:** `score`: one of `SCORES`; `probabilities`, `answers`, `mask`: see the module;
     `values`: (k,) of the options, for `"rps"` only (see [`ranked_probability_score`][]).

@@ -121,7 +121,7 @@ def expected_calibration_error(
     mask: Numbers | None = None,
     sample_weight: Numbers | None = None,
 ) -> Float[Array, ""]:
-    """Mean |forecast - frequency| over the events of a [`reliability`][] diagram; smaller is better.
+    """Mean |forecast - frequency| over the events of a [`reliability`][] diagram, 0 is best.
 
     No proper score: the marginal, the same for everyone, has almost none. Of few events it is too
     large, as frequencies then differ from probabilities by chance. Naeini, Cooper and Hauskrecht
