@@ -11,7 +11,7 @@ at the square root of its reliability (Spearman, 1904).
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -166,7 +166,7 @@ def split_half(
     answers: Numbers,
     *,
     key: PRNGKey,
-    of: Literal["means", "shares"] = "means",
+    of: str = "means",
     size: int | None = None,
     sample_weight: Numbers | None = None,
     repeats: int = 100,

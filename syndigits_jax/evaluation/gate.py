@@ -7,7 +7,7 @@ Its intervals are a little too wide rather than too narrow.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,9 +19,6 @@ from ..inference.resampling import nan_mean
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
 from .weighted_correlation import weighted_correlation
-
-Comparison = Literal["pearson", "partial", "mse", "loss"]
-"""What is compared: see [`twin_gain`][]."""
 
 
 class TwinGain(eqx.Module):
@@ -53,7 +50,7 @@ def twin_gain(
     truth: Numbers | None = None,
     *,
     key: PRNGKey,
-    comparison: Comparison = "pearson",
+    comparison: str = "pearson",
     blocks: Sequence[Any] | None = None,
     sample_weight: Numbers | None = None,
     replicates: int = 1000,

@@ -7,7 +7,7 @@ All three problems are convex. `probabilities` (..., n, k) and `answers` (..., n
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,9 +21,6 @@ from ..solvers.checks import check_fraction, check_penalty, check_steps
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code
 from .option_forecasts import as_probabilities, scored_cells, smoothed
-
-Kind = Literal["temperature", "vector", "ordinal"]
-"""Which map: see [`fit_probability_calibration`][]."""
 
 FLOOR = 1e-3
 """The share of the uniform forecast that is mixed in before logarithms are taken."""
@@ -42,7 +39,7 @@ class Scaling(eqx.Module):
     slope: Float[Array, "*k"]
     shift: Float[Array, "*k"]
     floor: Float[Array, ""]
-    kind: Kind = eqx.field(static=True)
+    kind: str = eqx.field(static=True)
 
     def __call__(self, probabilities: Numbers) -> Float[Array, "*rows k"]:
         """Calibrated probabilities (..., k); rows of NaN stay. **Raises:** `ValueError` for what
@@ -78,7 +75,7 @@ def _parameters(kind: str, size: int) -> int:
     return {"temperature": 1, "vector": 2 * size, "ordinal": 2}[kind]
 
 
-def _scaling(kind: Kind, free: Float[Array, " p"], floor: Float[Array, ""]) -> Scaling:
+def _scaling(kind: str, free: Float[Array, " p"], floor: Float[Array, ""]) -> Scaling:
     """The map with these deviations from the identity."""
     if kind == "temperature":
         return Scaling(1 + free[0], jnp.zeros_like(free[0]), floor, kind)
@@ -168,7 +165,7 @@ def _refuse_degenerate(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None
 
 @full_precision
 def fit_probability_calibration(
-    kind: Kind,
+    kind: str,
     probabilities: Numbers,
     answers: Numbers,
     *,
@@ -231,7 +228,7 @@ def _settings(tol, penalty, dtype) -> tuple[Array, Array]:
 
 @full_precision
 def nested_probability_calibration(
-    kind: Kind,
+    kind: str,
     probabilities: Numbers,
     answers: Numbers,
     groups: Sequence[Any],

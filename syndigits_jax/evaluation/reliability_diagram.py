@@ -1,7 +1,5 @@
 """Whether what is forecast with probability p happens in a share p of cases."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,9 +7,6 @@ from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
 from .option_forecasts import scored_cells
-
-Events = Literal["all", "top"] | int
-"""What is forecast: every option's choice, the most probable option's, or that of one option."""
 
 
 class Reliability(eqx.Module):
@@ -42,9 +37,9 @@ def reliability(
     probabilities: Numbers,
     answers: Numbers,
     *,
-    events: Events = "all",
+    events: str | int = "all",
     bins: int = 10,
-    by: Literal["width", "mass"] = "width",
+    by: str = "width",
     mask: Numbers | None = None,
     sample_weight: Numbers | None = None,
 ) -> Reliability:
@@ -115,9 +110,9 @@ def expected_calibration_error(
     probabilities: Numbers,
     answers: Numbers,
     *,
-    events: Events = "all",
+    events: str | int = "all",
     bins: int = 10,
-    by: Literal["width", "mass"] = "width",
+    by: str = "width",
     mask: Numbers | None = None,
     sample_weight: Numbers | None = None,
 ) -> Float[Array, ""]:
