@@ -27,8 +27,6 @@ from syndigits_jax.estimation import (
     hold_out_asked_control,
     hold_out_learned_control,
     hold_out_probabilities,
-    hold_out_without_groups,
-    option_probabilities,
 )
 from syndigits_jax.evaluation import (
     brier_score,
@@ -54,8 +52,12 @@ CONSTRUCTIONS = (
 )
 KINDS = ("temperature", "vector", "ordinal")
 SMOOTHING = 0.1
+FLOOR = 1e-3
+"""The share of the uniform forecast in every forecast but the one-hot one: none is 0."""
 FEWEST_ALIKE = 10
 """Questions with the same number of options that a calibration needs."""
+
+ONE_HOT = "Twins, one-hot"
 
 Forecasts = dict[str, np.ndarray]
 
@@ -92,18 +94,6 @@ def twin_2k_500(data: Path, construction: str) -> tuple[Panel, tuple[str, ...], 
     return panel, blocks_from_names(panel.questions), tf_idf(texts)
 
 
-def spread(held: HeldOutProbabilities, prediction: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Point predictions (t, n) as probabilities with these standard deviations."""
-
-    def of(i: int, options: np.ndarray) -> np.ndarray:
-        mean = np.where(np.isnan(prediction[i]), options.mean(), prediction[i])
-        found = np.array(option_probabilities(mean, sd[i], options))
-        found[np.isnan(prediction[i])] = np.nan
-        return found
-
-    return held.distributed(of)
-
-
 def usual_spread(held: HeldOutProbabilities, human: np.ndarray) -> np.ndarray:
     """(t,) the mean standard deviation of other folds' questions, scaled to a question's range."""
     width = np.array([values[-1] - values[0] for values in held.options])
@@ -125,13 +115,17 @@ def forecasts_of(
     raw = twins(panel.twin.T)
     out = {
         "Auto": held.probabilities,
-        "Twins, one-hot": raw,
+        ONE_HOT: raw,
         "Twins, smoothed": np.asarray(smoothed(raw, SMOOTHING, options=here[:, None, :])),
     }
     for name, answers in panel.controls.items():
         found = smoothed(twins(answers.T), SMOOTHING, options=here[:, None, :])
         out[f"{name}, smoothed"] = np.asarray(found)
-    out |= {name: spread(held, prediction, sd) for name, prediction in points.items()}
+    out |= {name: held.spread(prediction, sd) for name, prediction in points.items()}
+    out = {
+        name: p if name == ONE_HOT else np.asarray(smoothed(p, FLOOR, options=here[:, None, :]))
+        for name, p in out.items()
+    }
     out["Uniform"] = held.distributed(
         lambda _, values: np.full((panel.n, len(values)), 1 / len(values))
     )
@@ -193,15 +187,13 @@ def scored(forecasts: Forecasts, held: HeldOutProbabilities) -> list[dict[str, A
     return rows
 
 
-def calibrated(
-    forecasts: Forecasts, held: HeldOutProbabilities, without: np.ndarray | None
-) -> list[dict[str, Any]]:
+def calibrated(forecasts: Forecasts, held: HeldOutProbabilities) -> list[dict[str, Any]]:
     """What nested calibration gains, over questions with enough others of as many options."""
     sizes, counts = np.unique(held.sizes, return_counts=True)
     usable = [int(size) for size, count in zip(sizes, counts) if count >= FEWEST_ALIKE]
     rows = []
     for name in ("Auto", "Twins, smoothed"):
-        inner = without if name == "Auto" else None
+        inner = held.without if name == "Auto" else None
         for kind in ("none", *KINDS):
             parts = []
             for size in usable:
@@ -212,7 +204,7 @@ def calibrated(
                     own = None
                     if inner is not None:
                         own = inner[np.unique(folds)][:, at][..., :size]
-                    found = nested_probability_calibration(kind, p, y, folds.tolist(), without=own)
+                    found = nested_probability_calibration(kind, p, y, folds, without=own)
                     p = np.asarray(found.value)
                 scores = [log_score(p, y), brier_score(p, y)]
                 scores += [ranked_probability_score(p, y, values=np.linspace(0, 1, size))]
@@ -262,15 +254,12 @@ def gate(
 
 
 def _interval(found: Any) -> dict[str, Any]:
-    numbers = {
-        name: float(getattr(found, name))
-        for name in ("estimate", "standard_error", "lower", "upper")
-    }
-    return {**numbers, "verdict": found.verdict}
+    ends = {name: float(getattr(found, name)) for name in ("standard_error", "lower", "upper")}
+    return {"gain": float(found.estimate), **ends, "verdict": found.verdict}
 
 
 def judged(
-    panel: Panel, blocks: tuple[str, ...] | None, texts: np.ndarray, nested: bool
+    panel: Panel, blocks: tuple[str, ...] | None, texts: np.ndarray
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Everything for one panel, and its reliability diagrams."""
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -284,7 +273,7 @@ def judged(
         print(f"  {name}: {seconds[name]:.0f} s", flush=True)
         return found
 
-    held = timed("estimate", hold_out_probabilities, panel, blocks=blocks)
+    held = timed("estimate", hold_out_probabilities, panel, blocks=blocks, without_folds=True)
     at = np.array([panel.questions.index(name) for name in held.questions])
     boosting = HistGradientBoostingRegressor(random_state=0)
     controls = {
@@ -307,25 +296,19 @@ def judged(
         place = {j: i for i, j in enumerate(found.targets)}
         points[name] = next(iter(found.predictions.values()))[[place[j] for j in at]]
     forecasts = forecasts_of(panel, at, held, points)
-    without = None
-    if nested:
-        without = timed("without folds", hold_out_without_groups, panel, held, blocks=blocks)
     rows = timed("scores", scored, forecasts, held)
     for row in rows:
         line = " ".join(f"{row[s]:.4f}" for s in ("log", "brier", "rps", "calibration_error"))
         print(f"  {row['forecast']:<20} {line}  SimBench {100 * row['simbench']:.1f}", flush=True)
-    gains = timed("calibration", calibrated, forecasts, held, without)
+    gains = timed("calibration", calibrated, forecasts, held)
     for row in gains:
         line = " ".join(f"{row[s]:.4f}" for s in ("log", "brier", "rps", "calibration_error"))
         print(f"  {row['forecast']:<20} {row['kind']:<12} {line}", flush=True)
     verdicts = timed("gate", gate, panel, at, held, forecasts, points, blocks)
     for row in verdicts:
-        ends = f"{row['estimate']:<16} - {row['control']:<18} {row['comparison']:<10}"
-        print(
-            f"  {ends} {row['standard_error']:.3f} {row['lower']:.3f} {row['upper']:.3f} "
-            f"{row['verdict']}",
-            flush=True,
-        )
+        numbers = " ".join(f"{row[k]:7.3f}" for k in ("gain", "lower", "upper"))
+        names = f"{row['estimate']:<16} - {row['control']:<17} {row['comparison']:<9}"
+        print(f"  {names} {numbers}  {row['verdict']}", flush=True)
     key = jax.random.key(0)
     size = int(held.sizes.max())
     width = panel.high - panel.low
@@ -369,12 +352,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=given, required=given is None)
     parser.add_argument("--only", nargs="+", help="names of data sets; all by default")
     parser.add_argument("--people", type=int, help="the first so many people; all by default")
-    parser.add_argument(
-        "--not-nested",
-        action="store_true",
-        help="calibrate the estimate by forecasts that saw the fold to be calibrated: ten times "
-        "as fast, and a little too good",
-    )
     parser.add_argument("--out", type=Path, default=RESULTS / "probability_scores.json")
     args = parser.parse_args()
     readers: dict[str, Any] = {"movielens": lambda: movielens(args.data)}
@@ -389,9 +366,8 @@ def main() -> None:
         panel, blocks, texts = read()
         if args.people is not None:
             panel = panel.take(users=slice(0, args.people))
-        reports[name], figures[name] = judged(panel, blocks, texts, not args.not_nested)
-        settings = {"smoothing": SMOOTHING, "nested": not args.not_nested}
-        write_report(args.out, **settings, datasets=reports)
+        reports[name], figures[name] = judged(panel, blocks, texts)
+        write_report(args.out, smoothing=SMOOTHING, datasets=reports)
     from syndigits_jax.plots import plot_reliability
 
     for name, diagrams in figures.items():

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from ..evaluation.holdout import threads
 from ..evaluation.option_forecasts import option_positions
@@ -13,7 +15,7 @@ from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .options import option_probabilities
-from .questions import PRIOR, Nested, Setting, nested, prepare, without_answers
+from .questions import MANY_QUESTIONS, PRIOR, Nested, Setting, nested, prepare
 from .stack import OnFit
 
 MOST_OPTIONS = 11
@@ -30,6 +32,9 @@ class HeldOutProbabilities:
     - `answers`: (t, n) positions of the options that people chose, NaN where missing.
     - `fold`: (t,) which questions were left out together.
     - `mean`, `sd`: (t, n) and (t,), what the probabilities were made from.
+    - `sample_weight`: (n,) weights of the people.
+    - `without`: (g, t, n, k) for each fold the probabilities of all questions made without that
+      fold's answers, if asked for.
     """
 
     questions: tuple[str, ...]
@@ -39,6 +44,8 @@ class HeldOutProbabilities:
     fold: Int[np.ndarray, " t"]
     mean: Float[np.ndarray, "t n"]
     sd: Float[np.ndarray, " t"]
+    sample_weight: Float[np.ndarray, " n"]
+    without: Float[np.ndarray, "g t n k"] | None = None
 
     @property
     def sizes(self) -> Int[np.ndarray, " t"]:
@@ -58,6 +65,15 @@ class HeldOutProbabilities:
             out[i, :, : len(values)] = function(i, values)
         return out
 
+    def spread(
+        self, mean: Float[np.ndarray, "t n"], sd: Float[np.ndarray, " t"]
+    ) -> Float[np.ndarray, "t n k"]:
+        """Other means and standard deviations as probabilities, by [`option_probabilities`][].
+
+        **Arguments:** `mean`: (t, n), NaN where there is none; `sd`: (t,).
+        """
+        return _spread(self.options, mean, sd, self.sample_weight)
+
 
 def hold_out_probabilities(
     panel: Panel,
@@ -67,6 +83,7 @@ def hold_out_probabilities(
     sample_weight: Numbers | None = None,
     key: Key = 0,
     most_options: int = MOST_OPTIONS,
+    without_folds: bool = False,
     workers: int | None = None,
     on_fit: OnFit | None = None,
 ) -> HeldOutProbabilities:
@@ -80,11 +97,16 @@ def hold_out_probabilities(
     - `panel`, `setting`, `blocks`, `sample_weight`, `key`, `workers`, `on_fit`: as in
       [`hold_out_questions`][]; ranges and steps of the questions say what the options are.
     - `most_options`: questions with more options are left out.
+    - `without_folds`: whether to keep, for every fold, the probabilities of all questions without
+      its answers. With them
+      [`nested_probability_calibration`][syndigits_jax.evaluation.nested_probability_calibration]
+      (`groups=found.fold, without=found.without`) uses no answer of a fold for its own forecasts.
+      For at most 400 known questions, in memory of about 60 numbers an answer.
 
     **Returns:** [`HeldOutProbabilities`][].
 
-    **Raises:** `ValueError` as [`hold_out_questions`][], if no question's options are known, and
-    for an answer that is none of the options.
+    **Raises:** `ValueError` as [`hold_out_questions`][], if no question's options are known, for
+    an answer that is none of the options, and for too many questions with `without_folds`.
 
     **Example:**
 
@@ -101,88 +123,116 @@ def hold_out_probabilities(
     problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
     if setting == "new survey" and len(problem.known_blocks()) < 2:
         raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
-    run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
-    return _probabilities(run, most_options)
+    if without_folds and len(problem.known) > MANY_QUESTIONS:
+        raise ValueError(
+            f"`without_folds` is for at most {MANY_QUESTIONS} known questions, got "
+            f"{len(problem.known)}"
+        )
+    at = _listed(panel, problem.known, most_options)
+    pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def keep(pair: tuple[int, int], members: np.ndarray, values: np.ndarray) -> None:
+        pairs[pair] = members, values
+
+    run = nested(
+        problem,
+        setting,
+        key=key,
+        workers=threads(workers),
+        on_fit=on_fit,
+        on_pair=keep if without_folds else None,
+    )
+    place = {j: i for i, j in enumerate(problem.known)}
+    kept = np.array([place[j] for j in at])
+    fold, names = run.moments.fold[kept], panel.questions
+    count = np.round((panel.high - panel.low) / panel.step).astype(int)[at] + 1
+    options = tuple(panel.low[j] + panel.step[j] * np.arange(k) for j, k in zip(at, count))
+    sd = np.stack([np.asarray(scale.levels.sd) for scale in run.scales])[fold, at]
+    answers = [option_positions(panel.human[:, j], v) for j, v in zip(at, options, strict=True)]
+    weight = problem.weight
+    without = None
+    if without_folds:
+        parts = [_without(run, pairs, f) for f in range(len(run.scales))]
+        without = np.stack([_spread(options, m[kept], s[kept], weight) for m, s in parts])
+    return HeldOutProbabilities(
+        tuple(names[j] for j in at),
+        options,
+        _spread(options, run.prediction[kept], sd, weight),
+        np.asarray(answers, np.float64),
+        fold,
+        run.prediction[kept],
+        sd,
+        weight,
+        without,
+    )
 
 
-def _probabilities(run: Nested, most_options: int) -> HeldOutProbabilities:
-    problem, panel, fold = run.problem, run.problem.panel, run.moments.fold
-    count = np.round((panel.high - panel.low) / panel.step) + 1  # NaN where not known
-    listed = (count >= 2) & (count <= most_options)
-    kept = np.flatnonzero(listed[problem.known])
-    if not kept.size:
+def _listed(panel: Panel, known: Int[np.ndarray, " k"], most_options: int) -> Int[np.ndarray, " t"]:
+    """The known questions whose options can be listed."""
+    with np.errstate(invalid="ignore"):
+        count = np.round((panel.high - panel.low) / panel.step) + 1  # NaN where not known
+    at = known[((count >= 2) & (count <= most_options))[known]]
+    if not at.size:
         raise ValueError(
             "`panel`: no known question has a known range and step, and so a list of at most "
             f"{most_options} options; give them by `panel.with_scale`"
         )
-    at = problem.known[kept]
-    sd = np.stack([np.asarray(scale.levels.sd) for scale in run.scales])[fold[kept], at]
-    options = tuple(panel.low[j] + panel.step[j] * np.arange(int(count[j])) for j in at)
-    probabilities = np.zeros((len(at), panel.n, max(map(len, options))))
-    answers = np.full((len(at), panel.n), np.nan)
-    for i, (j, values) in enumerate(zip(at, options, strict=True)):
-        found = option_probabilities(
-            run.prediction[kept[i]], sd[i], values, sample_weight=problem.weight
-        )
-        probabilities[i, :, : len(values)] = found
-        answers[i] = option_positions(panel.human[:, j], values)
-    return HeldOutProbabilities(
-        tuple(panel.questions[j] for j in at),
-        options,
-        probabilities,
-        answers,
-        fold[kept],
-        run.prediction[kept],
-        sd,
-    )
+    return at
 
 
-def hold_out_without_groups(
-    panel: Panel,
-    held_out: HeldOutProbabilities,
-    *,
-    setting: Setting = "known battery",
-    blocks: Sequence[Any] | None = None,
-    sample_weight: Numbers | None = None,
-    key: Key = 0,
-    workers: int | None = None,
-    on_fit: OnFit | None = None,
-) -> Float[np.ndarray, "g t n k"]:
-    """The same probabilities once more for every fold, made without that fold's answers.
+def _without(
+    run: Nested, pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]], f: int
+) -> tuple[Float[np.ndarray, "k n"], Float[np.ndarray, " k"]]:
+    """Means and standard deviations of all known questions, without any answer of fold f.
 
-    What [`nested_probability_calibration`][syndigits_jax.evaluation.nested_probability_calibration]
-    needs as `without`, with `groups=held_out.fold`, so that no answer of a fold touches its own
-    calibration. It takes as long as so many hold-outs.
-
-    **Arguments:**
-
-    - `panel`, `setting`, `blocks`, `sample_weight`, `key`, `workers`, `on_fit`: as in
-      [`hold_out_probabilities`][], which found `held_out`.
-    - `held_out`: which questions and folds.
-
-    **Returns:** (g, t, n, k); the rows of the fold that is left out are those of `held_out`, and
-    are not to be learnt from.
+    Components and levels are without a question's own fold too; the few weights of the components
+    are those of f.
     """
-    place = {name: i for i, name in enumerate(held_out.questions)}
-    folds = np.unique(held_out.fold)
-    out = np.repeat(held_out.probabilities[None], len(folds), axis=0)
-    size = held_out.probabilities.shape[2]
-    for g, fold in enumerate(folds):
-        hidden = [
-            panel.questions.index(held_out.questions[i])
-            for i in np.flatnonzero(held_out.fold == fold)
-        ]
-        found = hold_out_probabilities(
-            without_answers(panel, questions=np.array(hidden)),
-            setting=setting,
-            blocks=blocks,
-            sample_weight=sample_weight,
-            key=key,
-            most_options=size,
-            workers=workers,
-            on_fit=on_fit,
+    problem, fold = run.problem, run.moments.fold
+    mean, sd = run.prediction.copy(), np.zeros(len(fold))
+    weights, _ = run.moments.weights(PRIOR[run.setting], f)
+    for g in range(len(run.scales)):
+        members, values = pairs[min(f, g), max(f, g)]
+        inside = fold[members] == g
+        mine = members[inside]
+        scale = (
+            run.scales[f] if f == g else problem.levels(problem.known[(fold != f) & (fold != g)])
         )
-        for i, name in enumerate(found.questions):
-            if name in place:
-                out[g, place[name], :, : found.probabilities.shape[2]] = found.probabilities[i]
-    return out
+        at = problem.known[mine]
+        sd[mine] = np.asarray(scale.levels.sd)[at]
+        mean[mine] = scale.stack(weights, at, problem.weight)(jnp.asarray(values[inside]))
+    return mean, sd
+
+
+@jax.jit
+def _by_question(
+    mean: Float[Array, "t n"],
+    sd: Float[Array, " t"],
+    options: Float[Array, "t k"],
+    weight: Float[Array, " n"],
+) -> Float[Array, "t n k"]:
+    def one(item: tuple[Array, Array, Array]) -> Float[Array, "n k"]:
+        return option_probabilities(*item, sample_weight=weight)
+
+    return jax.lax.map(one, (mean, sd, options))
+
+
+def _spread(
+    options: Sequence[Float[np.ndarray, " k"]],
+    mean: Float[np.ndarray, "t n"],
+    sd: Float[np.ndarray, " t"],
+    weight: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, "t n k"]:
+    """[`option_probabilities`][] of every question, those of as many options together."""
+    sizes = np.array([len(values) for values in options])
+    out = np.zeros((*mean.shape, sizes.max()))
+    missing = np.isnan(mean)
+    dtype = jnp.result_type(float)
+    for size in np.unique(sizes):
+        at = np.flatnonzero(sizes == size)
+        values = np.stack([v for v in options if len(v) == size])
+        middle = values.mean(axis=1)[:, None]
+        numbers = (np.where(missing[at], middle, mean[at]), np.asarray(sd)[at], values, weight)
+        found = _by_question(*(jnp.asarray(array, dtype) for array in numbers))
+        out[at, :, :size] = np.where(missing[at][..., None], np.nan, found)
+    return np.where(missing[..., None], np.nan, out)

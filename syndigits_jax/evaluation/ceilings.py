@@ -10,7 +10,7 @@ Spearman and Brown's 2r / (1 + r). Whoever knew the true value would correlate w
 at the square root of its reliability (Spearman, 1904).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -285,7 +285,7 @@ def share_of_ceiling(
     ceilings: Numbers,
     *,
     key: PRNGKey,
-    groups: Sequence[Any] | None = None,
+    groups: Iterable[Any] | None = None,
     replicates: int = 2000,
     level: float = 0.95,
 ) -> BootstrapResult:

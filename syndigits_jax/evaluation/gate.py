@@ -6,7 +6,7 @@ bootstrap of Owen, 2007), or people and blocks where questions of a block stand 
 Its intervals are a little too wide rather than too narrow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -51,7 +51,7 @@ def twin_gain(
     *,
     key: PRNGKey,
     comparison: str = "pearson",
-    blocks: Sequence[Any] | None = None,
+    blocks: Iterable[Any] | None = None,
     sample_weight: Numbers | None = None,
     replicates: int = 1000,
     level: float = 0.95,
@@ -165,6 +165,13 @@ def _compared(estimate, control, truth, comparison: str):
     known = concrete(used)
     if known is not None and not known.any():
         raise ValueError("`estimate`, `control` and `truth` have no answer in common")
+    for name, values in (("estimate", x), ("control", z), ("truth", y)):
+        numbers = concrete(values)
+        if numbers is not None and np.isinf(numbers).any():
+            raise ValueError(
+                f"`{name}` is infinite somewhere; log scores are where a forecast is 0, unless it "
+                "is `smoothed`"
+            )
     return (*(jnp.where(used, a, 0) for a in (x, z, y)), used)
 
 

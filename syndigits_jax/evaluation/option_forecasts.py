@@ -166,13 +166,16 @@ def even_probabilities(
 ) -> Float[Array, "*rows k"]:
     """Uniform probabilities over the options that exist.
 
-    **Arguments:** `shape`: (..., k); `dtype`: of the result; `options`: (..., k) or (k,), true for
-    those that exist, all by default. **Raises:** `ValueError` for a mask that does not fit.
+    **Arguments:** `shape`: (..., k); `dtype`: of the result; `options`: a mask that
+    broadcasts to it, true for those that exist, all by default.
+
+    **Raises:** `ValueError` for a mask that does not fit.
     """
     here = jnp.ones(shape, bool)
     if options is not None:
         given = as_mask("options", options)
-        if given.shape not in (shape, shape[-1:]):
+        fits = given.ndim <= len(shape) and given.shape[-1:] == shape[-1:]
+        if not fits or any(a not in (1, b) for a, b in zip(given.shape[::-1], shape[::-1])):
             raise ValueError(f"`options` must have shape {shape}, got {given.shape}")
         here = jnp.broadcast_to(given, shape)
     here = here.astype(dtype)
@@ -231,8 +234,8 @@ def smoothed(
 ) -> Float[Array, "*rows k"]:
     """(1 - share) · probabilities + share · uniform: no forecast is 0, no log score infinite.
 
-    **Arguments:** `probabilities`: (..., k); `share`: in [0, 1]; `options`: (..., k), which options
-    a question has, all by default.
+    **Arguments:** `probabilities`: (..., k); `share`: in [0, 1]; `options`: which options a
+    question has, a mask that broadcasts to (..., k), all by default.
 
     **Raises:** `ValueError` as [`as_probabilities`][], and for a share outside [0, 1].
 

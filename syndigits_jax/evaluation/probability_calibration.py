@@ -6,7 +6,7 @@ All three problems are convex. `probabilities` (..., n, k) and `answers` (..., n
 [`option_forecasts`][syndigits_jax.evaluation.option_forecasts], each question with all k options.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -99,6 +99,7 @@ def _newton(kind, logs, y, weight, penalty, floor, tol, max_steps) -> Solution[S
     slope_of, curvature = jax.grad(objective), jax.hessian(objective)
     start = jnp.zeros((_parameters(kind, logs.shape[-1]),), logs.dtype)
     eye = jnp.eye(start.shape[0], dtype=logs.dtype)
+    rounding = 16 * jnp.finfo(logs.dtype).eps
 
     def body(carry):
         step, free, value, gradient, _ = carry
@@ -110,8 +111,10 @@ def _newton(kind, logs, y, weight, penalty, floor, tol, max_steps) -> Solution[S
         def worse(state):
             halvings, size = state
             reached = objective(free + size * move)
-            # Comparisons with NaN are false: outside the domain the step is halved too.
-            return (halvings < _HALVINGS) & ~(reached <= value + 1e-4 * size * descent)
+            # Comparisons with NaN are false: outside the domain the step is halved too. Near the
+            # optimum the objective does not fall by more than its rounding.
+            allowed = value + 1e-4 * size * descent + rounding * jnp.abs(value)
+            return (halvings < _HALVINGS) & ~(reached <= allowed)
 
         def halve(state):
             return state[0] + 1, state[1] / 2
@@ -231,7 +234,7 @@ def nested_probability_calibration(
     kind: str,
     probabilities: Numbers,
     answers: Numbers,
-    groups: Sequence[Any],
+    groups: Iterable[Any],
     *,
     without: Numbers | None = None,
     mask: Numbers | None = None,
@@ -279,12 +282,13 @@ def nested_probability_calibration(
     logs, y, weight, floor = _prepared(
         kind, probabilities, answers, mask, sample_weight, floor, True
     )
-    if logs.ndim != 3 or len(groups) != logs.shape[0]:
+    labels = list(groups)
+    if logs.ndim != 3 or len(labels) != logs.shape[0]:
         raise ValueError(
             f"`groups` must name the group of every question of `probabilities` (t, n, k), got "
-            f"{len(groups)} for shape {logs.shape}"
+            f"{len(labels)} for shape {logs.shape}"
         )
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    names, member = np.unique(np.asarray(labels), return_inverse=True)
     if len(names) < 2:
         raise ValueError("`groups`: at least two are needed to leave out one at a time")
     limit, strength = _settings(tol, penalty, logs.dtype)

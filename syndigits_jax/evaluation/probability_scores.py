@@ -7,7 +7,7 @@ ranked probability score are proper: true probabilities have the smallest expect
 and Raftery, 2007). Each is a mean over people, one for every question; NaN where none is scored.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -207,7 +207,7 @@ def simbench_score(
     true: Numbers,
     *,
     options: Numbers | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Iterable[Any] | None = None,
 ) -> Float[Array, " m"]:
     """Skill of predicted answer distributions against the uniform one: 1 - TV(p̂, p) / TV(u, p).
 

@@ -5,11 +5,7 @@ import pytest
 
 from syndigits_jax import Panel
 from syndigits_jax.datasets import simulate_panel
-from syndigits_jax.estimation import (
-    hold_out_probabilities,
-    hold_out_questions,
-    hold_out_without_groups,
-)
+from syndigits_jax.estimation import hold_out_probabilities, hold_out_questions
 from syndigits_jax.evaluation import log_score, marginal_of_others, nested_probability_calibration
 from syndigits_jax.schema import Scale
 
@@ -29,7 +25,7 @@ def panel() -> Panel:
 
 @pytest.fixture(scope="module")
 def held(panel):
-    return hold_out_probabilities(panel)
+    return hold_out_probabilities(panel, without_folds=True)
 
 
 def test_probabilities_have_the_estimates_means(panel, held):
@@ -59,23 +55,33 @@ def test_other_forecasts_take_the_same_layout(held):
     assert even.shape == held.probabilities.shape
 
 
-def test_no_answer_of_a_fold_reaches_its_calibrated_forecasts(panel):
-    panel = panel.take(questions=slice(5, 12))
+def test_no_answer_of_a_fold_reaches_its_calibrated_forecasts(panel, held):
+    mine = held.fold == held.fold[0]
+    at = [panel.questions.index(name) for name in np.array(held.questions)[mine]]
     human = panel.human.copy()
-    fold = hold_out_probabilities(panel).fold
-    mine = fold == fold[0]
-    human[:, mine] = 6 - human[:, mine]
-    results = []
-    for each in (panel, panel.replace(human=human)):
-        held = hold_out_probabilities(each)
-        without = hold_out_without_groups(each, held)
-        results.append(
-            nested_probability_calibration(
-                "vector", held.probabilities, held.answers, held.fold.tolist(), without=without
-            ).value
+    human[:, at] = panel.low[at] + panel.high[at] - human[:, at]
+    other = hold_out_probabilities(panel.replace(human=human), without_folds=True)
+    group = held.fold[0]
+    np.testing.assert_array_equal(held.without[group], other.without[group])
+    assert not np.array_equal(held.without[group - 1], other.without[group - 1])
+    before, after = (
+        nested_probability_calibration(
+            "vector", each.probabilities, each.answers, each.fold, without=each.without
+        ).value
+        for each in (held, other)
+    )
+    np.testing.assert_array_equal(before[mine], after[mine])
+    assert not np.array_equal(before[~mine], after[~mine])
+
+
+def test_without_its_fold_a_question_is_forecast_as_held_out(held):
+    for g in np.unique(held.fold):
+        np.testing.assert_allclose(
+            held.without[g][held.fold == g], held.probabilities[held.fold == g], atol=1e-6
         )
-    np.testing.assert_array_equal(results[0][mine], results[1][mine])
-    assert not np.array_equal(results[0][~mine], results[1][~mine])
+        assert not np.array_equal(
+            held.without[g][held.fold != g], held.probabilities[held.fold != g]
+        )
 
 
 def test_bad_input_is_refused(panel):

@@ -104,6 +104,7 @@ GOOD = np.arange(12.0).reshape(3, 4)
     [
         ((GOOD, GOOD, GOOD[:2]), {}, "of one shape"),
         ((GOOD, GOOD), {}, "`truth` is needed"),
+        ((GOOD, GOOD + np.inf, GOOD), {}, "`control` is infinite somewhere"),
         ((GOOD, GOOD, GOOD), {"comparison": "loss"}, "`truth` is needed, except for"),
         ((GOOD, GOOD, GOOD), {"comparison": "rank"}, "`comparison` must be"),
         ((GOOD, GOOD, GOOD * np.nan), {}, "no answer in common"),
