@@ -1,12 +1,17 @@
-"""New answers with their uncertainty: the estimator `auto`, intervals and draws."""
+"""New answers with their uncertainty: the estimator `auto`, intervals, draws; learned controls."""
 
+from .asked_control import hold_out_asked_control as hold_out_asked_control
 from .auto import estimate_new_users_and_questions as estimate_new_users_and_questions
 from .auto import estimate_questions as estimate_questions
 from .auto import hold_out_questions as hold_out_questions
 from .auto_users import estimate_users as estimate_users
 from .auto_users import hold_out_users as hold_out_users
 from .grouping import blocks_from_names as blocks_from_names
+from .held_out_probabilities import HeldOutProbabilities as HeldOutProbabilities
+from .held_out_probabilities import hold_out_probabilities as hold_out_probabilities
 from .intervals import question_intervals as question_intervals
+from .learned_control import hold_out_learned_control as hold_out_learned_control
+from .learned_control import learned_control as learned_control
 from .options import option_probabilities as option_probabilities
 from .results import Estimates as Estimates
 from .results import Expected as Expected

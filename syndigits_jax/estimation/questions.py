@@ -22,7 +22,7 @@ from .components import COMPONENTS, WeightedPanel
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table
 from .people import effective_weight
-from .stack import FoldMoments, OnFit, Stack, fold_moments
+from .stack import FoldMoments, OnFit, OnPair, Stack, fold_moments
 from .units import AnswerUnits, answer_units
 from .weights import FIXED_WEIGHTS, FOLDS, SURVEY_WEIGHTS
 
@@ -213,6 +213,7 @@ def nested(
     key: Key = 0,
     workers: int = 1,
     on_fit: OnFit | None = None,
+    on_pair: OnPair | None = None,
 ) -> Nested:
     """Predict every known question from the other folds, choosing everything without its fold.
 
@@ -221,12 +222,19 @@ def nested(
     - `problem`: a panel, prepared.
     - `setting`: how folds are made.
     - `key`: decides random folds; `workers`: folds computed at once; `on_fit`: progress.
+    - `on_pair`: as in [`fold_moments`][].
     """
     known = problem.known
     fold = problem.folds(setting, key)
     most = MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
     moments = fold_moments(
-        problem.responses, known, fold, most=most, workers=workers, on_fit=on_fit
+        problem.responses,
+        known,
+        fold,
+        most=most,
+        workers=workers,
+        on_fit=on_fit,
+        on_pair=on_pair,
     )
     folds = range(int(fold.max()) + 1)
     scales = tuple(problem.levels(known[fold != f]) for f in folds)

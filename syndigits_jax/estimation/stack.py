@@ -36,6 +36,9 @@ from .weights import FEWEST_TARGETS, learnt_weights
 OnFit = Callable[[int, int], None]
 """Called with (fits done, fits in all), from one thread at a time."""
 
+OnPair = Callable[[tuple[int, int], np.ndarray, np.ndarray], None]
+"""Called with two folds, the targets in them (b,) and their components (b, c, n)."""
+
 
 class Stack(eqx.Module):
     """A fitted combination of components: a pytree for `jit`, `vmap` and `grad`.
@@ -140,6 +143,7 @@ def fold_moments(
     most: int | None = None,
     workers: int = 1,
     on_fit: OnFit | None = None,
+    on_pair: OnPair | None = None,
 ) -> FoldMoments:
     """Fit every fold, and every pair of folds, of the known questions.
 
@@ -152,6 +156,7 @@ def fold_moments(
     - `most`: largest number of questions of a pair whose moments are computed; all by default.
     - `workers`: pairs computed at once.
     - `on_fit`: progress.
+    - `on_pair`: called with what the fit without each pair of folds predicts of its members.
     """
     truth = responses.human if truth is None else truth
     count, n = len(known), responses.human.shape[0]
@@ -184,6 +189,8 @@ def fold_moments(
             values[members], unexplained[members] = found.values[keep], found.unexplained[keep]
             status[members], imputation[members] = found.status[keep], imputed
         outer.store(pair, members, jax.tree.map(lambda leaf: leaf[keep], moments))
+        if on_pair is not None:
+            on_pair(pair, members, found.values[keep])
 
     in_order(fit, fold_pairs(fold, nested), workers, on_fit)
     arrays = outer.gram, outer.cross, outer.size, fold

@@ -17,6 +17,7 @@ from syndigits_jax.plots.fidelity import (
     plot_projection,
 )
 from syndigits_jax.plots.methods import plot_methods, plot_score_differences
+from syndigits_jax.plots.reliability import plot_reliability
 from syndigits_jax.plots.variance import plot_cumulative_variance
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "plot_principal_cosines",
     "plot_projection",
     "plot_projection_distance",
+    "plot_reliability",
     "plot_score_differences",
     "plot_variance_ratios",
 ]

@@ -1,0 +1,340 @@
+"""Ceilings: how well people's answers can be predicted at all, given how they repeat.
+
+Asked again, people do not answer alike, and a mean over few people is not the population's. No
+prediction can be expected to correlate with one set of answers beyond what another set of the same
+people's answers tells.
+
+Reliability is the correlation of two equally good measurements of the same thing: two answers of a
+person (test and retest), or the means of two halves of the people, corrected to the whole by
+Spearman and Brown's 2r / (1 + r). Whoever knew the true value would correlate with one measurement
+at the square root of its reliability (Spearman, 1904).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..inference.resampling import BootstrapResult, bootstrap, nan_mean
+from ..panel import Panel
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.keys import PRNGKey
+from ..tables.frames import FrameTable
+from .weighted_correlation import weighted_correlation
+
+FEWEST_COMMON = 3
+"""People who answered twice that a question needs for a correlation."""
+
+
+class Retest(eqx.Module):
+    """How people's answers repeat.
+
+    - `reliability`: (m,) correlation over people of the first and the second answers to each
+      question; NaN with fewer than three people or where either does not vary.
+    - `agreement`: (m,) share of people who answered exactly alike.
+    - `difference`: (m,) mean absolute difference, in units of the answers.
+    - `count`: (m,) people who answered twice.
+    """
+
+    reliability: Float[Array, " m"]
+    agreement: Float[Array, " m"]
+    difference: Float[Array, " m"]
+    count: Int[Array, " m"]
+
+
+def retest_answers(panel: Panel, frame: Any, *, id_column: str | None = None) -> np.ndarray:
+    """A second table of people's answers in the order of a panel, (n, m), NaN where it has none.
+
+    **Arguments:** `panel`: the people and questions; `frame`: a pandas data frame, a row per
+    person; `id_column`: the column of identifiers, the index by default.
+
+    **Raises:** `ValueError` for a table that shares no person, or no question, with the panel.
+    """
+    table = FrameTable.read(frame, "frame", id_column)
+    for kind, ours, theirs in (
+        ("person", panel.users, table.users),
+        ("question", panel.questions, table.questions),
+    ):
+        if not set(ours) & set(theirs):
+            raise ValueError(
+                f"`frame` has no {kind} in common with the panel: it has {theirs[0]!r}, the panel "
+                f"{ours[0]!r}"
+            )
+    return table.at(panel.users, panel.questions)
+
+
+def retest_reliability(
+    first: Numbers, second: Numbers, *, sample_weight: Numbers | None = None
+) -> Retest:
+    """The reliability of single answers, from people who answered the same questions twice.
+
+    **Arguments:** `first`, `second`: (n, m) answers of the same people to the same questions, NaN
+    where missing (see [`retest_answers`][]); `sample_weight`: (n,) weights of the people.
+
+    **Returns:** a [`Retest`][].
+
+    **Raises:** `ValueError` for shapes that do not fit, negative weights and, where the answers are
+    known, nobody who answered a question twice.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation import retest_reliability
+        >>> first = [[1.0], [2.0], [3.0], [4.0], [2.0]]
+        >>> second = [[1.0], [3.0], [3.0], [4.0], [float("nan")]]
+        >>> found = retest_reliability(first, second)
+        >>> print(found.reliability.round(2), found.agreement, found.count)
+        [0.92] [0.75] [4]
+    """
+    x, y = as_floats(first=first, second=second)
+    if x.ndim != 2 or x.shape != y.shape:
+        raise ValueError(
+            f"`second` must have the shape of `first`, people x questions, got {y.shape} and "
+            f"{x.shape}; `retest_answers` aligns a table with a panel"
+        )
+    weight = _weights(sample_weight, x)
+    both = ~(jnp.isnan(x) | jnp.isnan(y)) & (weight > 0)[:, None]
+    known = concrete(both)
+    if known is not None and not known.any():
+        raise ValueError(
+            "`second`: nobody answered a question in both tables; are their people in one order?"
+        )
+    x, y = jnp.where(both, x, 0), jnp.where(both, y, 0)
+    weights = jnp.where(both, weight[:, None], 0)
+    total = jnp.sum(weights, axis=0)
+    safe = jnp.where(total > 0, total, 1)
+
+    def mean(values):
+        return jnp.where(total > 0, jnp.sum(weights * values, axis=0) / safe, jnp.nan)
+
+    count = jnp.sum(both, axis=0)
+    correlation = weighted_correlation(x.T, y.T, weights.T)
+    return Retest(
+        jnp.where(count >= FEWEST_COMMON, correlation, jnp.nan),
+        mean((x == y).astype(x.dtype)),
+        mean(jnp.abs(x - y)),
+        count,
+    )
+
+
+def _weights(sample_weight: Numbers | None, like: Float[Array, "n m"]) -> Float[Array, " n"]:
+    if sample_weight is None:
+        return jnp.ones((like.shape[0],), like.dtype)
+    weight = as_float("sample_weight", sample_weight).astype(like.dtype)
+    if weight.shape != like.shape[:1]:
+        raise ValueError(f"`sample_weight` must have shape {like.shape[:1]}, got {weight.shape}")
+    known = concrete(weight)
+    if known is not None and (np.any(known < 0) or not np.any(known)):
+        raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
+    return weight
+
+
+def spearman_brown(correlation: Numbers, factor: Numbers = 2.0) -> Float[Array, "*shape"]:
+    """The reliability of a measurement `factor` times as long: f·r / (1 + (f - 1)·r).
+
+    **Arguments:** `correlation`: of two measurements; `factor`: 2 for halves of a whole.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation.ceilings import spearman_brown
+        >>> print(spearman_brown(0.6))
+        0.75
+    """
+    r, factor = as_floats(correlation=correlation, factor=factor)
+    return factor * r / (1 + (factor - 1) * r)
+
+
+class SplitHalf(eqx.Module):
+    """How a question's mean, or its shares, repeat over halves of the people.
+
+    - `reliability`: of the whole sample, over questions (and options): the mean correlation of the
+      halves, corrected by Spearman and Brown.
+    - `distance`: mean distance of the halves: absolute, in units of the answers, or total variation
+      of shares. Two independent samples of half the size are so far apart.
+    - `correlations`: (r,) correlation of the halves in each repetition.
+    """
+
+    reliability: Float[Array, ""]
+    distance: Float[Array, ""]
+    correlations: Float[Array, " r"]
+
+
+def split_half(
+    answers: Numbers,
+    *,
+    key: PRNGKey,
+    of: str = "means",
+    size: int | None = None,
+    sample_weight: Numbers | None = None,
+    repeats: int = 100,
+) -> SplitHalf:
+    """The reliability of questions' means or shares, from random halves of the people.
+
+    **Arguments:**
+
+    - `answers`: (n, m), NaN where missing; for `"shares"` positions 0 to `size` - 1 of options.
+    - `key`: of the random halves.
+    - `of`: `"means"`, or `"shares"` of `size` options.
+    - `size`: how many options.
+    - `sample_weight`: (n,) weights of the people.
+    - `repeats`: number of random splits.
+
+    **Returns:** a [`SplitHalf`][]. A question that a half did not answer is left out of that split.
+
+    **Raises:** `ValueError` for shapes or weights that do not fit, fewer than two people or
+    questions, `"shares"` without `size`, answers that are no positions, and all answers equal.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.evaluation import split_half
+        >>> answers = [[1.0, 4.0, 2.0], [2.0, 5.0, 2.0], [1.0, 4.0, 3.0], [2.0, 5.0, 3.0]]
+        >>> print(split_half(answers, key=jax.random.key(0)).reliability > 0.9)
+        True
+    """
+    values = as_float("answers", answers)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(
+            f"`answers` must be people x questions, at least two of each, got {values.shape}"
+        )
+    if of not in ("means", "shares"):
+        raise ValueError(f"`of` must be 'means' or 'shares', got {of!r}")
+    if repeats < 1:
+        raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    weight = _weights(sample_weight, values)
+    known = concrete(values)
+    if known is not None:
+        _check_answers(known, of, size)
+    there = ~jnp.isnan(values)
+    filled = jnp.where(there, values, 0)
+    if of == "shares":
+        columns = jax.nn.one_hot(filled.astype(jnp.int32), int(size or 2), dtype=values.dtype)
+    else:
+        columns = filled[..., None]
+    people = values.shape[0]
+
+    def one(split_key):
+        order = jax.random.permutation(split_key, people)
+        first = order < people // 2
+        halves = [
+            _means(columns, jnp.where(there & half[:, None], weight[:, None], 0))
+            for half in (first, ~first)
+        ]
+        both = ~(jnp.isnan(halves[0]) | jnp.isnan(halves[1]))
+        x, y = (jnp.where(both, half, 0).reshape(-1) for half in halves)
+        counted = both.astype(x.dtype)
+        gap = jnp.sum(jnp.abs(jnp.where(both, halves[0] - halves[1], 0)), axis=-1)
+        gap = gap / 2 if of == "shares" else gap
+        asked = counted[:, 0]
+        distance = jnp.sum(gap * asked) / jnp.maximum(jnp.sum(asked), 1)
+        return weighted_correlation(x, y, counted.reshape(-1)), distance
+
+    correlations, distances = jax.lax.map(one, jax.random.split(key, repeats))
+    mean = nan_mean(correlations)
+    return SplitHalf(spearman_brown(mean), jnp.mean(distances), correlations)
+
+
+def _means(columns: Float[Array, "n m k"], weight: Float[Array, "n m"]) -> Float[Array, "m k"]:
+    total = jnp.sum(weight, axis=0)[:, None]
+    mean = jnp.einsum("nm,nmk->mk", weight, columns) / jnp.where(total > 0, total, 1)
+    return jnp.where(total > 0, mean, jnp.nan)
+
+
+def _check_answers(values: np.ndarray, of: str, size: int | None) -> None:
+    some = values[~np.isnan(values)]
+    if not some.size:
+        raise ValueError("`answers`: all are missing")
+    if np.ptp(some) == 0:
+        raise ValueError(f"`answers` are all {some[0]:g}: nothing differs, so nothing can repeat")
+    if of == "means":
+        return
+    if size is None or size < 2:
+        raise ValueError(f"`size`, the number of options, must be at least 2, got {size}")
+    if np.any(some != np.round(some)) or some.min() < 0 or some.max() >= size:
+        raise ValueError(
+            f"`answers` must be positions 0 to {size - 1} of options, got {some.min():g} to "
+            f"{some.max():g}"
+        )
+
+
+def attenuation_corrected(
+    correlation: Numbers, reliability: Numbers, other: Numbers = 1.0
+) -> Float[Array, "*shape"]:
+    """The correlation with what was measured without error: r / √(reliability · other).
+
+    **Arguments:** `correlation`: of a prediction with answers; `reliability`: of the answers;
+    `other`: of the prediction, 1 if it is to be judged as it is. NaN where a reliability is not
+    positive. By chance the result can exceed 1.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation import attenuation_corrected
+        >>> print(attenuation_corrected(0.4, 0.64))
+        0.5
+    """
+    r, a, b = as_floats(correlation=correlation, reliability=reliability, other=other)
+    usable = (a > 0) & (b > 0)
+    return jnp.where(usable, r / jnp.sqrt(jnp.where(usable, a * b, 1)), jnp.nan)
+
+
+def share_of_ceiling(
+    scores: Numbers,
+    ceilings: Numbers,
+    *,
+    key: PRNGKey,
+    groups: Iterable[Any] | None = None,
+    replicates: int = 2000,
+    level: float = 0.95,
+) -> BootstrapResult:
+    """Mean score over mean ceiling, with a bootstrap interval over questions or blocks.
+
+    A ceiling of √reliability makes it the mean attenuation-corrected correlation, weighted by the
+    ceilings; the reliability itself compares with another answer of the same person.
+
+    **Arguments:**
+
+    - `scores`: (t,) of each question, such as correlations; `ceilings`: (t,). A question without
+      either (NaN) is left out.
+    - `key`: of the resampling.
+    - `groups`: (t,) blocks of questions that are resampled together; by default each on its own.
+    - `replicates`, `level`: as in [`bootstrap`][syndigits_jax.inference.bootstrap].
+
+    **Returns:** a [`BootstrapResult`][syndigits_jax.inference.BootstrapResult].
+
+    **Raises:** `ValueError` for shapes that do not fit, no question with both, and a mean ceiling
+    that is not positive.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.evaluation import share_of_ceiling
+        >>> scores, ceilings = [0.3, 0.4, 0.35], [0.6, 0.8, 0.7]
+        >>> print(share_of_ceiling(scores, ceilings, key=jax.random.key(0)).estimate.round(2))
+        0.5
+    """
+    x, top = as_floats(scores=scores, ceilings=ceilings)
+    if x.ndim != 1 or x.shape != top.shape:
+        raise ValueError(
+            f"`ceilings` must have the shape of `scores` (t,), got {top.shape} and {x.shape}"
+        )
+    used = ~(jnp.isnan(x) | jnp.isnan(top))
+    labels = list(range(x.shape[0])) if groups is None else list(groups)
+    if len(labels) != x.shape[0]:
+        raise ValueError(f"`groups` must name {x.shape[0]} questions, got {len(labels)}")
+    known = concrete(jnp.sum(jnp.where(used, top, 0)))
+    if known is not None and not known > 0:
+        raise ValueError("`ceilings`: no question has a score and a positive ceiling")
+    names = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    member = jnp.asarray([names[label] for label in labels])
+    sums = [
+        jax.ops.segment_sum(jnp.where(used, values, 0), member, len(names)) for values in (x, top)
+    ]
+
+    def ratio(data):
+        score, ceiling = jnp.sum(data[:, 0]), jnp.sum(data[:, 1])
+        return jnp.where(ceiling > 0, score / jnp.where(ceiling > 0, ceiling, 1), jnp.nan)
+
+    return bootstrap(key, ratio, jnp.stack(sums, axis=1), replicates=replicates, level=level)

@@ -1,0 +1,203 @@
+"""The gate: do the twins know anything that a control without twins does not?
+
+Estimates that use twins are compared with a control that never saw them, on the same people and
+questions. Both are random: the bootstrap resamples people and questions at once (the pigeonhole
+bootstrap of Owen, 2007), or people and blocks where questions of a block stand or fall together.
+Its intervals are a little too wide rather than too narrow.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..inference.resampling import nan_mean
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.keys import PRNGKey
+from .weighted_correlation import weighted_correlation
+
+
+class TwinGain(eqx.Module):
+    """What twins add to a control without them; positive is for the twins.
+
+    - `estimate`: mean over questions; `standard_error`, `lower`, `upper`: of the bootstrap over
+      people and questions, an interval of probability `level`.
+    - `by_question`: (t,), NaN where nobody could be compared.
+    """
+
+    estimate: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    by_question: Float[Array, " t"]
+    level: float = eqx.field(static=True)
+
+    @property
+    def verdict(self) -> str:
+        """`"twins add"`, `"twins take away"`, or `"no gain shown"` if 0 is in the interval."""
+        if float(self.lower) > 0:
+            return "twins add"
+        return "twins take away" if float(self.upper) < 0 else "no gain shown"
+
+
+def twin_gain(
+    estimate: Numbers,
+    control: Numbers,
+    truth: Numbers | None = None,
+    *,
+    key: PRNGKey,
+    comparison: str = "pearson",
+    blocks: Iterable[Any] | None = None,
+    sample_weight: Numbers | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    batch_size: int = 32,
+) -> TwinGain:
+    """How much better estimates that use twins are than a control without twins.
+
+    - `"pearson"`: difference of the correlations over people with the truth. A side that does not
+      vary has correlation 0.
+    - `"partial"`: the partial correlation of estimate and truth, given the control. Also where an
+      estimate is no better than the control alone, it can know something that the control does not.
+    - `"mse"`: how much smaller the mean squared error is.
+    - `"loss"`: how much smaller the mean loss is; `estimate` and `control` are losses of single
+      answers, such as
+      [`probability_losses`][syndigits_jax.evaluation.probability_scores.probability_losses], and
+      there is no `truth`.
+
+    **Arguments:**
+
+    - `estimate`, `control`, `truth`: (t, n), a row per question, NaN where missing. Only answers
+      that all of them have are compared. Estimates and control must have been made without the
+      truth.
+    - `key`: of the resampling.
+    - `comparison`: as above.
+    - `blocks`: (t,) the survey or battery of each question, resampled as a whole; by default
+      questions are resampled one by one.
+    - `sample_weight`: (n,) weights of the people.
+    - `replicates`: of the bootstrap; `level`: of the interval; `batch_size`: replicates at a time.
+
+    **Returns:** a [`TwinGain`][].
+
+    **Raises:** `ValueError` for an unknown comparison, shapes, weights or blocks that do not fit,
+    fewer than two blocks, and nothing to compare.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.evaluation import twin_gain
+        >>> truth = jax.random.normal(jax.random.key(0), (10, 40))
+        >>> control = 0.1 * truth + jax.random.normal(jax.random.key(1), (10, 40))
+        >>> estimate = truth + jax.random.normal(jax.random.key(2), (10, 40))
+        >>> print(twin_gain(estimate, control, truth, key=jax.random.key(3)).verdict)
+        twins add
+    """
+    x, z, y, used = _compared(estimate, control, truth, comparison)
+    weight = jnp.ones((x.shape[1],), x.dtype)
+    if sample_weight is not None:
+        weight = as_float("sample_weight", sample_weight).astype(x.dtype)
+        known = concrete(weight)
+        if weight.shape != x.shape[1:]:
+            raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
+        if known is not None and (np.any(known < 0) or not np.any(known)):
+            raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
+    if replicates < 2 or not 0 < level < 1:
+        raise ValueError(
+            f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
+        )
+    labels = list(range(x.shape[0])) if blocks is None else list(blocks)
+    if len(labels) != x.shape[0]:
+        raise ValueError(f"`blocks` must name {x.shape[0]} questions, got {len(labels)}")
+    names = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    if len(names) < 2:
+        raise ValueError("`blocks`: at least two blocks of questions are needed to resample them")
+    member = jnp.asarray([names[label] for label in labels])
+
+    def gains(people: Float[Array, " n"]) -> Float[Array, " t"]:
+        return _gains(comparison, x, z, y, jnp.where(used, (people * weight)[None, :], 0))
+
+    def replicate(replicate_key):
+        keys = jax.random.split(replicate_key)
+        people = _times_drawn(keys[0], x.shape[1]).astype(x.dtype)
+        times = _times_drawn(keys[1], len(names))[member].astype(x.dtype)
+        found = gains(people)
+        times = jnp.where(jnp.isnan(found), 0, times)
+        total = jnp.sum(times)
+        mean = jnp.sum(times * jnp.where(times > 0, found, 0)) / jnp.where(total > 0, total, 1)
+        return jnp.where(total > 0, mean, jnp.nan)
+
+    draws = jax.lax.map(replicate, jax.random.split(key, replicates), batch_size=batch_size)
+    by_question = gains(jnp.ones_like(weight))
+    tail = (1 - level) / 2
+    return TwinGain(
+        nan_mean(by_question),
+        jnp.nanstd(draws, ddof=1),
+        jnp.nanquantile(draws, tail),
+        jnp.nanquantile(draws, 1 - tail),
+        by_question,
+        level,
+    )
+
+
+def _compared(estimate, control, truth, comparison: str):
+    """Estimate, control and truth (0 where not compared), and where they are."""
+    if comparison not in ("pearson", "partial", "mse", "loss"):
+        raise ValueError(
+            f"`comparison` must be 'pearson', 'partial', 'mse' or 'loss', got {comparison!r}"
+        )
+    if (truth is None) != (comparison == "loss"):
+        raise ValueError(
+            "`truth` is needed, except for the comparison 'loss', which takes losses in place of "
+            "estimates"
+        )
+    x, z = as_floats(estimate=estimate, control=control)
+    y = jnp.zeros_like(x) if truth is None else as_float("truth", truth).astype(x.dtype)
+    if x.ndim != 2 or not x.shape == z.shape == y.shape:
+        raise ValueError(
+            f"`estimate`, `control` and `truth` must be (t, n), a row per question, of one shape, "
+            f"got {x.shape}, {z.shape} and {y.shape}"
+        )
+    used = ~(jnp.isnan(x) | jnp.isnan(z) | jnp.isnan(y))
+    known = concrete(used)
+    if known is not None and not known.any():
+        raise ValueError("`estimate`, `control` and `truth` have no answer in common")
+    for name, values in (("estimate", x), ("control", z), ("truth", y)):
+        numbers = concrete(values)
+        if numbers is not None and np.isinf(numbers).any():
+            raise ValueError(
+                f"`{name}` is infinite somewhere; log scores are where a forecast is 0, unless it "
+                "is `smoothed`"
+            )
+    return (*(jnp.where(used, a, 0) for a in (x, z, y)), used)
+
+
+def _gains(comparison: str, x, z, y, weight: Float[Array, "t n"]) -> Float[Array, " t"]:
+    total = jnp.sum(weight, axis=1)
+
+    def mean(values):
+        return jnp.sum(weight * values, axis=1) / jnp.where(total > 0, total, 1)
+
+    def correlation(a, b):
+        return jnp.nan_to_num(weighted_correlation(a, b, weight))
+
+    if comparison == "loss":
+        found = mean(z) - mean(x)
+    elif comparison == "mse":
+        found = mean((z - y) ** 2) - mean((x - y) ** 2)
+    elif comparison == "pearson":
+        found = correlation(x, y) - correlation(z, y)
+    else:
+        xy, xz, zy = correlation(x, y), correlation(x, z), correlation(z, y)
+        rest = (1 - xz**2) * (1 - zy**2)
+        usable = rest > 1e-6  # an estimate that is the control has nothing beyond it
+        found = jnp.where(usable, (xy - xz * zy) / jnp.sqrt(jnp.where(usable, rest, 1)), 0)
+    return jnp.where(total > 0, found, jnp.nan)
+
+
+def _times_drawn(key: PRNGKey, size: int) -> Array:
+    """How often each of `size` is drawn in as many draws with replacement."""
+    return jnp.bincount(jax.random.randint(key, (size,), 0, size), length=size)
