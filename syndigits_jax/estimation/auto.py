@@ -29,7 +29,7 @@ from .questions import (
 )
 from .results import Estimates, Expected, expectation
 from .share_intervals import KnownShares
-from .stack import OnFit, fold_moments, predict
+from .stack import OnFit, fold_moments, fold_pairs, predict
 from .targets import AUTO, chosen_targets, known_users, steps
 from .users import predict_users, ranges_without, user_folds
 from .weights import USER_FIXED_WEIGHTS
@@ -97,6 +97,8 @@ def estimate_questions(
     at = np.array([panel.questions.index(name) for name in names])
     problem = prepare(panel, at, blocks, sample_weight)
     settings: list[Setting] = [problem.setting(int(j)) for j in at]
+    if on_fit is not None:  # before anything is compiled
+        on_fit(0, len(fold_pairs(problem.folds(settings[0], key), expect)))
     found, prepared = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)

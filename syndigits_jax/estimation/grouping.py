@@ -42,7 +42,8 @@ def blocks_from_names(questions: Sequence[str]) -> tuple[str, ...]:
     - by a number that is set apart: `Q5_1`, `Q5_2` and `Q5 3` belong to `Q5`; `1_Q7`, `2_Q7` to
       `Q7`;
     - by a letter after a number: `Q5a`, `Q5b` belong to `Q5`;
-    - by a number after letters: `item1`, `item2` belong to `item`.
+    - by a number after letters, unless all names would be one block: `item1`, `item2` belong to
+      `item` if there is `mood1` too.
 
     So `Q5_1`, `Q5_2`, `Q6`, `Q7` are a battery and two other questions: the numbers of the latter
     count questions. Any other name is a block of its own.
@@ -58,9 +59,12 @@ def blocks_from_names(questions: Sequence[str]) -> tuple[str, ...]:
         found = [form.match(name.strip()) for name in questions]
         heads = [None if one is None else next(filter(None, one.groups())) for one in found]
         numbered = [head for head in heads if head is not None]
-        pairs = zip(heads, questions, strict=True)
-        if form is _SEPARATED or len(set(numbered)) < len(numbered):
+        shared = len(set(numbered)) < len(numbered)
+        if form is _NUMBERED and len(set(heads)) == 1:
+            break
+        if shared or form is _SEPARATED:
+            pairs = zip(heads, questions, strict=True)
             blocks = tuple(name if head is None else head.strip() for head, name in pairs)
-        if len(set(numbered)) < len(numbered):
+        if shared:
             break
     return blocks

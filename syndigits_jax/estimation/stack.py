@@ -34,7 +34,7 @@ from .components import (
 from .weights import FEWEST_TARGETS, learnt_weights
 
 OnFit = Callable[[int, int], None]
-"""Called with (fits done, fits in all), from one thread at a time."""
+"""Called with (fits done, fits in all), from one thread at a time; first with none done."""
 
 OnPair = Callable[[tuple[int, int], np.ndarray, np.ndarray], None]
 """Called with two folds, the targets in them (b,) and their components (b, c, n)."""
@@ -233,11 +233,14 @@ def in_order(
     - `function`: called with one item at a time, from several threads.
     - `items`: at least one.
     - `workers`: threads.
-    - `on_done`: called with (items done, items in all).
+    - `on_done`: called with (items done, items in all), first with none done: the first item takes
+      longest, as its programs are compiled.
 
     **Raises:** the first error, or an interrupt, which ends it.
     """
     limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
+    if on_done is not None:
+        on_done(0, len(items))
     with limits, ThreadPoolExecutor(workers) as pool:
         function(items[0])
         futures = [pool.submit(function, item) for item in items[1:]]

@@ -47,9 +47,10 @@ def with_batteries(panel: Panel) -> Panel:
     questions of a new survey.
     """
     blocks = blocks_from_names(panel.questions)
-    if len(set(blocks)) == 1:
+    stems = set(blocks) if len(set(blocks)) == 1 else {q.rstrip("0123456789") for q in blocks}
+    if len(stems) == 1:
         warnings.warn(
-            f"`batteries`: by their names all questions are one battery, {blocks[0]!r}; they are "
+            f"`batteries`: by their names all questions are one battery, {stems.pop()!r}; they are "
             "taken without",
             TableWarning,
             stacklevel=2,

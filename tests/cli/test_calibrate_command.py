@@ -129,3 +129,17 @@ def test_a_threshold_is_chosen_by_the_known_questions(folder, tmp_path):
     assert "threshold chosen by the known questions:" in said and "(for 2 of 2)" in said
     bad = run(folder, "--out", tmp_path / "o.csv", "--method", "ridge", "--threshold", "many")
     assert bad.exit_code == 2 and "must be a number or auto" in " ".join(bad.output.split())
+
+
+def test_a_code_for_a_missing_answer_is_noted(folder, tmp_path):
+    human = pd.read_csv(folder / "human.csv", index_col=0)
+    human.iloc[3, 0] = 999
+    human.to_csv(tmp_path / "human.csv")
+    given = ("calibrate", "--human", tmp_path / "human.csv", "--twin", folder / "twin.csv",
+             "--out", tmp_path / "out.csv", "--method", "ridge")  # fmt: skip
+    result = runner.invoke(app, [*map(str, given)])
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0 and "note: --human: 999 is far from all other answers" in said
+    assert '(--missing "999")' in said
+    declared = runner.invoke(app, [*map(str, (*given, "--missing", "999"))])
+    assert declared.exit_code == 0 and "note:" not in declared.output

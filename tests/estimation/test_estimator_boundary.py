@@ -230,6 +230,18 @@ def test_nothing_is_compiled_again_for_another_target_or_panel_of_a_shape():
     assert [program._cache_size() for program in programs] == before
 
 
+@pytest.mark.parametrize("of", [estimate_questions, estimate_users, hold_out_users])
+def test_progress_starts_before_anything_is_compiled_and_ends_with_all(of):
+    panel = PANEL if of is hold_out_users else with_known(19)
+    if of is estimate_users:
+        panel = PANEL.with_missing(human=np.arange(USERS)[:, None] >= 100 + np.zeros(QUESTIONS))
+    seen: list[tuple[int, int]] = []
+    of(panel, on_fit=lambda done, total: seen.append((done, total)))
+    total = 10 + 45  # folds, and pairs of them
+    assert seen[0] == (0, total) and seen[-1] == (total, total)
+    assert [done for done, _ in seen if done] == list(range(1, total + 1))
+
+
 def test_random_folds_have_sizes_that_differ_by_one_at_most():
     for count in (1, 5, 23):
         sizes = np.bincount(random_folds(count, 10, 0))
@@ -260,9 +272,10 @@ def test_blocks_of_numbered_names():
         ("Q5a Q5b Q6a Q7 age", "Q5 Q5 Q6 Q7 age"),
         # Only numbers.
         ("item1 item2 mood1 mood2 age", "item item mood mood age"),
-        ("q1 q2 q10", "q q q"),
+        ("q1 q2 q10", "q1 q2 q10"),
+        ("q1 q2 q10 age", "q q q age"),
         ("q_1 item1 item2", "q_1 item item"),
-        ("bfi2x1 bfi2x2", "bfi2x bfi2x"),
+        ("bfi2x1 bfi2x2 age", "bfi2x bfi2x age"),
         # Nothing in common, or no name at all.
         ("q1 item2 age", "q1 item2 age"),
         ("1 2 3", "1 2 3"),

@@ -175,7 +175,8 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
     with showing_progress() as show:
 
         def on_fit(done: int, total: int) -> None:
-            show(Progress(0, 1, "estimating", done, total, counted="fits"))
+            doing = "estimating" if done else "compiling, then estimating"
+            show(Progress(0, 1, doing, done, total, counted="fits"))
 
         result = estimate_files(
             human, twin, questions=questions, batteries=batteries, key=key, on_fit=on_fit, **tables
@@ -204,7 +205,9 @@ def _calibrate(human, twin, out, report, method, given, threshold, tables, writt
     from syndigits_jax.datasets.tables import write_table
     from syndigits_jax.workflows.calibrate import calibrate_files
 
-    with showing_step(f"calibrating {twin} with {method} ..."):
+    chosen = ["threshold"] * (threshold == "auto") + [k for k, v in given.items() if v == "auto"]
+    choosing = f", choosing the {' and the '.join(chosen)}" if chosen else ""
+    with showing_step(f"compiling, then calibrating {twin} with {method}{choosing} ..."):
         result = calibrate_files(
             human, twin, method, hyperparameters=given, threshold=threshold, **tables
         )
