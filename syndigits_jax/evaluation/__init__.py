@@ -9,6 +9,7 @@ from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut
 from .other_answers import other_answers as other_answers
+from .other_answers import person_mean as person_mean
 from .tuning import Choice as Choice
 from .tuning import choose_penalty as choose_penalty
 from .tuning import tune_penalty as tune_penalty
