@@ -12,6 +12,29 @@ PENALTIES = np.logspace(-2, 3, 11)
 """Of which leave-one-out chooses, times the mean square of a person's standardised answers."""
 
 
+def person_mean(others: Numbers) -> Float[np.ndarray, " n"]:
+    """The mean (n,) of each person's standardised answers, 0 for people without any.
+
+    **Arguments:** `others`: (n, m) human answers to other questions, NaN where missing.
+
+    **Example:**
+
+        >>> from syndigits_jax.evaluation import person_mean
+        >>> print(person_mean([[1.0, 2.0], [3.0, 4.0], [float("nan"), float("nan")]]))
+        [-1.  1.  0.]
+    """
+    table = standardised(_table(others))
+    known = ~np.isnan(table)
+    return np.nan_to_num(table).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+
+
+def _table(others: Numbers) -> Float[np.ndarray, "n m"]:
+    table = np.asarray(as_float("others", others), np.float64)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"`others` must be (n, m), people x questions, got shape {table.shape}")
+    return table
+
+
 def other_answers(others: Numbers) -> Callable[[Numbers], Float[np.ndarray, " n"]]:
     """A learner of a question from people's answers to others: the control of what twins add.
 
@@ -38,10 +61,7 @@ def other_answers(others: Numbers) -> Callable[[Numbers], Float[np.ndarray, " n"
         >>> print(np.corrcoef(found[50:], tastes[50:, 0])[0, 1] > 0.9)
         True
     """
-    table = np.asarray(as_float("others", others), np.float64)
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"`others` must be (n, m), people x questions, got shape {table.shape}")
-    regressors = np.nan_to_num(standardised(table))
+    regressors = np.nan_to_num(standardised(_table(others)))
     kernel = regressors @ regressors.T
     kernel /= max(float(np.trace(kernel)) / len(kernel), 1e-12)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.estimation import blocks_from_names, estimate_questions
-from syndigits_jax.evaluation import other_answers
+from syndigits_jax.evaluation import other_answers, person_mean
 from syndigits_jax.inference import (
     Basis,
     Estimate,
@@ -39,7 +39,7 @@ class TargetEstimate:
     - `target`, `what`, `level`: what is estimated, and the coverage of intervals.
     - `estimates`: by proxies: [`RAW`][], [`CALIBRATED`][] (the estimate `auto`, made without the
       people's answers to the target) and [`OTHERS`][], what people's other answers say without
-      any twin. Each has the classical estimate beside it.
+      any twin: their mean, and a regression on them that is fitted out of folds. Each has the classical estimate beside it.
     - `chosen`: the one to report, decided before any answer to the target is seen: calibrated
       twins, or raw ones where there is nothing to calibrate by.
     - `unavailable`: why others are missing, by proxies.
@@ -129,7 +129,7 @@ def estimate_target(
             for one in (truth, twin)
         )
     names, members = _groups(panel, group, truth)
-    proxies: dict[str, Float[np.ndarray, " n"]] = {RAW: twin}
+    proxies: dict[str, Float[np.ndarray, "n ..."]] = {RAW: twin}
     unavailable: dict[str, str] = {}
     hidden = np.zeros((panel.n, panel.m), bool)
     hidden[:, at] = True
@@ -144,10 +144,11 @@ def estimate_target(
             unavailable[OTHERS] = f"it takes {2 * FOLDS} people asked"
         else:
             folds = person_folds(random_key(key), truth, FOLDS)
-            learn = other_answers(np.delete(panel.human, at, axis=1))
-            proxies[OTHERS] = np.asarray(cross_fit(learn, truth, folds))
+            others = np.delete(panel.human, at, axis=1)
+            learnt = np.asarray(cross_fit(other_answers(others), truth, folds))
+            proxies[OTHERS] = np.stack([person_mean(others), learnt], axis=1)
 
-    def one(proxy: Float[np.ndarray, " n"]) -> Estimate:
+    def one(proxy: Float[np.ndarray, "n ..."]) -> Estimate:
         if what == "difference":
             return ppi_difference(truth, proxy, members, finite=finite, level=level)
         estimator = ppi_share if what == "share" else ppi_mean

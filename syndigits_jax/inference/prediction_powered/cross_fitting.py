@@ -85,28 +85,31 @@ def cross_fit(
         >>> print(cross_fit(mean, truth, [0, 1, 2, -1]))
         [2.5 2.  1.5 2. ]
     """
-    truth = as_float("truth", truth)
+    answers = np.asarray(as_float("truth", truth))
     fold = np.asarray(as_float("folds", folds)).astype(int)
-    asked = ~np.isnan(np.asarray(truth))
-    if fold.shape != truth.shape or truth.ndim != 1:
-        raise ValueError(f"`folds` must have the shape of `truth`, {truth.shape}, got {fold.shape}")
+    asked = ~np.isnan(answers)
+    if fold.shape != answers.shape or answers.ndim != 1:
+        raise ValueError(
+            f"`folds` must have the shape of `truth`, {answers.shape}, got {fold.shape}"
+        )
     if np.any(asked & (fold < 0)):
         raise ValueError(f"`folds`: {int(np.sum(asked & (fold < 0)))} people asked have no fold")
     names = np.unique(fold[asked])
     if len(names) < 2:
         raise ValueError("`folds` must put the people asked into at least two folds")
+    # On the host: `predict` may be anything, and every number of people would be compiled anew.
     found = []
     for name in names:
-        hidden = jnp.where(jnp.asarray(fold == name), jnp.nan, truth)
-        one = as_float("predict", predict(hidden))
-        if one.shape[:1] != truth.shape:
+        hidden = np.where(asked & (fold == name), np.asarray(np.nan, answers.dtype), answers)
+        one = np.asarray(as_float("predict", predict(hidden)))
+        if one.shape[:1] != answers.shape:
             raise ValueError(
-                f"`predict` must return a prediction per person, ({truth.shape[0]},) or "
-                f"({truth.shape[0]}, p), got {one.shape}"
+                f"`predict` must return a prediction per person, ({len(answers)},) or "
+                f"({len(answers)}, p), got {one.shape}"
             )
         found.append(one)
     own = np.searchsorted(names, np.where(asked, fold, names[0]))
-    predictions = jnp.stack(found)
-    of_own = predictions[jnp.asarray(own), jnp.arange(truth.shape[0])]
-    known = jnp.asarray(asked).reshape(-1, *(1,) * (of_own.ndim - 1))
-    return jnp.where(known, of_own, jnp.mean(predictions, axis=0))
+    predictions = np.stack(found)
+    of_own = predictions[own, np.arange(len(answers))]
+    known = asked.reshape(-1, *(1,) * (of_own.ndim - 1))
+    return jnp.asarray(np.where(known, of_own, predictions.mean(axis=0)))
