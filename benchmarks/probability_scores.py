@@ -203,7 +203,8 @@ def calibrated(forecasts: Forecasts, held: HeldOutProbabilities) -> list[dict[st
                     folds = held.fold[at]
                     own = None
                     if inner is not None:
-                        own = inner[np.unique(folds)][:, at][..., :size]
+                        place = np.searchsorted(np.unique(held.fold), np.unique(folds))
+                        own = inner[place][:, at][..., :size]
                     found = nested_probability_calibration(kind, p, y, folds, without=own)
                     p = np.asarray(found.value)
                 scores = [log_score(p, y), brier_score(p, y)]

@@ -58,7 +58,7 @@ def _predictions(
             mean, sd = moments_over(y[:, None], w[:, None], 0, 0.0)
             scaled = jnp.where(w > 0, (y - mean[0]) / sd[0], 0)
             errors = ridge_loo_residuals(x, scaled, penalties, sample_weight=w).value
-            best = jnp.argmin(jnp.sum(w * jnp.where(w > 0, errors, 0) ** 2, axis=1))
+            best = jnp.argmin(jnp.where((w > 0)[None, :], errors, 0) ** 2 @ w)
             found = ridge(x, scaled, penalties[best], sample_weight=w).value(x)
             return jnp.where(jnp.any(w > 0), mean[0] + sd[0] * found, jnp.nan)
 

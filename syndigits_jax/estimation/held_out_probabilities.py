@@ -33,12 +33,12 @@ class HeldOutProbabilities:
     - `fold`: (t,) which questions were left out together.
     - `mean`, `sd`: (t, n) and (t,), what the probabilities were made from.
     - `sample_weight`: (n,) weights of the people.
-    - `without`: (g, t, n, k) for each fold the probabilities of all questions made without that
-      fold's answers, if asked for.
+    - `without`: (g, t, n, k) for each fold of `fold`, in ascending order, the probabilities of all
+      questions made without that fold's answers, if asked for.
     """
 
     questions: tuple[str, ...]
-    options: tuple[Float[np.ndarray, " k"], ...]
+    options: tuple[Float[np.ndarray, " _"], ...]
     probabilities: Float[np.ndarray, "t n k"]
     answers: Float[np.ndarray, "t n"]
     fold: Int[np.ndarray, " t"]
@@ -53,7 +53,7 @@ class HeldOutProbabilities:
         return np.array([len(values) for values in self.options])
 
     def distributed(
-        self, function: Callable[[int, Float[np.ndarray, " k"]], Any]
+        self, function: Callable[[int, Float[np.ndarray, " _"]], Any]
     ) -> Float[np.ndarray, "t n k"]:
         """Other forecasts in the same layout, such as those of a control.
 
@@ -152,7 +152,7 @@ def hold_out_probabilities(
     weight = problem.weight
     without = None
     if without_folds:
-        parts = [_without(run, pairs, f) for f in range(len(run.scales))]
+        parts = [_without(run, pairs, int(f)) for f in np.unique(fold)]
         without = np.stack([_spread(options, m[kept], s[kept], weight) for m, s in parts])
     return HeldOutProbabilities(
         tuple(names[j] for j in at),
@@ -218,7 +218,7 @@ def _by_question(
 
 
 def _spread(
-    options: Sequence[Float[np.ndarray, " k"]],
+    options: Sequence[Float[np.ndarray, " _"]],
     mean: Float[np.ndarray, "t n"],
     sd: Float[np.ndarray, " t"],
     weight: Float[np.ndarray, " n"],

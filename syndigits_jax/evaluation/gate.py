@@ -6,19 +6,20 @@ bootstrap of Owen, 2007), or people and blocks where questions of a block stand 
 Its intervals are a little too wide rather than too narrow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from ..calibration.problem import scaled_columns
 from ..inference.resampling import nan_mean
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
-from .weighted_correlation import weighted_correlation
+from ..solvers.precision import full_precision
 
 
 class TwinGain(eqx.Module):
@@ -44,6 +45,7 @@ class TwinGain(eqx.Module):
         return "twins take away" if float(self.upper) < 0 else "no gain shown"
 
 
+@full_precision
 def twin_gain(
     estimate: Numbers,
     control: Numbers,
@@ -55,7 +57,7 @@ def twin_gain(
     sample_weight: Numbers | None = None,
     replicates: int = 1000,
     level: float = 0.95,
-    batch_size: int = 32,
+    batch_size: int = 100,
 ) -> TwinGain:
     """How much better estimates that use twins are than a control without twins.
 
@@ -117,21 +119,20 @@ def twin_gain(
         raise ValueError("`blocks`: at least two blocks of questions are needed to resample them")
     member = jnp.asarray([names[label] for label in labels])
 
-    def gains(people: Float[Array, " n"]) -> Float[Array, " t"]:
-        return _gains(comparison, x, z, y, jnp.where(used, (people * weight)[None, :], 0))
+    gains = _gains(comparison, x, z, y, used, weight)
 
     def replicate(replicate_key):
         keys = jax.random.split(replicate_key)
         people = _times_drawn(keys[0], x.shape[1]).astype(x.dtype)
         times = _times_drawn(keys[1], len(names))[member].astype(x.dtype)
-        found = gains(people)
+        found = gains(people * weight)
         times = jnp.where(jnp.isnan(found), 0, times)
         total = jnp.sum(times)
         mean = jnp.sum(times * jnp.where(times > 0, found, 0)) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, jnp.nan)
 
     draws = jax.lax.map(replicate, jax.random.split(key, replicates), batch_size=batch_size)
-    by_question = gains(jnp.ones_like(weight))
+    by_question = gains(weight)
     tail = (1 - level) / 2
     return TwinGain(
         nan_mean(by_question),
@@ -175,27 +176,64 @@ def _compared(estimate, control, truth, comparison: str):
     return (*(jnp.where(used, a, 0) for a in (x, z, y)), used)
 
 
-def _gains(comparison: str, x, z, y, weight: Float[Array, "t n"]) -> Float[Array, " t"]:
-    total = jnp.sum(weight, axis=1)
+def _gains(
+    comparison: str, x, z, y, used, weight
+) -> Callable[[Float[Array, " n"]], Float[Array, " t"]]:
+    """A function of people's weights that returns every question's gain.
 
-    def mean(values):
-        return jnp.sum(weight * values, axis=1) / jnp.where(total > 0, total, 1)
+    It needs products of the answers with the weights only, which for many weights at once are
+    products of matrices.
+    """
+    there = used.astype(x.dtype)
 
-    def correlation(a, b):
-        return jnp.nan_to_num(weighted_correlation(a, b, weight))
+    def share_of(people):
+        total = there @ people
+        return lambda values: (values @ people) / jnp.where(total > 0, total, 1), total
 
-    if comparison == "loss":
-        found = mean(z) - mean(x)
-    elif comparison == "mse":
-        found = mean((z - y) ** 2) - mean((x - y) ** 2)
-    elif comparison == "pearson":
-        found = correlation(x, y) - correlation(z, y)
-    else:
-        xy, xz, zy = correlation(x, y), correlation(x, z), correlation(z, y)
+    if comparison in ("loss", "mse"):
+        gain = z - x if comparison == "loss" else (z - y) ** 2 - (x - y) ** 2
+
+        def plain(people):
+            mean, total = share_of(people)
+            return jnp.where(total > 0, mean(gain), jnp.nan)
+
+        return plain
+    x, z, y = (_scaled(values, used, weight) for values in (x, z, y))
+
+    def by_correlation(people):
+        mean, total = share_of(people)
+        means = {name: mean(a) for name, a in (("x", x), ("z", z), ("y", y))}
+
+        def covariance(first, second, a, b):
+            return mean(a * b) - means[first] * means[second]
+
+        sizes = {n: covariance(n, n, a, a) for n, a in (("x", x), ("z", z), ("y", y))}
+
+        def correlation(first, second, a, b):
+            # In units of the standard deviation of all, so that this is rounding.
+            usable = (sizes[first] > 1e-5) & (sizes[second] > 1e-5)
+            scale = jnp.sqrt(jnp.where(usable, sizes[first] * sizes[second], 1))
+            return jnp.where(usable, jnp.clip(covariance(first, second, a, b) / scale, -1, 1), 0)
+
+        xy, zy = correlation("x", "y", x, y), correlation("z", "y", z, y)
+        if comparison == "pearson":
+            return jnp.where(total > 0, xy - zy, jnp.nan)
+        xz = correlation("x", "z", x, z)
         rest = (1 - xz**2) * (1 - zy**2)
-        usable = rest > 1e-6  # an estimate that is the control has nothing beyond it
-        found = jnp.where(usable, (xy - xz * zy) / jnp.sqrt(jnp.where(usable, rest, 1)), 0)
-    return jnp.where(total > 0, found, jnp.nan)
+        usable = rest > 1e-5  # an estimate that is the control has nothing beyond it
+        partial = (xy - xz * zy) / jnp.sqrt(jnp.where(usable, rest, 1))
+        return jnp.where(total > 0, jnp.where(usable, jnp.clip(partial, -1, 1), 0), jnp.nan)
+
+    return by_correlation
+
+
+def _scaled(
+    values: Float[Array, "t n"], used: Bool[Array, "t n"], weight: Float[Array, " n"]
+) -> Float[Array, "t n"]:
+    """Rows less their mean over their standard deviation, 0 where not used or all are alike."""
+    rows = jnp.where(used, weight[None, :], 0)
+    scaled, _, _ = scaled_columns(values.T, rows.T, 0.0)
+    return jnp.where(used, scaled.T, 0)
 
 
 def _times_drawn(key: PRNGKey, size: int) -> Array:
