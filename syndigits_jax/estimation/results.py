@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from ..inference.conformal import Interval
 from .options import option_probabilities
+from .person_intervals import Judged, PersonIntervals
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Estimates:
     - `expected`: by setting, what to expect; empty if that was not asked for.
     - `known_answers`: (t,) human answers to each target that were used.
     - `status`, `imputation_status`: (t,) worst status of the fits and of the imputation.
+    - `people`: what [`intervals`][] are made of, where they were asked for; `judged`: by setting,
+      how those of the levels asked for do on the known questions.
     """
 
     direction: Literal["question", "user"]
@@ -75,6 +78,36 @@ class Estimates:
     imputation_status: Int[np.ndarray, " t"]
     expected: Mapping[str, Expected] = field(default_factory=dict)
     sample_weight: Float[np.ndarray, " n"] | None = None
+    people: PersonIntervals | None = field(default=None, repr=False)
+    judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict, repr=False)
+
+    def intervals(self, level: float) -> Interval:
+        """An interval for every person's answer, (n, q), within each question's range.
+
+        It holds the answer of a person drawn at random, to a question drawn like the known ones
+        (from a block drawn like theirs, for a new survey), with probability at least
+        1 - 2 (1 - `level`), in practice `level` or more. Of one question, and of questions chosen
+        because they are hard, nothing is promised. With too few known questions or blocks
+        (`fewest_units`: 9 for 90%, 4 for 80%) it is the whole range. Known answers to the question
+        itself are not used.
+
+        **Raises:** `ValueError` for a `level` outside (0, 1), or an estimate without intervals.
+
+        **Example:**
+
+            >>> from syndigits_jax import estimate_questions
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel().take(questions=slice(0, 12))
+            >>> found = estimate_questions(panel, panel.questions[-1:], intervals=[0.8])
+            >>> interval = found.intervals(0.8)
+            >>> print(interval.lower.shape, (interval.half_width < found.high - found.low).all())
+            (200, 1) True
+        """
+        if self.people is None:
+            raise ValueError(
+                "`intervals` were not asked for: estimate_questions(..., intervals=[0.9])"
+            )
+        return self.people.at(level, self.low, self.high)
 
     def options(self, question: str) -> Float[np.ndarray, " k"]:
         """The values that a question can be answered with.
