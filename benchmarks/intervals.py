@@ -30,7 +30,7 @@ from syndigits_jax.estimation.grouping import blocks_from_names
 from syndigits_jax.estimation.levels import weighted_moments
 from syndigits_jax.estimation.person_intervals import Judged, judge, known_scores
 from syndigits_jax.estimation.questions import Nested, Problem, Scale, nested, prepare
-from syndigits_jax.studies.beyond.units import NEW_USERS, TWIN_2K_500, Unit, load, plan
+from syndigits_jax.studies.beyond.units import NEW_SURVEY, NEW_USERS, TWIN_2K_500, Unit, load, plan
 
 LEVELS = (0.8, 0.9)
 CONTROLS = {
@@ -100,7 +100,8 @@ def compared(unit: Unit, panel: Any) -> dict[str, Any]:
     """Figures of one panel and setting: ours, every control, and paired differences."""
     blocks = blocks_from_names(panel.questions) if unit.dataset == TWIN_2K_500 else None
     problem = prepare(panel, np.zeros(0, np.int64), blocks, None)
-    run = nested(problem, unit.setting, workers=os.cpu_count() or 1)  # ty: ignore
+    setting = "new survey" if unit.setting == NEW_SURVEY else "known battery"
+    run = nested(problem, setting, workers=os.cpu_count() or 1)
     scales = nested_scales(problem, run, problem.levels(problem.known))
     names = np.asarray(panel.questions if blocks is None else blocks)
     judged: dict[str, list[Judged]] = {}

@@ -248,7 +248,8 @@ def judge(scores: Scores, level: float) -> Judged:
                 found[1, j] = share @ (upper - lower) / size
                 found[2, j] = found[1, j] + 2 / alpha * (share @ outside)
     known = ~np.isnan(found[0])
-    return Judged(level, *found[:, known], scores.question[known], scores.unit[known])
+    coverage, width, score = found[:, known]
+    return Judged(level, coverage, width, score, scores.question[known], scores.unit[known])
 
 
 @dataclass(frozen=True)
