@@ -50,9 +50,24 @@ class Judged:
     unit: Int[np.ndarray, " k"]
 
     @property
+    def units(self) -> int:
+        """How many questions, or blocks for a new survey, the intervals rest on."""
+        return len(np.unique(self.unit))
+
+    @property
+    def enough(self) -> bool:
+        """Whether these suffice for the level; otherwise intervals are the whole scale."""
+        return self.units >= fewest_units(self.level)
+
+    @property
     def useful(self) -> bool:
         """Whether the mean interval score is better than that of quoting the whole scale."""
-        return float(np.mean(self.score)) < 1
+        return bool(self.means()["score"] < 1)
+
+    def means(self) -> dict[str, float]:
+        """Mean `coverage`, `width` and `score` over the known questions."""
+        found = {"coverage": self.coverage, "width": self.width, "score": self.score}
+        return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 @dataclass(frozen=True)

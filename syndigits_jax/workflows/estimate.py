@@ -36,6 +36,8 @@ class EstimatedFiles:
       interval, and the statuses. For people: the setting and the statuses.
     - `shares`: one row per question and option, with the estimated share of people; questions
       without a short list of options have none.
+    - `lower`, `upper`: of every prediction, the ends of the interval for the person's answer, as
+      tables of the same rows and columns; `None` if intervals were not asked for.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
@@ -46,6 +48,8 @@ class EstimatedFiles:
     estimates: Estimates
     direction: Direction
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lower: Any = None
+    upper: Any = None
 
 
 def estimate_panel(
@@ -53,6 +57,7 @@ def estimate_panel(
     direction: Direction = "question",
     targets: Iterable[str] | None = None,
     *,
+    intervals: float | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -64,23 +69,33 @@ def estimate_panel(
     - `direction`: `"question"` to estimate questions, `"user"` to estimate people.
     - `targets`: identifiers to estimate; by default all without any human answer. Human answers to
       a named question are used.
+    - `intervals`: the share of answers that intervals cover; none by default. For questions only.
     - `key`: decides the folds; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
-    **Raises:** `ValueError` as [`with_targets`][] and the estimators do; `ImportError` without
-    pandas.
+    **Raises:** `ValueError` as [`with_targets`][] and the estimators do, and for intervals of
+    people; `ImportError` without pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
     panel, names = with_targets(panel, direction, targets)
-    estimate = estimate_questions if direction == "question" else estimate_users
-    estimates = estimate(panel, names, key=key, on_fit=on_fit)
-    predictions = pd.DataFrame(
-        shortest(estimates.prediction),
-        index=list(estimates.users),
-        columns=list(estimates.questions),
-    )
+    if direction == "user" and intervals is not None:
+        raise ValueError("`intervals` are for new questions, not for new people")
+    if direction == "question":
+        levels = () if intervals is None else (intervals,)
+        estimates = estimate_questions(panel, names, intervals=levels, key=key, on_fit=on_fit)
+    else:
+        estimates = estimate_users(panel, names, key=key, on_fit=on_fit)
+
+    def table(values: Any) -> Any:
+        axes = {"index": list(estimates.users), "columns": list(estimates.questions)}
+        return pd.DataFrame(shortest(values), **axes)
+
+    predictions, lower, upper = table(estimates.prediction), None, None
+    if intervals is not None:
+        interval = estimates.intervals(intervals)
+        lower, upper = table(interval.lower), table(interval.upper)
     report = pd.DataFrame(
         {
             "setting": list(estimates.setting),
@@ -93,7 +108,9 @@ def estimate_panel(
     )
     report.index.name = direction
     shares = pd.DataFrame(_shares(estimates), columns=["question", "option", "share"])
-    return EstimatedFiles(predictions, report, shares, estimates, direction, panel.dropped)
+    return EstimatedFiles(
+        predictions, report, shares, estimates, direction, panel.dropped, lower, upper
+    )
 
 
 def estimate_files(
@@ -107,6 +124,7 @@ def estimate_files(
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
     missing: str | Iterable[Any] = (),
+    intervals: float | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -116,7 +134,7 @@ def estimate_files(
 
     - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
-    - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
+    - `targets`, `intervals`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
     - `batteries`: whether questions whose names differ by a number only (Q5_1, Q5_2) are one block,
       where the file of questions does not say.
@@ -139,7 +157,7 @@ def estimate_files(
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
         panel = panel.with_blocks(blocks_from_names(panel.questions))
-    return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
+    return estimate_panel(panel, direction, targets, intervals=intervals, key=key, on_fit=on_fit)
 
 
 def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
