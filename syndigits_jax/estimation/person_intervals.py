@@ -60,9 +60,14 @@ class Judged:
         return self.units >= fewest_units(self.level)
 
     @property
+    def judgeable(self) -> bool:
+        """Whether they still suffice without the one that is judged."""
+        return self.units > fewest_units(self.level)
+
+    @property
     def useful(self) -> bool:
         """Whether the mean interval score is better than that of quoting the whole scale."""
-        return bool(self.means()["score"] < 1)
+        return self.judgeable and bool(self.means()["score"] < 1)
 
     def means(self) -> dict[str, float]:
         """Mean `coverage`, `width` and `score` over the known questions."""

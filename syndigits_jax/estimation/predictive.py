@@ -93,15 +93,16 @@ def _tails(
 
 
 def truth_levels(
-    truth: Float[np.ndarray, " n"],
-    place: Int[np.ndarray, " n"],
+    truth: Float[np.ndarray, "*cells"],
+    place: Int[np.ndarray, "*places"],
     points: Float[np.ndarray, " k"],
     table: Float[np.ndarray, "p k"],
-) -> Float[np.ndarray, " n"]:
-    """Tail level of every answer, NaN where there is none.
+) -> Float[np.ndarray, "*cells"]:
+    """Tail level of every answer, NaN where there is none, at the places of its predictions.
 
     Between two points it is the lower of theirs, so that an interval from point to point holds an
     answer if its level is that of the interval; -1 beyond the points, which no interval holds.
+    The places have the shape of the answers, or one that broadcasts to it.
     """
     position = (truth - points[0]) / (points[1] - points[0])
     near = np.rint(position)

@@ -101,7 +101,7 @@ def print_estimated(
             for line in _expectation(estimates.expected[setting], result.direction):
                 console.print(f"  {line}")
         for judged in estimates.judged.get(setting, ()):
-            for line in _promise(judged, setting):
+            for line in promise(judged, setting):
                 console.print(f"  {line}", soft_wrap=True)
     unbounded = [
         name
@@ -123,14 +123,19 @@ def print_estimated(
         console.print(f"written: {ends}, the ends of {intervals:.0%} intervals", soft_wrap=True)
 
 
-def _promise(judged: Judged, setting: str) -> list[str]:
-    """What the intervals for people's answers are worth, and what they promise."""
+def promise(judged: Judged, setting: str) -> list[str]:
+    """What the intervals for people's answers are worth, and what they promise.
+
+    **Arguments:** `judged`: those of the known questions; `setting`: as in `Estimates.setting`.
+    """
     unit = "block" if setting == "new survey" else "question"
     if not judged.enough:
         return [
             f"{judged.level:.0%} intervals for answers are the whole scale: they need "
             f"{fewest_units(judged.level)} known {unit}s, there are {judged.units}"
         ]
+    if not judged.judgeable:
+        return [f"{judged.level:.0%} intervals for answers: too few known {unit}s to judge them"]
     means = judged.means()
     lines = [
         f"{judged.level:.0%} intervals for answers, on the {len(judged.coverage)} known questions: "
