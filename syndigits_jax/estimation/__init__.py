@@ -8,6 +8,9 @@ from .auto_users import hold_out_users as hold_out_users
 from .grouping import blocks_from_names as blocks_from_names
 from .intervals import question_intervals as question_intervals
 from .options import option_probabilities as option_probabilities
+from .person_intervals import Judged as Judged
+from .person_intervals import PersonIntervals as PersonIntervals
+from .person_intervals import fewest_units as fewest_units
 from .results import Estimates as Estimates
 from .results import Expected as Expected
 from .targets import AUTO as AUTO

@@ -114,7 +114,16 @@ class PersonIntervals:
 
 
 def fewest_units(level: float) -> int:
-    """How many exchangeable units intervals of this level need: 9 at 90%, 4 at 80%."""
+    """How many exchangeable units intervals of this level need: 9 at 90%, 4 at 80%.
+
+    **Raises:** `ValueError` for a `level` outside (0, 1).
+
+    **Example:**
+
+        >>> from syndigits_jax.estimation import fewest_units
+        >>> print(fewest_units(0.8), fewest_units(0.9), fewest_units(0.95))
+        4 9 19
+    """
     _check(level)
     return int(np.ceil(1 / (1 - level) - 1 - _ROUNDING))
 

@@ -102,7 +102,11 @@ def truth_levels(
 
     Between two points it is the lower of theirs, so that an interval from point to point holds an
     answer if its level is that of the interval; -1 beyond the points, which no interval holds.
-    The places have the shape of the answers, or one that broadcasts to it.
+
+    **Arguments:**
+
+    - `truth`: answers; `place`: of their predictions, of a shape that broadcasts to theirs.
+    - `points`: (k,) of the scale; `table`: (p, k) their tail levels at every place.
     """
     position = (truth - points[0]) / (points[1] - points[0])
     near = np.rint(position)

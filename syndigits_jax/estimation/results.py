@@ -92,16 +92,6 @@ class Estimates:
         itself are not used.
 
         **Raises:** `ValueError` for a `level` outside (0, 1), or an estimate without intervals.
-
-        **Example:**
-
-            >>> from syndigits_jax import estimate_questions
-            >>> from syndigits_jax.datasets import sample_panel
-            >>> panel = sample_panel().take(questions=slice(0, 12))
-            >>> found = estimate_questions(panel, panel.questions[-1:], intervals=[0.8])
-            >>> interval = found.intervals(0.8)
-            >>> print(interval.lower.shape, (interval.half_width < found.high - found.low).all())
-            (200, 1) True
         """
         if self.people is None:
             raise ValueError(
