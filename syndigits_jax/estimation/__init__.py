@@ -13,6 +13,9 @@ from .intervals import question_intervals as question_intervals
 from .learned_control import hold_out_learned_control as hold_out_learned_control
 from .learned_control import learned_control as learned_control
 from .options import option_probabilities as option_probabilities
+from .person_intervals import Judged as Judged
+from .person_intervals import PersonIntervals as PersonIntervals
+from .person_intervals import fewest_units as fewest_units
 from .results import Estimates as Estimates
 from .results import Expected as Expected
 from .targets import AUTO as AUTO

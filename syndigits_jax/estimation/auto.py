@@ -18,6 +18,7 @@ from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
 from .levels import FEWEST_ANSWERS, scale_kind, weighted_moments
+from .person_intervals import PersonIntervals, person_intervals
 from .questions import (
     PRIOR,
     Nested,
@@ -43,6 +44,7 @@ def estimate_questions(
     sample_weight: Numbers | None = None,
     alpha: float = 0.1,
     expect: bool = True,
+    intervals: Sequence[float] = (),
     key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
@@ -70,6 +72,8 @@ def estimate_questions(
     - `alpha`: the share of means that their intervals may miss.
     - `expect`: whether to find out, by a nested hold-out, what to expect; it takes about four times
       as long as the estimate alone. Without it, means have no finite interval.
+    - `intervals`: levels, such as 0.9, of intervals for people's answers. The known questions judge
+      these; [`Estimates.intervals`][] then gives intervals of any level.
     - `key`: decides the random folds; a JAX random key or an integer.
     - `workers`: folds computed at once; by default the number of cores on a CPU, else 1.
     - `on_fit`: called with (fits done, fits in all).
@@ -78,7 +82,8 @@ def estimate_questions(
 
     **Raises:** `ValueError` for a panel without targets, unknown targets, fewer than two other
     questions with human answers, blocks that do not fit the questions, weights that are negative or
-    all zero, answers whose squares overflow, or an `alpha` outside (0, 1).
+    all zero, answers whose squares overflow, an `alpha` or a level outside (0, 1), or intervals
+    without `expect`.
 
     **Example:**
 
@@ -93,6 +98,11 @@ def estimate_questions(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` must lie strictly between 0 and 1, got {alpha}")
+    for level in intervals:
+        if not 0 < level < 1:
+            raise ValueError(f"`intervals` must be shares between 0 and 1, got {level}")
+    if intervals and not expect:
+        raise ValueError("`intervals` need the nested hold-out: leave `expect` true")
     names = chosen_targets(panel.questions, panel.new_questions, targets, "question")
     at = np.array([panel.questions.index(name) for name in names])
     problem = prepare(panel, at, blocks, sample_weight)
@@ -102,7 +112,8 @@ def estimate_questions(
     found, prepared = predict(problem.responses, problem.known, at)
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
-    weights, learnt, expected, shares = {}, {}, {}, {}
+    weights, learnt, expected, shares, judged = {}, {}, {}, {}, {}
+    reach, exchangeable = [np.zeros((0, 0))] * len(at), np.zeros(len(at), np.int64)
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
@@ -121,6 +132,13 @@ def estimate_questions(
         weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
+        if intervals:
+            people, judged[setting] = person_intervals(
+                problem, run, scale, at[mine], prediction[mine], intervals, workers=count
+            )
+            exchangeable[mine] = people.units
+            for place, one in zip(mine, people.reach, strict=True):
+                reach[place] = one
     low, high = scale.low[at], scale.high[at]
     units, widened = problem.units, np.ones(len(at))
     answers = units.panel(panel).human[:, at]
@@ -167,6 +185,8 @@ def estimate_questions(
         known_shares=shares,
         kind=tuple(scale_kind(problem.panel.twin[:, j]) for j in at),
         widened=widened,
+        people=PersonIntervals(tuple(reach), exchangeable) if intervals else None,
+        judged=judged,
     )
 
 

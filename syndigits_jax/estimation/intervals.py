@@ -11,8 +11,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..calibration.calibrate import calibrate_question
 from ..calibration.calibrators import Calibrator
-from ..calibration.inputs import answer_matrices, check_labels, check_method, check_sizes
-from ..calibration.settings import Settings
+from ..calibration.inputs import (
+    answer_matrices,
+    check_labels,
+    check_method,
+    check_sizes,
+    person_weight,
+)
+from ..calibration.settings import Settings, resolve
+from ..evaluation.folds import calibrated_without
+from ..evaluation.holdout import default_batch_size, padded_targets, threads
 from ..inference.conformal import (
     Interval,
     hierarchical_jackknife_plus,
@@ -21,6 +29,7 @@ from ..inference.conformal import (
 )
 from ..solvers.boundary import Numbers
 from ..solvers.keys import PRNGKey
+from .stack import in_order
 
 SMALLEST_SCALE = 0.05
 """Of a question whose twins agree, relative to the median question's standard deviation."""
@@ -154,25 +163,37 @@ def _split(survey: _Survey, key: PRNGKey, alpha: float) -> tuple[Float[Array, "n
 
 def _jackknife(survey: _Survey, alpha: float) -> tuple[Float[Array, "n q"], Interval]:
     """A fit without each known question in turn, judged on that question."""
-    known, new = survey.known, survey.new
     prediction = calibrate_question(
         survey.method, survey.human, survey.twin, **survey.options
     ).prediction
     usable, scale = _usable(survey, 3), _scale(jnp.asarray(survey.twin))
-    residuals, masks, without = [], [], []
-    for j in usable:
-        predicted = survey.predict(np.delete(known, j), np.concatenate([[j], new]))
-        residual, mask = survey.residuals(predicted[:1], np.array([j]), scale)
-        residuals.append(residual[0])
-        masks.append(mask[0])
-        without.append(predicted[1:])
-    held_out = jnp.stack(residuals), jnp.stack(masks)
+    found = _without_each(survey, usable)
+    held_out = survey.residuals(found[:, 0], usable, scale)
     ends = [
-        _jackknife_plus(jnp.stack([w[k] for w in without]), *held_out, scale[column], alpha)
-        for k, column in enumerate(new)
+        _jackknife_plus(found[:, 1 + k], *held_out, scale[column], alpha)
+        for k, column in enumerate(survey.new)
     ]
     lower, upper = jnp.stack([e.lower for e in ends], 1), jnp.stack([e.upper for e in ends], 1)
     return prediction, Interval(lower, upper)
+
+
+def _without_each(survey: _Survey, usable: Int[np.ndarray, " t"]) -> Float[Array, "t q n"]:
+    """Predictions without each usable question: of itself first, then of the new ones."""
+    vectorised = jax.default_backend() != "cpu"
+    size = min(default_batch_size(None, vectorised), len(usable))
+    human, twin = jnp.asarray(survey.human), jnp.asarray(survey.twin)
+    weight = person_weight(survey.options["sample_weight"], human.shape[0], human.dtype)
+    settings = resolve(survey.options["settings"])
+    out: list[np.ndarray] = [np.zeros(0)] * -(-len(usable) // size)
+
+    def fit(batch: int) -> None:
+        left_out = usable[batch * size : (batch + 1) * size]
+        index = jnp.asarray(padded_targets(left_out, size))
+        found = calibrated_without(survey.method, human, twin, index, weight, settings, vectorised)
+        out[batch] = np.asarray(found)[: len(left_out)]
+
+    in_order(fit, range(len(out)), threads(None))
+    return jnp.asarray(np.concatenate(out))
 
 
 _jackknife_plus = jax.jit(hierarchical_jackknife_plus, static_argnames=("alpha",))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -125,6 +126,7 @@ def ridge_over_questions(
     return Line(coefs[best], penalties[best], jnp.sqrt(squares[best]), errors)
 
 
+@jax.jit
 def fit_levels(table: QuestionTable, known: Bool[Array, " m"]) -> Levels:
     """Level and spread of all m questions, learnt from those that `known` names only.
 

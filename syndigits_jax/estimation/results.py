@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
+from .person_intervals import Judged, PersonIntervals
 from .share_intervals import (
     MOST_OPTIONS,
     KnownShares,
@@ -69,6 +70,8 @@ class Estimates:
     - `known_shares`: by setting, what intervals of shares are learnt from; `kind`: of every
       target's scale; `widened`: (q,) by how much known answers say that errors are larger.
     - `status`, `imputation_status`: (t,) worst status of the fits and of the imputation.
+    - `people`: what [`intervals`][] are made of, where they were asked for; `judged`: by setting,
+      how those of the levels asked for do on the known questions.
     """
 
     direction: Literal["question", "user"]
@@ -94,6 +97,26 @@ class Estimates:
     known_shares: Mapping[str, KnownShares] = field(default_factory=dict)
     kind: tuple[str, ...] = ()
     widened: Float[np.ndarray, " q"] | None = None
+    people: PersonIntervals | None = field(default=None, repr=False)
+    judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict, repr=False)
+
+    def intervals(self, level: float) -> Interval:
+        """An interval for every person's answer, (n, q), within each question's range.
+
+        It holds the answer of a person drawn at random, to a question drawn like the known ones
+        (from a block drawn like theirs, for a new survey), with probability at least
+        1 - 2 (1 - `level`), in practice `level` or more. Of one question, and of questions chosen
+        because they are hard, nothing is promised. With too few known questions or blocks
+        (`fewest_units`: 9 for 90%, 4 for 80%) it is the whole range. Known answers to the question
+        itself are not used.
+
+        **Raises:** `ValueError` for a `level` outside (0, 1), or an estimate without intervals.
+        """
+        if self.people is None:
+            raise ValueError(
+                "`intervals` were not asked for: estimate_questions(..., intervals=[0.9])"
+            )
+        return self.people.at(level, self.low, self.high)
 
     def options(self, question: str) -> Float[np.ndarray, " k"]:
         """The values that a question can be answered with.

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ..calibration.calibrate import Calibrated, finish
-from ..calibration.calibrators import FitAndTransfer, MatrixCompletion
+from ..calibration.calibrate import Calibrated, calibrate_question, finish
+from ..calibration.calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 from ..calibration.imputation import impute_both
 from ..calibration.problem import (
     Regression,
@@ -93,6 +93,39 @@ def question_regressions(
         return question_regression(human, twin, target, weight, settings), status
 
     return over_batch(prepare, targets, vectorised)
+
+
+@functools.partial(jax.jit, static_argnames="vectorised")
+def calibrated_without(
+    method: Calibrator,
+    human: Float[Array, "n m"],
+    twin: Float[Array, "n k"],
+    targets: Int[Array, " b"],
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
+    vectorised: bool,
+) -> Float[Array, "b t n"]:
+    """Fits without one known question each: predictions of it and, after it, of the new ones.
+
+    **Arguments:**
+
+    - `method`: a calibrator.
+    - `human`, `twin`: answers to m known questions, the twins' also to those after them, with NaN.
+    - `targets`: (b,) positions of the known questions that are left out.
+    - `weight`: (n,) weights of the users; `None` if equal.
+    - `settings`: see [`Settings`][].
+    - `vectorised`: see [`over_batch`][].
+    """
+    m = human.shape[1]
+
+    def one(j):
+        rest = _others(j, m)
+        twins = jnp.concatenate([twin[:, rest], twin[:, j][:, None], twin[:, m:]], axis=1)
+        return calibrate_question(
+            method, human[:, rest], twins, sample_weight=weight, settings=settings
+        ).prediction.T
+
+    return over_batch(one, targets, vectorised)
 
 
 @functools.partial(jax.jit, static_argnames="vectorised")

@@ -32,6 +32,8 @@ class EstimatedFiles:
       interval, and the statuses. For people: the setting and the statuses.
     - `shares`: one row per question and option, with the estimated share of people and the ends
       of its interval; questions without a short list of options have none.
+    - `lower`, `upper`: of every prediction, the ends of the interval for the person's answer, as
+      tables of the same rows and columns; `None` if intervals were not asked for.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
@@ -42,6 +44,8 @@ class EstimatedFiles:
     estimates: Estimates
     direction: Direction
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lower: Any = None
+    upper: Any = None
 
 
 def estimate_panel(
@@ -49,6 +53,7 @@ def estimate_panel(
     direction: Direction = "question",
     targets: Iterable[str] | None = None,
     *,
+    intervals: float | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -60,23 +65,33 @@ def estimate_panel(
     - `direction`: `"question"` to estimate questions, `"user"` to estimate people.
     - `targets`: identifiers to estimate; by default all without any human answer. Human answers to
       a named question are used.
+    - `intervals`: the share of answers that intervals cover; none by default. For questions only.
     - `key`: decides the folds; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
-    **Raises:** `ValueError` as [`with_targets`][] and the estimators do; `ImportError` without
-    pandas.
+    **Raises:** `ValueError` as [`with_targets`][] and the estimators do, and for intervals of
+    people; `ImportError` without pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
     panel, names = with_targets(panel, direction, targets)
-    estimate = estimate_questions if direction == "question" else estimate_users
-    estimates = estimate(panel, names, key=key, on_fit=on_fit)
-    predictions = pd.DataFrame(
-        shortest(estimates.prediction),
-        index=list(estimates.users),
-        columns=list(estimates.questions),
-    )
+    if direction == "user" and intervals is not None:
+        raise ValueError("`intervals` are for new questions, not for new people")
+    if direction == "question":
+        levels = () if intervals is None else (intervals,)
+        estimates = estimate_questions(panel, names, intervals=levels, key=key, on_fit=on_fit)
+    else:
+        estimates = estimate_users(panel, names, key=key, on_fit=on_fit)
+
+    def table(values: Any) -> Any:
+        axes = {"index": list(estimates.users), "columns": list(estimates.questions)}
+        return pd.DataFrame(shortest(values), **axes)
+
+    predictions, lower, upper = table(estimates.prediction), None, None
+    if intervals is not None:
+        interval = estimates.intervals(intervals)
+        lower, upper = table(interval.lower), table(interval.upper)
     report = pd.DataFrame(
         {
             "setting": list(estimates.setting),
@@ -90,7 +105,9 @@ def estimate_panel(
     report.index.name = direction
     columns = ["question", "option", "share", "low", "high"]
     shares = pd.DataFrame(_shares(estimates), columns=columns)
-    return EstimatedFiles(predictions, report, shares, estimates, direction, panel.dropped)
+    return EstimatedFiles(
+        predictions, report, shares, estimates, direction, panel.dropped, lower, upper
+    )
 
 
 def estimate_files(
@@ -104,6 +121,7 @@ def estimate_files(
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
     missing: str | Iterable[Any] = (),
+    intervals: float | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -113,7 +131,7 @@ def estimate_files(
 
     - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
-    - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
+    - `targets`, `intervals`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
     - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
     - `id_column`, `join`, `missing`: as in [`load_panel`][].
@@ -136,7 +154,7 @@ def estimate_files(
     warn_of_codes(panel)
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
-    return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
+    return estimate_panel(panel, direction, targets, intervals=intervals, key=key, on_fit=on_fit)
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from helpers.kinds_of_twins import twins_of_kind
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
+from syndigits_jax.cli.render.calibration import promise
 from syndigits_jax.estimation import estimate_questions
+from syndigits_jax.estimation.person_intervals import Judged
 
 runner = CliRunner()
 NEW = ["question_3", "question_9"]
@@ -34,17 +36,24 @@ def run(folder, *options):
 
 def test_predictions_means_and_shares_are_those_of_the_estimate(folder, tmp_path):
     out, report, shares = (tmp_path / name for name in ("out.csv", "report.csv", "shares.csv"))
-    result = run(folder, "--out", out, "--report", report, "--shares", shares)
+    tables = "--out", out, "--report", report, "--shares", shares
+    result = run(folder, *tables, "--intervals", 0.8)
     assert result.exit_code == 0, result.output
     panel = twins_of_kind("informative", 0)
     hidden = np.isin(panel.questions, NEW)[None, :] & np.ones((panel.n, 1), bool)
     bare = panel.with_missing(human=hidden).replace(
         low=np.full(panel.m, np.nan), high=np.full(panel.m, np.nan), step=np.full(panel.m, np.nan)
     )
-    expected = estimate_questions(bare)
+    expected = estimate_questions(bare, intervals=[0.8])
     predictions = pd.read_csv(out, index_col=0)
     assert list(predictions.columns) == NEW and list(predictions.index) == list(panel.users)
     np.testing.assert_allclose(predictions, expected.prediction, rtol=1e-3)
+    for end in ("lower", "upper"):
+        table = pd.read_csv(tmp_path / f"out.{end}.csv", index_col=0)
+        assert table.index.equals(predictions.index) and table.columns.equals(predictions.columns)
+        # On rounded tables a prediction may be on the other side of a boundary between options.
+        equal = table.to_numpy() == np.asarray(getattr(expected.intervals(0.8), end))
+        assert equal.mean() > 0.99
     means = pd.read_csv(report, index_col=0)
     np.testing.assert_allclose(means["mean"], expected.mean, rtol=1e-3)
     assert (means["mean_low"] < means["mean"]).all() and (means["mean"] < means["mean_high"]).all()
@@ -58,7 +67,9 @@ def test_predictions_means_and_shares_are_those_of_the_estimate(folder, tmp_path
         assert abs((one["option"] * one["share"]).sum() - means.loc[name, "mean"]) < 1e-3
     said = " ".join(result.output.split())
     for words in ("known battery (2 of 2)", "weights (learnt from known questions)",
-                  "expected correlation", "raw twins", "best control"):  # fmt: skip
+                  "expected correlation", "raw twins", "best control",
+                  "80% intervals for answers, on the 22 known questions", "the whole scale has 1",
+                  "out.lower.csv and out.upper.csv"):  # fmt: skip
         assert words in said
 
 
@@ -80,15 +91,35 @@ def test_questions_of_a_new_survey_are_told_apart(folder, tmp_path):
         for name, one in zip(names, block, strict=True)
     ]
     (tmp_path / "questions.json").write_text(json.dumps(questions))
-    result = run(
-        folder, "--out", tmp_path / "o.csv", "--questions", tmp_path / "questions.json", "--json"
-    )
+    given = "--out", tmp_path / "o.csv", "--questions", tmp_path / "questions.json"
+    result = run(folder, *given, "--intervals", 0.9, "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
+    (of_blocks,), (of_questions,) = (told["intervals"][name] for name in told["intervals"])
+    assert of_blocks["units"] == 4 and of_blocks["width"] == pytest.approx(1)
+    assert of_questions["units"] == 22 and of_questions["width"] < 0.7
+    upper = pd.read_csv(tmp_path / "o.upper.csv", index_col=0)
+    assert (upper[NEW[0]] == 7).all() and (upper[NEW[1]] < 7).any()
     assert [row["setting"] for row in told["targets"]] == ["new survey", "known battery"]
     assert set(told["expected"]) == {"new survey", "known battery"}
     options = {row["option"] for row in told["shares"]}
     assert options == set(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    "units, score, setting, words",
+    [
+        (5, 1.0, "new survey", "the whole scale: they need 9 known blocks, there are 5"),
+        (9, 1.0, "known battery", "too few known questions to judge them"),
+        (12, 1.1, "known battery", "no useful interval"),
+        (12, 0.8, "known battery", "90% intervals for answers, on the 12 known questions: 92% of"),
+        (12, 0.8, "new survey", "on average over blocks like the known ones, not for any one"),
+    ],
+)
+def test_what_is_said_of_intervals(units, score, setting, words):
+    values = np.linspace(0.86, 0.98, units)
+    judged = Judged(0.9, values, values, values * 0 + score, np.arange(units), np.arange(units))
+    assert words in " ".join(promise(judged, setting))
 
 
 def test_new_people_are_estimated_from_their_twins(folder, tmp_path):
@@ -109,10 +140,15 @@ def test_new_people_are_estimated_from_their_twins(folder, tmp_path):
         (["--method", "ridge", "--batteries"], "--batteries is for"),
         (["--method", "ridge", "--shares", "s.csv"], "--shares is for"),
         (["--new-users", "--shares", "s.csv"], "--shares is for new questions"),
+        (["--method", "ridge", "--intervals", "0.9"], "--intervals is for"),
+        (["--new-users", "--intervals", "0.9"], "--intervals is for new questions"),
+        (["--intervals", "1"], "--intervals must be a share between 0 and 1"),
+        (["--intervals", "0.9", "--report", "out.upper.csv"], "is that of"),
         (["--method", "magic"], "magic"),
     ],
 )
 def test_options_of_the_other_kind_are_refused(folder, tmp_path, options, words):
+    options = [tmp_path / one if one == "out.upper.csv" else one for one in options]
     result = run(folder, "--out", tmp_path / "out.csv", *options)
     assert result.exit_code == 2 and words in " ".join(result.output.replace("`", "").split())
     assert not (tmp_path / "out.csv").exists()

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syndigits_jax.calibration import Ridge
+from syndigits_jax.calibration import Ridge, calibrate_question
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.estimation import question_intervals
+from syndigits_jax.inference import hierarchical_jackknife_plus
 
 USERS, KNOWN, NEW = 20, 20, 5
 PANELS = {"split": 40, "jackknife+": 24}
@@ -83,6 +84,31 @@ def test_the_new_questions_are_predicted_one_by_one():
     prediction, interval = question_intervals(METHOD, human, twin, alpha=0.3, kind="jackknife+")
     middle = (np.asarray(interval.lower) + np.asarray(interval.upper)) / 2
     assert np.abs(middle - prediction).max() < 0.5 * np.asarray(interval.half_width).min()
+
+
+def test_the_jackknife_is_a_fit_without_each_question():
+    """In batches, one of which is not full; a question without twins is not left out."""
+    human, twin, _ = survey(4)
+    twin[:, 4] = np.nan
+    weight = np.linspace(0.5, 2, USERS)
+    _, interval = question_intervals(
+        METHOD, human, twin, alpha=0.3, kind="jackknife+", sample_weight=weight
+    )
+    scale = np.nanstd(np.where(np.arange(KNOWN + NEW) == 4, 0, twin), axis=0)
+    residuals, without = [], []
+    for j in np.delete(np.arange(KNOWN), 4):
+        rest = np.delete(np.arange(KNOWN), j)
+        columns = np.concatenate([rest, [j], np.arange(KNOWN, KNOWN + NEW)])
+        found = calibrate_question(METHOD, human[:, rest], twin[:, columns], sample_weight=weight)
+        predicted = np.asarray(found.prediction)
+        residuals.append(np.abs(human[:, j] - predicted[:, 0]) / scale[j])
+        without.append(predicted[:, 1:])
+    residuals, mask = np.nan_to_num(residuals), ~np.isnan(residuals)
+    for k in range(NEW):
+        fits = np.array([each[:, k] for each in without])
+        expected = hierarchical_jackknife_plus(fits, residuals, mask, scale[KNOWN + k], 0.3)
+        np.testing.assert_allclose(interval.lower[:, k], expected.lower, atol=1e-4)
+        np.testing.assert_allclose(interval.upper[:, k], expected.upper, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -68,6 +68,13 @@ def calibrate(
             "ends of its interval.",
         ),
     ] = None,
+    intervals: Annotated[
+        float | None,
+        typer.Option(
+            help="With auto: also write OUT.lower and OUT.upper, tables like --out of the ends of "
+            "intervals that cover this share of people's answers, such as 0.9."
+        ),
+    ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
@@ -135,7 +142,11 @@ def calibrate(
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    check_tables({"out": out, "report": report, "shares": shares}, (human, twin))
+    if intervals is not None and not 0 < intervals < 1:
+        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+    ends = [] if intervals is None else [_beside(out, end) for end in ("lower", "upper")]
+    outputs = {"out": out, "report": report, "shares": shares}
+    check_tables(outputs | {f"intervals ({path.name})": path for path in ends}, (human, twin))
     tables = {
         "new_users": new_users,
         "targets": target,
@@ -143,14 +154,16 @@ def calibrate(
         "join": str(join),
         "missing": missing,
     }
-    written = [path for path in (out, report, shares) if path is not None]
+    written = [path for path in (out, report, shares, *ends) if path is not None]
     if method is None:
+        tables["intervals"] = intervals
         return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
                          tables, written)  # fmt: skip
     limit = _number_or_auto("threshold", threshold)
     tables |= {"questions": questions, "batteries": batteries}
-    for option, value in (("shares", shares), ("questions", questions), ("batteries", batteries)):
-        if value and option == "shares":
+    of_auto = {"shares": shares, "intervals": intervals}
+    for option, value in (of_auto | {"questions": questions, "batteries": batteries}).items():
+        if value and option in of_auto:
             raise ValueError(f"`{option}` is for `--method auto`, not for {method}")
         if value and limit != "auto":
             raise ValueError(
@@ -166,6 +179,8 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
         raise ValueError(f"`{of_calibrators[0]}` is of a calibrator: choose one with `--method`")
     if shares is not None and tables["new_users"]:
         raise ValueError("`shares` is for new questions, not for `--new-users`")
+    if tables["intervals"] is not None and tables["new_users"]:
+        raise ValueError("`intervals` is for new questions, not for `--new-users`")
     from syndigits_jax.cli.render.calibration import print_estimated
     from syndigits_jax.cli.render.console import showing_progress
     from syndigits_jax.datasets.tables import write_table
@@ -186,7 +201,10 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
     if shares is not None:
         write_table(shares, result.shares.set_index("question"))
     write_table(out, result.predictions)
-    print_estimated(result, out, joined=tables["join"] == Join.INNER)
+    if result.lower is not None:
+        write_table(_beside(out, "lower"), result.lower)
+        write_table(_beside(out, "upper"), result.upper)
+    print_estimated(result, out, tables["intervals"], joined=tables["join"] == Join.INNER)
     estimates = result.estimates
     return {
         "written": written,
@@ -194,9 +212,18 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
         "weights": {name: dict(found) for name, found in estimates.weights.items()},
         "learnt": dict(estimates.learnt),
         "expected": {name: dataclasses.asdict(one) for name, one in estimates.expected.items()},
+        "intervals": {
+            name: [{"level": one.level, "units": one.units, **one.means()} for one in found]
+            for name, found in estimates.judged.items()
+        },
         "shares": result.shares.to_dict("records"),
         "dropped": dict(result.dropped),
     }
+
+
+def _beside(out: Path, end: str) -> Path:
+    """The table of one end of the intervals: `predictions.lower.csv` for `predictions.csv`."""
+    return out.with_name(f"{out.stem}.{end}{out.suffix}")
 
 
 def _calibrate(human, twin, out, report, method, given, threshold, tables, written):

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from syndigits_jax.cli.render.console import output
 from syndigits_jax.cli.render.missing import dropped_text
+from syndigits_jax.estimation.person_intervals import Judged, fewest_units
 from syndigits_jax.results.format import fixed
 from syndigits_jax.workflows.calibrate import CalibratedFiles, method_title
 from syndigits_jax.workflows.estimate import EstimatedFiles
@@ -67,8 +68,10 @@ _CONTROLS = {
 }
 
 
-def print_estimated(result: EstimatedFiles, out: Path, *, joined: bool) -> None:
-    """Print what was estimated, from what, and what to expect of it."""
+def print_estimated(
+    result: EstimatedFiles, out: Path, intervals: float | None, *, joined: bool
+) -> None:
+    """Print what was estimated, from what, and what to expect of it and of its `intervals`."""
     console = output()
     if joined:
         console.print(dropped_text(result.dropped), soft_wrap=True)
@@ -104,11 +107,56 @@ def print_estimated(result: EstimatedFiles, out: Path, *, joined: bool) -> None:
         if setting in estimates.expected:
             for line in _expectation(estimates.expected[setting], result.direction):
                 console.print(f"  {line}")
+        for judged in estimates.judged.get(setting, ()):
+            for line in promise(judged, setting):
+                console.print(f"  {line}", soft_wrap=True)
+    unbounded = [
+        name
+        for name, low, high in zip(estimates.questions, estimates.low, estimates.high, strict=True)
+        if intervals is not None and low == high
+    ]
+    if unbounded:
+        console.print(
+            f"no interval, as the range is not known and all twins answer alike: "
+            f"{', '.join(unbounded[:_SHOWN])}"
+        )
     unfinished = sorted(set(result.report["imputation"]) - {"converged"})
     if unfinished:
         console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
     rows, columns = result.predictions.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
+    if intervals is not None:
+        ends = " and ".join(f"{out.stem}.{end}{out.suffix}" for end in ("lower", "upper"))
+        console.print(f"written: {ends}, the ends of {intervals:.0%} intervals", soft_wrap=True)
+
+
+def promise(judged: Judged, setting: str) -> list[str]:
+    """What the intervals for people's answers are worth, and what they promise.
+
+    **Arguments:** `judged`: those of the known questions; `setting`: as in `Estimates.setting`.
+    """
+    unit = "block" if setting == "new survey" else "question"
+    if not judged.enough:
+        return [
+            f"{judged.level:.0%} intervals for answers are the whole scale: they need "
+            f"{fewest_units(judged.level)} known {unit}s, there are {judged.units}"
+        ]
+    if not judged.judgeable:
+        return [f"{judged.level:.0%} intervals for answers: too few known {unit}s to judge them"]
+    means = judged.means()
+    lines = [
+        f"{judged.level:.0%} intervals for answers, on the {len(judged.coverage)} known questions: "
+        f"{means['coverage']:.0%} of the answers inside ({judged.coverage.min():.0%} to "
+        f"{judged.coverage.max():.0%} by question), {means['width']:.2f} of the scale wide, "
+        f"interval score {fixed(means['score'])}; the whole scale has 1"
+    ]
+    if not judged.useful:
+        lines.append("no useful interval: quoting the whole scale scores as well")
+    lines.append(
+        f"they hold on average over {unit}s like the known ones, not for any one of them, nor for "
+        "those chosen because they are hard"
+    )
+    return lines
 
 
 def _expectation(expected: Any, direction: str) -> list[str]:
