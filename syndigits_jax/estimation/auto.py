@@ -17,6 +17,7 @@ from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
 from .levels import FEWEST_ANSWERS, weighted_moments
+from .question_draws import DrawSource
 from .questions import (
     PRIOR,
     Nested,
@@ -95,6 +96,7 @@ def estimate_questions(
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
     weights, learnt, expected = {}, {}, {}
+    found_moments, chosen_weights = {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
@@ -110,6 +112,7 @@ def estimate_questions(
             )
         chosen, learnt[setting] = moments.weights(PRIOR[setting])
         weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
+        found_moments[setting], chosen_weights[setting] = moments, chosen
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
     low, high = scale.low[at], scale.high[at]
@@ -149,6 +152,7 @@ def estimate_questions(
         imputation_status=np.full(len(at), np.max(np.asarray(prepared.status)), np.int32),
         expected=expected,
         sample_weight=None if sample_weight is None else problem.weight,
+        source=DrawSource(problem, scale, at, settings, found_moments, chosen_weights, answers),
     )
 
 

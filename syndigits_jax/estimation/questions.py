@@ -132,7 +132,7 @@ class Nested:
     def alone(self, component: int) -> Float[np.ndarray, "k n"]:
         """Predictions by one component alone, on the same level and spread."""
         weights = np.eye(len(COMPONENTS))[component]
-        return _combined(self.problem, self.moments, self.scales, [weights] * len(self.scales))
+        return combined(self.problem, self.moments, self.scales, [weights] * len(self.scales))
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
@@ -225,17 +225,20 @@ def nested(
     folds = range(int(fold.max()) + 1)
     scales = tuple(problem.levels(known[fold != f]) for f in folds)
     weights = [moments.weights(PRIOR[setting], f)[0] for f in folds]
-    prediction = _combined(problem, moments, scales, weights)
+    prediction = combined(problem, moments, scales, weights)
     return Nested(problem, setting, moments, scales, prediction)
 
 
-def _combined(
+def combined(
     problem: Problem,
     moments: FoldMoments,
     scales: Sequence[Scale],
     weights: Sequence[Float[np.ndarray, " c"]],
 ) -> Float[np.ndarray, "k n"]:
-    """Every known question from the weights and the scale of its fold."""
+    """(k, n) every known question from the weights and the scale of its fold.
+
+    **Arguments:** `problem`; `moments`: of its folds; `scales`, `weights`: of every fold.
+    """
     out = np.full((len(problem.known), problem.panel.n), np.nan)
     for f, (scale, chosen) in enumerate(zip(scales, weights, strict=True)):
         inside = np.flatnonzero(moments.fold == f)

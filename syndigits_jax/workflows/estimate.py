@@ -36,6 +36,9 @@ class EstimatedFiles:
       interval, and the statuses. For people: the setting and the statuses.
     - `shares`: one row per question and option, with the estimated share of people; questions
       without a short list of options have none.
+    - `draws`: if asked for, one row per respondent and draw: its number from 1 (`draw`), and an
+      answer to every question; `joint`: by setting, whether enough known questions decided how a
+      person's errors on different questions go together.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
@@ -46,6 +49,8 @@ class EstimatedFiles:
     estimates: Estimates
     direction: Direction
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    draws: Any = None
+    joint: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
 
 def estimate_panel(
@@ -53,6 +58,7 @@ def estimate_panel(
     direction: Direction = "question",
     targets: Iterable[str] | None = None,
     *,
+    draws: int | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -64,15 +70,18 @@ def estimate_panel(
     - `direction`: `"question"` to estimate questions, `"user"` to estimate people.
     - `targets`: identifiers to estimate; by default all without any human answer. Human answers to
       a named question are used.
-    - `key`: decides the folds; a JAX random key or an integer.
+    - `draws`: how many answers to draw for every person and question; none by default.
+    - `key`: decides the folds and the draws; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
-    **Raises:** `ValueError` as [`with_targets`][] and the estimators do; `ImportError` without
-    pandas.
+    **Raises:** `ValueError` as [`with_targets`][], the estimators and `Estimates.draws` do, and for
+    draws of people or of a question called `draw`; `ImportError` without pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
+    if draws is not None:
+        _check_draws(draws, direction)
     panel, names = with_targets(panel, direction, targets)
     estimate = estimate_questions if direction == "question" else estimate_users
     estimates = estimate(panel, names, key=key, on_fit=on_fit)
@@ -93,7 +102,11 @@ def estimate_panel(
     )
     report.index.name = direction
     shares = pd.DataFrame(_shares(estimates), columns=["question", "option", "share"])
-    return EstimatedFiles(predictions, report, shares, estimates, direction, panel.dropped)
+    drawn, joint = None, {}
+    if draws is not None:
+        drawn, joint = _drawn(estimates, draws, key), estimates.answer_model()[1]
+    out = predictions, report, shares, estimates, direction, panel.dropped
+    return EstimatedFiles(*out, drawn, joint)
 
 
 def estimate_files(
@@ -107,6 +120,7 @@ def estimate_files(
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
     missing: str | Iterable[Any] = (),
+    draws: int | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -116,7 +130,7 @@ def estimate_files(
 
     - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
-    - `targets`, `key`, `on_fit`: as in [`estimate_panel`][].
+    - `targets`, `draws`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
     - `batteries`: whether questions whose names differ by a number only (Q5_1, Q5_2) are one block,
       where the file of questions does not say.
@@ -126,6 +140,8 @@ def estimate_files(
     cannot be used, and as [`estimate_panel`][].
     """
     direction: Direction = "user" if new_users else "question"
+    if draws is not None:
+        _check_draws(draws, direction)
     panel = load_panel(
         human,
         twin,
@@ -139,7 +155,7 @@ def estimate_files(
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
         panel = panel.with_blocks(blocks_from_names(panel.questions))
-    return estimate_panel(panel, direction, targets, key=key, on_fit=on_fit)
+    return estimate_panel(panel, direction, targets, draws=draws, key=key, on_fit=on_fit)
 
 
 def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
@@ -167,6 +183,30 @@ def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
         "mean_high": np.asarray(estimates.mean_interval.upper),
         "sd": estimates.sd,
     }
+
+
+def _check_draws(draws: int, direction: Direction) -> None:
+    if draws < 1:
+        raise ValueError(f"`draws` must be at least 1, got {draws}")
+    if direction == "user":
+        raise ValueError("`draws` are of new questions, not of new people")
+
+
+def _drawn(estimates: Estimates, draws: int, key: Key) -> Any:
+    """A row per respondent and draw, respondents in the order of the predictions in every draw."""
+    from syndigits_jax.tables.frames import import_pandas
+
+    pd = import_pandas()
+    if "draw" in estimates.questions:
+        raise ValueError("`draws`: a question is called 'draw', as is the column of their numbers")
+    values = estimates.draws(draws, key=key)
+    table = pd.DataFrame(
+        shortest(values.reshape(-1, len(estimates.questions))),
+        index=list(estimates.users) * draws,
+        columns=list(estimates.questions),
+    )
+    table.insert(0, "draw", np.repeat(np.arange(1, draws + 1), len(estimates.users)))
+    return table
 
 
 def _shares(estimates: Estimates) -> list[tuple[str, float, float]]:

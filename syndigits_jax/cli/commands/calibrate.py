@@ -66,6 +66,14 @@ def calibrate(
             help="With auto: table to write of the estimated share of people per option.",
         ),
     ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="With auto: draw so many answers of every respondent to the new questions, varied "
+            "and correlated as people's are, and write them instead of the predictions (their "
+            "means): a row per respondent and draw."
+        ),
+    ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
@@ -135,21 +143,24 @@ def calibrate(
     }
     written = [path for path in (out, report, shares) if path is not None]
     if method is None:
-        return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
-                         tables, written)  # fmt: skip
-    for option, value in (("shares", shares), ("questions", questions), ("batteries", batteries)):
-        if value:
+        return _estimate(human, twin, out, report, shares, draws, questions, batteries, given,
+                         threshold, tables, written)  # fmt: skip
+    for option, value in (("shares", shares), ("draws", draws), ("questions", questions),
+                          ("batteries", batteries)):  # fmt: skip
+        if value not in (None, False):
             raise ValueError(f"`{option}` is for `--method auto`, not for {method}")
     return _calibrate(human, twin, out, report, str(method), given, threshold, tables, written)
 
 
-def _estimate(human, twin, out, report, shares, questions, batteries, given, threshold, tables,
-              written) -> dict[str, Any]:  # fmt: skip
+def _estimate(human, twin, out, report, shares, draws, questions, batteries, given, threshold,
+              tables, written) -> dict[str, Any]:  # fmt: skip
     key = given.pop("seed", 0)
     if of_calibrators := [*given, *(() if threshold is None else ("threshold",))]:
         raise ValueError(f"`{of_calibrators[0]}` is of a calibrator: choose one with `--method`")
     if shares is not None and tables["new_users"]:
         raise ValueError("`shares` is for new questions, not for `--new-users`")
+    if draws is not None and tables["new_users"]:
+        raise ValueError("`draws` is for new questions, not for `--new-users`")
     from syndigits_jax.cli.render.calibration import print_estimated
     from syndigits_jax.cli.render.console import showing_progress
     from syndigits_jax.datasets.tables import write_table
@@ -162,13 +173,14 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
             show(Progress(0, 1, "estimating", done, total, counted="fits"))
 
         result = estimate_files(
-            human, twin, questions=questions, batteries=batteries, key=key, on_fit=on_fit, **tables
-        )
+            human, twin, questions=questions, batteries=batteries, draws=draws, key=key,
+            on_fit=on_fit, **tables,
+        )  # fmt: skip
     if report is not None:
         write_table(report, result.report)
     if shares is not None:
         write_table(shares, result.shares.set_index("question"))
-    write_table(out, result.predictions)
+    write_table(out, result.predictions if result.draws is None else result.draws)
     print_estimated(result, out, joined=tables["join"] == Join.INNER)
     estimates = result.estimates
     return {
@@ -178,6 +190,8 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
         "learnt": dict(estimates.learnt),
         "expected": {name: dataclasses.asdict(one) for name, one in estimates.expected.items()},
         "shares": result.shares.to_dict("records"),
+        "draws": draws,
+        "joint": dict(result.joint),
         "dropped": dict(result.dropped),
     }
 
