@@ -1,11 +1,13 @@
 """Draws of people's answers beside raw twins and calibrated means: are they a population of people?
 
-Every question is left out with its fold (random tenths of the questions, or whole blocks), and
-estimated and drawn as if nobody had answered it. The draws were chosen on simulators, on MovieLens
+Every question is left out with its fold (random fifths of the questions, or whole blocks), and
+estimated and drawn as if nobody had answered it. Panels that the file has already are kept, those
+that are run again replaced. The draws were chosen on simulators, on MovieLens
 and on the construction Text Persona - GPT4.1-mini; on other constructions they are run once.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from syndigits_jax.datasets import load_movielens, load_twin_2k_500
 from syndigits_jax.estimation import blocks_from_names, estimate_questions
 from syndigits_jax.estimation.draws import draw_answers
 from syndigits_jax.estimation.grouping import block_folds, random_folds
-from syndigits_jax.estimation.weights import FOLDS
 from syndigits_jax.evaluation import HoldOut
 from syndigits_jax.evaluation.draw_metrics import (
     correlation_distance,
@@ -30,11 +31,12 @@ from syndigits_jax.fidelity import coverage, expected_coverage, fidelity_gap_ind
 from syndigits_jax.panel import Panel
 
 CHOSEN_ON = ("movielens", "Text Persona - GPT4.1-mini")
-ONCE = ("Demographics Only - GPT4.1-mini", "JSON Persona (Predicted Output) - GPT4.1")
+ONCE = ("Demographics Only - GPT4.1-mini",)
 TWINS, MEANS, DRAWS, FORMER = "twins", "calibrated means", "draws", "former draws"
 PER_QUESTION = ("wasserstein", "sd_ratio", "crps")
 PER_BATTERY = ("correlation_distance", "energy")
 COMPONENTS, NEIGHBOURS, HALVES = 10, 5, 20
+FOLDS = 5
 
 
 def answers(panel: Panel, setting: str, draws: int, former: bool) -> dict[str, Any]:
@@ -238,12 +240,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS / "draws.json")
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--panels", nargs="*", default=[*CHOSEN_ON, *ONCE])
     parser.add_argument("--settings", nargs="*", default=["known battery", "new survey"])
     parser.add_argument("--no-former", action="store_true", help="leave out the former draws")
     args = parser.parse_args()
-    panels = []
+    settings = {"draws": args.draws, "folds": FOLDS, "components": COMPONENTS,
+                "neighbours": NEIGHBOURS, "halves": HALVES, "chosen_on": CHOSEN_ON}  # fmt: skip
+    panels = json.loads(args.out.read_text())["panels"] if args.out.exists() else []
     for name in args.panels:
         panel = load(args.data, name)
         for setting in args.settings:
@@ -251,10 +255,9 @@ def main() -> None:
                 continue
             found = measured(panel, setting, args.draws, not args.no_former)
             show(name, setting, found)
+            panels = [p for p in panels if (p["panel"], p["setting"]) != (name, setting)]
             panels.append({"panel": name, "setting": setting, **found})
-    settings = {"draws": args.draws, "components": COMPONENTS, "neighbours": NEIGHBOURS,
-                "halves": HALVES, "chosen_on": CHOSEN_ON}  # fmt: skip
-    write_report(args.out, settings=settings, panels=panels)
+            write_report(args.out, settings=settings, panels=panels)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from .options import Tilt, fit_tilt
 
@@ -98,16 +98,14 @@ def learnt_base(
     alike = np.sort(alike[np.argsort(-answers, kind="stable")[:MOST_QUESTIONS]])
     shapes = [Shape(data.grid(int(questions[i])), np.ones(count), False) for i in alike]
     tilts, sizes = fit_tilts(shapes, prediction[alike], sd[alike], weight)
-    options, log_base = (
-        jnp.asarray(np.stack(values), tilts.slope.dtype)
-        for values in zip(*(shape.padded(sizes[0]) for shape in shapes), strict=True)
-    )
-    implied_by = np.asarray(_probabilities(tilts, options, log_base), float)[:, :, :count]
     people, implied = np.zeros(count), np.zeros(count)
-    for i, shape, p in zip(alike, shapes, implied_by, strict=True):
+    for row, (i, shape) in enumerate(zip(alike, shapes, strict=True)):
         seen = ~np.isnan(human[:, i]) & (weight > 0)
         if not seen.any():
             continue
+        tilt = jax.tree.map(lambda leaf, row=row: leaf[row], tilts)
+        padded = (jnp.asarray(a, tilt.slope.dtype) for a in shape.padded(sizes[row]))
+        p = np.asarray(_probabilities(tilt, *padded), float)[:, :count]
         step = data.step[questions[i]]
         chosen = np.round((human[seen, i] - shape.options[0]) / step).astype(int)
         share = np.bincount(np.clip(chosen, 0, count - 1), weight[seen], count)
@@ -176,24 +174,13 @@ def fit_tilts(
     sizes = [1 << max(1, (len(shape.options) - 1).bit_length()) for shape in shapes]
     dtype = jnp.result_type(float)
     slope, curve = np.zeros(mean.shape, dtype), np.zeros(len(shapes), dtype)
-    for size in sorted(set(sizes)):
-        mine = [i for i, s in enumerate(sizes) if s == size]
-        padded = zip(*(shapes[i].padded(size) for i in mine), strict=True)
-        arrays = mean[mine], sd[mine], *map(np.stack, padded), weight
-        found = _fit_tilts(*(jnp.asarray(array, dtype) for array in arrays))
-        slope[mine], curve[mine] = found.slope, found.curve
+    # One question at a time: programs do not depend on how many there are.
+    for i, (shape, size) in enumerate(zip(shapes, sizes, strict=True)):
+        arrays = mean[i], sd[i], *shape.padded(size), weight
+        found = _fit_tilt(*(jnp.asarray(array, dtype) for array in arrays))
+        slope[i], curve[i] = found.slope, found.curve
     return Tilt(jnp.asarray(slope), jnp.asarray(curve)), sizes
 
 
-@jax.jit
-def _fit_tilts(
-    mean: Float[Array, "t n"],
-    sd: Float[Array, " t"],
-    options: Float[Array, "t k"],
-    log_base: Float[Array, "t k"],
-    weight: Float[Array, " n"],
-) -> Tilt:
-    return jax.lax.map(lambda item: fit_tilt(*item, weight), (mean, sd, options, log_base))
-
-
-_probabilities = jax.jit(jax.vmap(Tilt.probabilities))
+_fit_tilt = jax.jit(fit_tilt)
+_probabilities = jax.jit(Tilt.probabilities)

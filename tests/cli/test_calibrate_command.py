@@ -143,8 +143,8 @@ def test_draws_are_written_for_every_respondent_and_draw(folder, tmp_path):
     ("options", "words"),
     [
         (["--draws", "0"], "--draws must be at least 1"),
-        (["--draws", "3", "--new-users"], "not for --new-users"),
-        (["--draws", "3", "--method", "ridge"], "--draws is for --method auto"),
+        (["--draws", "3", "--new-users"], "--draws is for new questions"),
+        (["--draws", "3", "--method", "ridge"], "--draws is for `--method auto`"),
         (["--draws", "3", "--report", "{out}"], "is that of --out too"),
     ],
 )
