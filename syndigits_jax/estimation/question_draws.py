@@ -73,7 +73,7 @@ class DrawSource:
 
     def model(
         self, prediction: Float[np.ndarray, "t n"], sd: Float[np.ndarray, " t"]
-    ) -> tuple[AnswerModel, dict[Setting, bool]]:
+    ) -> tuple[AnswerModel, dict[str, bool]]:
         """The joint distribution of the answers, and by setting whether correlations were learnt.
 
         **Arguments:** `prediction`: (t, n) means; `sd`: (t,) spreads.
@@ -188,7 +188,7 @@ class DrawSource:
 
     def _loadings(
         self,
-    ) -> tuple[Float[Array, "t s"], Float[Array, "t s"], dict[Setting, bool]]:
+    ) -> tuple[Float[Array, "t s"], Float[Array, "t s"], dict[str, bool]]:
         """Factors of the residuals' correlations of the targets, each from its setting."""
         problem, at, known = self.problem, self.at, self.problem.known
         twin, weight = problem.responses.twin, problem.responses.weight
@@ -204,7 +204,8 @@ class DrawSource:
         of_known = x[:, known].T @ basis
         block = np.unique([self._block(int(j)) for j in known], return_inverse=True)[1]
         loading = np.zeros((len(at), RANK + 1))
-        block_loading, learnt = loading.copy(), {}
+        block_loading = loading.copy()
+        learnt: dict[str, bool] = {}
         for setting, one in self.held.items():
             kernel = self._kernel(one, gram, of_known, most, block)
             mine = np.flatnonzero([s == setting for s in self.settings])

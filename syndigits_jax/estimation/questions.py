@@ -37,6 +37,9 @@ MOST_OF_A_PAIR = 40
 """Questions of a pair of folds that decide weights where there are many."""
 
 
+_fit_levels = jax.jit(fit_levels)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A panel prepared for the estimator.
@@ -83,7 +86,7 @@ class Problem:
         human = np.where(allowed[None, :], panel.human, np.nan)
         low, high = question_ranges(panel.low, panel.high, human, panel.twin, allowed)
         table = question_table(human, panel.twin, low, high, self.weight, blocks=self.blocks)
-        return Scale(jax.device_get(fit_levels(table, jnp.asarray(allowed))), low, high)
+        return Scale(jax.device_get(_fit_levels(table, jnp.asarray(allowed))), low, high)
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,7 @@ class Estimates:
     def _model(self) -> tuple[AnswerModel, dict[str, bool]]:
         if self.source is None:
             raise ValueError("`draws` are for new questions, not for new users")
-        model, learnt = self.source.model(self.prediction.T, self.sd)
-        return model, dict(learnt)
+        return self.source.model(self.prediction.T, self.sd)
 
     def draws(self, num_draws: int, *, key: Key = 0) -> Float[np.ndarray, "d n q"]:
         """Answers that people could give, several for each person and jointly over questions.

@@ -38,6 +38,12 @@ def estimated():
     return panel, estimate_questions(panel, expect=False, sample_weight=WEIGHT)
 
 
+def model_of(found, predicted):
+    """The model of an estimate, about the predictions of another."""
+    assert found.source is not None
+    return found.source.model(predicted.prediction.T, predicted.sd)[0]
+
+
 def coins(people, loading):
     """A model of even coins whose ranks have these loadings on one factor."""
     q, dtype = len(loading), jnp.result_type(float)
@@ -138,11 +144,11 @@ def test_human_answers_to_targets_shape_no_draws():
     for changed in (panel, panel.replace(human=np.where(at, other, panel.human))):
         names = [panel.questions[j] for j in NEW]
         found = estimate_questions(changed, names, expect=False, sample_weight=WEIGHT)
-        models.append(found.source.model(before.prediction.T, before.sd)[0])
+        models.append(model_of(found, before))
     nothing = jnp.zeros_like(models[0].answer)
     bare = [dataclasses.replace(model, answer=nothing) for model in models]
     jax.tree.map(np.testing.assert_array_equal, *bare)
-    unanswered = before.source.model(before.prediction.T, before.sd)[0]
+    unanswered = model_of(before, before)
     everyone = dataclasses.replace(unanswered, answer=nothing, known=models[0].known)
     jax.tree.map(np.testing.assert_array_equal, bare[0], everyone)
     # Those to a known question do.
@@ -150,7 +156,7 @@ def test_human_answers_to_targets_shape_no_draws():
     noisy = estimate_questions(
         hidden(panel.replace(human=moved)), expect=False, sample_weight=WEIGHT
     )
-    changed = noisy.source.model(before.prediction.T, before.sd)[0]
+    changed = model_of(noisy, before)
     assert not np.array_equal(changed.loading, unanswered.loading)
     assert not np.array_equal(changed.log_base, unanswered.log_base)
 
