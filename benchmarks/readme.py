@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmarks.readme_draws import draws
 from benchmarks.readme_fidelity import fidelity, fidelity_speed
 from benchmarks.readme_respond import respond, respond_speed
 from benchmarks.report import RESULTS
@@ -276,6 +277,7 @@ BLOCKS: dict[str, Callable[[], list[str]]] = {
     "ensembles": ensembles,
     "fidelity": fidelity,
     "fidelity-speed": fidelity_speed,
+    "draws": draws,
     "respond": respond,
     "respond-speed": respond_speed,
 }

@@ -19,6 +19,7 @@ from .components import COMPONENTS, WeightedPanel
 from .known_answers import corrected, with_answers
 from .levels import FEWEST_ANSWERS, scale_kind, weighted_moments
 from .person_intervals import PersonIntervals, person_intervals
+from .question_draws import DrawSource
 from .questions import (
     PRIOR,
     Nested,
@@ -114,6 +115,7 @@ def estimate_questions(
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
     weights, learnt, expected, shares, judged = {}, {}, {}, {}, {}
     reach, exchangeable = [np.zeros((0, 0))] * len(at), np.zeros(len(at), np.int64)
+    found_moments, chosen_weights = {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
@@ -130,6 +132,7 @@ def estimate_questions(
             )
         chosen, learnt[setting] = moments.weights(PRIOR[setting])
         weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
+        found_moments[setting], chosen_weights[setting] = moments, chosen
         stack = scale.stack(chosen, at[mine], problem.weight)
         prediction[mine] = stack(jnp.asarray(found.values[mine]))
         if intervals:
@@ -187,6 +190,7 @@ def estimate_questions(
         widened=widened,
         people=PersonIntervals(tuple(reach), exchangeable) if intervals else None,
         judged=judged,
+        source=DrawSource(problem, scale, at, settings, found_moments, chosen_weights, answers),
     )
 
 

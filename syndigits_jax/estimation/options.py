@@ -3,12 +3,14 @@
 A predicted mean says where a person's answer lies on average, not how answers spread over the
 options. Between given means and a given overall spread, the distributions of largest entropy are
 
-    p_i(o) ∝ exp(η_i o + γ o²),
+    p_i(o) ∝ b(o) exp(η_i o + γ o²),
 
 with η_i set by the person's mean and one γ by the population's standard deviation: the smaller it
-is, the closer answers lie to the means; γ > 0 moves them to the ends.
+is, the closer answers lie to the means; γ > 0 moves them to the ends. The base shares b, 1 by
+default, are what is known of the shape beforehand (entropy is then relative to them).
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,11 +21,120 @@ from ..solvers.precision import full_precision
 _STEPS = 40
 _STEEPEST = 30.0
 _CURVED = 12.0
+_CLASSES = 200
+"""Of more people, classes of similar means decide the curve; slopes are each person's own."""
+
+
+class Tilt(eqx.Module):
+    """The parameters of all distributions of a question (or several), options scaled to [-1, 1].
+
+    - `slope`: (n,) η of every person; `curve`: γ.
+    """
+
+    slope: Float[Array, "*t n"]
+    curve: Float[Array, "*t"]
+
+    def probabilities(
+        self, options: Float[Array, " k"], log_base: Float[Array, " k"]
+    ) -> Float[Array, "n k"]:
+        """Everybody's distribution over the options.
+
+        **Arguments:** as in [`fit_tilt`][].
+        """
+        return _tilted(self.slope, self.curve, _places(options), log_base)
+
+
+def _places(options: Float[Array, " k"]) -> Float[Array, " k"]:
+    half = (options[-1] - options[0]) / 2
+    return (options - options[0]) / half - 1
+
+
+def _tilted(slope, curve, place, log_base):
+    exponent = slope[:, None] * place[None, :] + curve * place[None, :] ** 2
+    return jax.nn.softmax(exponent + log_base[None, :], axis=1)
+
+
+@full_precision
+def fit_tilt(
+    mean: Float[Array, " n"],
+    sd: Float[Array, ""],
+    options: Float[Array, " k"],
+    log_base: Float[Array, " k"],
+    weight: Float[Array, " n"],
+) -> Tilt:
+    """The distributions with these means and this overall spread, under `jit`, `vmap`, `grad`.
+
+    **Arguments:**
+
+    - `mean`: (n,) means, clipped to the range; `sd`: of all answers together.
+    - `options`: (k,) ascending; the same value may stand several times, the last is the largest.
+    - `log_base`: (k,) logarithms of the base shares, -inf for options that nobody chooses.
+    - `weight`: (n,) weights of the people in the overall spread.
+    """
+    low, half = options[0], (options[-1] - options[0]) / 2
+    place = _places(options)
+    edge = 1e-4
+    target = jnp.clip((mean - low) / half - 1, -1 + edge, 1 - edge)
+    wanted = (sd / half) ** 2
+
+    def slopes(target, curve):
+        def halve(_, ends):
+            lower, upper = ends
+            middle = (lower + upper) / 2
+            above = _tilted(middle, curve, place, log_base) @ place > target
+            return jnp.where(above, lower, middle), jnp.where(above, middle, upper)
+
+        steep = jnp.full_like(target, _STEEPEST + 2 * jnp.abs(curve))
+        lower, upper = jax.lax.fori_loop(0, _STEPS, halve, (-steep, steep))
+        slope = jax.lax.stop_gradient((lower + upper) / 2)
+        # One Newton step, through which gradients pass.
+        p = jax.lax.stop_gradient(_tilted(slope, curve, place, log_base))
+        first = p @ place
+        variance = jnp.maximum(p @ place**2 - first**2, 1e-6)
+        return slope + (target - first) / variance
+
+    classes, share = _classes(target, weight / jnp.sum(weight))
+
+    def variance(curve):
+        p = _tilted(slopes(classes, curve), curve, place, log_base)
+        centre = share @ (p @ place)
+        return share @ (p @ place**2) - centre**2
+
+    def halve(_, ends):
+        lower, upper = ends
+        middle = (lower + upper) / 2
+        above = variance(middle) > wanted
+        return jnp.where(above, lower, middle), jnp.where(above, middle, upper)
+
+    curved = jnp.asarray(_CURVED, mean.dtype) * options.shape[0] ** 2 / 4
+    lower, upper = jax.lax.fori_loop(0, 30, halve, (-curved, curved))
+    curve = jax.lax.stop_gradient((lower + upper) / 2)
+    return Tilt(slopes(target, curve), curve)
+
+
+def _classes(target: Float[Array, " n"], share: Float[Array, " n"]) -> tuple[Array, Array]:
+    """Means and shares of classes of people with similar means; at most `_CLASSES`."""
+    n = target.shape[0]
+    if n <= _CLASSES:
+        return target, share
+    order = jnp.argsort(target)
+    size = -(-n // _CLASSES)
+    rest = (0, size * _CLASSES - n)
+    rows = (jnp.pad(values[order], rest).reshape(_CLASSES, size) for values in (share, target))
+    shares, targets = rows
+    total = jnp.sum(shares, axis=1)
+    mean = jnp.sum(shares * targets, axis=1) / jnp.where(total > 0, total, 1)
+    return mean, total
 
 
 @full_precision
 def option_probabilities(
-    mean: Numbers, sd: Numbers, options: Numbers, *, sample_weight: Numbers | None = None
+    mean: Numbers,
+    sd: Numbers,
+    options: Numbers,
+    *,
+    base: Numbers | None = None,
+    sample_weight: Numbers | None = None,
 ) -> Float[Array, "n k"]:
     """Distribution over the options for each of n people.
 
@@ -33,6 +144,8 @@ def option_probabilities(
     - `sd`: the standard deviation of all n answers together. Where no distribution with these
       means has it, the nearest possible one is used.
     - `options`: (k,) ascending values of at least two options.
+    - `base`: (k,) positive shares of the options to which the distributions are as close as the
+      means and the spread allow; by default all are the same.
     - `sample_weight`: (n,) weights of the people in the population's standard deviation.
 
     **Returns:** (n, k) probabilities, each with mean `mean`; under `jit`, `vmap` and `grad`.
@@ -56,46 +169,11 @@ def option_probabilities(
         weight = as_float("sample_weight", sample_weight).astype(mean.dtype)
         if weight.shape != mean.shape:
             raise ValueError(f"`sample_weight` must have shape {mean.shape}, got {weight.shape}")
-    low, high = options[0], options[-1]
-    half = (high - low) / 2
-    place = (options - low) / half - 1
-    edge = 1e-4
-    target = jnp.clip((mean - low) / half - 1, -1 + edge, 1 - edge)
-    share = weight / jnp.sum(weight)
-    wanted = (sd / half) ** 2
-
-    def distributions(curve):
-        def at(slope):
-            return jax.nn.softmax(
-                slope[:, None] * place[None, :] + curve * place[None, :] ** 2, axis=1
-            )
-
-        def halve(_, ends):
-            lower, upper = ends
-            middle = (lower + upper) / 2
-            above = at(middle) @ place > target
-            return jnp.where(above, lower, middle), jnp.where(above, middle, upper)
-
-        steep = jnp.full_like(target, _STEEPEST + 2 * jnp.abs(curve))
-        lower, upper = jax.lax.fori_loop(0, _STEPS, halve, (-steep, steep))
-        slope = jax.lax.stop_gradient((lower + upper) / 2)
-        # One Newton step, through which gradients pass.
-        p = jax.lax.stop_gradient(at(slope))
-        first = p @ place
-        variance = jnp.maximum(p @ place**2 - first**2, 1e-6)
-        return at(slope + (target - first) / variance)
-
-    def variance(curve):
-        p = distributions(curve)
-        centre = share @ (p @ place)
-        return share @ (p @ place**2) - centre**2
-
-    def halve(_, ends):
-        lower, upper = ends
-        middle = (lower + upper) / 2
-        above = variance(middle) > wanted
-        return jnp.where(above, lower, middle), jnp.where(above, middle, upper)
-
-    curved = jnp.asarray(_CURVED, mean.dtype) * options.shape[0] ** 2 / 4
-    lower, upper = jax.lax.fori_loop(0, 30, halve, (-curved, curved))
-    return distributions(jax.lax.stop_gradient((lower + upper) / 2))
+    log_base = jnp.zeros_like(options)
+    if base is not None:
+        base = as_float("base", base).astype(options.dtype)
+        if base.shape != options.shape:
+            raise ValueError(f"`base` must have shape {options.shape}, got {base.shape}")
+        log_base = jnp.log(base)
+    tilt = fit_tilt(mean, sd.astype(mean.dtype), options, log_base, weight)
+    return tilt.probabilities(options, log_base)

@@ -39,6 +39,9 @@ MOST_OF_A_PAIR = 40
 """Questions of a pair of folds that decide weights where there are many."""
 
 
+_fit_levels = jax.jit(fit_levels)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A panel prepared for the estimator.
@@ -93,7 +96,7 @@ class Problem:
         low, high = question_ranges(*ends, given, self.given.twin, allowed)
         low, high = self.units.plain(low), self.units.plain(high)
         table = question_table(human, panel.twin, low, high, self.weight, blocks=self.blocks)
-        return Scale(jax.device_get(fit_levels(table, jnp.asarray(allowed))), low, high)
+        return Scale(jax.device_get(_fit_levels(table, jnp.asarray(allowed))), low, high)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Nested:
     def alone(self, component: int) -> Float[np.ndarray, "k n"]:
         """Predictions by one component alone, on the same level and spread."""
         weights = np.eye(len(COMPONENTS))[component]
-        return _combined(self.problem, self.moments, self.scales, [weights] * len(self.scales))
+        return combined(self.problem, self.moments, self.scales, [weights] * len(self.scales))
 
 
 def responses_of(panel: Panel, sample_weight: Numbers | None) -> WeightedPanel:
@@ -239,17 +242,20 @@ def nested(
     folds = range(int(fold.max()) + 1)
     scales = tuple(problem.levels(known[fold != f]) for f in folds)
     weights = [moments.weights(PRIOR[setting], f)[0] for f in folds]
-    prediction = _combined(problem, moments, scales, weights)
+    prediction = combined(problem, moments, scales, weights)
     return Nested(problem, setting, moments, scales, prediction)
 
 
-def _combined(
+def combined(
     problem: Problem,
     moments: FoldMoments,
     scales: Sequence[Scale],
     weights: Sequence[Float[np.ndarray, " c"]],
 ) -> Float[np.ndarray, "k n"]:
-    """Every known question from the weights and the scale of its fold."""
+    """(k, n) every known question from the weights and the scale of its fold.
+
+    **Arguments:** `problem`; `moments`: of its folds; `scales`, `weights`: of every fold.
+    """
     out = np.full((len(problem.known), problem.panel.n), np.nan)
     for f, (scale, chosen) in enumerate(zip(scales, weights, strict=True)):
         inside = np.flatnonzero(moments.fold == f)

@@ -1,5 +1,6 @@
 """What the estimator returns, and what to expect of it: both host side."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
+from ..results.keys import Key, random_key
+from .answer_model import AnswerModel, draw_people
 from .person_intervals import Judged, PersonIntervals
+from .question_draws import DrawSource
 from .share_intervals import (
     MOST_OPTIONS,
     KnownShares,
@@ -72,6 +76,7 @@ class Estimates:
     - `status`, `imputation_status`: (t,) worst status of the fits and of the imputation.
     - `people`: what [`intervals`][] are made of, where they were asked for; `judged`: by setting,
       how those of the levels asked for do on the known questions.
+    - `source`: what draws of new questions are made of.
     """
 
     direction: Literal["question", "user"]
@@ -118,6 +123,70 @@ class Estimates:
             )
         return self.people.at(level, self.low, self.high)
 
+    source: DrawSource | None = field(default=None, repr=False, compare=False)
+
+    def answer_model(self) -> tuple[AnswerModel, dict[str, bool]]:
+        """The joint distribution of everybody's answers to the targets, for `draw_people`.
+
+        Answers of an extreme unit or origin are in a plain one here
+        (`source.problem.units`), which single precision holds; [`draws`][] are not.
+
+        **Returns:** the model, a pytree, and by setting whether enough known questions decided how
+        a person's errors on different questions go together (with few of them, a prior does).
+
+        **Raises:** `ValueError` for new users, a question whose range is not known (its twins all
+        answer alike), or too few known questions to learn a level and a spread.
+        """
+        return self._model
+
+    @functools.cached_property
+    def _model(self) -> tuple[AnswerModel, dict[str, bool]]:
+        if self.source is None:
+            raise ValueError("`draws` are for new questions, not for new users")
+        units, at = self.source.problem.units, self.source.at
+        return self.source.model(
+            (self.prediction - units.origin[at]).T / units.unit[at][:, None],
+            self.sd / units.unit[at],
+        )
+
+    def draws(self, num_draws: int, *, key: Key = 0) -> Float[np.ndarray, "d n q"]:
+        """Answers that people could give, several for each person and jointly over questions.
+
+        The mean over draws is the prediction; each draw is a population that varies as people do,
+        question by question and together. Known answers to a target are not drawn. What draws do
+        not vary is a question's level: how far its mean may be off, `mean_interval` says.
+
+        **Arguments:**
+
+        - `num_draws`: d. The first draws are the same however many there are.
+        - `key`: a JAX random key or an integer. The draws of a question do not depend on the
+          questions that are estimated with it, as long as they have no human answers.
+
+        **Returns:** (d, n, q) answers on each question's scale.
+
+        **Raises:** `ValueError` as [`answer_model`][], and for fewer than one draw.
+
+        **Example:**
+
+            >>> from syndigits_jax import estimate_questions
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel()
+            >>> found = estimate_questions(panel, panel.questions[-2:], expect=False)
+            >>> draws = found.draws(3, key=1)
+            >>> print(draws.shape, (draws == found.draws(3, key=1)).all())
+            (3, 200, 2) True
+        """
+        if num_draws < 1:
+            raise ValueError(f"`num_draws` must be at least 1, got {num_draws}")
+        model, _ = self.answer_model()
+        assert self.source is not None  # or there were no model
+        found = np.asarray(draw_people(model, num_draws, key=random_key(key)), np.float64)
+        found = self.source.problem.units.original(found, self.source.at)
+        # In double precision, so that an answer is written as it would be in a survey.
+        step = np.where(np.isnan(self.step), 1, self.step)
+        exact = self.low + np.round((found - self.low) / step) * step
+        return np.where(np.isnan(self.step), found, np.clip(exact, self.low, self.high))
+
     def options(self, question: str) -> Float[np.ndarray, " k"]:
         """The values that a question can be answered with.
 
@@ -133,6 +202,9 @@ class Estimates:
 
     def option_probabilities(self, question: str) -> Float[np.ndarray, "n k"]:
         """Each person's probabilities of the [`options`][]; their means are the predictions.
+
+        They follow from the mean and the spread alone; draws also follow how people use the options
+        of known questions.
 
         **Raises:** `ValueError` as [`options`][].
         """

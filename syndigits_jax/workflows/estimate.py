@@ -34,6 +34,9 @@ class EstimatedFiles:
       of its interval; questions without a short list of options have none.
     - `lower`, `upper`: of every prediction, the ends of the interval for the person's answer, as
       tables of the same rows and columns; `None` if intervals were not asked for.
+    - `draws`: if asked for, one row per respondent and draw: its number from 1 (`draw`), and an
+      answer to every question; `joint`: by setting, whether enough known questions decided how a
+      person's errors on different questions go together.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
@@ -46,6 +49,8 @@ class EstimatedFiles:
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     lower: Any = None
     upper: Any = None
+    draws: Any = None
+    joint: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
 
 def estimate_panel(
@@ -54,6 +59,7 @@ def estimate_panel(
     targets: Iterable[str] | None = None,
     *,
     intervals: float | None = None,
+    draws: int | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -66,15 +72,18 @@ def estimate_panel(
     - `targets`: identifiers to estimate; by default all without any human answer. Human answers to
       a named question are used.
     - `intervals`: the share of answers that intervals cover; none by default. For questions only.
-    - `key`: decides the folds; a JAX random key or an integer.
+    - `draws`: how many answers to draw for every person and question; none by default.
+    - `key`: decides the folds and the draws; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
-    **Raises:** `ValueError` as [`with_targets`][] and the estimators do, and for intervals of
-    people; `ImportError` without pandas.
+    **Raises:** `ValueError` as [`with_targets`][], the estimators and `Estimates.draws` do, for
+    intervals or draws of people, and for a question called `draw`; `ImportError` without pandas.
     """
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
+    if draws is not None:
+        _check_draws(draws, direction)
     panel, names = with_targets(panel, direction, targets)
     if direction == "user" and intervals is not None:
         raise ValueError("`intervals` are for new questions, not for new people")
@@ -105,9 +114,11 @@ def estimate_panel(
     report.index.name = direction
     columns = ["question", "option", "share", "low", "high"]
     shares = pd.DataFrame(_shares(estimates), columns=columns)
-    return EstimatedFiles(
-        predictions, report, shares, estimates, direction, panel.dropped, lower, upper
-    )
+    drawn, joint = None, {}
+    if draws is not None:
+        drawn, joint = _drawn(estimates, draws, key), estimates.answer_model()[1]
+    out = predictions, report, shares, estimates, direction, panel.dropped
+    return EstimatedFiles(*out, lower, upper, drawn, joint)
 
 
 def estimate_files(
@@ -122,6 +133,7 @@ def estimate_files(
     join: Literal["error", "inner"] = "error",
     missing: str | Iterable[Any] = (),
     intervals: float | None = None,
+    draws: int | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -131,7 +143,7 @@ def estimate_files(
 
     - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
-    - `targets`, `intervals`, `key`, `on_fit`: as in [`estimate_panel`][].
+    - `targets`, `intervals`, `draws`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
     - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
     - `id_column`, `join`, `missing`: as in [`load_panel`][].
@@ -140,6 +152,8 @@ def estimate_files(
     cannot be used, and as [`estimate_panel`][].
     """
     direction: Direction = "user" if new_users else "question"
+    if draws is not None:
+        _check_draws(draws, direction)
     panel = load_panel(
         human,
         twin,
@@ -154,7 +168,8 @@ def estimate_files(
     warn_of_codes(panel)
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
-    return estimate_panel(panel, direction, targets, intervals=intervals, key=key, on_fit=on_fit)
+    options = {"intervals": intervals, "draws": draws, "key": key, "on_fit": on_fit}
+    return estimate_panel(panel, direction, targets, **options)
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
@@ -166,6 +181,30 @@ def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
         "mean_high": np.asarray(estimates.mean_interval.upper),
         "sd": estimates.sd,
     }
+
+
+def _check_draws(draws: int, direction: Direction) -> None:
+    if draws < 1:
+        raise ValueError(f"`draws` must be at least 1, got {draws}")
+    if direction == "user":
+        raise ValueError("`draws` are of new questions, not of new people")
+
+
+def _drawn(estimates: Estimates, draws: int, key: Key) -> Any:
+    """A row per respondent and draw, respondents in the order of the predictions in every draw."""
+    from syndigits_jax.tables.frames import import_pandas
+
+    pd = import_pandas()
+    if "draw" in estimates.questions:
+        raise ValueError("`draws`: a question is called 'draw', as is the column of their numbers")
+    values = estimates.draws(draws, key=key)
+    table = pd.DataFrame(
+        shortest(values.reshape(-1, len(estimates.questions))),
+        index=list(estimates.users) * draws,
+        columns=list(estimates.questions),
+    )
+    table.insert(0, "draw", np.repeat(np.arange(1, draws + 1), len(estimates.users)))
+    return table
 
 
 def _shares(estimates: Estimates) -> list[tuple[Any, ...]]:

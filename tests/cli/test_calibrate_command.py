@@ -179,3 +179,52 @@ def test_a_code_for_a_missing_answer_is_noted(folder, tmp_path):
     assert '(--missing "999")' in said
     declared = runner.invoke(app, [*map(str, (*given, "--missing", "999"))])
     assert declared.exit_code == 0 and "note:" not in declared.output
+
+
+def test_draws_are_written_for_every_respondent_and_draw(folder, tmp_path):
+    out, means = tmp_path / "draws.csv", tmp_path / "means.csv"
+    options = "--seed", 3, "--json"
+    told = json.loads(run(folder, "--draws", 40, "--out", out, *options).stdout)
+    assert told["status"] == "done" and told["draws"] == 40
+    assert told["joint"] == {"known battery": False}  # too few pairs of 22 known questions
+    assert run(folder, "--out", means, *options).exit_code == 0
+    draws, expected = pd.read_csv(out, index_col=0), pd.read_csv(means, index_col=0)
+    assert list(draws.columns) == ["draw", *NEW] and draws.index.name == expected.index.name
+    assert list(draws["draw"].unique()) == list(range(1, 41))
+    for _, one in draws.groupby("draw"):
+        assert list(one.index) == list(expected.index)
+    assert set(np.unique(draws[NEW])) <= set(np.arange(1.0, 8.0))
+    # They fit the predictions: the same mean, with people's spread.
+    np.testing.assert_allclose(draws[NEW].mean(), expected.mean(), atol=0.06)
+    assert (draws[NEW].std() > 1.2 * expected.std()).all()
+    again = tmp_path / "again.csv"
+    run(folder, "--draws", 5, "--out", again, *options)
+    pd.testing.assert_frame_equal(pd.read_csv(again, index_col=0), draws[draws["draw"] <= 5])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--draws", "0"], "--draws must be at least 1"),
+        (["--draws", "3", "--new-users"], "--draws is for new questions"),
+        (["--draws", "3", "--method", "ridge"], "--draws is for `--method auto`"),
+        (["--draws", "3", "--report", "{out}"], "is that of --out too"),
+    ],
+)
+def test_draws_that_cannot_be_made_are_refused_before_any_work(folder, tmp_path, options, words):
+    out = tmp_path / "draws.csv"
+    result = run(folder, "--out", out, *[option.format(out=out) for option in options])
+    assert result.exit_code == 2 and not out.exists()
+    assert words in " ".join(result.output.split())
+
+
+def test_draws_without_a_known_range_are_refused(folder, tmp_path):
+    """All twins say 50, which no other question's answers go up to."""
+    twin = pd.read_csv(folder / "twin.csv", index_col=0)
+    twin[NEW[0]] = 50
+    twin.to_csv(tmp_path / "twin.csv")
+    paths = "--human", folder / "human.csv", "--twin", tmp_path / "twin.csv"
+    options = "--out", tmp_path / "draws.csv", "--draws", 2
+    result = runner.invoke(app, [*map(str, ("calibrate", *paths, *options))])
+    assert result.exit_code == 2 and not (tmp_path / "draws.csv").exists()
+    assert "its twins all answer alike" in " ".join(result.output.split())

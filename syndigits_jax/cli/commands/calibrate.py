@@ -75,6 +75,14 @@ def calibrate(
             "intervals that cover this share of people's answers, such as 0.9."
         ),
     ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="With auto: draw so many answers of every respondent to the new questions, varied "
+            "and correlated as people's are, and write them instead of the predictions (their "
+            "means): a row per respondent and draw."
+        ),
+    ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
@@ -157,13 +165,13 @@ def calibrate(
     written = [path for path in (out, report, shares, *ends) if path is not None]
     if method is None:
         tables["intervals"] = intervals
-        return _estimate(human, twin, out, report, shares, questions, batteries, given, threshold,
-                         tables, written)  # fmt: skip
+        return _estimate(human, twin, out, report, shares, draws, questions, batteries, given,
+                         threshold, tables, written)  # fmt: skip
     limit = _number_or_auto("threshold", threshold)
     tables |= {"questions": questions, "batteries": batteries}
-    of_auto = {"shares": shares, "intervals": intervals}
+    of_auto = {"shares": shares, "draws": draws, "intervals": intervals}
     for option, value in (of_auto | {"questions": questions, "batteries": batteries}).items():
-        if value and option in of_auto:
+        if value not in (None, False) and option in of_auto:
             raise ValueError(f"`{option}` is for `--method auto`, not for {method}")
         if value and limit != "auto":
             raise ValueError(
@@ -172,8 +180,8 @@ def calibrate(
     return _calibrate(human, twin, out, report, str(method), given, limit, tables, written)
 
 
-def _estimate(human, twin, out, report, shares, questions, batteries, given, threshold, tables,
-              written) -> dict[str, Any]:  # fmt: skip
+def _estimate(human, twin, out, report, shares, draws, questions, batteries, given, threshold,
+              tables, written) -> dict[str, Any]:  # fmt: skip
     key = given.pop("seed", 0)
     if of_calibrators := [*given, *(() if threshold is None else ("threshold",))]:
         raise ValueError(f"`{of_calibrators[0]}` is of a calibrator: choose one with `--method`")
@@ -181,6 +189,8 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
         raise ValueError("`shares` is for new questions, not for `--new-users`")
     if tables["intervals"] is not None and tables["new_users"]:
         raise ValueError("`intervals` is for new questions, not for `--new-users`")
+    if draws is not None and tables["new_users"]:
+        raise ValueError("`draws` is for new questions, not for `--new-users`")
     from syndigits_jax.cli.render.calibration import print_estimated
     from syndigits_jax.cli.render.console import showing_progress
     from syndigits_jax.datasets.tables import write_table
@@ -194,13 +204,14 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
             show(Progress(0, 1, doing, done, total, counted="fits"))
 
         result = estimate_files(
-            human, twin, questions=questions, batteries=batteries, key=key, on_fit=on_fit, **tables
-        )
+            human, twin, questions=questions, batteries=batteries, draws=draws, key=key,
+            on_fit=on_fit, **tables,
+        )  # fmt: skip
     if report is not None:
         write_table(report, result.report)
     if shares is not None:
         write_table(shares, result.shares.set_index("question"))
-    write_table(out, result.predictions)
+    write_table(out, result.predictions if result.draws is None else result.draws)
     if result.lower is not None:
         write_table(_beside(out, "lower"), result.lower)
         write_table(_beside(out, "upper"), result.upper)
@@ -217,6 +228,8 @@ def _estimate(human, twin, out, report, shares, questions, batteries, given, thr
             for name, found in estimates.judged.items()
         },
         "shares": result.shares.to_dict("records"),
+        "draws": draws,
+        "joint": dict(result.joint),
         "dropped": dict(result.dropped),
     }
 

@@ -123,7 +123,15 @@ def print_estimated(
     unfinished = sorted(set(result.report["imputation"]) - {"converged"})
     if unfinished:
         console.print(f"imputation of the other {result.direction}s: {', '.join(unfinished)}")
+    for setting, learnt in result.joint.items():
+        if not learnt and estimates.setting.count(setting) > 1:
+            console.print(
+                f"draws, {setting}: too few known questions say how a person's errors on two "
+                "questions go together; what is usual was assumed"
+            )
     rows, columns = result.predictions.shape
+    if result.draws is not None:
+        rows = f"{len(result.draws)} = {len(result.draws) // rows} draws of {rows}"
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
     if intervals is not None:
         ends = " and ".join(f"{out.stem}.{end}{out.suffix}" for end in ("lower", "upper"))
