@@ -104,6 +104,7 @@ class Estimates:
     widened: Float[np.ndarray, " q"] | None = None
     people: PersonIntervals | None = field(default=None, repr=False)
     judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict, repr=False)
+    source: DrawSource | None = field(default=None, repr=False, compare=False)
 
     def intervals(self, level: float) -> Interval:
         """An interval for every person's answer, (n, q), within each question's range.
@@ -122,8 +123,6 @@ class Estimates:
                 "`intervals` were not asked for: estimate_questions(..., intervals=[0.9])"
             )
         return self.people.at(level, self.low, self.high)
-
-    source: DrawSource | None = field(default=None, repr=False, compare=False)
 
     def answer_model(self) -> tuple[AnswerModel, dict[str, bool]]:
         """The joint distribution of everybody's answers to the targets, for `draw_people`.
