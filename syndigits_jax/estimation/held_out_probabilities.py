@@ -128,6 +128,7 @@ def hold_out_probabilities(
             f"`without_folds` is for at most {MANY_QUESTIONS} known questions, got "
             f"{len(problem.known)}"
         )
+    panel, units = problem.panel, problem.units
     at = _listed(panel, problem.known, most_options)
     pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -156,12 +157,12 @@ def hold_out_probabilities(
         without = np.stack([_spread(options, m[kept], s[kept], weight) for m, s in parts])
     return HeldOutProbabilities(
         tuple(names[j] for j in at),
-        options,
+        tuple(units.origin[j] + units.unit[j] * v for j, v in zip(at, options, strict=True)),
         _spread(options, run.prediction[kept], sd, weight),
         np.asarray(answers, np.float64),
         fold,
-        run.prediction[kept],
-        sd,
+        units.original(run.prediction[kept].T, at).T,
+        units.unit[at] * sd,
         weight,
         without,
     )

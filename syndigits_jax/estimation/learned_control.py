@@ -71,6 +71,7 @@ class _Control:
             jnp.asarray(features, dtype),
         )
         self.complete = bool(np.asarray(human.mask)[:, problem.known].all())
+        self.units = problem.units
         self.low, self.high = problem.panel.low, problem.panel.high
         self.width = np.where(self.high > self.low, self.high - self.low, 1.0)
         mean, sd, self.count = weighted_moments(problem.panel.human, problem.weight)
@@ -274,6 +275,7 @@ def hold_out_learned_control(
     for f in range(int(control.fold.max()) + 1):
         inside = control.fold == f
         prediction[inside] = control.predict(control.pair(f, f), f, known[inside])
+    prediction = control.units.original(prediction.T, known).T
     return HoldOut("question", panel, known, panel.human[:, known].T, {LEARNED: prediction})
 
 
@@ -321,4 +323,5 @@ def learned_control(
     )
     folds = range(int(control.fold.max()) + 1)
     in_order(control.fit, [(g, g) for g in folds], threads(workers), None)
-    return control.predict(control.without(np.zeros(0, np.int64)), None, at).T
+    found = control.predict(control.without(np.zeros(0, np.int64)), None, at)
+    return control.units.original(found.T, at)

@@ -10,6 +10,8 @@ from syndigits_jax.estimation import (
     estimate_new_users_and_questions,
     estimate_questions,
     estimate_users,
+    hold_out_learned_control,
+    hold_out_probabilities,
     hold_out_questions,
 )
 from syndigits_jax.estimation.units import answer_units
@@ -34,7 +36,7 @@ def panel(origin=0.0, unit=1.0, scale=None):
 
 def estimated(origin=0.0, unit=1.0, scale=None):
     given = panel(origin, unit, scale)
-    return estimate_questions(given, [given.questions[j] for j in NEW])
+    return estimate_questions(given, [given.questions[j] for j in NEW], intervals=[0.8])
 
 
 @functools.cache
@@ -55,6 +57,11 @@ def test_estimates_follow_the_unit_and_the_origin(origin, unit):
     np.testing.assert_allclose(other.step / unit, one.step)
     name = one.questions[-1]
     np.testing.assert_allclose(other.shares(name), one.shares(name), atol=CLOSE)
+    for end in ("lower", "upper"):
+        ends = [getattr(found.intervals(0.8), end) for found in (one, other)]
+        np.testing.assert_allclose((ends[1] - origin) / unit, ends[0], atol=CLOSE)
+    drawn = np.round((other.draws(2) - origin) / unit, 3) == np.round(one.draws(2), 3)
+    assert drawn.mean() > 0.99  # a draw may fall on the other side of a boundary
     here, there = one.expected["known battery"], other.expected["known battery"]
     assert there.correlation == pytest.approx(here.correlation, abs=CLOSE)
     assert there.error == pytest.approx(here.error, abs=CLOSE)
@@ -89,3 +96,16 @@ def test_ordinary_answers_stay_as_they_are():
     np.testing.assert_allclose(held.scores("pearson", AUTO), usual, atol=CLOSE)
     tiny = hold_out_questions(panel(0.0, 1e-8)).scores("pearson", AUTO)
     np.testing.assert_allclose(tiny, usual, atol=CLOSE)
+
+
+def test_probabilities_and_learned_controls_of_known_questions_too():
+    origin, unit = 1e12, 4.0
+    one, other = panel(scale=True), panel(origin, unit, scale=True)
+    found = [hold_out_probabilities(given) for given in (one, other)]
+    np.testing.assert_allclose(found[1].probabilities, found[0].probabilities, atol=CLOSE)
+    np.testing.assert_allclose((found[1].mean - origin) / unit, found[0].mean, atol=CLOSE)
+    np.testing.assert_allclose((found[1].options[0] - origin) / unit, found[0].options[0])
+    found = [
+        hold_out_learned_control(given).predictions["LearnedControl"] for given in (one, other)
+    ]
+    np.testing.assert_allclose((found[1] - origin) / unit, found[0], atol=CLOSE)
