@@ -33,6 +33,9 @@ def estimate_users(
 ) -> Estimates:
     """Estimate the answers of new users from their twins, everything chosen by the known users.
 
+    Where the twins, out of fold, predict the known users no better than the questions' means do,
+    the estimate is these means.
+
     **Arguments:**
 
     - `panel`, `key`, `workers`, `on_fit`: as in `estimate_questions`.

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -74,7 +74,10 @@ class OuterMoments:
 
     - `gram`, `cross`, `size`: (F + 1, k, c, c), (F + 1, k, c), (F + 1, k).
     - `fold`: (k,) the fold of each target.
+    - `or_nothing`: whether weights that do not help are 0 ([`learnt_weights`][]).
     """
+
+    or_nothing: ClassVar[bool] = False
 
     gram: Float[np.ndarray, "o k c c"]
     cross: Float[np.ndarray, "o k c"]
@@ -93,7 +96,8 @@ class OuterMoments:
         if int(np.sum(self.size[place] > 0)) < FEWEST_TARGETS:
             return np.asarray(start), False
         arrays = self.gram[place], self.cross[place], self.size[place], self.fold
-        weights, _ = learnt_weights(*map(jnp.asarray, arrays), start)
+        arrays = map(jnp.asarray, arrays)
+        weights, _ = learnt_weights(*arrays, start, or_nothing=self.or_nothing)
         return np.asarray(weights), True
 
     @staticmethod

@@ -28,7 +28,11 @@ class UserFolds(OuterMoments):
 
     - `known`: (k,) positions.
     - `values`: (c, k, m) standardised; `mean`, `sd`: (F, m) of the questions without each fold.
+
+    Weights that do not help are 0: a new user is then predicted to give the mean answers.
     """
+
+    or_nothing = True
 
     known: Int[np.ndarray, " k"]
     values: Float[np.ndarray, "c k m"]

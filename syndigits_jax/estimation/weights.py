@@ -1,5 +1,6 @@
 """Weights of the components: non-negative least squares pooled over the known questions."""
 
+import functools
 import itertools
 
 import jax
@@ -92,7 +93,7 @@ def pooled_weights(
     )
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="or_nothing")
 @full_precision
 def learnt_weights(
     gram: Float[Array, "k c c"],
@@ -100,6 +101,8 @@ def learnt_weights(
     size: Float[Array, " k"],
     fold: Int[Array, " k"],
     prior: Float[Array, " c"],
+    *,
+    or_nothing: bool = False,
 ) -> tuple[Float[Array, " c"], Float[Array, ""]]:
     """[`pooled_weights`][] with a strength chosen by leaving out one fold of questions at a time.
 
@@ -110,6 +113,8 @@ def learnt_weights(
 
     - `gram`, `cross`, `size`, `prior`: as in [`pooled_weights`][].
     - `fold`: (k,) the fold of each question, from 0 to k - 1; empty folds do not count.
+    - `or_nothing`: whether all weights are 0 if those learnt without each fold predict it no better
+      than that, the mean answer; static.
 
     **Returns:** the weights and the strength.
     """
@@ -132,4 +137,7 @@ def learnt_weights(
     error = jnp.sqrt(square / (count - 1) / count)
     strongest = jnp.max(jnp.where(mean <= error, jnp.arange(len(STRENGTHS)), 0))
     strength = strengths[strongest]
-    return pooled_weights(gram, cross, size, prior, strength), strength
+    weights = pooled_weights(gram, cross, size, prior, strength)
+    if or_nothing:  # an error is that beyond the mean answer's, which is 0
+        weights = jnp.where(jnp.sum(errors[strongest]) < 0, weights, 0)
+    return weights, strength

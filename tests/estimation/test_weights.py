@@ -174,3 +174,15 @@ def test_both_precisions_learn_the_same(dtype):
     single, same = learnt(*moments(7))
     assert weights.dtype == dtype and float(strength) == float(same)
     np.testing.assert_allclose(np.asarray(weights), np.asarray(single), atol=1e-3)
+
+
+def test_weights_that_do_not_help_are_nothing_where_that_is_asked_for():
+    gram, cross, size = moments(4, noise=0.3)
+    fold, prior = jnp.asarray(np.arange(QUESTIONS) % FOLDS), jnp.asarray(PRIOR, jnp.float32)
+    plain, _ = learnt(gram, cross, size)
+    helpful, _ = learnt_weights(*as_arrays(gram, cross, size), fold, prior, or_nothing=True)
+    np.testing.assert_array_equal(np.asarray(helpful), np.asarray(plain))
+    misleading = as_arrays(gram, -0.01 * np.abs(cross), size)
+    drawn, _ = learnt_weights(*misleading, fold, prior)
+    nothing, _ = learnt_weights(*misleading, fold, prior, or_nothing=True)
+    assert np.any(np.asarray(drawn) > 0) and not np.any(np.asarray(nothing))
