@@ -204,6 +204,9 @@ def study_panel(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     rng = np.random.default_rng(args.seed)
     columns = [j for j in range(panel.m) if (~np.isnan(human[:, j])).sum() >= 2 * max(args.ks)]
     columns = [j for j in columns if sd[j] > 0 and np.isfinite(known["auto"][:, j]).any()]
+    if args.questions is not None:  # evenly spaced
+        places = np.linspace(0, len(columns) - 1, min(args.questions, len(columns)))
+        columns = [columns[i] for i in places.round().astype(int)]
     for done, j in enumerate(columns):
         who = np.flatnonzero(~np.isnan(human[:, j]))
         answers, size = human[who, j], len(who)
@@ -329,6 +332,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20_000, help="of the simulation")
     parser.add_argument("--panels", nargs="+", default=list(CONSTRUCTIONS), choices=CONSTRUCTIONS)
     parser.add_argument("--ks", type=int, nargs="+", default=[20, 50, 100], help="people asked")
+    parser.add_argument("--questions", type=int, help="so many, evenly spaced; all by default")
     parser.add_argument("--draws", type=int, default=100, help="of people, per question")
     parser.add_argument("--ridge-draws", type=int, default=20, help="of these for other answers")
     parser.add_argument("--level", type=float, default=0.9)

@@ -39,7 +39,8 @@ class TargetEstimate:
     - `target`, `what`, `level`: what is estimated, and the coverage of intervals.
     - `estimates`: by proxies: [`RAW`][], [`CALIBRATED`][] (the estimate `auto`, made without the
       people's answers to the target) and [`OTHERS`][], what people's other answers say without
-      any twin: their mean, and a regression on them that is fitted out of folds. Each has the classical estimate beside it.
+      any twin: their mean, and a regression on them that is fitted out of folds. Each has the
+      classical estimate beside it.
     - `chosen`: the one to report, decided before any answer to the target is seen: calibrated
       twins, or raw ones where there is nothing to calibrate by.
     - `unavailable`: why others are missing, by proxies.
