@@ -80,7 +80,7 @@ def simulated(key: Any, repeats: int, kind: str, what: str) -> tuple[Any, Any, A
     raise ValueError(what)
 
 
-def estimator(what: str, level: float) -> Callable[..., Estimate]:
+def estimator(what: str, level: Any) -> Callable[..., Estimate]:
     """From answers, twins and a regressor of one population to an estimate."""
     if what.startswith("share"):
         return lambda truth, twin, _: ppi_share(truth, twin, level=level)
@@ -100,21 +100,26 @@ def estimator(what: str, level: float) -> Callable[..., Estimate]:
     return lambda truth, twin, _: ppi_mean(truth, twin, level=level)
 
 
-def coverage_row(what: str, kind: str, n: int, level: float, repeats: int) -> dict[str, Any]:
-    batch = 100 if what == "median" else 1000
-    one = estimator(what, level)
+def coverage_run(what: str, kind: str, batch: int) -> Callable[..., Any]:
+    """Estimates of many populations; one program for all numbers of people and levels."""
 
     @jax.jit
-    def run(key: Any) -> Any:
+    def run(key: Any, n: Any, level: Any) -> Any:
         answer, twin, x, _ = simulated(key, batch, kind, what)
         truth = jnp.where(jnp.arange(PEOPLE) < n, answer, jnp.nan)
-        found = jax.vmap(one)(truth, twin, x)
+        found = jax.vmap(estimator(what, level))(truth, twin, x)
         return found, found.classical
 
+    return run
+
+
+def coverage_row(
+    what: str, kind: str, n: int, level: float, repeats: int, batch: int, run: Callable[..., Any]
+) -> dict[str, Any]:
     _, _, _, target = simulated(jax.random.key(0), 1, kind, what)
     found: dict[str, list[np.ndarray]] = {"both": [], "alone": []}
     for key in jax.random.split(jax.random.key(1), repeats // batch):
-        for name, interval in zip(found, run(key), strict=True):
+        for name, interval in zip(found, run(key, n, level), strict=True):
             found[name].append(np.stack([interval.value, interval.lower, interval.upper], axis=1))
     both, alone = (np.concatenate(rows) for rows in found.values())
     good = np.isfinite(both).all(axis=1) & np.isfinite(alone).all(axis=1)
@@ -144,11 +149,14 @@ def coverage(args: argparse.Namespace) -> None:
         "logistic slope": few,
     }  # fmt: skip
     print(f"{'':16} {'twins':12} {'n':>4} level  coverage (people)  width ratio  effective ratio")
-    for what, repeats in cases.items():
+    chosen = {what: repeats for what, repeats in cases.items() if what in (args.what or cases)}
+    for what, repeats in chosen.items():
+        batch = 100 if what == "median" else 1000
         for kind in TWINS:
+            run = coverage_run(what, kind, batch)
             for n in SIZES:
                 for level in LEVELS:
-                    row = coverage_row(what, kind, n, level, repeats)
+                    row = coverage_row(what, kind, n, level, repeats, batch, run)
                     rows.append(row)
                     print(
                         f"{what:16} {kind:12} {n:4} {level:5.2f}  {row['coverage']:8.3f} "
@@ -157,6 +165,9 @@ def coverage(args: argparse.Namespace) -> None:
                         flush=True,
                     )
     out = args.out or RESULTS / "prediction_powered_coverage.json"
+    if out.exists():  # what other calls found is kept
+        before = json.loads(out.read_text())["rows"]
+        rows = [row for row in before if row["what"] not in chosen] + rows
     write_report(out, people=PEOPLE, seconds=time.perf_counter() - start, rows=rows)
 
 
@@ -204,6 +215,9 @@ def study_panel(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     rng = np.random.default_rng(args.seed)
     columns = [j for j in range(panel.m) if (~np.isnan(human[:, j])).sum() >= 2 * max(args.ks)]
     columns = [j for j in columns if sd[j] > 0 and np.isfinite(known["auto"][:, j]).any()]
+    if args.questions is not None:  # evenly spaced
+        places = np.linspace(0, len(columns) - 1, min(args.questions, len(columns)))
+        columns = [columns[i] for i in places.round().astype(int)]
     for done, j in enumerate(columns):
         who = np.flatnonzero(~np.isnan(human[:, j]))
         answers, size = human[who, j], len(who)
@@ -326,9 +340,11 @@ def main() -> None:
     found = os.environ.get("SYNDIGITS_DATA")
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--data", type=Path, default=found, help="for the study")
+    parser.add_argument("--what", nargs="+", help="of the simulation, such as mean; all by default")
     parser.add_argument("--repeats", type=int, default=20_000, help="of the simulation")
     parser.add_argument("--panels", nargs="+", default=list(CONSTRUCTIONS), choices=CONSTRUCTIONS)
     parser.add_argument("--ks", type=int, nargs="+", default=[20, 50, 100], help="people asked")
+    parser.add_argument("--questions", type=int, help="so many, evenly spaced; all by default")
     parser.add_argument("--draws", type=int, default=100, help="of people, per question")
     parser.add_argument("--ridge-draws", type=int, default=20, help="of these for other answers")
     parser.add_argument("--level", type=float, default=0.9)

@@ -188,8 +188,9 @@ def estimate_target_files(
 ) -> TargetEstimate:
     """[`estimate_target`][] of two tables, matched by identifier.
 
-    **Arguments:** as there and in
-    [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; `group`: a column of
+    **Arguments:** `human`, `twin`, `questions`, `batteries`, `id_column`, `join`, `missing`: as in
+    [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; `target`, `what`,
+    `answers`, `level`, `finite`, `key`, `on_fit`: as in [`estimate_target`][]; `group`: a column of
     `human`, or of `twin`, with two kinds of labels.
 
     **Raises:** `ValueError` as these do, and for a column that neither table has.

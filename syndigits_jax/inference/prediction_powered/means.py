@@ -102,8 +102,9 @@ def ppi_share(
     quantile) at the effective sample size: it stays within 0 and 1, holds for small shares, and is
     of use when all people asked agree.
 
-    **Arguments:** as [`ppi_mean`][]; `truth`: (n,) 1 or True for the answer, 0 for others, NaN for
-    people who were not asked. `proxies` may be probabilities or anything else.
+    **Arguments:** `truth`: (n,) 1 or True for the answer, 0 for others, NaN for people who were not
+    asked; `proxies`: probabilities or anything else; `sample_weight`, `clusters`, `strata`,
+    `n_strata`, `finite`, `tuning`, `level`: as in [`ppi_mean`][].
 
     **Raises:** `ValueError` as [`ppi_mean`][], and for a truth other than 0 and 1.
 
@@ -148,8 +149,9 @@ def ppi_difference(
     Each has its own tuning. With `clusters`, people may be in both arms: rows of one person then
     err together.
 
-    **Arguments:** as [`ppi_mean`][]; `group`: (n,) labels of two kinds. The result is the mean of
-    the second (True, 1, or the later in order) less that of the first.
+    **Arguments:** `truth`, `proxies`, `sample_weight`, `clusters`, `finite`, `tuning`, `level`: as
+    in [`ppi_mean`][]; `group`: (n,) labels of two kinds. The result is the mean of the second
+    (True, 1, or the later in order) less that of the first.
 
     **Returns:** an [`Estimate`][]; `tuning` is (2, p).
 
@@ -192,8 +194,9 @@ def ppi_means(
 ) -> Estimate:
     """[`ppi_mean`][] of many questions in one call.
 
-    **Arguments:** as there, but `truth`: (n, q), a column per question, and `proxies`: (n, q) or
-    (n, q, p); `batch_size`: questions at a time, which bounds memory.
+    **Arguments:** `truth`: (n, q), a column per question; `proxies`: (n, q) or (n, q, p);
+    `sample_weight`, `finite`, `tuning`, `level`: as there; `batch_size`: questions at a time, which
+    bounds memory.
 
     **Returns:** an [`Estimate`][] with arrays (q,); a question with fewer than two people asked is
     NaN, with the basis `TOO_FEW`.

@@ -39,8 +39,9 @@ def ppi_quantile(
     more than twins on another level. The ends are answers, or infinite where too few people were
     asked to bound the quantile.
 
-    **Arguments:** as [`ppi_mean`][syndigits_jax.inference.ppi_mean]; `quantile`: between 0 and 1,
-    0.5 for the median; `batch_size`: points at a time, which bounds memory.
+    **Arguments:** `truth`, `proxies`, `sample_weight`, `clusters`, `finite`, `tuning`, `level`: as
+    in [`ppi_mean`][syndigits_jax.inference.ppi_mean]; `quantile`: between 0 and 1, 0.5 for the
+    median; `batch_size`: points at a time, which bounds memory.
 
     **Returns:** an [`Estimate`][] whose `value` is the smallest answer with an estimated share of
     at least `quantile` up to it. `standard_error` and the numbers of people derived from it are

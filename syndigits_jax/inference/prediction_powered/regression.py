@@ -38,7 +38,8 @@ def ppi_linear(
 ) -> Solution[Estimate]:
     """Coefficients of a linear regression of the answers on what is known of everybody.
 
-    **Arguments:** as [`ppi_mean`][syndigits_jax.inference.ppi_mean], and
+    **Arguments:** `truth`, `sample_weight`, `clusters`, `finite`, `tuning`, `level`: as in
+    [`ppi_mean`][syndigits_jax.inference.ppi_mean], and
 
     - `x`: (n, d) regressors of all people, complete; a column of ones is the intercept.
     - `proxies`: (n,) or (n, p) predicted answers.
@@ -85,8 +86,9 @@ def ppi_logistic(
 ) -> Solution[Estimate]:
     """Coefficients of a logistic regression of answers of 0 and 1.
 
-    **Arguments:** as [`ppi_linear`][]; `truth`: (n,) 0 or 1, NaN for people who were not asked;
-    `proxies`: probabilities, or predicted 0 and 1; `max_steps`: of Newton's method.
+    **Arguments:** `x`, `sample_weight`, `clusters`, `finite`, `tuning`, `coefficient`, `level`: as
+    in [`ppi_linear`][]; `truth`: (n,) 0 or 1, NaN for people who were not asked; `proxies`:
+    probabilities, or predicted 0 and 1; `max_steps`: of Newton's method. λ is kept between 0 and 1.
 
     **Returns:** as [`ppi_linear`][]. `optimality` is the last Newton decrement, relative to the
     number 1. `MAX_STEPS` or `NONFINITE` where there is no finite solution, such as for answers that
