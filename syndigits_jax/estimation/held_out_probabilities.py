@@ -58,12 +58,12 @@ class HeldOutProbabilities:
         """Other forecasts in the same layout, such as those of a control.
 
         **Arguments:** `function`: takes the place of a question, 0 to t - 1, and the values of its
-        options (k,), and returns (n, k) probabilities.
+        options (k,), and returns (n, k) probabilities, NaN where there is no forecast.
         """
         out = np.zeros(self.probabilities.shape)
         for i, values in enumerate(self.options):
             out[i, :, : len(values)] = function(i, values)
-        return out
+        return np.where(np.isnan(out).any(axis=2, keepdims=True), np.nan, out)
 
     def spread(
         self, mean: Float[np.ndarray, "t n"], sd: Float[np.ndarray, " t"]

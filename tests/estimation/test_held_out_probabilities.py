@@ -53,6 +53,15 @@ def test_other_forecasts_take_the_same_layout(held):
     even = held.distributed(lambda _, values: np.full((N, len(values)), 1 / len(values)))
     np.testing.assert_allclose(even.sum(axis=2), 1)
     assert even.shape == held.probabilities.shape
+    mean = held.mean.copy()
+    mean[0, 3] = np.nan
+    again = held.spread(mean, held.sd)
+    assert np.isnan(again[0, 3]).all()
+    np.testing.assert_allclose(again[0, 4:], held.probabilities[0, 4:], atol=1e-6)
+    gap = held.distributed(
+        lambda _, values: np.where(np.isnan(mean[0]), np.nan, 1 / len(values))[:, None]
+    )
+    assert np.isnan(gap[:, 3]).all() and not np.isnan(gap[:, 4]).any()
 
 
 def test_no_answer_of_a_fold_reaches_its_calibrated_forecasts(panel, held):
