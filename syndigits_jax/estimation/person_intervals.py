@@ -225,19 +225,19 @@ def person_intervals(
     if not alone:
         in_order(fit, range(folds), workers)
     points, tables, place = _distributions(problem, whole, at, prediction, residual[-1])
-    total = np.full((len(at),), 1 / (scores.units + 1))
-    chance = [total[i] + np.zeros((problem.panel.n, len(p))) for i, p in enumerate(points)]
+    start = 1 / (scores.units + 1)
+    chance = [np.full((problem.panel.n, len(grid)), start, np.float32) for grid in points]
     for f in range(folds):
         pool = _Pool.of(scores, scores.fold == f, scores.units + 1)
         if alone:
-            chance = [one + pool.total for one in chance]
+            chance = [one + np.float32(pool.total) for one in chance]
             continue
         parts = _distributions(problem, run.scales[f], at, without[f], residual[f])
         for i, (grid, table, where) in enumerate(zip(*parts, strict=True)):
             level = truth_levels(
                 np.broadcast_to(points[i][None, :], chance[i].shape), where[:, None], grid, table
             )
-            chance[i] += pool.up_to(level)
+            chance[i] += pool.up_to(level).astype(np.float32)
     reach = [
         np.maximum(one, 2 * table[where]).astype(np.float32)
         for one, table, where in zip(chance, tables, place, strict=True)
