@@ -18,6 +18,9 @@ from .options import Tilt, fit_tilt
 MOST_OPTIONS = 121
 """Questions with more options than this have no grid."""
 
+MOST_GUESSED = 13
+"""The same where the range is guessed from answers."""
+
 PRIOR_QUESTIONS = 2.0
 """For how many questions it counts that all options are used as a mean and a spread imply."""
 
@@ -65,7 +68,7 @@ class ShapeData:
         if np.isnan(self.step[j]) or not width > 0:
             return 0
         count = round(width / self.step[j]) + 1
-        most = MOST_OPTIONS if self.declared[j] else 13
+        most = MOST_OPTIONS if self.declared[j] else MOST_GUESSED
         return count if count <= most else 0
 
     def grid(self, j: int) -> Float[np.ndarray, " k"]:
