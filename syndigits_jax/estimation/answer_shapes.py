@@ -173,6 +173,9 @@ def fit_tilts(
     """The distributions of all questions, and the number of options that each was padded to.
 
     Options are padded to a power of two, so that few programs are compiled.
+
+    **Arguments:** `shapes`: of t questions; `mean`, `sd`: of each, as in
+    [`fit_tilt`][syndigits_jax.estimation.options.fit_tilt]; `weight`: (n,) of the people.
     """
     sizes = [1 << max(1, (len(shape.options) - 1).bit_length()) for shape in shapes]
     dtype = jnp.result_type(float)
