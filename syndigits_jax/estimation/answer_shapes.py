@@ -18,6 +18,9 @@ from .options import Tilt, fit_tilt
 MOST_OPTIONS = 121
 """Questions with more options than this have no grid."""
 
+MOST_GUESSED = 13
+"""The same where the range is guessed from answers."""
+
 PRIOR_QUESTIONS = 2.0
 """For how many questions it counts that all options are used as a mean and a spread imply."""
 
@@ -65,7 +68,7 @@ class ShapeData:
         if np.isnan(self.step[j]) or not width > 0:
             return 0
         count = round(width / self.step[j]) + 1
-        most = MOST_OPTIONS if self.declared[j] else 13
+        most = MOST_OPTIONS if self.declared[j] else MOST_GUESSED
         return count if count <= most else 0
 
     def grid(self, j: int) -> Float[np.ndarray, " k"]:
@@ -170,6 +173,9 @@ def fit_tilts(
     """The distributions of all questions, and the number of options that each was padded to.
 
     Options are padded to a power of two, so that few programs are compiled.
+
+    **Arguments:** `shapes`: of t questions; `mean`, `sd`: of each, as in
+    [`fit_tilt`][syndigits_jax.estimation.options.fit_tilt]; `weight`: (n,) of the people.
     """
     sizes = [1 << max(1, (len(shape.options) - 1).bit_length()) for shape in shapes]
     dtype = jnp.result_type(float)

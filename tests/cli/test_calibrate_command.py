@@ -199,7 +199,7 @@ def test_draws_are_written_for_every_respondent_and_draw(folder, tmp_path):
     assert (draws[NEW].std() > 1.2 * expected.std()).all()
     again = tmp_path / "again.csv"
     run(folder, "--draws", 5, "--out", again, *options)
-    pd.testing.assert_frame_equal(pd.read_csv(again, index_col=0), draws[draws["draw"] <= 5])
+    pd.testing.assert_frame_equal(pd.read_csv(again, index_col=0), draws.query("draw <= 5"))
 
 
 @pytest.mark.parametrize(
