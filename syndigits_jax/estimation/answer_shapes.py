@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .options import Tilt, fit_tilt
 
@@ -76,7 +76,34 @@ class ShapeData:
         return self.low[j] + self.step[j] * np.arange(self.count(j))
 
 
-def learnt_base(
+@dataclass(frozen=True)
+class OptionUse:
+    """How people use the options of known questions with equally many.
+
+    - `place`: (a,) places of these questions among the known ones.
+    - `people`, `implied`: (a, c) shares of people per option, and those that a mean and a spread
+      imply; 0 for a question without answers.
+    """
+
+    place: Int[np.ndarray, " a"]
+    people: Float[np.ndarray, "a c"]
+    implied: Float[np.ndarray, "a c"]
+
+    def base(self, without: Bool[np.ndarray, " k"] | None = None) -> Float[np.ndarray, " c"]:
+        """How much more often people choose each option than a mean and a spread imply.
+
+        **Arguments:** `without`: (k,) which of the known questions say nothing.
+        """
+        count = self.people.shape[1]
+        used = np.ones(len(self.place), bool) if without is None else ~without[self.place]
+        if not used.any() or count <= 2:
+            return np.ones(count)
+        people, implied = self.people[used].sum(axis=0), self.implied[used].sum(axis=0)
+        prior = PRIOR_QUESTIONS * np.maximum(implied / max(implied.sum(), 1), 1e-9)
+        return (people + prior) / (implied + prior)
+
+
+def option_use(
     data: ShapeData,
     count: int,
     questions: Int[np.ndarray, " k"],
@@ -84,8 +111,8 @@ def learnt_base(
     prediction: Float[np.ndarray, "k n"],
     sd: Float[np.ndarray, " k"],
     weight: Float[np.ndarray, " n"],
-) -> Float[np.ndarray, " c"]:
-    """How much more often people choose each of `count` options than a mean and a spread imply.
+) -> OptionUse:
+    """How people use the options of the known questions with `count` of them.
 
     **Arguments:**
 
@@ -96,12 +123,12 @@ def learnt_base(
     """
     alike = np.array([i for i, j in enumerate(questions) if data.count(int(j)) == count], int)
     if not len(alike) or count <= 2:
-        return np.ones(count)
+        return OptionUse(np.zeros(0, int), np.zeros((0, count)), np.zeros((0, count)))
     answers = np.sum(~np.isnan(human[:, alike]), axis=0)
     alike = np.sort(alike[np.argsort(-answers, kind="stable")[:MOST_QUESTIONS]])
     shapes = [Shape(data.grid(int(questions[i])), np.ones(count), False) for i in alike]
     tilts, sizes = fit_tilts(shapes, prediction[alike], sd[alike], weight)
-    people, implied = np.zeros(count), np.zeros(count)
+    people, implied = np.zeros((len(alike), count)), np.zeros((len(alike), count))
     for row, (i, shape) in enumerate(zip(alike, shapes, strict=True)):
         seen = ~np.isnan(human[:, i]) & (weight > 0)
         if not seen.any():
@@ -112,10 +139,9 @@ def learnt_base(
         step = data.step[questions[i]]
         chosen = np.round((human[seen, i] - shape.options[0]) / step).astype(int)
         share = np.bincount(np.clip(chosen, 0, count - 1), weight[seen], count)
-        people += share / share.sum()
-        implied += np.average(p[seen], axis=0, weights=weight[seen])
-    prior = PRIOR_QUESTIONS * np.maximum(implied / max(implied.sum(), 1), 1e-9)
-    return (people + prior) / (implied + prior)
+        people[row] = share / share.sum()
+        implied[row] = np.average(p[seen], axis=0, weights=weight[seen])
+    return OptionUse(alike, people, implied)
 
 
 def twin_shape(

@@ -32,7 +32,7 @@ from .questions import (
 from .results import Estimates, Expected, expectation
 from .share_intervals import KnownShares
 from .stack import OnFit, fold_moments, fold_pairs, predict
-from .targets import AUTO, chosen_targets, known_users, steps
+from .targets import AUTO, chosen_targets, declared_ranges, known_users, steps
 from .users import predict_users, ranges_without, user_folds
 from .weights import USER_FIXED_WEIGHTS
 
@@ -367,6 +367,7 @@ def _known_shares(problem: Problem, run: Nested) -> KnownShares:
         of_known([scale.high for scale in run.scales]),
         steps(problem.given, known) / problem.units.unit[known],
         panel.human[:, known].T,
+        declared_ranges(panel)[known],
         tuple(scale_kind(panel.twin[:, j]) for j in known),
         np.arange(len(known)) if alone else problem.block_of_known(),
         problem.weight,

@@ -103,7 +103,7 @@ class PersonIntervals:
             ends = _hull(reach, np.linspace(first, last, reach.shape[1]), 1 - level)
             lower.append(ends[0] if last > first else np.full(len(reach), -np.inf))
             upper.append(ends[1] if last > first else np.full(len(reach), np.inf))
-        return Interval(jnp.asarray(np.stack(lower, 1)), jnp.asarray(np.stack(upper, 1)))
+        return Interval(np.stack(lower, 1), np.stack(upper, 1))  # in double precision
 
     def whole(self, level: float) -> Bool[np.ndarray, " q"]:
         """(q,) where too few units are known for this level, so that intervals are the whole scale.

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .answer_model import AnswerModel, rank_correlation
-from .answer_shapes import Shape, ShapeData, fit_tilts, learnt_base, twin_shape
+from .answer_shapes import Shape, ShapeData, fit_tilts, option_use, twin_shape
 from .components import standardised
 from .joint_residuals import (
     FEWEST_PAIRS,
@@ -32,7 +32,7 @@ from .levels import FEWEST_ANSWERS, FEWEST_FOR_LEVELS
 from .options import Tilt
 from .questions import Problem, Scale, Setting, combined
 from .stack import FoldMoments
-from .targets import steps
+from .targets import declared_ranges, steps
 
 MOST_IN_COMPONENTS = 400
 """Of more known questions, those with most twins' answers make the components."""
@@ -128,9 +128,8 @@ class DrawSource:
     def shapes(self) -> ShapeData:
         """Ranges and steps of all questions."""
         panel = self.problem.panel
-        declared = ~np.isnan(panel.low) & ~np.isnan(panel.high)
         step = steps(panel, np.arange(panel.m))
-        return ShapeData(self.scale.low, self.scale.high, step, declared)
+        return ShapeData(self.scale.low, self.scale.high, step, declared_ranges(panel))
 
     @functools.cached_property
     def held(self) -> dict[Setting, Known]:
@@ -152,9 +151,10 @@ class DrawSource:
         if (setting, count) not in self._bases:
             problem, one = self.problem, self.held[setting]
             human = problem.panel.human[:, problem.known]
-            self._bases[setting, count] = learnt_base(
+            use = option_use(
                 self.shapes, count, problem.known, human, one.prediction, one.sd, problem.weight
             )
+            self._bases[setting, count] = use.base()
         return self._bases[setting, count]
 
     def _known(self, setting: Setting) -> Known:

@@ -202,14 +202,14 @@ class Estimates:
     def option_probabilities(self, question: str) -> Float[np.ndarray, "n k"]:
         """Each person's probabilities of the [`options`][]; their means are the predictions.
 
-        They follow from the mean and the spread alone; draws also follow how people use the options
-        of known questions.
+        How people use the options is learnt from known questions with as many.
 
         **Raises:** `ValueError` as [`options`][].
         """
         at, _ = self._at(question), self.options(question)
         scale = self.low[at], self.high[at], self.step[at]
-        return probabilities_on(self.prediction[:, at], self.sd[at], *scale, self._weight)
+        base = None if self.source is None else self.source.base(at)
+        return probabilities_on(self.prediction[:, at], self.sd[at], *scale, self._weight, base)
 
     def shares(self, question: str) -> Float[np.ndarray, " k"]:
         """The estimated share of people who choose each of the [`options`][].

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval, hierarchical_quantile
+from .answer_shapes import OptionUse, ShapeData, option_use
 from .levels import FEWEST_ANSWERS
 from .options import option_probabilities
 
@@ -40,6 +41,7 @@ def probabilities_on(
     high: float,
     step: float,
     weight: Float[np.ndarray, " n"],
+    base: Float[np.ndarray, " k"] | None = None,
 ) -> Float[np.ndarray, "n k"]:
     """Every person's probabilities of the options of a scale.
 
@@ -49,10 +51,12 @@ def probabilities_on(
 
     - `prediction`: (n,); `sd`: of all answers; `low`, `high`, `step`: the scale, in one unit.
     - `weight`: (n,) weights of the people.
+    - `base`: (k,) how often options are used beyond that ([`OptionUse`][]).
     """
     options = np.arange(number_of_options(low, high, step), dtype=np.float64)
     place = (prediction - low) / step
-    return np.asarray(_probabilities(place, sd / step, options, sample_weight=weight), np.float64)
+    found = _probabilities(place, sd / step, options, base=base, sample_weight=weight)
+    return np.asarray(found, np.float64)
 
 
 def chosen_options(
@@ -78,6 +82,7 @@ class KnownShares:
 
     - `prediction`: (k, n); `sd`: (k,) of the answers; `low`, `high`, `step`: (k,) the scales.
     - `answers`: (k, n) people's answers, NaN where missing.
+    - `declared`: (k,) whether the range is declared, not guessed from answers.
     - `kind`: of each question's scale; `group`: (k,) what was left out together.
     - `weight`: (n,) weights of the people.
     """
@@ -88,6 +93,7 @@ class KnownShares:
     high: Float[np.ndarray, " k"]
     step: Float[np.ndarray, " k"]
     answers: Float[np.ndarray, "k n"]
+    declared: Bool[np.ndarray, " k"]
     kind: tuple[str, ...]
     group: Int[np.ndarray, " k"]
     weight: Float[np.ndarray, " n"]
@@ -114,6 +120,28 @@ class KnownShares:
         """By question, the absolute errors of its shares in their units; none if unknown."""
         return tuple(self._errors(j) for j in range(len(self.kind)))
 
+    @functools.cached_property
+    def _shapes(self) -> ShapeData:
+        return ShapeData(self.low, self.high, self.step, self.declared)
+
+    @functools.cached_property
+    def _uses(self) -> dict[int, OptionUse]:
+        """By number of options, how people use them."""
+        places = np.arange(len(self.kind))
+        counts = {self._shapes.count(int(j)) for j in places} - {0}
+        human = self.answers.T
+        return {
+            count: option_use(
+                self._shapes, count, places, human, self.prediction, self.sd, self.weight
+            )
+            for count in sorted(counts)
+        }
+
+    def _base(self, j: int) -> Float[np.ndarray, " c"] | None:
+        """Base shares from the questions that were not left out with j."""
+        use = self._uses.get(self._shapes.count(j))
+        return None if use is None else use.base(self.group == self.group[j])
+
     def _errors(self, j: int) -> list[float]:
         low, high, step = self.low[j], self.high[j], self.step[j]
         count = number_of_options(low, high, step)
@@ -121,7 +149,8 @@ class KnownShares:
         weight = np.where(np.isnan(self.answers[j]), 0, self.weight)
         if not 2 <= count <= MOST_OPTIONS or np.sum(weight > 0) < FEWEST_ANSWERS:
             return []
-        found = probabilities_on(self.prediction[j], self.sd[j], low, high, step, self.weight)
+        mine = self.prediction[j], self.sd[j], low, high, step, self.weight
+        found = probabilities_on(*mine, base=self._base(j))
         estimate = np.average(found, axis=0, weights=weight)
         chosen = chosen_options(self.answers[j], low, step, count)
         truth = np.average(chosen, axis=0, weights=weight)

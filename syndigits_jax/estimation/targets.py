@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
 from .components import WeightedPanel
@@ -70,3 +70,8 @@ def steps(panel: Panel, at: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
             if np.isnan(out[i]) and np.all(values == np.round(values / step) * step):
                 out[i] = step * units.unit[j]
     return out
+
+
+def declared_ranges(panel: Panel) -> Bool[np.ndarray, " m"]:
+    """(m,) whether both ends of a question's range are declared."""
+    return ~np.isnan(panel.low) & ~np.isnan(panel.high)

@@ -30,7 +30,7 @@ def panel(origin=0.0, unit=1.0, scale=None):
     hidden[:, -1] = hidden[USERS // 2 :, -2] = True
     human = np.where(hidden, np.nan, plain.human)
     human, twin = origin + unit * human, origin + unit * plain.twin
-    ends = None if scale is None else (origin + unit, origin + 7 * unit)
+    ends = None if scale is None else (origin + unit, origin + 7 * unit, unit)
     return Panel.from_arrays(human, twin, scale=ends)
 
 

@@ -11,7 +11,7 @@ from helpers.kinds_of_twins import SCALE, twins_of_kind
 
 from syndigits_jax.estimation import draw_people, estimate_questions, estimate_users
 from syndigits_jax.estimation.answer_model import AnswerModel, rank_correlation
-from syndigits_jax.estimation.answer_shapes import ShapeData, learnt_base, twin_shape
+from syndigits_jax.estimation.answer_shapes import ShapeData, option_use, twin_shape
 from syndigits_jax.estimation.joint_residuals import (
     Residuals,
     correlations,
@@ -207,12 +207,18 @@ def test_how_people_use_options_is_learnt_from_known_questions():
         u = rng.random((n, 1))
         human[:, j] = options[np.minimum((u > np.cumsum(p, axis=1)).sum(axis=1), 6)]
     data = ShapeData(np.full(k, 1.0), np.full(k, 7.0), np.ones(k), np.ones(k, bool))
-    found = learnt_base(data, 7, np.arange(k), human, mean, sd, np.ones(n))
+    known = np.arange(k), human, mean, sd, np.ones(n)
+    use = option_use(data, 7, *known)
+    found = use.base()
     assert found[3] < 0.5 * found[[1, 2, 4, 5]].min()
     # A scale of other options learns nothing from these.
-    np.testing.assert_array_equal(
-        learnt_base(data, 5, np.arange(k), human, mean, sd, np.ones(n)), np.ones(5)
-    )
+    np.testing.assert_array_equal(option_use(data, 5, *known).base(), np.ones(5))
+    # Nor from questions that are left out.
+    left_out = np.arange(k) < 6
+    rest = [mean[6:], sd[6:]]
+    alone = option_use(data, 7, np.arange(6, k), human[:, 6:], *rest, np.ones(n)).base()
+    np.testing.assert_allclose(use.base(left_out), alone, rtol=1e-6)
+    np.testing.assert_array_equal(use.base(np.ones(k, bool)), np.ones(7))
 
 
 @pytest.mark.parametrize("kind", ["counts", "money"])

@@ -117,7 +117,8 @@ def known_shares(**changes) -> KnownShares:
     ones = np.ones(4)
     fields = {
         "prediction": prediction, "sd": 1e-3 * ones, "low": ones, "high": 5 * ones, "step": ones,
-        "answers": answers, "kind": ("ordinal",) * 4, "group": np.arange(4), "weight": np.ones(10),
+        "answers": answers, "declared": ones > 0, "kind": ("ordinal",) * 4, "group": np.arange(4),
+        "weight": np.ones(10),
     }  # fmt: skip
     return KnownShares(**(fields | changes))
 
