@@ -267,6 +267,7 @@ def study_panel(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         mine, alone = mine[usable], alone[usable]
         out.append(
             {"panel": name, "proxies": title, "k": k, "questions": len(columns),
+             "draws": args.draws, "ridge_draws": args.ridge_draws,
              "estimates": len(mine), "coverage": mine[:, 0].mean(),
              "coverage_people": alone[:, 0].mean(),
              "width_ratio": mine[:, 2].sum() / alone[:, 2].sum(),
@@ -301,9 +302,8 @@ def study(args: argparse.Namespace) -> None:
     if out.exists():  # what other calls found is kept
         before = json.loads(out.read_text())["rows"]
         rows = [row for row in before if (row["panel"], row["k"]) not in done] + rows
-    settings = {name: getattr(args, name) for name in ("draws", "ridge_draws", "seed")}
     write_report(
-        out, level=args.level, settings=settings, seconds=time.perf_counter() - start, rows=rows
+        out, level=args.level, seed=args.seed, seconds=time.perf_counter() - start, rows=rows
     )
 
 
