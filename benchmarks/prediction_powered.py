@@ -42,7 +42,7 @@ TWINS = ("good", "useless", "adversarial")
 PERSON_MEAN, REGRESSION, OTHERS = (
     "no twin: mean of others", "no twin: regression", "no twin: both"
 )  # fmt: skip
-CONSTRUCTIONS = ("movielens", "default", "Text Persona - GPT4.1-mini")
+CONSTRUCTIONS = ("movielens", "Text Persona - GPT4.1-mini")
 
 # --- coverage -----------------------------------------------------------------------------------
 
@@ -176,14 +176,13 @@ def coverage(args: argparse.Namespace) -> None:
 
 def predictions(name: str, data: Path) -> tuple[Any, dict[str, np.ndarray]]:
     """A panel, and predictions (n, m) of every answer that have not seen the question's answers."""
-    from syndigits_jax.datasets import DEFAULT_CONSTRUCTION, load_movielens, load_twin_2k_500
+    from syndigits_jax.datasets import load_movielens, load_twin_2k_500
     from syndigits_jax.estimation import blocks_from_names, hold_out_questions
 
     if name == "movielens":
         panel, blocks = load_movielens(data), None
     else:
-        construction = DEFAULT_CONSTRUCTION if name == "default" else name
-        panel = load_twin_2k_500(data, construction)
+        panel = load_twin_2k_500(data, name)
         blocks = blocks_from_names(panel.questions)
     held = hold_out_questions(panel, blocks=blocks)
     found = {"raw twin": panel.twin}
@@ -267,6 +266,7 @@ def study_panel(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         mine, alone = mine[usable], alone[usable]
         out.append(
             {"panel": name, "proxies": title, "k": k, "questions": len(columns),
+             "draws": args.draws, "ridge_draws": args.ridge_draws,
              "estimates": len(mine), "coverage": mine[:, 0].mean(),
              "coverage_people": alone[:, 0].mean(),
              "width_ratio": mine[:, 2].sum() / alone[:, 2].sum(),
@@ -301,9 +301,8 @@ def study(args: argparse.Namespace) -> None:
     if out.exists():  # what other calls found is kept
         before = json.loads(out.read_text())["rows"]
         rows = [row for row in before if (row["panel"], row["k"]) not in done] + rows
-    settings = {name: getattr(args, name) for name in ("draws", "ridge_draws", "seed")}
     write_report(
-        out, level=args.level, settings=settings, seconds=time.perf_counter() - start, rows=rows
+        out, level=args.level, seed=args.seed, seconds=time.perf_counter() - start, rows=rows
     )
 
 
