@@ -210,12 +210,12 @@ def _by_question(
     mean: Float[Array, "t n"],
     sd: Float[Array, " t"],
     options: Float[Array, "t k"],
-    weight: Float[Array, " n"],
+    weight: Float[Array, "t n"],
 ) -> Float[Array, "t n k"]:
-    def one(item: tuple[Array, Array, Array]) -> Float[Array, "n k"]:
-        return option_probabilities(*item, sample_weight=weight)
+    def one(item: tuple[Array, ...]) -> Float[Array, "n k"]:
+        return option_probabilities(*item[:3], sample_weight=item[3])
 
-    return jax.lax.map(one, (mean, sd, options))
+    return jax.lax.map(one, (mean, sd, options, weight))
 
 
 def _spread(
@@ -233,7 +233,8 @@ def _spread(
         at = np.flatnonzero(sizes == size)
         values = np.stack([v for v in options if len(v) == size])
         middle = values.mean(axis=1)[:, None]
-        numbers = (np.where(missing[at], middle, mean[at]), np.asarray(sd)[at], values, weight)
+        people = np.where(missing[at], 0, weight[None, :])
+        numbers = (np.where(missing[at], middle, mean[at]), np.asarray(sd)[at], values, people)
         found = _by_question(*(jnp.asarray(array, dtype) for array in numbers))
         out[at, :, :size] = np.where(missing[at][..., None], np.nan, found)
     return np.where(missing[..., None], np.nan, out)

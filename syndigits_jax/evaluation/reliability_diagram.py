@@ -92,7 +92,9 @@ def _binned(p, hit, weight, bins: int, by: str) -> Reliability:
     if by == "mass":
         edges = jnp.nanquantile(jnp.where(weight > 0, p, jnp.nan), edges)
     place = jnp.searchsorted(edges[1:-1], p, side="left")
-    member = (place[None, :] == jnp.arange(bins)[:, None]).astype(p.dtype) * weight[None, :]
+    member = (place[None, :] == jnp.arange(bins, dtype=place.dtype)[:, None]).astype(
+        p.dtype
+    ) * weight[None, :]
     size = jnp.sum(member, axis=1)
     safe = jnp.where(size > 0, size, 1)
 

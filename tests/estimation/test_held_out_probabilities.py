@@ -57,7 +57,7 @@ def test_other_forecasts_take_the_same_layout(held):
     mean[0, 3] = np.nan
     again = held.spread(mean, held.sd)
     assert np.isnan(again[0, 3]).all()
-    np.testing.assert_allclose(again[0, 4:], held.probabilities[0, 4:], atol=1e-6)
+    np.testing.assert_allclose(again[1:], held.probabilities[1:], atol=1e-6)
     gap = held.distributed(
         lambda _, values: np.where(np.isnan(mean[0]), np.nan, 1 / len(values))[:, None]
     )

@@ -219,7 +219,7 @@ def test_other_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="`groups` must name 2 questions"):
         simbench_score(GOOD, GOOD, groups=["a"])
     with pytest.raises(ValueError, match=r"`options` must have shape \(2, 2\)"):
-        simbench_score(GOOD, GOOD, options=[[True, True]])
+        simbench_score(GOOD, GOOD, options=[True, True, True])
 
 
 def test_scores_keep_double_precision(dtype):
