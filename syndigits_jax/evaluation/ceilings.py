@@ -53,6 +53,16 @@ def retest_answers(panel: Panel, frame: Any, *, id_column: str | None = None) ->
     person; `id_column`: the column of identifiers, the index by default.
 
     **Raises:** `ValueError` for a table that shares no person, or no question, with the panel.
+
+    **Example:**
+
+        >>> import pandas as pd
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.evaluation import retest_answers
+        >>> panel = sample_panel().take(users=slice(0, 3), questions=slice(0, 2))
+        >>> again = pd.DataFrame({panel.questions[0]: [5, 4]}, index=list(panel.users[1:]))
+        >>> print(retest_answers(panel, again)[:, 0])
+        [nan  5.  4.]
     """
     table = FrameTable.read(frame, "frame", id_column)
     for kind, ours, theirs in (

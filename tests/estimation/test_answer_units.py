@@ -99,7 +99,7 @@ def test_ordinary_answers_stay_as_they_are():
 
 
 def test_probabilities_and_learned_controls_of_known_questions_too():
-    origin, unit = 1e12, 4.0
+    origin, unit = 0.0, 1e8
     one, other = panel(scale=True), panel(origin, unit, scale=True)
     found = [hold_out_probabilities(given) for given in (one, other)]
     np.testing.assert_allclose(found[1].probabilities, found[0].probabilities, atol=CLOSE)
