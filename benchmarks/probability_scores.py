@@ -378,7 +378,9 @@ def main() -> None:
 
     for name, diagrams in figures.items():
         stem = name.split(",")[0] if name == "movielens" else name.split("(")[-1].split(")")[0]
-        path = args.out.with_name(f"{args.out.stem}_{stem.split(' ')[0].lower()}.png")
+        path = args.out.with_name(
+            f"{args.out.stem}_{stem.split(',')[0].lower().replace(' ', '-')}.png"
+        )
         figure: Any = plot_reliability(diagrams).figure
         figure.savefig(path, dpi=150)
         print(f"written to {path}")
