@@ -46,6 +46,7 @@ from syndigits_jax.evaluation import (
     twin_gain,
 )
 from syndigits_jax.panel import Panel
+from syndigits_jax.results.files import replacing
 
 CONSTRUCTIONS = (
     "Text Persona - GPT4.1-mini",
@@ -382,7 +383,8 @@ def main() -> None:
             f"{args.out.stem}_{stem.split(',')[0].lower().replace(' ', '-')}.png"
         )
         figure: Any = plot_reliability(diagrams).figure
-        figure.savefig(path, dpi=150)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
         print(f"written to {path}")
 
 

