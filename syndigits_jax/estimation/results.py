@@ -148,7 +148,7 @@ class Estimates:
             self.sd / units.unit[at],
         )
 
-    def draws(self, num_draws: int, *, key: Key = 0) -> Float[np.ndarray, "d n q"]:
+    def draws(self, num_draws: int | np.integer, *, key: Key = 0) -> Float[np.ndarray, "d n q"]:
         """Answers that people could give, several for each person and jointly over questions.
 
         The mean over draws is the prediction; each draw is a population that varies as people do,
@@ -175,11 +175,12 @@ class Estimates:
             >>> print(draws.shape, (draws == found.draws(3, key=1)).all())
             (3, 200, 2) True
         """
-        if num_draws < 1:
-            raise ValueError(f"`num_draws` must be at least 1, got {num_draws}")
+        whole = isinstance(num_draws, int | np.integer) and not isinstance(num_draws, bool)
+        if not whole or num_draws < 1:
+            raise ValueError(f"`num_draws` must be a whole number from 1, got {num_draws!r}")
         model, _ = self.answer_model()
         assert self.source is not None  # or there were no model
-        found = np.asarray(draw_people(model, num_draws, key=random_key(key)), np.float64)
+        found = np.asarray(draw_people(model, int(num_draws), key=random_key(key)), np.float64)
         found = self.source.problem.units.original(found, self.source.at)
         # In double precision, so that an answer is written as it would be in a survey.
         step = np.where(np.isnan(self.step), 1, self.step)
@@ -237,12 +238,12 @@ class Estimates:
         **Raises:** `ValueError` as [`options`][], and for a `level` outside (0, 1).
         """
         level = self.level if level is None else level
+        if not 0 < level < 1:
+            raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
         share, at = self.shares(question), self._at(question)
         margin = np.inf
         learnt = self.known_shares.get(self.setting[at]) if self.known_shares else None
         if learnt is not None:
-            if not 0 < level < 1:
-                raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
             margin = learnt.margin(self.kind[at], 1 - level)
             margin *= 1.0 if self.widened is None else self.widened[at]
         estimated = np.average(self.option_probabilities(question), axis=0, weights=self._weight)

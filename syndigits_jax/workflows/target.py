@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
-from syndigits_jax.estimation import blocks_from_names, estimate_questions
+from syndigits_jax.estimation import estimate_questions
 from syndigits_jax.evaluation import other_answers, person_mean
 from syndigits_jax.inference import (
     Basis,
@@ -25,6 +25,7 @@ from syndigits_jax.inference import (
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.workflows.blocks import with_batteries
 from syndigits_jax.workflows.estimate import with_questions
 
 WHAT = ("mean", "share", "difference")
@@ -44,7 +45,8 @@ class TargetEstimate:
     - `chosen`: the one to report, decided before any answer to the target is seen: calibrated
       twins, or raw ones where there is nothing to calibrate by.
     - `unavailable`: why others are missing, by proxies.
-    - `people`: in the tables; `groups`: the two groups of a difference, first and second.
+    - `people`: in the tables; `groups`: the two groups of a difference, first and second;
+      `answers`: those whose share it is.
     - `dropped`: as in [`Panel`][]`.dropped`.
     """
 
@@ -55,6 +57,7 @@ class TargetEstimate:
     chosen: str
     people: int
     groups: tuple[str, ...] = ()
+    answers: tuple[float, ...] = ()
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -163,6 +166,7 @@ def estimate_target(
         chosen=CALIBRATED if CALIBRATED in proxies else RAW,
         people=panel.n,
         groups=names,
+        answers=answers,
         unavailable=unavailable,
         dropped=panel.dropped,
     )
@@ -220,7 +224,7 @@ def estimate_target_files(
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
-        panel = panel.with_blocks(blocks_from_names(panel.questions))
+        panel = with_batteries(panel)
     groups = None if group is None else [label.get(user) for user in panel.users]
     return estimate_target(
         panel, target, what=what, group=groups, answers=answers, level=level, finite=finite,
@@ -248,6 +252,10 @@ def _check(
     if group is not None and len(group) != panel.n:
         raise ValueError(f"`group` must have a label for each of {panel.n} people")
     given = panel.human[:, panel.questions.index(target)]
+    if int(np.sum(~np.isnan(given))) == 1:
+        raise ValueError(
+            f"`target`: one person has answered {target!r}; an interval needs at least two"
+        )
     if np.all(np.isnan(given)):
         raise ValueError(
             f"`target`: nobody has answered {target!r}; `syndigits calibrate` estimates such "
@@ -264,7 +272,7 @@ def _groups(
     """The two groups, and the group of everybody."""
     if group is None:
         return (), []
-    labels = ["" if one is None else str(one).strip() for one in group]
+    labels = ["" if one is None else _label(one) for one in group]
     if lost := sum(not one for one in labels):
         raise ValueError(f"`group`: {lost} of {panel.n} people have no label")
     names = tuple(sorted(set(labels)))
@@ -278,6 +286,16 @@ def _groups(
                 f"`group`: {count} people of {name!r} were asked; an interval needs at least two"
             )
     return names, labels
+
+
+def _label(cell: Any) -> str:
+    """A label as text; a whole number is the same in whatever form."""
+    text = str(cell).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else text
 
 
 def _others(panel: Panel, at: int) -> bool:

@@ -16,6 +16,7 @@ from syndigits_jax.inference import (
     ppi_share,
     student_t_quantile,
 )
+from syndigits_jax.inference.prediction_powered._inputs import check_finite
 
 N, K = 200, 40
 RNG = np.random.default_rng(0)
@@ -242,6 +243,63 @@ def test_proxies_that_cannot_help_leave_the_classical_interval():
     assert ppi_mean(TRUTH, several).worth > 10
 
 
+def test_people_asked_who_alone_have_a_proxy_are_on_their_own():
+    found = ppi_mean(TRUTH, np.where(ASKED, TWIN, np.nan))
+    close(found.value, found.classical.value, rtol=1e-5)
+    assert abs(float(found.half_width / found.classical.half_width) - 1) < 0.1
+
+
+@pytest.mark.parametrize("finite", [False, True])
+def test_intervals_hold_where_proxies_are_missing(finite):
+    """For most of the people who were not asked, or for half of everybody."""
+    repeats, size, n = 1500, 200, 40
+    keys = jax.random.split(jax.random.key(5), 3)
+    y, noise, chance = (jax.random.normal(k, (repeats, size)) for k in keys)
+    asked = jnp.arange(size) < n
+    truth = jnp.where(asked, y, jnp.nan)
+    target = jnp.mean(y, axis=1) if finite else 0
+    run = jax.jit(jax.vmap(lambda *a: ppi_mean(*a, level=LEVEL, finite=finite)))
+    for lacks in ((chance > -1) & ~asked[None], chance > 0):
+        found = run(truth, jnp.where(lacks, jnp.nan, y + 0.3 * noise))
+        covers = np.mean((found.lower <= target) & (found.upper >= target))
+        assert covers > LEVEL - 3.5 * np.sqrt(LEVEL * (1 - LEVEL) / repeats)
+        assert jnp.mean(found.half_width) < jnp.mean(found.classical.half_width)
+
+
+def test_weights_that_one_person_dominates_leave_few_degrees_of_freedom():
+    weight = np.where(np.arange(N) == int(np.flatnonzero(ASKED)[0]), 1e4, 1.0)
+    usual, found = (ppi_mean(TRUTH, TWIN, sample_weight=w) for w in (np.ones(N), weight))
+    assert found.classical.half_width > 5 * found.classical.standard_error
+    assert usual.classical.half_width < 3 * usual.classical.standard_error
+
+
+@pytest.mark.parametrize("unit", [1e38, 1e-30])
+def test_the_unit_of_weights_does_not_matter(unit):
+    usual = ppi_mean(TRUTH, TWIN, sample_weight=WEIGHT)
+    found = ppi_mean(TRUTH, TWIN, sample_weight=np.float32(unit) * WEIGHT / WEIGHT.max())
+    for name in ("value", "lower", "upper"):
+        close(getattr(found, name), getattr(usual, name), rtol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e25, 1e-25])
+def test_answers_and_proxies_of_extreme_units(unit):
+    usual = ppi_mean(TRUTH, TWIN)
+    for found, scale in (
+        (ppi_mean(TRUTH * unit, TWIN * unit), unit),
+        (ppi_mean(TRUTH, TWIN / unit), 1.0),
+    ):
+        for name in ("value", "lower", "upper"):
+            close(getattr(found, name) / scale, getattr(usual, name), rtol=1e-4)
+        assert abs(float(found.worth / usual.worth) - 1) < 1e-2
+
+
+def test_a_finite_population_that_was_asked_as_a_whole_is_certain():
+    found = ppi_mean(FULL, TWIN, finite=True)
+    assert found.lower == found.value == found.upper
+    share = ppi_share((FULL > 2).astype(float), TWIN, finite=True)
+    assert share.lower == share.value == share.upper
+
+
 def test_people_who_all_agree_say_nothing_of_their_spread():
     found = ppi_mean(np.where(ASKED, 4.0, np.nan), TWIN)
     assert int(found.basis) == Basis.ALIKE and float(found.value) == 4
@@ -256,7 +314,7 @@ TWO = np.where(np.arange(N) < 2, 1.0, np.nan)
     ("call", "words"),
     [
         (lambda: ppi_mean(np.full(N, np.nan), TWIN), "`truth`: 0 people have an answer"),
-        (lambda: ppi_mean(ONE, TWIN), "`truth`: 1 people have an answer"),
+        (lambda: ppi_mean(ONE, TWIN), "`truth`: 1 person has an answer"),
         (lambda: ppi_mean(TRUTH, TWIN, sample_weight=np.zeros(N)), "`sample_weight` is zero"),
         (lambda: ppi_mean(TRUTH, TWIN, sample_weight=-WEIGHT), "`sample_weight` must not be neg"),
         (lambda: ppi_mean(TRUTH, TWIN, sample_weight=WEIGHT[:3]), "`sample_weight` must have"),
@@ -265,12 +323,19 @@ TWO = np.where(np.arange(N) < 2, 1.0, np.nan)
         (lambda: ppi_mean(TRUTH, TWIN / np.where(TASTE > 0, 1, 0.0)), "`proxies` holds infinity"),
         (lambda: ppi_mean(TRUTH, TWIN, level=95), "`level` must be"),
         (lambda: ppi_mean(TRUTH, TWIN, tuning=[1, 2]), "`tuning` must be"),
-        (lambda: ppi_mean(TRUTH, TWIN, clusters=np.zeros(N)), "`truth`: 1 clusters"),
+        (lambda: ppi_mean(TRUTH, TWIN, clusters=np.zeros(N)), "`truth`: 1 cluster has"),
         (lambda: ppi_mean(TRUTH, TWIN, clusters=[1, 2]), "`clusters` must have shape"),
-        (lambda: ppi_mean(TWO, TWIN, strata=np.arange(N) % 2), "`truth`: 1 people .* in stratum 1"),
-        (lambda: ppi_difference(TWO, TWIN, np.arange(N) % 2), "`truth`: 1 people .* in group 1"),
+        (lambda: ppi_mean(TWO, TWIN, strata=np.arange(N) % 2), "`truth`: 1 person .* in stratum 1"),
+        (lambda: ppi_difference(TWO, TWIN, np.arange(N) % 2), "`truth`: 1 person .* in group 1"),
         (lambda: ppi_difference(TRUTH, TWIN, np.arange(N) % 3), "`group` must have labels of two"),
         (lambda: ppi_share(TRUTH, TWIN), "`truth` must be 0 or 1"),
+        (lambda: ppi_mean(None, TWIN), "`truth` must hold numbers"),
+        (lambda: ppi_mean(TRUTH, np.empty((N, 0))), "`proxies` has no column"),
+        (lambda: check_finite("no"), "`finite` must be True or False"),
+        (lambda: ppi_mean(TRUTH, TWIN, tuning=np.nan), "`tuning` must be a moderate"),
+        (lambda: ppi_mean(1e12 + TRUTH, TWIN), "`truth` lie so far from 0"),
+        (lambda: ppi_mean(TRUTH, TWIN, strata=np.arange(N) % 2, n_strata=3), "`n_strata` is 3"),
+        (lambda: ppi_mean(TRUTH, TWIN, strata=["a", None] * (N // 2)), "`strata` is missing for"),
         (lambda: ppi_means(TRUTH, TWIN), r"`truth` must be \(n, q\)"),
     ],
 )

@@ -38,7 +38,11 @@ def estimate(
         ),
     ] = None,
     answer: Annotated[
-        list[float], typer.Option(help="Answer whose share is estimated; repeatable.")
+        list[float],
+        typer.Option(
+            help="Answer whose share is estimated; if repeated, the share of those who give one "
+            "of them."
+        ),
     ] = NO_ANSWERS,
     intervals: Annotated[
         float, typer.Option(help="Intervals that cover this share of the truth.")

@@ -1,5 +1,6 @@
 """The estimate of `syndigits estimate` as a table."""
 
+import math
 from pathlib import Path
 
 from rich import box
@@ -46,11 +47,17 @@ def _title(result: TargetEstimate) -> str:
     if result.what == "difference":
         first, second = result.groups
         return f"{result.target}: {second} less {first}"
+    if result.what == "share":
+        options = " or ".join(f"{one:g}" for one in result.answers)
+        return f"{result.target}: share of people who answer {options}"
     return f"{result.target}: {result.what}"
 
 
 def _cells(one: PointEstimate) -> tuple[str, str]:
-    return fixed(float(one.value)), f"{fixed(float(one.lower))} to {fixed(float(one.upper))}"
+    low, high = float(one.lower), float(one.upper)
+    if math.isinf(low) and math.isinf(high):
+        return fixed(float(one.value)), "unbounded"
+    return fixed(float(one.value)), f"{fixed(low)} to {fixed(high)}"
 
 
 def _people(count: float) -> str:
@@ -74,7 +81,7 @@ def _lines(result: TargetEstimate) -> list[str]:
         else:
             lines.append(
                 f"people's other answers alone, without any twin, were worth {_people(alone)}: "
-                f"only {worth - alone:.0f} are the twins' own"
+                f"{worth - alone:.0f} of the {worth:.0f} are the twins' own"
             )
     return lines
 

@@ -8,19 +8,24 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...solvers.boundary import Numbers, as_float, as_floats, concrete, host_array
 from ...solvers.checks import check_penalty
+from ...solvers.units import largest
+
+LARGEST_TUNING = 1e6
 
 
 class Rows(NamedTuple):
     """Answers and proxies of all rows, without NaN.
 
     - `answer`: (n,), 0 where not asked; `asked`: (n,) which are, with positive weight.
-    - `proxy`: (n, p), their mean where missing; `weight`: (n,).
+    - `proxy`: (n, p), 0 where missing; `known`: (n, p) where they are not.
+    - `weight`: (n,) with the largest between 1 and 2.
     - `cluster`: (n,) numbers below n, or `None` where every row is one of its own.
     """
 
     answer: Float[Array, " n"]
     asked: Bool[Array, " n"]
     proxy: Float[Array, "n p"]
+    known: Bool[Array, "n p"]
     weight: Float[Array, " n"]
     cluster: Int[Array, " n"] | None
 
@@ -29,6 +34,10 @@ def rows_of(
     truth: Numbers, proxies: Numbers, sample_weight: Numbers | None, clusters: Any | None
 ) -> Rows:
     """The rows, checked. **Raises:** `ValueError` naming the argument."""
+    for name, given in (("truth", truth), ("proxies", proxies)):
+        if given is None:
+            raise ValueError(f"`{name}` must hold numbers, got None")
+        _check_precision(name, given)
     if sample_weight is not None:
         check_penalty("sample_weight", sample_weight)
     truth, proxies, weight = as_floats(truth=truth, proxies=proxies, sample_weight=sample_weight)
@@ -44,6 +53,8 @@ def rows_of(
             f"asked or not, got {proxies.shape}"
         )
     proxies = proxies[:, None] if proxies.ndim == 1 else proxies
+    if not proxies.shape[1]:
+        raise ValueError("`proxies` has no column")
     weight = _weights(weight, n, truth.dtype)
     for name, values in (("truth", truth), ("proxies", proxies), ("sample_weight", weight)):
         known = concrete(values)
@@ -52,7 +63,23 @@ def rows_of(
     asked = ~jnp.isnan(truth) & (weight > 0)
     cluster = None if clusters is None else codes("clusters", clusters, n, n)[0]
     check_people("truth", asked, cluster)
-    return Rows(jnp.where(asked, truth, 0), asked, _filled(proxies, weight), weight, cluster)
+    there = ~jnp.isnan(proxies)
+    values = jnp.where(asked, truth, 0), asked, jnp.where(there, proxies, 0), there
+    return Rows(*values, weight / largest(weight), cluster)
+
+
+def _check_precision(name: str, values: Any) -> None:
+    """Raise `ValueError` for double precision numbers that the arrays' type makes equal."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        return
+    seen = values[np.isfinite(values)]
+    spread = float(np.ptp(seen)) if seen.size else 0.0
+    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    if 0 < spread < 256 * eps * float(np.abs(seen).max(initial=0)):
+        raise ValueError(
+            f"`{name}` lie so far from 0 that single precision does not tell them apart: subtract "
+            f"a constant, such as {seen[0]:g}"
+        )
 
 
 def _weights(weight: Array | None, n: int, dtype: Any) -> Float[Array, " n"]:
@@ -68,13 +95,11 @@ def _weights(weight: Array | None, n: int, dtype: Any) -> Float[Array, " n"]:
     return weight
 
 
-def _filled(proxies: Float[Array, "n p"], weight: Float[Array, " n"]) -> Float[Array, "n p"]:
-    """Missing proxies replaced by the mean of the others, which is another proxy of everybody."""
-    known = ~jnp.isnan(proxies)
-    share = jnp.where(known, weight[:, None], 0)
-    total = jnp.sum(share, axis=0)
-    mean = jnp.sum(share * jnp.where(known, proxies, 0), axis=0) / jnp.where(total > 0, total, 1)
-    return jnp.where(known, proxies, mean[None])
+def check_finite(finite: Any) -> bool:
+    """`finite` as given. **Raises:** `ValueError` unless it is True or False."""
+    if not isinstance(finite, bool | np.bool_):
+        raise ValueError(f"`finite` must be True or False, got {finite!r}")
+    return bool(finite)
 
 
 def check_people(
@@ -87,9 +112,11 @@ def check_people(
         return
     count = int(known.sum()) if members is None else len(np.unique(members[known]))
     if count < 2:
-        who = "people have an answer" if cluster is None else "clusters have an answer"
+        one, many = ("person", "people") if cluster is None else ("cluster", "clusters")
+        who = f"{one} has" if count == 1 else f"{many} have"
         raise ValueError(
-            f"`{name}`: {count} {who}{where}, with positive weight; an interval needs at least two"
+            f"`{name}`: {count} {who} an answer{where}, with positive weight; an interval needs at "
+            "least two"
         )
 
 
@@ -105,10 +132,17 @@ def codes(name: str, labels: Any, n: int, count: int | None = None) -> tuple[Int
         found, labels = count, labels.astype(jnp.int32)
     else:
         known = host_array(name, labels)
-        missing = known != known if known.dtype.kind in "fO" else np.zeros(known.shape, bool)
+        missing = np.zeros(known.shape, bool)
+        if known.dtype.kind in "fO":
+            missing = (known != known) | np.array([one is None for one in known.flat]).reshape(
+                known.shape
+            )
         if np.any(missing):
             raise ValueError(f"`{name}` is missing for {int(np.sum(missing))} rows")
-        values, numbers = np.unique(known, return_inverse=True)
+        try:
+            values, numbers = np.unique(known, return_inverse=True)
+        except TypeError:
+            raise ValueError(f"`{name}` mixes labels of different kinds") from None
         found, labels = len(values), jnp.asarray(numbers.reshape(known.shape), jnp.int32)
     if labels.shape != (n,):
         raise ValueError(f"`{name}` must have shape ({n},), one label per row, got {labels.shape}")
@@ -120,7 +154,9 @@ def check_level(level: Numbers) -> Float[Array, ""]:
     found = as_float("level", level)
     known = concrete(found)
     if found.ndim or (known is not None and not 0 < known < 1):
-        raise ValueError(f"`level` must be a number strictly between 0 and 1, got {level}")
+        raise ValueError(
+            f"`level` must be a number strictly between 0 and 1, in {found.dtype}, got {level}"
+        )
     return found
 
 
@@ -129,6 +165,9 @@ def given_tuning(tuning: Numbers | None, p: int, dtype: Any) -> Float[Array, " p
     if tuning is None:
         return None
     found = as_float("tuning", tuning).astype(dtype)
+    known = concrete(found)
+    if known is not None and not np.all(np.abs(known) <= LARGEST_TUNING):
+        raise ValueError(f"`tuning` must be a moderate number, such as 0 to 1, got {tuning}")
     if found.shape not in ((), (p,)):
         raise ValueError(f"`tuning` must be a number, or one per proxy ({p},), got {found.shape}")
     return jnp.broadcast_to(found.reshape(-1), (p,))

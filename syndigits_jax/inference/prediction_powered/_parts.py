@@ -25,7 +25,8 @@ class Part(NamedTuple):
     - `value`, `classical_value`.
     - `df`, `classical_df`: degrees of freedom.
     - `people`: clusters (or people) asked; `tuning`: (p,) λ; `kept`: of the coefficients.
-    - `equal`: whether all asked gave the same answer.
+    - `equal`: whether all asked gave the same answer; `certain`: whether all of a finite
+      population were asked.
     """
 
     value: Float[Array, ""]
@@ -38,6 +39,7 @@ class Part(NamedTuple):
     tuning: Float[Array, " p"]
     kept: Float[Array, ""]
     equal: Bool[Array, ""]
+    certain: Bool[Array, ""]
 
 
 def by_cluster(values: Float[Array, " n"], rows: Rows) -> Float[Array, " n"]:
@@ -72,6 +74,9 @@ def mean_part(
 ) -> Part:
     """The mean over the people `counted`, of whom some were asked.
 
+    Means of a proxy are over those who have it, among everybody and among the people asked: where
+    only people asked have one, they are equal and the proxy has no effect.
+
     The standard error mixes that of the regression estimator, from leave-one-out residuals (HC3),
     and that of people alone, as far as each is used. With a finite population it has the correction
     for the share asked, and nothing for the draw of the population itself.
@@ -89,41 +94,72 @@ def mean_part(
     answer = jnp.where(asked & ~equal, rows.answer - first, 0)
     moved = share @ answer  # the rounding of the first mean
     answer = jnp.where(asked & ~equal, answer - moved, 0)
-    proxy_mean = share @ proxy
-    centred = jnp.where(asked[:, None], proxy - proxy_mean[None], 0)
-    gap = of_all @ (proxy - proxy_mean[None])  # x̄ - x̄_asked
+    known = rows.known
+    of_asked, part_asked = _among(share, known)
+    everybody, part_all = _among(of_all, known)
+    proxy_mean = jnp.sum(of_asked * proxy, axis=0)
+    gap = jnp.sum(everybody * (proxy - proxy_mean[None]), axis=0)  # x̄ - x̄_asked
+    # So that the shares of all people asked give the mean over those with a proxy.
+    centred = (proxy - proxy_mean[None]) / part_asked[None]
+    centred = jnp.where(known & asked[:, None], centred, 0)
     people = _count(asked, rows)
     unasked = jnp.sum(jnp.where(asked, 0, weight)) / jnp.where(total > 0, total, 1)
     if tuning is None:
         weighted = centred * share[:, None]
         moments = Moments(weighted.T @ centred, weighted.T @ answer, share @ answer**2)
-        tuned = tune(moments, varying(proxy, asked), people)
+        tuned = tune(moments, varying(proxy, known & asked[:, None]), people)
     else:
         tuned = given(tuning / jnp.where(unasked > 0, unasked, 1))
     tuned = jax.tree.map(lambda leaf: jnp.where(unasked > 0, leaf, 0), tuned)
     classical_row = _classical(share * answer, people, rows)
     row = _row(tuned, share, answer, centred, gap, people, rows)
+    population = _count(counted & (weight > 0), rows)
+    about = jnp.where(known, proxy - proxy_mean[None] - gap[None], 0)
+    sampled = row + of_all * ((about / part_all[None]) @ tuned.coef)
     if finite:
-        correction = jnp.sqrt(1 - people / jnp.maximum(_count(counted & (weight > 0), rows), 1))
-        row, classical_row = correction * row, correction * classical_row
+        correction = jnp.sqrt(1 - people / jnp.maximum(population, 1))
+        classical_row = correction * classical_row
+        # The mean of a proxy over everybody is certain only if nobody lacks it.
+        lacking = jnp.any((weight > 0)[:, None] & ~known)
+        row = jnp.where(lacking, sampled, correction * row)
     else:
-        everybody = (proxy - proxy_mean[None] - gap[None]) @ tuned.coef
-        row = row + of_all * everybody
+        row = sampled
     row = _mixed(row, classical_row, tuned, rows)
     top = jnp.max(jnp.where(asked, rows.answer, -jnp.inf))
     value = jnp.where(equal & (people > 0), top, first + moved)
+    # Degrees of freedom count people as far as their weights are alike (Kish, 1965).
+    alike_share = jnp.minimum(_kish(share, rows) / jnp.maximum(people, 1), _kish(of_all, rows)
+                              / jnp.maximum(population, 1))  # fmt: skip
+    effective = people * jnp.minimum(alike_share, 1)
     return Part(
         value=value + gap @ tuned.coef,
         row=row,
-        df=people - 1 - tuned.kept * tuned.used,
+        df=effective - 1 - tuned.kept * tuned.used,
         classical_value=value,
         classical_row=classical_row,
-        classical_df=people - 1,
+        classical_df=effective - 1,
         people=people,
         tuning=tuned.coef * unasked,
         kept=tuned.kept if tuning is None else jnp.any(tuned.coef != 0).astype(row.dtype),
         equal=equal,
+        certain=(unasked <= 0) if finite else jnp.zeros((), bool),
     )
+
+
+def _among(
+    share: Float[Array, " n"], known: Bool[Array, "n p"]
+) -> tuple[Float[Array, "n p"], Float[Array, " p"]]:
+    """Shares among those with a proxy, and which part of all they are; 1 where nobody has one."""
+    seen = jnp.where(known, share[:, None], 0)
+    part = jnp.sum(seen, axis=0)
+    part = jnp.where(part > 0, part, 1)
+    return seen / part[None], part
+
+
+def _kish(share: Float[Array, " n"], rows: Rows) -> Float[Array, ""]:
+    """The effective number of people (or clusters) of shares that add up to 1."""
+    square = jnp.sum(by_cluster(share, rows) ** 2)
+    return 1 / jnp.where(square > 0, square, 1)
 
 
 def _classical(row: Float[Array, " n"], people: Float[Array, ""], rows: Rows) -> Float[Array, " n"]:

@@ -77,6 +77,6 @@ def given(coef: Float[Array, " p"]) -> Tuned:
     return Tuned(coef, zero, jnp.zeros((p, p), coef.dtype), zero)
 
 
-def varying(proxy: Float[Array, "n p"], asked: Bool[Array, " n"]) -> Bool[Array, " p"]:
-    """Which proxies differ among the people asked by more than rounding."""
-    return ~alike(proxy, jnp.broadcast_to(asked[:, None], proxy.shape), 0)
+def varying(proxy: Float[Array, "n p"], seen: Bool[Array, "n p"]) -> Bool[Array, " p"]:
+    """Which proxies differ, where they are `seen`, by more than rounding."""
+    return ~alike(proxy, seen, 0)

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ...solvers.boundary import Numbers, as_floats, concrete
+from ...solvers.units import largest
 from ..student_t import student_t_quantile
-from ._inputs import Rows, check_level, check_people, codes, given_tuning, rows_of
+from ._inputs import Rows, check_finite, check_level, check_people, codes, given_tuning, rows_of
 from ._parts import Part, mean_part, variance
 from .estimate import Basis, Estimate, PointEstimate
 
@@ -45,14 +46,15 @@ def ppi_mean(
 
     - `truth`: (n,) answers, NaN for people who were not asked. Who is asked must be decided at
       random (within strata).
-    - `proxies`: (n,) or (n, p) for all people, in any unit. A missing one counts as their mean.
+    - `proxies`: (n,) or (n, p) for all people, in any unit. People without one say nothing of its
+      mean; who lacks it should not depend on the answers.
     - `sample_weight`: (n,) survey weights of all people; those of weight 0 do not count.
     - `clusters`: (n,) labels of rows that are drawn together, such as the person where every row
       is an answer to one of several questions. Whole numbers below n if they are traced.
     - `strata`: (n,) labels, within which people were drawn. Shares of strata are taken for known;
       every stratum has a tuning of its own. `n_strata`: how many, if the labels are traced.
     - `finite`: whether the n people are the population. Then only who was asked is random; else the
-      n people are a sample too.
+      n people are a sample too, as they are in any case where some of them lack a proxy.
     - `tuning`: λ, one number or one per proxy, that is used as given: 1 for plain
       prediction-powered inference, 0 for people alone. `None` chooses it (PPI++).
     - `level`: coverage of the interval.
@@ -77,7 +79,7 @@ def ppi_mean(
         >>> print(f"the twins were worth {found.worth:.0f} more people")
         the twins were worth 128 more people
     """
-    level = check_level(level)
+    level, finite = check_level(level), check_finite(finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     tuning = given_tuning(tuning, rows.proxy.shape[1], rows.answer.dtype)
     inside, weight = _strata(rows, strata, n_strata)
@@ -121,7 +123,7 @@ def ppi_share(
         >>> print(found.lower < share < found.upper, found.worth > 20)
         True True
     """
-    level = check_level(level)
+    level, finite = check_level(level), check_finite(finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     known = concrete(rows.answer)
     if known is not None and not ((known == 0) | (known == 1)).all():
@@ -171,7 +173,7 @@ def ppi_difference(
         >>> print(found.lower < 0.5 < found.upper, found.people_saved > 0.5)
         True True
     """
-    level = check_level(level)
+    level, finite = check_level(level), check_finite(finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     members, count = codes("group", group, rows.answer.shape[0], 2)
     if count != 2:
@@ -238,6 +240,8 @@ def _strata(
     if strata is None:
         return jnp.ones_like(rows.asked)[None], jnp.ones((1,), rows.answer.dtype)
     members, count = codes("strata", strata, rows.answer.shape[0], n_strata)
+    if n_strata is not None and n_strata != count:
+        raise ValueError(f"`n_strata` is {n_strata!r}, but `strata` has {count} labels")
     size = jax.ops.segment_sum(rows.weight, members, count)
     return _groups(rows, members, count, "stratum"), size / jnp.sum(size)
 
@@ -268,6 +272,11 @@ def _estimate(
     the axis of the groups; `score`: whether the interval is that of a share.
     """
 
+    # In units of their size, so that squares are in range.
+    unit, proxy_unit = largest(rows.answer), largest(rows.proxy, axis=0)
+    rows = rows._replace(answer=rows.answer / unit, proxy=rows.proxy / proxy_unit[None])
+    tuning = None if tuning is None else tuning * (proxy_unit / unit)
+
     def part(counted: Bool[Array, " n"]) -> Part:
         return mean_part(rows, counted, finite=finite, tuning=tuning)
 
@@ -277,16 +286,19 @@ def _estimate(
     level = level.astype(rows.answer.dtype)
     df = _degrees(parts.row, parts.df, weight, rows)
     classical_df = _degrees(parts.classical_row, parts.classical_df, weight, rows)
-    found = _interval(weight @ parts.value, weight @ parts.row, rows, df, level)
+    certain = jnp.all(parts.certain)
+    found = _interval(weight @ parts.value, weight @ parts.row, rows, df, level, certain)
     alone = _interval(
-        weight @ parts.classical_value, weight @ parts.classical_row, rows, classical_df, level
-    )
+        weight @ parts.classical_value, weight @ parts.classical_row, rows, classical_df, level,
+        certain,
+    )  # fmt: skip
     if score:
         found, alone = (
-            _score_interval(one, alone.value, people, level, degrees)
+            _score_interval(one, alone.value, people, level, degrees, certain)
             for one, degrees in ((found, df), (alone, classical_df))
         )
-    found, alone = jax.tree.map(lambda leaf: jnp.where(few, jnp.nan, leaf), (found, alone))
+    found, alone = jax.tree.map(lambda leaf: jnp.where(few, jnp.nan, leaf * unit), (found, alone))
+    parts = parts._replace(tuning=parts.tuning * (unit / proxy_unit)[None])
     basis = jnp.where(jnp.any(parts.kept > 0), int(Basis.TWINS), int(Basis.PEOPLE))
     basis = jnp.where(jnp.any(parts.equal), int(Basis.ALIKE), basis)
     return Estimate(
@@ -318,11 +330,13 @@ def _interval(
     rows: Rows,
     df: Float[Array, ""],
     level: Float[Array, ""],
+    certain: Bool[Array, ""],
 ) -> PointEstimate:
     square = variance(row, rows)
     some = square > 0
     error = jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
     half = jnp.where(some, student_t_quantile(level, df) * error, jnp.inf)
+    half = jnp.where(certain, 0, half)
     return PointEstimate(value - half, value + half, value, error)
 
 
@@ -332,6 +346,7 @@ def _score_interval(
     people: Float[Array, ""],
     level: Float[Array, ""],
     df: Float[Array, ""],
+    certain: Bool[Array, ""],
 ) -> PointEstimate:
     """Wilson's interval at the sample size with which the share `alone` has that error."""
     spread = alone * (1 - alone)
@@ -343,4 +358,5 @@ def _score_interval(
     centre = (jnp.clip(found.value, 0, 1) + t2 / 2) / (1 + t2)
     half = jnp.sqrt(t2) * jnp.sqrt(size * square + t2 / 4) / (1 + t2)
     lower, upper = jnp.maximum(centre - half, 0), jnp.minimum(centre + half, 1)
+    lower, upper = (jnp.where(certain, found.value, end) for end in (lower, upper))
     return PointEstimate(lower, upper, found.value, found.standard_error)

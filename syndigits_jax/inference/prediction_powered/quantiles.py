@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
 from ..student_t import student_t_quantile
-from ._inputs import Rows, check_level, given_tuning, rows_of
+from ._inputs import Rows, check_finite, check_level, given_tuning, rows_of
 from ._parts import mean_part, variance
 from .estimate import Basis, Estimate, PointEstimate
 
@@ -66,6 +66,9 @@ def ppi_quantile(
     known = concrete(wanted)
     if wanted.ndim or (known is not None and not 0 < known < 1):
         raise ValueError(f"`quantile` must be a number strictly between 0 and 1, got {quantile}")
+    finite = check_finite(finite)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a whole number from 1, got {batch_size!r}")
     rows = rows_of(truth, proxies, sample_weight, clusters)
     dtype = rows.answer.dtype
     wanted, level = wanted.astype(dtype), level.astype(dtype)
@@ -92,7 +95,7 @@ def _estimate(
     def at(point: Float[Array, ""]) -> tuple[Array, ...]:
         below = rows._replace(
             answer=jnp.where(rows.asked, (rows.answer <= point).astype(dtype), 0),
-            proxy=(rows.proxy <= point).astype(dtype),
+            proxy=jnp.where(rows.known, (rows.proxy <= point).astype(dtype), 0),
         )
         everybody = jnp.ones_like(rows.asked)
         part = mean_part(below, everybody, finite=finite, tuning=tuning)
@@ -122,7 +125,8 @@ def _estimate(
 
     place, found = inverted(share, factor, df)
     _, classical = inverted(alone, alone_factor, alone_df)
-    basis = jnp.where(kept[place] > 0, int(Basis.TWINS), int(Basis.PEOPLE))
+    helped = jnp.any(real & (kept > 0))
+    basis = jnp.where(helped, int(Basis.TWINS), int(Basis.PEOPLE))
     basis = jnp.where(jnp.sum(real, dtype=jnp.int32) == 1, int(Basis.ALIKE), basis)
     basis = jnp.where(few, int(Basis.TOO_FEW), basis).astype(jnp.int32)
     return Estimate(

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
@@ -18,7 +19,7 @@ from ...solvers.solution import Solution, Status
 from ..alike import alike
 from ..student_t import student_t_quantile
 from ._estimating import Model, Problem, inverse, levers, newton
-from ._inputs import Rows, check_level, given_tuning, rows_of
+from ._inputs import Rows, check_finite, check_level, given_tuning, rows_of
 from ._parts import by_cluster, people_asked
 from ._tuning import Moments, Tuned, given, tune, varying
 from .estimate import Basis, Estimate, PointEstimate
@@ -129,7 +130,14 @@ def _fit(
     level: Numbers,
 ) -> Solution[Estimate]:
     level = check_level(level)
+    finite = check_finite(finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
+    there = concrete(rows.known)
+    if there is not None and (missing := int(np.sum(~there.all(axis=1)))):
+        raise ValueError(
+            f"`proxies` are missing for {missing} people: impute them from what is known of "
+            "everybody, or leave these people out"
+        )
     dtype = rows.answer.dtype
     regressors = _regressors(x, rows)
     if max_steps < 1:
@@ -265,7 +273,11 @@ def _tuned(
     )
     d = problem.x.shape[1]
     moments = Moments(*(jnp.where(jnp.isfinite(one), one, 0) for one in moments))
-    return tune(moments, varying(rows.proxy, rows.asked), people - d + 1)
+    return tune(
+        moments,
+        varying(rows.proxy, jnp.broadcast_to(rows.asked[:, None], rows.proxy.shape)),
+        people - d + 1,
+    )
 
 
 def _rows(
