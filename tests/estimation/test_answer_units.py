@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 from syndigits_jax.estimation import (
     AUTO,
@@ -16,7 +17,6 @@ from syndigits_jax.estimation import (
 )
 from syndigits_jax.estimation.units import answer_units
 from syndigits_jax.panel import Panel
-from tests.helpers.kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 NEW = [QUESTIONS - 2, QUESTIONS - 1]
 UNITS = [(1e12, 1.0), (0.0, 1e-8), (0.0, 1e8), (0.0, 1e-30)]

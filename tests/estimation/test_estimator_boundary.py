@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 from syndigits_jax.estimation import (
     AUTO,
@@ -23,7 +24,6 @@ from syndigits_jax.estimation.weights import (
     USER_FIXED_WEIGHTS,
     learnt_weights,
 )
-from tests.helpers.kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 PANEL = twins_of_kind("informative", 0, missing=0.1)
 TARGET = PANEL.questions[-1]

@@ -2,9 +2,11 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
 from syndigits_jax.estimation import (
     AUTO,
@@ -20,9 +22,8 @@ from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.estimation.stack import fold_moments
 from syndigits_jax.estimation.weights import FIXED_WEIGHTS
 from syndigits_jax.panel import Responses
-from tests.conftest import X64
-from tests.helpers.kinds_of_twins import QUESTIONS, USERS, twins_of_kind
 
+X64 = bool(jax.config.read("jax_enable_x64"))
 BLOCKS = tuple(f"survey {j // 3}" for j in range(QUESTIONS))
 PANEL = twins_of_kind("informative", 0, missing=0.1)
 # Solvers stop at a tolerance, so that the order of sums shows a little, on a scale of width 6.

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from kinds_of_twins import twins_of_kind
 
 from syndigits_jax.estimation import estimate_questions
 from syndigits_jax.estimation.results import expectation
-from tests.helpers.kinds_of_twins import twins_of_kind
 
 NAN = float("nan")
 

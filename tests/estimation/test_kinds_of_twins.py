@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
+from kinds_of_twins import KINDS, SCALE, twins_of_kind
 
 from syndigits_jax.estimation import AUTO, hold_out_questions, hold_out_users
-from tests.helpers.kinds_of_twins import KINDS, SCALE, twins_of_kind
 
 PANELS = 4
 WIDTH = SCALE.high - SCALE.low

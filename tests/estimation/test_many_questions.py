@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
 
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.estimation import AUTO, hold_out_questions, questions
@@ -12,7 +13,6 @@ from syndigits_jax.estimation.grouping import random_folds
 from syndigits_jax.estimation.questions import responses_of
 from syndigits_jax.estimation.stack import fold_moments
 from syndigits_jax.estimation.weights import FIXED_WEIGHTS, FOLDS
-from tests.helpers.kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
 
 PEOPLE, MANY = 200, 60
 SMALL = twins_of_kind("informative", 0, missing=0.1)

@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 import pytest
+from kinds_of_twins import QUESTIONS, SCALE, USERS, twins_of_kind
 
 from syndigits_jax.estimation import (
     AUTO,
@@ -21,7 +22,6 @@ from syndigits_jax.estimation.components import COMPONENTS, components, donors, 
 from syndigits_jax.estimation.grouping import block_folds, random_folds
 from syndigits_jax.estimation.user_components import user_components, user_moments
 from syndigits_jax.estimation.weights import FOLDS, learnt_weights
-from tests.helpers.kinds_of_twins import QUESTIONS, SCALE, USERS, twins_of_kind
 
 BLOCKS = [f"survey {j // 3}" for j in range(QUESTIONS)]
 PROGRAMS = (components, donors, truth_moments, learnt_weights, user_components, user_moments)

@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 import pytest
+from kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
 
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.estimation import estimate_questions
@@ -24,7 +25,6 @@ from syndigits_jax.estimation.predictive import PLACES, scale_points, tail_level
 from syndigits_jax.estimation.questions import nested, prepare
 from syndigits_jax.panel import Panel
 from syndigits_jax.schema import Scale
-from tests.helpers.kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
 
 BLOCKS = [f"survey {j // 3}" for j in range(QUESTIONS)]
 PANEL = twins_of_kind("informative", 0, missing=0.1)

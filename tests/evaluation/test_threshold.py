@@ -4,11 +4,11 @@ import functools
 
 import numpy as np
 import pytest
+from kinds_of_twins import twins_of_kind
 
 from syndigits_jax.calibration import Ridge, calibrate_question
 from syndigits_jax.evaluation import choose_threshold
 from syndigits_jax.workflows.calibrate import calibrate_panel
-from tests.helpers.kinds_of_twins import twins_of_kind
 
 KNOWN, NEW = 8, 2
 METHOD = Ridge(20.0)
