@@ -73,8 +73,8 @@ def test_coverage():
     run = jax.jit(jax.vmap(lambda t, x: ppi_quantile(t, x, 0.5, level=0.9)))
     for twin, limit in ((y * jnp.exp(0.3 * noise), 0.95), (jnp.exp(noise), 1.03)):
         found = run(truth, twin)
-        cover = np.mean((found.lower <= 1) & (found.upper >= 1))
-        alone = np.mean((found.classical.lower <= 1) & (found.classical.upper >= 1))
+        cover = float(np.mean((found.lower <= 1) & (found.upper >= 1)))
+        alone = float(np.mean((found.classical.lower <= 1) & (found.classical.upper >= 1)))
         assert cover > min(0.9, alone) - 3 * np.sqrt(0.09 / 1000)
         assert np.mean(found.half_width) < limit * np.mean(found.classical.half_width)
 
