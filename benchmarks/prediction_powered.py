@@ -65,8 +65,8 @@ def simulated(key: Any, repeats: int, kind: str, what: str) -> tuple[Any, Any, A
         return jnp.exp(latent), twin, x, float(np.exp(0.5))
     if what == "mean of a scale":
         cuts = jnp.asarray([-1.5, -0.5, 0.5, 1.5])
-        above = (1 - jax.scipy.stats.norm.cdf(cuts)).sum()
-        return (latent[..., None] > cuts).sum(-1).astype(latent.dtype), twin, x, float(above)
+        # Four cuts that lie symmetrically: the mean is in the middle.
+        return (latent[..., None] > cuts).sum(-1).astype(latent.dtype), twin, x, 2.0
     if what in ("share 0.3", "share 0.05"):
         share = float(what.split()[1])
         cut = jax.scipy.stats.norm.ppf(1 - share)
