@@ -54,13 +54,8 @@ def variance(row: Float[Array, " n"], rows: Rows) -> Float[Array, ""]:
     return jnp.sum(by_cluster(row, rows) ** 2)
 
 
-def people_asked(rows: Rows) -> Float[Array, ""]:
-    """The number of people, or clusters, asked."""
-    return _count(rows.asked, rows)
-
-
-def _count(members: Bool[Array, " n"], rows: Rows) -> Float[Array, ""]:
-    """How many clusters have a member."""
+def count_people(members: Bool[Array, " n"], rows: Rows) -> Float[Array, ""]:
+    """How many people, or clusters, have a member among the rows."""
     return jnp.sum(by_cluster(members.astype(rows.weight.dtype), rows) > 0, dtype=rows.weight.dtype)
 
 
@@ -102,7 +97,7 @@ def mean_part(
     # So that the shares of all people asked give the mean over those with a proxy.
     centred = (proxy - proxy_mean[None]) / part_asked[None]
     centred = jnp.where(known & asked[:, None], centred, 0)
-    people = _count(asked, rows)
+    people = count_people(asked, rows)
     unasked = jnp.sum(jnp.where(asked, 0, weight)) / jnp.where(total > 0, total, 1)
     if tuning is None:
         weighted = centred * share[:, None]
@@ -113,7 +108,7 @@ def mean_part(
     tuned = jax.tree.map(lambda leaf: jnp.where(unasked > 0, leaf, 0), tuned)
     classical_row = _classical(share * answer, people, rows)
     row = _row(tuned, share, answer, centred, gap, people, rows)
-    population = _count(counted & (weight > 0), rows)
+    population = count_people(counted & (weight > 0), rows)
     about = jnp.where(known, proxy - proxy_mean[None] - gap[None], 0)
     sampled = row + of_all * ((about / part_all[None]) @ tuned.coef)
     if finite:

@@ -20,7 +20,7 @@ from ..alike import alike
 from ..student_t import student_t_quantile
 from ._estimating import Model, Problem, inverse, levers, newton
 from ._inputs import Rows, check_finite, check_level, given_tuning, rows_of
-from ._parts import by_cluster, people_asked
+from ._parts import by_cluster, count_people
 from ._tuning import Moments, Tuned, given, tune, varying
 from .estimate import Basis, Estimate, PointEstimate
 
@@ -172,7 +172,7 @@ def _estimate(
     asked = jnp.where(rows.asked, rows.weight, 0)
     share = asked / jnp.maximum(jnp.sum(asked), jnp.finfo(dtype).tiny)
     problem = Problem(regressors, rows, share, rows.weight / jnp.sum(rows.weight), model)
-    people = people_asked(rows)
+    people = count_people(rows.asked, rows)
     unasked = jnp.sum(jnp.where(rows.asked, 0, rows.weight)) / jnp.sum(rows.weight)
 
     none = jnp.zeros((p,), dtype)
@@ -193,7 +193,7 @@ def _estimate(
     both = newton(problem, coef, alone.value, max_steps)
     own_rows = _rows(problem, both.value, tuned, finite)
     if finite:
-        correction = jnp.sqrt(1 - people / _population(rows))
+        correction = jnp.sqrt(1 - people / count_people(rows.weight > 0, rows))
         own_rows, alone_rows = correction * own_rows, correction * alone_rows
     errors = [_errors(one, rows) for one in (own_rows, alone_rows)]
     mixed = tuned.kept * errors[0] + (1 - tuned.kept) * errors[1]
@@ -302,11 +302,6 @@ def _errors(contributions: Float[Array, "n d"], rows: Rows) -> Float[Array, " d"
     summed = jax.vmap(lambda one: by_cluster(one, rows), in_axes=1, out_axes=1)(contributions)
     square = jnp.sum(summed**2, axis=0)
     return jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))
-
-
-def _population(rows: Rows) -> Float[Array, ""]:
-    counted = (rows.weight > 0).astype(rows.weight.dtype)
-    return jnp.sum(by_cluster(counted, rows) > 0, dtype=rows.weight.dtype)
 
 
 def _interval(
