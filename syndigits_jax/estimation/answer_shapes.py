@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .options import Tilt, fit_tilt
+from .options import Tilt, fit_tilt, number_of_options
 
 MOST_OPTIONS = 121
 """Questions with more options than this have no grid."""
@@ -64,10 +64,7 @@ class ShapeData:
 
         A guessed range with many options is that of an open answer, which is no grid.
         """
-        width = self.high[j] - self.low[j]
-        if np.isnan(self.step[j]) or not width > 0:
-            return 0
-        count = round(width / self.step[j]) + 1
+        count = number_of_options(self.low[j], self.high[j], self.step[j])
         most = MOST_OPTIONS if self.declared[j] else MOST_GUESSED
         return count if count <= most else 0
 

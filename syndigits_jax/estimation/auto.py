@@ -27,6 +27,7 @@ from .questions import (
     Setting,
     nested,
     prepare,
+    prepare_hold_out,
     without_answers,
 )
 from .results import Estimates, Expected, expectation
@@ -115,13 +116,13 @@ def estimate_questions(
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
     weights, learnt, expected, shares, judged = {}, {}, {}, {}, {}
     reach, exchangeable = [np.zeros((0, 0))] * len(at), np.zeros(len(at), np.int64)
-    found_moments, chosen_weights = {}, {}
+    found_moments, chosen_weights, scales = {}, {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
         count = threads(workers)
         if expect:
             run = nested(problem, setting, key=key, workers=count, on_fit=on_fit)
-            moments = run.moments
+            moments, scales[setting] = run.moments, run.scales
             expected[setting] = _expected(problem, run)
             shares[setting] = _known_shares(problem, run)
             half[mine] = mean_error_quantile(problem, run, alpha) * scale.width[at[mine]]
@@ -190,7 +191,9 @@ def estimate_questions(
         widened=widened,
         people=PersonIntervals(tuple(reach), exchangeable) if intervals else None,
         judged=judged,
-        source=DrawSource(problem, scale, at, settings, found_moments, chosen_weights, answers),
+        source=DrawSource(
+            problem, scale, at, settings, found_moments, chosen_weights, answers, scales
+        ),
     )
 
 
@@ -221,11 +224,7 @@ def hold_out_questions(
 
     **Raises:** `ValueError` as [`estimate_questions`][], and for a new survey without blocks.
     """
-    if setting not in PRIOR:
-        raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
-    problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
-    if setting == "new survey" and len(problem.known_blocks()) < 2:
-        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
+    problem = prepare_hold_out(panel, setting, blocks, sample_weight)
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
     return _held_out(problem, run, {name: run.alone(c) for c, name in enumerate(COMPONENTS)})
 

@@ -14,8 +14,8 @@ from ..evaluation.option_forecasts import option_positions
 from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
-from .options import option_probabilities
-from .questions import MANY_QUESTIONS, PRIOR, Nested, Setting, nested, prepare
+from .options import number_of_options, option_probabilities
+from .questions import MANY_QUESTIONS, PRIOR, Nested, Setting, nested, prepare_hold_out
 from .stack import OnFit
 
 MOST_OPTIONS = 11
@@ -118,11 +118,7 @@ def hold_out_probabilities(
         >>> print(found.probabilities.shape, log_score(found.probabilities, found.answers).shape)
         (8, 50, 5) (8,)
     """
-    if setting not in PRIOR:
-        raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
-    problem = prepare(panel, np.zeros(0, np.int64), blocks, sample_weight)
-    if setting == "new survey" and len(problem.known_blocks()) < 2:
-        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
+    problem = prepare_hold_out(panel, setting, blocks, sample_weight)
     if without_folds and len(problem.known) > MANY_QUESTIONS:
         raise ValueError(
             f"`without_folds` is for at most {MANY_QUESTIONS} known questions, got "
@@ -146,8 +142,7 @@ def hold_out_probabilities(
     place = {j: i for i, j in enumerate(problem.known)}
     kept = np.array([place[j] for j in at])
     fold, names = run.moments.fold[kept], panel.questions
-    count = np.round((panel.high - panel.low) / panel.step).astype(int)[at] + 1
-    options = tuple(panel.low[j] + panel.step[j] * np.arange(k) for j, k in zip(at, count))
+    options = tuple(panel.low[j] + panel.step[j] * np.arange(_count(panel, j)) for j in at)
     sd = np.stack([np.asarray(scale.levels.sd) for scale in run.scales])[fold, at]
     answers = [option_positions(panel.human[:, j], v) for j, v in zip(at, options, strict=True)]
     weight = problem.weight
@@ -170,15 +165,17 @@ def hold_out_probabilities(
 
 def _listed(panel: Panel, known: Int[np.ndarray, " k"], most_options: int) -> Int[np.ndarray, " t"]:
     """The known questions whose options can be listed."""
-    with np.errstate(invalid="ignore"):
-        count = np.round((panel.high - panel.low) / panel.step) + 1  # NaN where not known
-    at = known[((count >= 2) & (count <= most_options))[known]]
+    at = np.array([j for j in known if 2 <= _count(panel, j) <= most_options], int)
     if not at.size:
         raise ValueError(
             "`panel`: no known question has a known range and step, and so a list of at most "
             f"{most_options} options; give them by `panel.with_scale`"
         )
     return at
+
+
+def _count(panel: Panel, j: int | np.integer) -> int:
+    return number_of_options(panel.low[j], panel.high[j], panel.step[j])
 
 
 def _without(

@@ -32,7 +32,7 @@ from ._learned_candidates import PENALTIES, Candidates, Sources, candidates
 from .components import standardised
 from .learned_features import pair_features, people_features, text_and_block_features
 from .levels import weighted_moments
-from .questions import PRIOR, Problem, Setting, prepare
+from .questions import Problem, Setting, prepare_hold_out
 from .stack import OnFit, fold_pairs, in_order
 from .targets import chosen_targets
 
@@ -183,8 +183,6 @@ def _control(
     key: Key,
     learner: Any,
 ) -> _Control:
-    if setting not in PRIOR:
-        raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
     if learner is not None and not (hasattr(learner, "fit") and hasattr(learner, "predict")):
         raise ValueError(
             "`learner` must have `fit` and `predict`, such as scikit-learn's "
@@ -198,9 +196,7 @@ def _control(
         )
     # Without the twins' answers, nothing here can read one.
     panel = panel.replace(twin=np.zeros(panel.twin.shape), controls={})
-    problem = prepare(panel, at, blocks, sample_weight)
-    if setting == "new survey" and len(problem.known_blocks()) < 2:
-        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
+    problem = prepare_hold_out(panel, setting, blocks, sample_weight, at)
     if len(problem.known) < 3:
         raise ValueError(
             f"`human`: {len(problem.known)} other questions have human answers; the learned "

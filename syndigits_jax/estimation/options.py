@@ -13,6 +13,7 @@ default, are what is known of the shape beforehand (entropy is then relative to 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float, as_floats
@@ -23,6 +24,13 @@ _STEEPEST = 30.0
 _CURVED = 12.0
 _CLASSES = 200
 """Of more people, classes of similar means decide the curve; slopes are each person's own."""
+
+
+def number_of_options(low: float, high: float, step: float) -> int:
+    """How many options a scale has; 0 without a step, or for a single point."""
+    if not (np.isfinite(step) and high > low):
+        return 0
+    return round((high - low) / step) + 1
 
 
 class Tilt(eqx.Module):

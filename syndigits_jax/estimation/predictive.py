@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .options import option_probabilities
+from .options import number_of_options, option_probabilities
 
 PLACES = 101
 """Predictions are rounded to so many places of the range; each has a distribution."""
@@ -29,10 +29,9 @@ def scale_points(low: float, high: float, step: float) -> Float[np.ndarray, " k"
 
     **Arguments:** `low`, `high`: ends of the range, `high` above `low`; `step`: NaN if not known.
     """
-    if not np.isnan(step):
-        count = round((high - low) / step) + 1
-        if 2 <= count <= MOST_OPTIONS and np.isclose(low + (count - 1) * step, high):
-            return np.linspace(low, high, count)
+    count = number_of_options(low, high, step)
+    if 2 <= count <= MOST_OPTIONS and np.isclose(low + (count - 1) * step, high):
+        return np.linspace(low, high, count)
     return np.linspace(low, high, POINTS)
 
 

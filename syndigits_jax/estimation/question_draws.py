@@ -60,6 +60,7 @@ class DrawSource:
     - `problem`, `scale`: the panel without human answers to the targets, and the levels from it.
     - `at`: (t,) positions of the targets; `settings`: of each.
     - `moments`, `weights`: by setting, the hold-out and the weights of the components.
+    - `scales`: by setting, the levels without each fold, where they are known already.
     - `answers`: (n, t) known human answers to the targets.
     """
 
@@ -70,6 +71,7 @@ class DrawSource:
     moments: Mapping[Setting, FoldMoments]
     weights: Mapping[Setting, Float[np.ndarray, " c"]]
     answers: Float[np.ndarray, "n t"]
+    scales: Mapping[Setting, Sequence[Scale]]
 
     def model(
         self, prediction: Float[np.ndarray, "t n"], sd: Float[np.ndarray, " t"]
@@ -160,7 +162,9 @@ class DrawSource:
     def _known(self, setting: Setting) -> Known:
         problem, moments = self.problem, self.moments[setting]
         fold = moments.fold
-        scales = [problem.levels(problem.known[fold != f]) for f in range(int(fold.max()) + 1)]
+        scales = self.scales.get(setting) or [
+            problem.levels(problem.known[fold != f]) for f in range(int(fold.max()) + 1)
+        ]
         weights = [self.weights[setting]] * len(scales)
         sd = np.stack([np.asarray(scale.levels.sd) for scale in scales])[fold, problem.known]
         return Known(combined(problem, moments, scales, weights), sd, fold)

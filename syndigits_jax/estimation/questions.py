@@ -209,6 +209,30 @@ def prepare(
     return Problem(panel, units, units.panel(panel), responses, weight, known, labels)
 
 
+def prepare_hold_out(
+    panel: Panel,
+    setting: Setting,
+    blocks: Sequence[Any] | None,
+    sample_weight: Numbers | None,
+    targets: Int[np.ndarray, " t"] | None = None,
+) -> Problem:
+    """[`prepare`][] for a hold-out of the known questions.
+
+    **Arguments:** `panel`, `blocks`, `sample_weight`: as there; `setting`: what is left out
+    together; `targets`: (t,) positions of questions that take no part, none by default.
+
+    **Raises:** `ValueError` as there, for a `setting` that does not exist, and for a new survey
+    without two blocks.
+    """
+    if setting not in PRIOR:
+        raise ValueError(f"`setting` must be one of {tuple(PRIOR)}, got {setting!r}")
+    targets = np.zeros(0, np.int64) if targets is None else targets
+    problem = prepare(panel, targets, blocks, sample_weight)
+    if setting == "new survey" and len(problem.known_blocks()) < 2:
+        raise ValueError("`blocks` must name at least two blocks to leave out one at a time")
+    return problem
+
+
 def nested(
     problem: Problem,
     setting: Setting,

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from ..inference.conformal import Interval
 from ..results.keys import Key, random_key
 from .answer_model import AnswerModel, draw_people
+from .options import number_of_options
 from .person_intervals import Judged, PersonIntervals
 from .question_draws import DrawSource
 from .share_intervals import (
@@ -18,7 +19,6 @@ from .share_intervals import (
     KnownShares,
     chosen_options,
     interval_of_shares,
-    number_of_options,
     probabilities_on,
 )
 
@@ -219,8 +219,13 @@ class Estimates:
 
         **Raises:** `ValueError` as [`options`][].
         """
-        probabilities, known = self.option_probabilities(question), self._known(question)
-        at, count = self._at(question), probabilities.shape[1]
+        return self._shares(question, self.option_probabilities(question))
+
+    def _shares(
+        self, question: str, probabilities: Float[np.ndarray, "n k"]
+    ) -> Float[np.ndarray, " k"]:
+        """[`shares`][] from the estimated probabilities."""
+        known, at, count = self._known(question), self._at(question), probabilities.shape[1]
         if known.any() and self.answers is not None:
             chosen = chosen_options(self.answers[:, at], self.low[at], self.step[at], count)
             probabilities = np.where(known[:, None], chosen, probabilities)
@@ -240,13 +245,14 @@ class Estimates:
         level = self.level if level is None else level
         if not 0 < level < 1:
             raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
-        share, at = self.shares(question), self._at(question)
+        probabilities, at = self.option_probabilities(question), self._at(question)
         margin = np.inf
         learnt = self.known_shares.get(self.setting[at]) if self.known_shares else None
         if learnt is not None:
             margin = learnt.margin(self.kind[at], 1 - level)
             margin *= 1.0 if self.widened is None else self.widened[at]
-        estimated = np.average(self.option_probabilities(question), axis=0, weights=self._weight)
+        share = self._shares(question, probabilities)
+        estimated = np.average(probabilities, axis=0, weights=self._weight)
         unknown = float(np.average(~self._known(question), weights=self._weight))
         return interval_of_shares(share, estimated, margin, unknown)
 

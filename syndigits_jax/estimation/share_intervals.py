@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from ..inference.conformal import Interval, hierarchical_quantile
 from .answer_shapes import OptionUse, ShapeData, option_use
 from .levels import FEWEST_ANSWERS
-from .options import option_probabilities
+from .options import number_of_options, option_probabilities
 
 FLOOR = 0.01
 """Variance that is added to p (1 - p), so that an option nobody seems to choose has some too."""
@@ -25,13 +25,6 @@ MOST_OPTIONS = 101
 """Questions with more options have no shares."""
 
 _probabilities = jax.jit(option_probabilities)
-
-
-def number_of_options(low: float, high: float, step: float) -> int:
-    """How many options a scale has; 0 without a step, or for a single point."""
-    if not (np.isfinite(step) and high > low):
-        return 0
-    return round((high - low) / step) + 1
 
 
 def probabilities_on(
