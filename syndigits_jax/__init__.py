@@ -66,6 +66,7 @@ _MODULES = (
     "panel",
     "plots",
     "preferences",
+    "report",
     "respond",
     "schema",
     "solvers",

@@ -27,6 +27,7 @@ ORDER = (
     "estimation",
     "datasets",
     "plots",
+    "report",
     "respond",
     "workflows",
     "studies",

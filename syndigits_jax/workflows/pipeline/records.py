@@ -7,7 +7,7 @@ from typing import Any
 
 from syndigits_jax.respond.store.tallies import Tally
 from syndigits_jax.results.records import check_results_path, write_document
-from syndigits_jax.workflows.evaluate import TwinQuality
+from syndigits_jax.workflows.twin_quality import TwinQuality
 
 
 def write_pipeline_results(

@@ -10,8 +10,8 @@ from syndigits_jax.respond.store.export import ResponseTable
 from syndigits_jax.respond.store.tallies import Tally
 from syndigits_jax.results.format import fixed, scientific
 from syndigits_jax.results.names import kebab
-from syndigits_jax.workflows.evaluate import MEANT, TwinQuality
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
+from syndigits_jax.workflows.twin_quality import MEANT, TwinQuality
 
 _DASH = "–"
 _METRICS = {  # the columns of the paper's Table 3, and others

@@ -24,7 +24,6 @@ from syndigits_jax.results.files import write_text
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.schema import Persona, Question
-from syndigits_jax.workflows.evaluate import TwinQuality
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.pipeline.checks import (
@@ -48,6 +47,7 @@ from syndigits_jax.workflows.pipeline.report import (
     responses_section,
 )
 from syndigits_jax.workflows.pipeline.worth import hold_out_twins, measure_personas
+from syndigits_jax.workflows.twin_quality import TwinQuality
 
 REPORT = "report.md"
 STORE = "responses.sqlite"

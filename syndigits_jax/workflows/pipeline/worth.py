@@ -13,7 +13,6 @@ from syndigits_jax.results.progress import OnProgress, OnStep
 from syndigits_jax.schema import Question
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.calibrate import calibrate_panel
-from syndigits_jax.workflows.evaluate import TwinQuality, judge_twins
 from syndigits_jax.workflows.fidelity.files import read_persona_ratings
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.fidelity.run import (
@@ -29,6 +28,7 @@ from syndigits_jax.workflows.pipeline.config import (
     Calibrate,
     Fidelity,
 )
+from syndigits_jax.workflows.twin_quality import TwinQuality, judge_twins
 
 
 def hold_out_twins(

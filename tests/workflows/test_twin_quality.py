@@ -6,9 +6,9 @@ import pytest
 from syndigits_jax.calibration import ElasticNet, Ridge
 from syndigits_jax.evaluation import leave_one_question_out
 from syndigits_jax.panel import Panel
-from syndigits_jax.workflows import evaluate as own_holdout
-from syndigits_jax.workflows.evaluate import MeanInterval, judge_twins
+from syndigits_jax.workflows import twin_quality as own_holdout
 from syndigits_jax.workflows.pipeline.report import calibration_section
+from syndigits_jax.workflows.twin_quality import MeanInterval, judge_twins
 
 N, M = 60, 8
 METHODS = {"Ridge": Ridge()}
