@@ -35,10 +35,22 @@ def name_rows(ax: Axes, names: Sequence[str], notes: Sequence[str] | None = None
     """Label the rows 0, 1, ... from top to bottom; `notes` follow the names and are never cut."""
     notes = [""] * len(names) if notes is None else [f"  {note}" for note in notes]
     room = characters(ax, 0.42)
-    fitted = [shortened(name, room - len(note)) + note for name, note in zip(names, notes)]
+    lines = 2 if (_height(ax) - 1.0) / len(names) > 0.25 else 1
+    fitted = [_folded(name, room, lines, note) for name, note in zip(names, notes)]
     ax.set_yticks(np.arange(len(names)), fitted, parse_math=False)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
+
+
+def _folded(name: str, room: int, lines: int, note: str) -> str:
+    """A name on one line if it fits, else on `lines` lines, the note behind its last."""
+    name = " ".join(name.split())
+    if lines == 1 or len(name) + len(note) <= room:
+        return shortened(name, room - len(note)) + note
+    folded = textwrap.wrap(shortened(name, lines * (room - 4) - len(note)), room)
+    if len(folded[-1]) + len(note) > room:
+        folded.append("")
+    return "\n".join([*folded[:-1], (folded[-1] + note).strip()])
 
 
 def interval(
@@ -110,10 +122,8 @@ def raw_first(count: int) -> list[dict[str, Any]]:
 
 def label_axes(ax: Axes, xlabel: str, ylabel: str, grid: str) -> None:
     """Labels on as many lines as they need, a light grid and plain spines."""
-    figure = ax.get_figure(root=True)
-    height = 3.6 if figure is None else float(figure.get_figheight())
     across = max(int(0.6 * _width(ax) / 0.085), 12)
-    along = max(int((height - 1.7) / 0.085), 12)
+    along = max(int((_height(ax) - 1.7) / 0.085), 12)
     lines = [
         "\n".join(textwrap.wrap(text, room)) for text, room in ((xlabel, across), (ylabel, along))
     ]
@@ -127,6 +137,11 @@ def title_on_top(ax: Axes, title: str | None, legend: bool) -> None:
     if title:
         pad = 24 if legend else 6
         ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK, pad=pad)
+
+
+def _height(ax: Axes) -> float:
+    figure = ax.get_figure(root=True)
+    return 3.6 if figure is None else float(figure.get_figheight())
 
 
 def _width(ax: Axes) -> float:

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from syndigits_jax.plots._rows import (
     characters,
     interval,
+    label_axes,
     legend_on_top,
     raw_first,
     shortened,
     title_on_top,
 )
-from syndigits_jax.plots.style import GREY, INK, PALE, SERIES, axes_or_new, finish
+from syndigits_jax.plots.style import GREY, INK, PALE, SERIES, axes_or_new
 
 
 def plot_agreement(
@@ -96,7 +97,7 @@ def plot_agreement(
     if names is not None:
         _name_farthest(ax, across, up, names, named)
     legend_on_top(ax, handles)
-    finish(ax, xlabel=xlabel, ylabel=ylabel, title=None, grid="both")
+    label_axes(ax, xlabel, ylabel, "both")
     title_on_top(ax, title, True)
     return ax
 

@@ -12,12 +12,13 @@ from syndigits_jax.plots._rows import (
     ROW,
     dots,
     interval,
+    label_axes,
     legend_on_top,
     name_rows,
     raw_first,
     title_on_top,
 )
-from syndigits_jax.plots.style import BLUE, GREY, INK, SERIES, axes_or_new, finish
+from syndigits_jax.plots.style import BLUE, GREY, INK, SERIES, axes_or_new
 
 _REFERENCE: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
 
@@ -76,6 +77,7 @@ def plot_dot_intervals(
             ax.annotate(
                 f"{round(value, digits) + 0.0:.{digits}f}", (end, row), xytext=(7, 0),
                 textcoords="offset points", va="center", fontsize="small", color=INK,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
             )  # fmt: skip
     handles = []
     if reference is not None:
@@ -166,7 +168,7 @@ def plot_group_intervals(
 
 
 def _finished(ax: Axes, xlabel: str, title: str | None, handles: Sequence[Any]) -> Axes:
-    finish(ax, xlabel=xlabel, ylabel="", title=None, grid="x")
+    label_axes(ax, xlabel, "", "x")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     title_on_top(ax, title, bool(handles))

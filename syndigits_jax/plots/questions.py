@@ -8,8 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._rows import dots, interval, legend_on_top, name_rows, title_on_top
-from syndigits_jax.plots.style import BLUE, GREY, INK, ORANGE, axes_or_new, finish
+from syndigits_jax.plots._rows import (
+    dots,
+    interval,
+    label_axes,
+    legend_on_top,
+    name_rows,
+    title_on_top,
+)
+from syndigits_jax.plots.style import BLUE, GREY, INK, ORANGE, axes_or_new
 
 _NAMED = 30  # more rows than this cannot be read one by one
 _ROW = 0.2
@@ -94,7 +101,7 @@ def plot_questions(
         name_rows(ax, [names[int(i)] for i in order])
         ylabel = ""
     legend_on_top(ax, handles)
-    finish(ax, xlabel=xlabel, ylabel=ylabel, title=None, grid="x")
+    label_axes(ax, xlabel, ylabel, "x")
     ax.spines["left"].set_color(GREY)
     ax.tick_params(axis="y", length=0)
     title_on_top(ax, title, bool(handles))

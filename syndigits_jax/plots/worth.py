@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._rows import interval, legend_on_top, title_on_top
-from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish
+from syndigits_jax.plots._rows import interval, label_axes, legend_on_top, title_on_top
+from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new
 
 
 def plot_error_by_people(
@@ -80,6 +80,6 @@ def plot_error_by_people(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(bottom=0.0)
     legend_on_top(ax, handles)
-    finish(ax, xlabel=xlabel, ylabel=ylabel, title=None)
+    label_axes(ax, xlabel, ylabel, "y")
     title_on_top(ax, title, True)
     return ax
