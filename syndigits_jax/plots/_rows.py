@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 
 from syndigits_jax.plots.style import GREY, INK, SERIES, finish
 
+Values = ArrayLike | Sequence[Any]
+"""Numbers: an array, or a sequence of any kind."""
+
 ROW = 0.27
 """Height of a row, in inches."""
 _CHARACTER = 0.07  # mean width of a character of a tick label, in inches
@@ -55,7 +58,7 @@ def _folded(name: str, room: int, lines: int, note: str) -> str:
 
 def interval(
     name: str,
-    values: Sequence[ArrayLike | None],
+    values: Sequence[Values | None],
     count: int,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """(n,) estimates, lower and upper ends; NaN where an end is not given.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from ..results.format import fixed
+from ..results.format import UNDEFINED
 from ..results.records import versions
 from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Cell, Claim, Column, Contents, Figure, Section, Table
@@ -127,7 +127,7 @@ def _folded(inside: str) -> str:
 
 def _precise(value: float | int) -> str:
     """Four significant digits: what a sentence rounds further."""
-    return fixed(None) if not math.isfinite(value) else f"{value:.4g}"
+    return UNDEFINED if not math.isfinite(value) else f"{value:.4g}"
 
 
 def _facts(report: Contents) -> list[str]:
