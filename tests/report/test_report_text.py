@@ -1,5 +1,6 @@
 """A report in a terminal, and the texts of its figures."""
 
+import io
 import re
 import unicodedata
 
@@ -76,7 +77,7 @@ def labelled(text):
 
 
 def texts(figure):
-    figure.canvas.draw()  # warnings about absent glyphs are errors
+    figure.savefig(io.BytesIO())  # warnings about absent glyphs are errors
     return figure.axes[0].get_yticklabels()[0].get_text(), figure.axes[0].get_title()
 
 
