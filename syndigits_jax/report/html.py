@@ -10,7 +10,7 @@ from html import escape
 from ..results.format import UNDEFINED
 from ..results.records import versions
 from .cells import legible, shown, shown_fact, shown_interval
-from .contents import Cell, Claim, Column, Contents, Figure, Section, Table
+from .contents import Cell, Claim, Column, Contents, Figure, Section, Table, file_name
 from .figures import inline_svg
 
 _FIRST = 15  # rows of a long table that are shown at once
@@ -25,7 +25,7 @@ def to_html(report: Contents) -> str:
 
     Figures are inside it, as drawings. It loads nothing, and its policy forbids that it does.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 
@@ -42,7 +42,7 @@ def to_html(report: Contents) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'"
     )
-    places = [(part.name, part.title) for part in report.sections]
+    places = [(file_name(part.name), part.title) for part in report.sections]
     places = [("tables", "The tables"), *places, *([("notes", "Notes")] if report.notes else [])]
     lines = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -89,7 +89,7 @@ def _text(text: str) -> str:
 
 
 def _section(part: Section) -> Iterable[str]:
-    yield f'<section id="section-{part.name}">\n<h2>{_text(part.title)}</h2>'
+    yield f'<section id="section-{file_name(part.name)}">\n<h2>{_text(part.title)}</h2>'
     if part.claims:
         yield from ('<div class="claims">', *_sentences(part.claims), "</div>", _how(part.claims))
     for figure in part.figures:
@@ -113,7 +113,9 @@ def _how(claims: Sequence[Claim]) -> str:
         numbers = [f"{_text(name)} {_precise(value)}" for name, value in claim.values.items()]
         if claim.level is not None:
             numbers.append(f"level {claim.level:g}")
-        lines.append(f"<dt><code>{claim.name}</code>: {', '.join(numbers) or 'no numbers'}</dt>")
+        lines.append(
+            f"<dt><code>{_text(claim.name)}</code>: {', '.join(numbers) or 'no numbers'}</dt>"
+        )
         if claim.source:
             lines.append(f"<dd><code>{_text(claim.source)}</code></dd>")
     if not lines:
@@ -149,7 +151,7 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 
 def _table(table: Table) -> Iterable[str]:
-    title = f"table-{table.name}"
+    title = f"table-{file_name(table.name)}"
     about = {"sortable": len(table.rows) >= _SORTABLE, "wide": len(table.columns) > _WIDE}
     kind = " ".join(name for name, true in about.items() if true)
     yield f'<div class="table">\n<h3 id="{title}">{_text(table.title)}</h3>'
@@ -199,7 +201,7 @@ def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> st
 
 
 def _figure(figure: Figure) -> Iterable[str]:
-    name = figure.name
+    name = file_name(figure.name)
     yield f'<figure id="figure-{name}">\n<h3>{_text(figure.title)}</h3>'
     yield f'<div class="plot" role="img" aria-label="{_text(figure.alt)}">'
     yield _classed(inline_svg(figure, f"{name}-wide-"), "wide")
@@ -215,4 +217,4 @@ def _classed(svg: str, name: str) -> str:
 def _source(name: str, source: str) -> str:
     if not source:
         return ""
-    return _folded(f"<p><code>{name}</code>: <code>{_text(source)}</code></p>")
+    return _folded(f"<p><code>{_text(name)}</code>: <code>{_text(source)}</code></p>")
