@@ -13,9 +13,11 @@ from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Cell, Claim, Column, Contents, Figure, Section, Table, file_name
 from .figures import inline_svg
 
-_FIRST = 15  # rows of a long table that are shown at once
+_WHOLE = 20  # rows of the longest table that is shown whole
+_FIRST = 15  # rows of a longer one that are shown at once, as page.css has it
 _SORTABLE = 6  # rows from which a table can be sorted
 _WIDE = 6  # columns that a printed page has room for without breaking numbers
+_SHORT = 18  # characters of a text that stays on one line
 _LONG = 60  # characters of a text that needs a wide column
 _NARROW = 3.4  # inches: the width of a phone's screen, in which a figure is drawn again
 
@@ -165,7 +167,7 @@ def _table(table: Table) -> Iterable[str]:
         cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table>\n</div>"
-    if len(table.rows) > _FIRST:
+    if len(table.rows) > _WHOLE:
         rest = len(table.rows) - _FIRST
         more = f'<span class="more">Show {rest} more rows</span>'
         fewer = f'<span class="fewer">Show the first {_FIRST} rows only</span>'
@@ -183,7 +185,7 @@ def _kind(column: Column, table: Table) -> str:
     if column.kind != "text":
         return "n"
     longest = max((len(str(row.get(column.name))) for row in table.rows), default=0)
-    return "t long" if longest > _LONG else "t"
+    return "t long" if longest > _LONG else "t short" if longest <= _SHORT else "t"
 
 
 def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> str:

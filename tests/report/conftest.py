@@ -8,7 +8,7 @@ from syndigits_jax.report import write_report
 
 @pytest.fixture(scope="session")
 def report():
-    return fake_report(20)
+    return fake_report(25)
 
 
 @pytest.fixture(scope="session")

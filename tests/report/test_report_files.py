@@ -132,7 +132,7 @@ def test_a_second_run_writes_the_same_bytes(folder, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from fake_reports import fake_report; "
         "from syndigits_jax.report import write_report; "
-        "write_report(fake_report(20), sys.argv[2], formats=sys.argv[3:])"
+        "write_report(fake_report(25), sys.argv[2], formats=sys.argv[3:])"
     )
     helpers = str(Path(__file__).parents[1] / "helpers")
     seeds = os.environ | {"PYTHONHASHSEED": "7"}

@@ -147,7 +147,7 @@ def test_long_tables_are_folded_and_can_be_sorted(page):
     folds = {e.all("h3")[0].attributes["id"]: e for e in wrappers}
     questions = folds["table-questions"]
     (fold,) = [e for e in questions.all("details") if e.attributes["class"] == "rest"]
-    assert "5 more rows" in fold.text
+    assert "10 more rows" in fold.text
     assert "sortable" in questions.all("table")[0].attributes["class"]
     assert "sortable" not in folds["table-methods"].all("table")[0].attributes["class"]
     assert not [e for e in folds["table-methods"].all("details") if e.attributes["class"] == "rest"]
