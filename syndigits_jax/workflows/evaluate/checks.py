@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from syndigits_jax.estimation.options import number_of_options
 from syndigits_jax.evaluation import retest_answers
 from syndigits_jax.panel import Panel
 from syndigits_jax.tables.frames import is_frame
@@ -19,6 +20,8 @@ FEWEST_QUESTIONS = 3
 
 MOST_GROUPS = 30
 """Groups of one column."""
+
+_OFF_GRID = 1e-3  # steps by which rounding may put an answer beside an option
 
 
 def inputs_of(
@@ -64,7 +67,8 @@ def inputs_of(
         if weights is not None:
             weight = checked_weights(weights, panel.users)
     panel, alike = _varied(panel)
-    said += alike
+    panel, between = _on_options(panel)
+    said += alike + between
     counted = counted_answers(panel, weight)
     known = int(counted.any(axis=0).sum())
     if known < FEWEST_QUESTIONS:
@@ -100,6 +104,22 @@ def _varied(panel: Panel) -> tuple[Panel, list[str]]:
     many = "1 question is" if len(names) == 1 else f"{len(names)} questions are"
     note = f"{many} left out, as everybody and every twin gives the same answer: {some(names)}."
     return panel.drop(questions=names), [note]
+
+
+def _on_options(panel: Panel) -> tuple[Panel, list[str]]:
+    """The panel without the step of questions to which people answered between the options."""
+    names = []
+    for j, name in enumerate(panel.questions):
+        count = number_of_options(panel.low[j], panel.high[j], panel.step[j])
+        place = (panel.human[:, j] - panel.low[j]) / panel.step[j]
+        if count >= 2 and np.nanmax(np.abs(place - np.round(place)), initial=0) > _OFF_GRID:
+            names.append(name)
+    if not names:
+        return panel, []
+    many = "1 question" if len(names) == 1 else f"{len(names)} questions"
+    note = f"To {many} people gave answers between the options, which are ignored: {some(names)}."
+    open_ = [name in names for name in panel.questions]
+    return panel.replace(step=np.where(open_, np.nan, panel.step)), [note]
 
 
 def _labels(

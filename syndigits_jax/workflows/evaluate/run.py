@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from syndigits_jax import __version__, report
 from syndigits_jax.report import Report, Section
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
-from syndigits_jax.results.records import RESULTS, check_results_path
+from syndigits_jax.results.records import RESULTS
 from syndigits_jax.workflows.evaluate.evidence import (
     BATTERY,
     CONTROL,
@@ -206,7 +207,21 @@ def _check(level: float, out: str | os.PathLike[str] | None) -> None:
     if not 0 < level < 1:
         raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
     if out is not None:
-        check_results_path(Path(out) / RESULTS)
+        _check_folder(Path(out))
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`out`: {out} is not a folder")
+    path = out / RESULTS
+    if not path.exists():
+        return
+    try:
+        known = {"title", "facts", "sections"} <= json.loads(path.read_text("utf-8")).keys()
+    except (ValueError, AttributeError, OSError):
+        known = False
+    if not known:
+        raise ValueError(f"`out`: {path} is of something else than a report; choose another folder")
 
 
 class _Steps:
