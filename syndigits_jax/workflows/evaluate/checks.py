@@ -79,12 +79,12 @@ def inputs_of(
     labels = {}
     for name, column in (groups or {}).items():
         with problems.collected():
-            labels[name], more = _labels(column, panel, "groups", repr(name), "group")
+            labels[name], more = checked_labels(column, panel.n, "groups", name)
             said += more
     arm = None
     with problems.collected():
         if arms is not None:
-            arm, more = _labels(arms, panel, "arms", "the arms", "arm")
+            arm, more = checked_labels(arms, panel.n, "arms")
             said += more
     again = None
     with problems.collected():
@@ -122,19 +122,28 @@ def _on_options(panel: Panel) -> tuple[Panel, list[str]]:
     return panel.replace(step=np.where(open_, np.nan, panel.step)), [note]
 
 
-def _labels(
-    column: Sequence[Any], panel: Panel, argument: str, shown: str, kind: str
+def checked_labels(
+    column: Sequence[Any], people: int, argument: str, name: str = ""
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Labels as text, "" for those of a single person, and what was left out, in sentences."""
+    """Labels as text, "" for those of a single person, and what was left out, in sentences.
+
+    **Arguments:** `column`: a label of each person; `people`: how many there are; `argument`:
+    `"groups"` or `"arms"`; `name`: of the column, for messages.
+
+    **Raises:** `ValueError` for another number of labels, fewer than two groups of at least two
+    people, and more than [`MOST_GROUPS`][].
+    """
     labels = tuple(as_label(cell) for cell in column)
-    if len(labels) != panel.n:
-        raise ValueError(f"`{argument}`: {shown} must have a label for each of {panel.n} people")
+    shown, kind = repr(name) if name else f"the {argument}", argument.removesuffix("s")
+    if len(labels) != people:
+        raise ValueError(f"`{argument}`: {shown} must have a label for each of {people} people")
     counts = {label: labels.count(label) for label in sorted(set(labels) - {""})}
     alone = [label for label, count in counts.items() if count == 1]
     left = len(counts) - len(alone)
     if left < 2:
-        what = f"{left} {kind}{'' if left == 1 else 's'} of at least two people"
-        raise ValueError(f"`{argument}`: in {shown} there are {what}; two are needed")
+        raise ValueError(
+            f"`{argument}`: {shown} must have two {kind}s of at least two people, got {left}"
+        )
     if left > MOST_GROUPS:
         raise ValueError(
             f"`{argument}`: {shown} has {left} different labels, more than {MOST_GROUPS}; put them "

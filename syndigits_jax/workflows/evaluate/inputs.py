@@ -12,7 +12,7 @@ from syndigits_jax.results.names import nearest
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.responses import identifier, some
 from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
-from syndigits_jax.workflows.evaluate.checks import inputs_of
+from syndigits_jax.workflows.evaluate.checks import checked_labels, inputs_of
 from syndigits_jax.workflows.evaluate.evidence import Inputs
 from syndigits_jax.workflows.people import (
     people_column,
@@ -114,7 +114,6 @@ def read_inputs(
         users = [str(identifier(who)) for who in answers["human"].index]
     else:
         users = panel.users
-        warn_of_codes(panel)
         if batteries and not panel.blocks:
             panel = with_batteries(panel)
     weight, label = None, {}
@@ -124,6 +123,8 @@ def read_inputs(
                 weight = people_weights(found, users)
             else:
                 label[argument, column] = people_labels(found, users)
+                if panel is None:  # else they are checked with it
+                    checked_labels(label[argument, column], len(users), argument, column)
     inputs = None
     with problems.collected():
         if panel is not None:
@@ -140,6 +141,7 @@ def read_inputs(
             )
     problems.refuse()
     assert inputs is not None
+    warn_of_codes(inputs.panel)
     return inputs
 
 

@@ -38,7 +38,7 @@ def limits_section(evidence: Evidence) -> Section:
         >>> from syndigits_jax.workflows.evaluate.checks import inputs_of
         >>> from syndigits_jax.workflows.evaluate.evidence import gather_evidence
         >>> from syndigits_jax.workflows.evaluate.limits import limits_section
-        >>> panel = sample_panel().take(users=slice(0, 40), questions=slice(0, 6))
+        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
         >>> found = limits_section(gather_evidence(inputs_of(panel)))
         >>> print(found.claims[0].text)
         No blocks of questions are given. Questions were therefore held out beside others of their \

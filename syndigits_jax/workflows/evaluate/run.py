@@ -84,14 +84,14 @@ def evaluate(
         >>> from pathlib import Path
         >>> from syndigits_jax.datasets import sample_panel
         >>> from syndigits_jax.workflows.evaluate.run import evaluate
-        >>> panel = sample_panel().take(users=slice(0, 40), questions=slice(0, 6))
+        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     paths = Path(folder) / "human.csv", Path(folder) / "twin.csv"
         ...     for path, frame in zip(paths, panel.to_frames()):
         ...         frame.to_csv(path)
         ...     found = evaluate(*paths)
         >>> print(found.facts["people"], found.facts["questions"])
-        40 6
+        50 8
     """
     _check(level, out)
     inputs = read_inputs(
