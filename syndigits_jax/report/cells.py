@@ -1,5 +1,6 @@
 """The cells of tables: as text for people, and as rows of a file."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,22 @@ import numpy as np
 
 from ..results.format import UNDEFINED, fixed, percent, whole
 from .contents import Cell, Column, Table
+
+_UNUSABLE = ("Cc", "Cs", "Cn")
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def legible(text: str) -> str:
+    """`text` without what no writer may pass on: controls, and turns of the writing direction.
+
+    Line breaks and tabs become spaces.
+    """
+    kept = (
+        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in _UNUSABLE else c
+        for c in text
+        if c not in _TURNING
+    )
+    return "".join(kept)
 
 
 def shown(cell: Cell, column: Column) -> str:

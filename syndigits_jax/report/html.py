@@ -4,20 +4,20 @@ import base64
 import hashlib
 import importlib.resources
 import math
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from ..results.format import fixed
 from ..results.records import versions
-from .cells import shown, shown_fact, shown_interval
+from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Cell, Claim, Column, Contents, Figure, Section, Table
 from .figures import inline_svg
 
 _FIRST = 15  # rows of a long table that are shown at once
 _SORTABLE = 6  # rows from which a table can be sorted
+_WIDE = 6  # columns that a printed page has room for without breaking numbers
+_LONG = 60  # characters of a text that needs a wide column
 _NARROW = 3.4  # inches: the width of a phone's screen, in which a figure is drawn again
-_STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def to_html(report: Contents) -> str:
@@ -85,13 +85,7 @@ def _packaged(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped, without characters that HTML forbids or that turn the direction of what follows."""
-    kept = (
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cn") else "\ufffd"
-        for c in text
-        if c not in _STEERING
-    )  # fmt: skip
-    return escape("".join(kept))
+    return escape(legible(text))
 
 
 def _section(part: Section) -> Iterable[str]:
@@ -156,15 +150,17 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 def _table(table: Table) -> Iterable[str]:
     title = f"table-{table.name}"
-    kind = ' class="sortable"' if len(table.rows) >= _SORTABLE else ""
+    about = {"sortable": len(table.rows) >= _SORTABLE, "wide": len(table.columns) > _WIDE}
+    kind = " ".join(name for name, true in about.items() if true)
     yield f'<div class="table">\n<h3 id="{title}">{_text(table.title)}</h3>'
     yield f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{title}">'
-    yield f'<table{kind} aria-labelledby="{title}">\n<thead><tr>'
+    yield f'<table class="{kind}" aria-labelledby="{title}">\n<thead><tr>'
+    kinds = {column.name: _kind(column, table) for column in table.columns}
     for column in table.columns:
-        yield f'<th scope="col" class="{_kind(column)}">{_text(column.title)}</th>'
+        yield f'<th scope="col" class="{kinds[column.name]}">{_text(column.title)}</th>'
     yield "</tr></thead>\n<tbody>"
     for row in table.rows:
-        cells = (_cell(row.get(c.name), c, row, i == 0) for i, c in enumerate(table.columns))
+        cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table>\n</div>"
     if len(table.rows) > _FIRST:
@@ -180,13 +176,17 @@ def _table(table: Table) -> Iterable[str]:
     yield "</div>"
 
 
-def _kind(column: Column) -> str:
-    return "t" if column.kind == "text" else "n"
+def _kind(column: Column, table: Table) -> str:
+    """The class of a column's cells: a number, a text, or a text that needs room."""
+    if column.kind != "text":
+        return "n"
+    longest = max((len(str(row.get(column.name))) for row in table.rows), default=0)
+    return "t long" if longest > _LONG else "t"
 
 
-def _cell(cell: Cell, column: Column, row: object, first: bool) -> str:
-    assert isinstance(row, dict)
-    text, kind = _text(shown(cell, column)), _kind(column)
+def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> str:
+    cell = row.get(column.name)
+    text = _text(shown(cell, column))
     interval = shown_interval(row, column)
     if interval:
         text += f' <span class="ci">{interval}</span>'
@@ -194,8 +194,8 @@ def _cell(cell: Cell, column: Column, row: object, first: bool) -> str:
         number = cell if isinstance(cell, float | int) and math.isfinite(cell) else None
         return f'<td class="n" data-v="{"" if number is None else repr(float(number))}">{text}</td>'
     if first:
-        return f'<th scope="row" class="t">{text}</th>'
-    return f'<td class="t">{text}</td>'
+        return f'<th scope="row" class="{kind}">{text}</th>'
+    return f'<td class="{kind}">{text}</td>'
 
 
 def _figure(figure: Figure) -> Iterable[str]:

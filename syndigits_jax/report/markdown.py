@@ -1,10 +1,9 @@
 """A report as Markdown, with its figures as images beside it."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
-from .cells import shown, shown_fact, shown_interval
+from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Contents, Section, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}|~#$<>])")
@@ -77,7 +76,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _text(text: str) -> str:
     """On one line, with the characters escaped that Markdown or HTML inside it would read."""
-    line = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+    line = " ".join(legible(text).split())
     line = _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;"))
     # What would begin a list, at the start of a line.
     return re.sub(r"^([-+]|\d+[.)])(?=\s|$)", lambda m: f"{m[0][:-1]}\\{m[0][-1]}", line)
