@@ -117,6 +117,21 @@ def checked_weights(
     return values
 
 
+def weights_of(
+    some_users: Sequence[str], weight: Any, users: Sequence[str]
+) -> Float[np.ndarray, " k"] | None:
+    """The weights of some of the users, checked; `None` without weights.
+
+    **Arguments:** `some_users`: (k,); `weight`: (n,) of all `users`, or `None`.
+
+    **Raises:** `ValueError` as [`checked_weights`][].
+    """
+    if weight is None:
+        return None
+    given = dict(zip(users, checked_weights(weight, users, "sample_weight"), strict=True))
+    return np.array([given[user] for user in some_users])
+
+
 def design_effect(weight: Float[np.ndarray, " n"]) -> float:
     """How much larger the variance of a mean is than with equal weights: n Σw² / (Σw)².
 
@@ -132,6 +147,23 @@ def design_effect(weight: Float[np.ndarray, " n"]) -> float:
     """
     used = weight[weight > 0] / weight.max()
     return float(len(used) * np.sum(used**2) / np.sum(used) ** 2)
+
+
+def weights_said(weight: Float[np.ndarray, " n"]) -> str:
+    """What survey weights cost, in words: their design effect, and as how many people they count.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> from syndigits_jax.workflows.people import weights_said
+        >>> print(weights_said(np.array([1.0, 1.0, 2.0, 4.0])))
+        design effect 1.38: 4 people count as 2.9
+    """
+    effect, people = design_effect(weight), int(np.sum(weight > 0))
+    worth = people / effect
+    return (
+        f"design effect {effect:.2f}: {people} people count as {worth:.{0 if worth >= 10 else 1}f}"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,8 +25,7 @@ from syndigits_jax.inference import (
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.tables.cells import MissingCodes
-from syndigits_jax.workflows.blocks import with_batteries
-from syndigits_jax.workflows.estimate import with_questions
+from syndigits_jax.workflows.blocks import with_batteries, with_questions
 from syndigits_jax.workflows.people import (
     as_label,
     people_column,

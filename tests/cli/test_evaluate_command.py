@@ -87,7 +87,7 @@ def test_the_report_is_written_and_its_first_sentences_are_printed(whole):
     assert {"report.html", "report.md", "results.json"} <= names
     assert sum(name.startswith("units/") for name in names) == 4
     assert report["facts"]["people"] == 40 and report["facts"]["blocks of questions"] == 4
-    assert report["facts"]["design effect of the weights"].startswith("1.13: 40 people count as 3")
+    assert report["facts"]["survey weights"] == "design effect 1.13: 40 people count as 35"
     assert report["sections"][-1]["name"] == "limits"
     printed = " ".join(said.split())
     for name in report["summary"]:

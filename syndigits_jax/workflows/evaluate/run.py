@@ -26,7 +26,7 @@ from syndigits_jax.workflows.evaluate.evidence import (
     hold_outs,
 )
 from syndigits_jax.workflows.evaluate.inputs import read_inputs
-from syndigits_jax.workflows.people import design_effect
+from syndigits_jax.workflows.people import weights_said
 
 SECTIONS = (
     "quality",
@@ -168,10 +168,7 @@ def facts(evidence: Evidence) -> dict[str, str | int | float | None]:
     said["answers missing"] = _percent(np.mean(np.isnan(evidence.truth)))
     said["twins' answers missing"] = _percent(np.mean(np.isnan(evidence.twin)))
     if inputs.weight is not None:
-        effect, people = design_effect(inputs.weight), int(np.sum(inputs.weight > 0))
-        said["design effect of the weights"] = (
-            f"{effect:.2f}: {people} people count as {people / effect:.0f}"
-        )
+        said["survey weights"] = weights_said(inputs.weight)
     if inputs.groups:
         said["groups"] = ", ".join(inputs.groups)
     if inputs.arms is not None:
