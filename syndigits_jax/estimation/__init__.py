@@ -11,6 +11,7 @@ from .auto_users import hold_out_users as hold_out_users
 from .grouping import blocks_from_names as blocks_from_names
 from .held_out_probabilities import HeldOutProbabilities as HeldOutProbabilities
 from .held_out_probabilities import hold_out_probabilities as hold_out_probabilities
+from .held_out_probabilities import hold_out_with_probabilities as hold_out_with_probabilities
 from .intervals import question_intervals as question_intervals
 from .learned_control import hold_out_learned_control as hold_out_learned_control
 from .learned_control import learned_control as learned_control
