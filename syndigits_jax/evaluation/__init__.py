@@ -3,10 +3,14 @@
 from .adaptive import AdaptiveTransfer as AdaptiveTransfer
 from .adaptive import adaptive_transfer as adaptive_transfer
 from .ceilings import attenuation_corrected as attenuation_corrected
+from .ceilings import mean_reliability as mean_reliability
 from .ceilings import retest_answers as retest_answers
 from .ceilings import retest_reliability as retest_reliability
 from .ceilings import share_of_ceiling as share_of_ceiling
 from .ceilings import split_half as split_half
+from .comparison import Comparison as Comparison
+from .comparison import Estimated as Estimated
+from .comparison import compare_predictions as compare_predictions
 from .few_shot import FewShotCurve as FewShotCurve
 from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve
