@@ -11,6 +11,8 @@ from .ceilings import split_half as split_half
 from .comparison import Comparison as Comparison
 from .comparison import Estimated as Estimated
 from .comparison import compare_predictions as compare_predictions
+from .expectations import ExpectationsJudged as ExpectationsJudged
+from .expectations import judge_expectations as judge_expectations
 from .few_shot import FewShotCurve as FewShotCurve
 from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve

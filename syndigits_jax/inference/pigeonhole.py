@@ -110,6 +110,23 @@ def interval_factor(level: float, units: int) -> float:
     return float(quantile) * (units / (units - 1)) ** 0.5
 
 
+def wilson_interval(share: float, count: float, level: float) -> tuple[float, float]:
+    """Wilson's (1927) score interval of a share of `count` independent cases.
+
+    **Arguments:** `share`: observed; `count`: of how many, also an effective number; `level`.
+
+    **Example:**
+
+        >>> from syndigits_jax.inference.pigeonhole import wilson_interval
+        >>> print([round(end, 3) for end in wilson_interval(1.0, 20, 0.95)])
+        [0.839, 1.0]
+    """
+    z2 = interval_factor(level, 10**9) ** 2 / count
+    centre = (share + z2 / 2) / (1 + z2)
+    half = (z2 * (share * (1 - share) + z2 / 4)) ** 0.5 / (1 + z2)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
 def _times_drawn(key: PRNGKey, size: int) -> Array:
     """How often each of `size` is drawn in as many draws with replacement."""
     return jnp.bincount(jax.random.randint(key, (size,), 0, size), length=size)

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from syndigits_jax.estimation import (
+    ExpectedQuality,
     HeldOutProbabilities,
     hold_out_learned_control,
     hold_out_probabilities,
+    hold_out_quality,
     hold_out_questions,
 )
 from syndigits_jax.estimation.people import effective_weight
@@ -66,6 +68,8 @@ class Evidence:
     - `weight`: (n,) in units of people ([`effective_weight`][]): ones without weights.
     - `probabilities`: the calibrated twins' probabilities of options, for the questions whose
       options can be listed; `None` if there are none.
+    - `expected`: quality that was to be expected of the judged questions, in their order, and then
+      of the questions that nobody has answered.
     """
 
     inputs: Inputs
@@ -80,6 +84,7 @@ class Evidence:
     survey: Mapping[str, Float[np.ndarray, "q n"]]
     weight: Float[np.ndarray, " n"]
     probabilities: HeldOutProbabilities | None = None
+    expected: ExpectedQuality | None = None
     level: float = 0.95
     key: int = 0
 
@@ -115,7 +120,7 @@ def gather_evidence(
     """
     panel, weight = inputs.panel.with_observed_ranges(), inputs.weight
     options: dict[str, Any] = {"sample_weight": weight, "key": key, "on_fit": on_fit}
-    found = hold_out_questions(inputs.panel, **options)
+    found, expected = hold_out_quality(inputs.panel, level=level, **options)
     predictions = _by_name(found.predictions)
     control = hold_out_learned_control(panel, **options)
     predictions[LEARNED] = control.predictions["LearnedControl"]
@@ -144,6 +149,7 @@ def gather_evidence(
         survey=survey,
         weight=effective_weight(ones),
         probabilities=probabilities,
+        expected=expected,
         level=level,
         key=key,
     )
