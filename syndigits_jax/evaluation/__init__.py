@@ -28,6 +28,8 @@ from .option_forecasts import option_positions as option_positions
 from .option_forecasts import smoothed as smoothed
 from .other_answers import other_answers as other_answers
 from .other_answers import person_mean as person_mean
+from .people_worth import PeopleWorth as PeopleWorth
+from .people_worth import people_worth as people_worth
 from .probability_calibration import fit_probability_calibration as fit_probability_calibration
 from .probability_calibration import (
     nested_probability_calibration as nested_probability_calibration,
