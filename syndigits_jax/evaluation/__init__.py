@@ -21,6 +21,10 @@ from .gate import twin_gain as twin_gain
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut
+from .joint_structure import JointStructure as JointStructure
+from .joint_structure import joint_structure as joint_structure
+from .level_errors import LevelErrors as LevelErrors
+from .level_errors import level_errors as level_errors
 from .option_forecasts import from_draws as from_draws
 from .option_forecasts import from_points as from_points
 from .option_forecasts import marginal_of_others as marginal_of_others
