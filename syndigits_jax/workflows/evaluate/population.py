@@ -162,8 +162,8 @@ def _distinct(evidence: Evidence, notes: list[str]) -> list[Claim]:
     )  # fmt: skip
     text = (
         f"On these questions {len(people):,} people amount to {count(found.people)} who differ as "
-        f"two people ordinarily do, their twins to {count(found.twins)}: {number(one.estimate)} "
-        f"times as many ({interval(one, evidence.level)})."
+        f"two people ordinarily do, their twins to {count(found.twins)}: {percent(one.estimate)} "
+        f"of that number ({interval(one, evidence.level, digits=0, share=True)})."
     )
     return [claim("population.distinct", text, one, evidence.level, _NUMBERS, finding)]
 
