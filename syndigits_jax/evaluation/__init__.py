@@ -12,6 +12,9 @@ from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve
 from .gate import TwinGain as TwinGain
 from .gate import twin_gain as twin_gain
+from .group_control import group_mean_control as group_mean_control
+from .group_errors import GroupErrors as GroupErrors
+from .group_errors import group_errors as group_errors
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut

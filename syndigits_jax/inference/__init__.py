@@ -29,6 +29,8 @@ from .resampling import (
     sign_flip_test,
     standard_error,
 )
+from .shrinkage import Shrunk, shrink
+from .simultaneous import Resampled, SimultaneousIntervals, simultaneous_intervals
 from .student_t import student_t_quantile
 
 __all__ = [
@@ -38,6 +40,9 @@ __all__ = [
     "Interval",
     "PermutationResult",
     "PointEstimate",
+    "Resampled",
+    "Shrunk",
+    "SimultaneousIntervals",
     "Split",
     "bootstrap",
     "cheapest_split",
@@ -61,7 +66,9 @@ __all__ = [
     "ppi_quantile",
     "ppi_share",
     "question_scores",
+    "shrink",
     "sign_flip_test",
+    "simultaneous_intervals",
     "split_conformal",
     "standard_error",
     "student_t_quantile",
