@@ -1,8 +1,15 @@
 """Reports: sentences, tables and figures with their numbers and sources, and their files."""
 
-from .document import Claim as Claim
-from .document import Column as Column
-from .document import Figure as Figure
+from .contents import Claim as Claim
+from .contents import Column as Column
+from .contents import Contents as Contents
+from .contents import Figure as Figure
+from .contents import Section as Section
+from .contents import Table as Table
 from .document import Report as Report
-from .document import Section as Section
-from .document import Table as Table
+from .html import to_html as to_html
+from .markdown import to_markdown as to_markdown
+from .record import to_json as to_json
+from .text import to_text as to_text
+from .write import FORMATS as FORMATS
+from .write import write_report as write_report

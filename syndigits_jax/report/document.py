@@ -1,115 +1,26 @@
-"""What a report is made of: plain data, which the writers turn into files.
+"""A report that shows itself: in a notebook as its page, in a terminal as text."""
 
-Every number that a report shows stands in one of these, beside the Python call that computes it.
-"""
+from dataclasses import dataclass
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Number = float | int
-Cell = Number | str | None
-"""A cell of a table; `None`, or NaN, where there is nothing to say."""
+from .contents import Claim as Claim
+from .contents import Column as Column
+from .contents import Contents
+from .contents import Figure as Figure
+from .contents import Section as Section
+from .contents import Table as Table
+from .html import framed
+from .text import to_text
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A sentence, and what it rests on.
+class Report(Contents):
+    """A report: `facts` are shown at its head, by label; `summary` are the first sentences.
 
-    - `name`: key in `results.json`, unique in the report, such as `"quality.auto_correlation"`.
-    - `text`: the sentence, with its numbers and interval, as plain text.
-    - `values`: the numbers, in full precision; by convention `estimate`, `lower` and `upper`.
-    - `level`: probability of the interval; `None` without one.
-    - `finding`: what the sentence asserts beyond its numbers, in words that do not depend on them,
-      such as `"twins add"`; empty where it asserts nothing, because nothing could be told. Only
-      findings can be wrong: simulations count how often.
-    - `source`: the Python call that computes it.
+    `print` shows it in 80 columns, a notebook as its page.
     """
 
-    name: str
-    text: str
-    values: Mapping[str, Number] = field(default_factory=dict)
-    level: float | None = None
-    finding: str = ""
-    source: str = ""
+    def __str__(self) -> str:
+        return to_text(self)
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    - `name`: key in files; `title`: its head, in a few words.
-    - `kind`: `"text"`, `"number"` (with `digits` decimals), `"share"` (0 to 1, shown as percent) or
-      `"count"`.
-    - `low`, `high`: names of the columns of an interval that is shown behind the number, in
-      brackets; these are written to files but not shown on their own.
-    """
-
-    name: str
-    title: str
-    kind: Literal["text", "number", "share", "count"] = "number"
-    digits: int = 2
-    low: str = ""
-    high: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells by column name.
-
-    - `name`: key in `results.json`, and the name of the CSV file.
-    - `columns`: those shown, in order; rows may have further cells, which only files have.
-    - `note`: sentences below it: what the columns mean, in which unit.
-    - `source`: the Python call that computes it.
-    """
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Mapping[str, Cell], ...]
-    note: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure.
-
-    - `name`: of its files.
-    - `draw`: draws on an `Axes` that it is given, in the colours of `syndigits_jax.plots.style`.
-    - `caption`: what is shown, and what every bar and band means.
-    - `alt`: what one would tell a person who cannot see it.
-    - `size`: in inches, of the page's width at most 7.
-    - `data`: the numbers drawn, for `results.json`; empty if a table of the section has them.
-    """
-
-    name: str
-    title: str
-    draw: Callable[[Any], Any]
-    caption: str
-    alt: str
-    size: tuple[float, float] = (6.4, 3.6)
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report; `notes`: what was left out and why, and remarks, a sentence each."""
-
-    name: str
-    title: str
-    claims: tuple[Claim, ...] = ()
-    tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report: `facts` are shown at its head, by label; `summary` are the first sentences."""
-
-    title: str
-    facts: Mapping[str, Cell]
-    summary: tuple[Claim, ...]
-    sections: tuple[Section, ...]
-    notes: tuple[str, ...] = ()
+    def _repr_html_(self) -> str:
+        return framed(self)

@@ -34,6 +34,35 @@ def with_error(mean: float | None, se: float | None, digits: int = 3) -> str:
     return f"{text} ± {fixed(se, digits)}"
 
 
+def percent(share: float | None, digits: int = 0, *, undefined: str = UNDEFINED) -> str:
+    """A share as percent: `42%`.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import percent
+        >>> print(percent(0.4249), percent(0.4249, 1), percent(float("nan")))
+        42% 42.5% -
+    """
+    if share is None or not math.isfinite(share):
+        return undefined
+    return f"{fixed(100 * share, digits)}%"
+
+
+def whole(count: float | None, *, undefined: str = UNDEFINED) -> str:
+    """A count, with commas from 10,000 on.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import whole
+        >>> print(whole(1234), whole(12345), whole(None))
+        1234 12,345 -
+    """
+    if count is None or not math.isfinite(count):
+        return undefined
+    rounded = round(count)
+    return f"{rounded:,}" if abs(rounded) >= 10_000 else f"{rounded}"
+
+
 def scientific(value: float | None, *, undefined: str = UNDEFINED) -> str:
     """Three decimals, or scientific notation with two for values below 0.01.
 

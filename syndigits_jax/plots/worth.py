@@ -1,0 +1,85 @@
+"""Error against the number of people asked: how many people the twins are worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from syndigits_jax.plots._rows import interval, label_axes, legend_on_top, title_on_top
+from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new
+
+
+def plot_error_by_people(
+    people: ArrayLike,
+    series: Mapping[str, Sequence[ArrayLike | None]],
+    *,
+    ylabel: str,
+    xlabel: str = "People asked per question",
+    levels: Mapping[str, float] | None = None,
+    worth: float | None = None,
+    worth_ends: tuple[float, float] | None = None,
+    worth_label: str = "",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Error against the number of people asked, with bands, beside what needs no people.
+
+    **Arguments:**
+
+    - `people`: (k,) numbers of people, increasing.
+    - `series`: by name, at most six, (errors, lower ends, upper ends), each (k,) or `None` for
+      ends, which are drawn as a band; NaN is not drawn.
+    - `ylabel`, `xlabel`: labels of the axes, with the unit of the error.
+    - `levels`: by name, errors without any person asked, drawn as horizontal lines.
+    - `worth`: the number of people at which people alone reach the twins, marked by a vertical
+      line; `worth_ends`: its interval, drawn as a grey band; `worth_label`: its name in the legend.
+    - `ax`: where to draw; a new figure if None. `title`: none if None.
+
+    **Returns:** the Axes. **Raises:** `ValueError` if there is nothing to draw, for other lengths,
+    or if a lower end is above its upper end.
+
+    **Example:**
+
+        >>> from syndigits_jax.plots import plot_error_by_people
+        >>> curves = {"people alone": ([0.3, 0.2, 0.1], None, None)}
+        >>> ax = plot_error_by_people([5, 10, 20], curves, ylabel="Error", levels={"twins": 0.15})
+        >>> print(ax.get_xlabel())
+        People asked per question
+    """
+    at = np.asarray(people, dtype=float)
+    if at.ndim != 1 or not at.size or not 1 <= len(series) <= len(SERIES):
+        raise ValueError(f"series: expected numbers of people and 1 to {len(SERIES)} series")
+    ax = axes_or_new(ax, size=(6.0, 3.6))
+    handles: list[Any] = []
+    for (name, values), look in zip(series.items(), SERIES):
+        error, low, high = interval(f"series: {name}", (*values, None, None)[:3], at.size)
+        ax.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        handles += ax.plot(at, error, label=name, linewidth=1.8, markersize=4.5, **look)
+    dashes = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
+    for i, (name, level) in enumerate((levels or {}).items()):
+        line: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": dashes[i % 4]}
+        ax.axhline(level, **line)
+        handles.append(Line2D([], [], label=name, **line))
+    if worth_ends is not None:
+        first, last = (float(np.clip(end, at[0], at[-1])) for end in worth_ends)
+        ax.axvspan(first, last, color=GREY, alpha=0.15, linewidth=0)
+    if worth is not None and at[0] <= worth <= at[-1]:
+        mark: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": "-"}
+        ax.axvline(worth, **mark)
+        if worth_label:
+            handles.append(Line2D([], [], label=worth_label, **mark))
+    if at.size > 1 and at[0] > 0 and at[-1] / at[0] > 20:
+        ax.set_xscale("log")
+        ax.set_xticks(at, [f"{value:g}" for value in at], minor=False)
+        ax.set_xticks([], minor=True)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylim(bottom=0.0)
+    legend_on_top(ax, handles)
+    label_axes(ax, xlabel, ylabel, "y")
+    title_on_top(ax, title, True)
+    return ax

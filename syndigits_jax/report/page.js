@@ -1,0 +1,26 @@
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, at) => {
+    const number = head.classList.contains("n");
+    const key = (row) => number ? parseFloat(row.cells[at].dataset.v) : row.cells[at].textContent;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const now = head.getAttribute("aria-sort");
+      const next = now ? (now === "ascending" ? "descending" : "ascending") : number ? "descending" : "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", next);
+      const sign = next === "ascending" ? 1 : -1;
+      const order = (one, two) => {
+        const a = key(one), b = key(two);
+        if (!number) return sign * a.localeCompare(b, undefined, { numeric: true });
+        // Missing numbers come last either way.
+        return Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : sign * (a - b);
+      };
+      body.append(...[...body.rows].sort(order));
+    });
+  });
+}

@@ -1,0 +1,97 @@
+"""The files of a report."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..datasets.tables import write_table
+from ..results.files import remove_partial, replacing, write_text
+from ..results.records import RESULTS, write_document
+from .cells import file_columns
+from .contents import Contents, Table
+from .figures import FIGURE_FORMATS, figure_files
+from .html import to_html
+from .markdown import to_markdown
+from .record import to_json
+
+FORMATS = ("html", "markdown", "csv", "json", *FIGURE_FORMATS)
+"""What `write_report` writes unless told otherwise."""
+
+
+def write_report(
+    report: Contents, folder: str | Path, *, formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Write a report: `report.html`, `report.md`, `results.json`, `tables/NAME.csv` and
+    `figures/NAME.png`, `.svg` and `.pdf`.
+
+    All of it is made before the first file is written; each file is replaced as a whole, and
+    `results.json` comes last. Equal numbers give equal files.
+
+    **Arguments:** `report`; `folder`: made if absent; `formats`: which of [`FORMATS`][].
+
+    **Returns:** the files written, `results.json` last.
+
+    **Raises:** `ValueError` for an unknown format, or if names are repeated or cannot name a file;
+    `OSError` naming a file that cannot be written.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from syndigits_jax.report import Claim, Report, write_report
+        >>> claim = Claim("quality.correlation", "They correlate at .42 (95% interval .37 to .47).")
+        >>> report = Report("Twins", {"people": 760}, (claim,), ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     print([path.name for path in write_report(report, folder)])
+        ['report.html', 'report.md', 'results.json']
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"formats: {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    report.check()
+    folder = Path(folder)
+    drawn = [name for name in FIGURE_FORMATS if name in formats]
+    writers: dict[Path, Callable[[Path], Any]] = {}
+    for name, figure in report.figures().items():
+        for kind, content in figure_files(figure, drawn).items():
+            writers[folder / "figures" / f"{name}.{kind}"] = _bytes(content)
+    if "csv" in formats:
+        for name, table in report.tables().items():
+            writers[folder / "tables" / f"{name}.csv"] = _table(table)
+    if "html" in formats:
+        writers[folder / "report.html"] = _text(to_html(report))
+    if "markdown" in formats:
+        images = "figures" if "png" in formats else None
+        writers[folder / "report.md"] = _text(to_markdown(report, images))
+    if "json" in formats:
+        document = to_json(report)
+        writers[folder / RESULTS] = lambda path: write_document(path, document, {})
+    for path, write in writers.items():
+        write(path)
+    for place in {path.parent for path in writers}:
+        remove_partial(place)
+    return list(writers)
+
+
+def _bytes(content: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+
+    return write
+
+
+def _text(text: str) -> Callable[[Path], None]:
+    return lambda path: write_text(path, text)
+
+
+def _table(table: Table) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        import pandas as pd
+
+        names = file_columns(table)
+        columns = {name: [row.get(name) for row in table.rows] for name in names}
+        frame = pd.DataFrame(columns, columns=names, dtype=object)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, frame.set_index(names[0]))
+
+    return write
