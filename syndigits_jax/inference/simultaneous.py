@@ -108,6 +108,24 @@ def simultaneous_intervals(
         raise ValueError(f"`level` must be strictly between 0 and 1, got {level}")
     if not df >= 1:
         raise ValueError(f"`df` must be at least 1, got {df}")
+    at, few = (jnp.asarray(number, draws.dtype) for number in (level, df))
+    return _simultaneous(value, draws, at, _wider(at, few))
+
+
+@jax.jit
+def _wider(level: Float[Array, ""], df: Float[Array, ""]) -> Float[Array, ""]:
+    """Quantile of Student's t over that of the normal distribution."""
+    both = student_t_quantile(level, jnp.stack([df, jnp.full_like(df, jnp.inf)]))
+    return (both[0] / both[1]).astype(level.dtype)
+
+
+@jax.jit
+def _simultaneous(
+    value: Float[Array, "*cells"],
+    draws: Float[Array, "r ..."],
+    level: Float[Array, ""],
+    wider: Float[Array, ""],
+) -> SimultaneousIntervals:
     error = jnp.nanstd(draws, axis=0, ddof=1)
     # Draws that agree but for rounding say nothing.
     rounding = 8 * jnp.finfo(draws.dtype).eps * jnp.nanmax(jnp.abs(draws), axis=0, initial=0)
@@ -117,7 +135,6 @@ def simultaneous_intervals(
     t = (draws - centre[None]) / jnp.where(usable, error, 1)[None]
     t = jnp.where(usable[None] & jnp.isfinite(t), jnp.abs(t), 0).reshape(draws.shape[0], -1)
     largest = jnp.max(t, axis=1, initial=0)
-    few = student_t_quantile(level, df) / student_t_quantile(level, jnp.inf)
-    critical = jnp.quantile(largest, level) * few.astype(largest.dtype)
+    critical = jnp.quantile(largest, level) * wider
     half = critical * error
     return SimultaneousIntervals(value - half, value + half, value, error, critical)
