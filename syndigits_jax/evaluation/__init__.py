@@ -2,6 +2,10 @@
 
 from .adaptive import AdaptiveTransfer as AdaptiveTransfer
 from .adaptive import adaptive_transfer as adaptive_transfer
+from .arm_effects import ArmEffects as ArmEffects
+from .arm_effects import EffectSlope as EffectSlope
+from .arm_effects import arm_effects as arm_effects
+from .arm_effects import effect_slope as effect_slope
 from .ceilings import attenuation_corrected as attenuation_corrected
 from .ceilings import retest_answers as retest_answers
 from .ceilings import retest_reliability as retest_reliability

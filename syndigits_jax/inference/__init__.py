@@ -1,6 +1,7 @@
 """Inference that calibration and measurement share: errors, resampling, conformal intervals, and
 prediction-powered inference."""
 
+from .binomial import exact_share_interval
 from .conformal import (
     Interval,
     conformal_quantile,
@@ -48,6 +49,7 @@ __all__ = [
     "cheapest_split",
     "conformal_quantile",
     "cross_fit",
+    "exact_share_interval",
     "hierarchical_jackknife_plus",
     "hierarchical_quantile",
     "jackknife_plus",

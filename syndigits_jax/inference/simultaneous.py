@@ -92,7 +92,8 @@ def simultaneous_intervals(
         >>> import jax
         >>> import jax.numpy as jnp
         >>> from syndigits_jax.inference import simultaneous_intervals
-        >>> draws = jax.random.normal(jax.random.key(0), (4000, 10)) * jnp.arange(1.0, 11)
+        >>> draws = jax.random.normal(jax.random.key(0), (4000, 10))
+        >>> draws = draws * jnp.arange(1.0, 11)[None]
         >>> found = simultaneous_intervals(jnp.zeros(10), draws)
         >>> print(found.critical.round(1), found.upper[jnp.asarray([0, 9])].round(0))
         2.8 [ 3. 28.]
