@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from syndigits_jax.datasets import load_panel, read_questions
+from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.datasets.columns import shortest
 from syndigits_jax.estimation import Estimates, estimate_questions, estimate_users
 from syndigits_jax.panel import Panel
@@ -146,7 +146,7 @@ def estimate_files(
     - `targets`, `intervals`, `draws`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `questions`: a file of questions, for their ranges and blocks.
     - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
-    - `id_column`, `join`, `missing`: as in [`load_panel`][].
+    - `id_column`, `join`, `missing`: as in [`load_panel`][syndigits_jax.datasets.load_panel].
 
     **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
     cannot be used, and as [`estimate_panel`][].
@@ -154,10 +154,10 @@ def estimate_files(
     direction: Direction = "user" if new_users else "question"
     if draws is not None:
         _check_draws(draws, direction)
-    panel = load_panel(
-        human,
-        twin,
-        id_column=id_column,
+    people = read_table(human, id_column, numeric=False)
+    panel = Panel.from_frames(
+        people,
+        read_table(twin, id_column, numeric=False),
         join=join,
         new_questions=not new_users,
         new_users=new_users,
@@ -169,7 +169,11 @@ def estimate_files(
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
     options = {"intervals": intervals, "draws": draws, "key": key, "on_fit": on_fit}
-    return estimate_panel(panel, direction, targets, **options)
+    found = estimate_panel(panel, direction, targets, **options)
+    for table in (found.predictions, found.lower, found.upper, found.draws):
+        if table is not None:
+            table.index.name = people.index.name or "user"
+    return found
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:

@@ -108,6 +108,7 @@ VOCABULARY = {
     "variant": "what an ensemble weighs",
     "weight-by-count": "a switch",
     "weight-decay": "of the network",
+    "weights": "a column of survey weights",
     "what": "what of a population is estimated",
 }
 SHARED = {"quiet", "verbose", "json", "help"}
