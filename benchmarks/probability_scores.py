@@ -294,18 +294,12 @@ def judged(
     held = timed("estimate", hold_out_probabilities, panel, blocks=blocks, without_folds=True)
     at = np.array([panel.questions.index(name) for name in held.questions])
     boosting = HistGradientBoostingRegressor(random_state=0)
+    known = {"blocks": blocks, "embeddings": texts}
     controls = {
         "Person mean": timed("person mean", hold_out_learned_control, panel),
-        "Learned": timed(
-            "learned", hold_out_learned_control, panel, blocks=blocks, embeddings=texts
-        ),
+        "Learned": timed("learned", hold_out_learned_control, panel, **known),
         "Learned, boosted": timed(
-            "boosted",
-            hold_out_learned_control,
-            panel,
-            blocks=blocks,
-            embeddings=texts,
-            learner=boosting,
+            "boosted", hold_out_learned_control, panel, learner=boosting, **known
         ),
         "Asked": timed("asked", asked_control, panel),
     }
