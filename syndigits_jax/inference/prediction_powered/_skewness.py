@@ -1,19 +1,21 @@
 """The ends of a t interval, corrected for the skewness of what an estimate sums.
 
-Source: Hall (1992), "On the removal of skewness by transformation", with Johnson (1978) the first
-to correct the t statistic. The sum of rows over its estimated error, T, is skewed against the rows,
-as large errors come with large estimates of them. Of
+Source: Hall (1992), "On the removal of skewness by transformation", after Johnson (1978). T is the
+sum of rows over its estimated error. Where rows are skewed to the right, a sum that is too small
+comes with an estimated error that is too small, so that T is skewed to the left. With A the
+skewness of the sum,
 
-    g(T) = T + A (1 + 2 T²) / 6 + A² T³ / 27 + ...,   (1 + A T / 3)³ = 1 + A (g(T) - A / 6),
+    g(T) = T + A (1 + 2 T²) / 6 + A² T³ / 27, so that (1 + A T / 3)³ = 1 + A (g(T) - A / 6),
 
-the skewness is gone to second order, where A is the skewness of the sum; g is monotone, so the ends
-are where it is the usual quantile. What remains is that A is estimated: coverage falls short by
+has none to second order and is monotone. The ends are where it is the usual quantile t.
 
-    (K - 3 A² / 2) t (2 t² + 1) φ(t) / 3
+As A is estimated, coverage then falls short by
 
-(Hall, 1988, "Theoretical comparison of bootstrap confidence intervals"), with K the excess of the
-kurtosis. It is none for symmetric answers with normal tails, and for exponential ones. Where it is
-positive, as for heavy tails on both sides, the quantile is raised by as much.
+    (K - 3 A² / 2) t (2 t² + 1) φ(t) / 3,
+
+with K the excess kurtosis of the sum (Hall, 1988, "Theoretical comparison of bootstrap confidence
+intervals"): nothing for normal and for exponential answers, something for symmetric ones with heavy
+tails. Where it is positive, the quantile is raised by as much.
 """
 
 import jax.numpy as jnp
@@ -31,7 +33,7 @@ def skewed_ends(
     0); `df`: degrees of freedom; `level`: the share that is covered.
     """
     people = df + 1
-    # The skewness of a sample is too small by a factor that is known for normal answers' order.
+    # That of a sample is too small: the usual adjustment.
     unbiased = jnp.sqrt(people * df) / jnp.maximum(df - 1, 1)
     skewness = unbiased * jnp.sum(row**3)
     kurtosis = jnp.sum(row**4) - 3 / people
