@@ -298,7 +298,7 @@ def test_survey_weights_count_people(own):
         "calibrate-distribution", "--human", own / "people.csv", "--twin", own / "answers.csv",
         "--out", own / "weighted.csv", "--weights", "size",
     )  # fmt: skip
-    assert failed_in_one_line(result, "--weights: 60 of 60 people have a negative one")
+    assert failed_in_one_line(result, "--weights: 60 of 60 people have a negative weight")
 
 
 def test_a_blend_with_intervals_and_a_dropped_option(own):

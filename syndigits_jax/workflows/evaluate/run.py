@@ -225,7 +225,12 @@ class _Steps:
     """Progress in steps, without those of hold-outs that were finished before."""
 
     def __init__(
-        self, inputs: Inputs, key: int, level: float, store: Checkpoints | None, show: OnProgress | None
+        self,
+        inputs: Inputs,
+        key: int,
+        level: float,
+        store: Checkpoints | None,
+        show: OnProgress | None,
     ) -> None:
         self.show = show
         self.left: Mapping[str, int] = {
