@@ -311,10 +311,10 @@ def calibrate_files(
     direction: Direction = "user" if new_users else "question"
     automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
     calibrator = build_method(method, hyperparameters)
-    people = read_table(human, id_column, numeric=False)
+    people = read_table(human, id_column, numeric=False, questions=questions)
     panel = Panel.from_frames(
         people,
-        read_table(twin, id_column, numeric=False),
+        read_table(twin, id_column, numeric=False, questions=questions),
         join=join,
         new_questions=not new_users,
         new_users=new_users,

@@ -162,6 +162,7 @@ def estimate_files(
         new_questions=not new_users,
         new_users=new_users,
         missing=missing,
+        questions=questions,
     )
     if questions is not None:
         panel = with_questions(panel, read_questions(questions))
