@@ -28,6 +28,7 @@ ORDER = (
     "datasets",
     "plots",
     "report",
+    "saving",
     "respond",
     "workflows",
     "studies",

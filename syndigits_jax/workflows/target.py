@@ -226,7 +226,7 @@ def estimate_target_files(
     """
     codes = MissingCodes.of(missing)
     tables = {
-        name: read_table(path, id_column, numeric=False)
+        name: read_table(path, id_column, numeric=False, questions=questions)
         for name, path in (("human", human), ("twin", twin))
     }
     cells: dict[str, dict[str, Any]] = {}

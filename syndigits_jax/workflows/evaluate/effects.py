@@ -363,8 +363,8 @@ def _table(found: _Found) -> Table:
         rows.append(row)
     note = (
         "An effect is the mean answer in an arm less that in the control, in shares of the range "
-        "of answers. In brackets: intervals that hold for all effects at once. Calibrated twins are "
-        "predicted without anybody's answer to the question. People and twins: the effect from "
+        "of answers. In brackets: intervals that hold for all effects at once. Calibrated twins "
+        "are predicted without anybody's answer to the question. People and twins: the effect from "
         "the people who were asked and the twins of all (prediction-powered), right however bad "
         "twins are."
     )

@@ -132,7 +132,9 @@ def prepare(pipeline: Pipeline) -> Prepared:
     plans = plan_asking(pipeline, built, questions, blocks)
     human = fidelity = None
     if pipeline.calibrate is not None:  # fails early rather than after asking
-        human = check_calibration(pipeline.calibrate, built[0], questions, files)
+        human = check_calibration(
+            pipeline.calibrate, built[0], questions, files, pipeline.questions.file
+        )
     if pipeline.fidelity is not None:
         check_results_path(pipeline.out / FIDELITY / RESULTS)
         fidelity = check_fidelity(pipeline.fidelity, questions, files)
