@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .saving import load as load
     from .saving import save as save
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 _ROOM = {
     "calibration": (

@@ -11,8 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "syndigits_jax"
 FOLDER = "reference"
 ROOMS = (  # in the order of a survey's way through the package
-    "panel", "schema", "datasets", "estimation", "calibration", "evaluation", "inference", "distribution",
-    "preferences", "fidelity", "respond", "report", "workflows", "plots", "diagnostics", "solvers", "tables", "results",
+    "panel", "schema", "datasets", "saving", "estimation", "calibration", "evaluation",
+    "inference", "distribution", "preferences", "fidelity", "respond", "report", "workflows",
+    "plots", "diagnostics", "solvers", "tables", "results",
 )  # fmt: skip
 
 
@@ -74,11 +75,15 @@ def _command(name: str, command: Any) -> list[str]:
     lines = [f"## `{name}`", "", (command.help or "").replace("\b", "").strip(), ""]
     if hasattr(command, "commands"):
         for below, one in command.commands.items():
-            lines += ["#" + line if line.startswith("## ") else line for line in _command(f"{name} {below}", one)]
+            lines += [
+                "#" + line if line.startswith("## ") else line
+                for line in _command(f"{name} {below}", one)
+            ]
         return lines
     lines += ["| option | meaning | default |", "|---|---|---|"]
     for parameter in command.params:
-        lines.append(f"| {_name(parameter)} | {_cell(getattr(parameter, 'help', None))} | {_default(parameter)} |")
+        meaning = _cell(getattr(parameter, "help", None))
+        lines.append(f"| {_name(parameter)} | {meaning} | {_default(parameter)} |")
     return [*lines, ""]
 
 
