@@ -204,10 +204,14 @@ def _check(level: float, out: str | os.PathLike[str] | None) -> None:
     if not 0 < level < 1:
         raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
     if out is not None:
-        _check_folder(Path(out))
+        check_report_folder(Path(out))
 
 
-def _check_folder(out: Path) -> None:
+def check_report_folder(out: Path) -> None:
+    """Check, before any work, that a report can be written to a folder.
+
+    **Raises:** `ValueError` if it is a file, or its results file is of something else.
+    """
     if out.exists() and not out.is_dir():
         raise ValueError(f"`out`: {out} is not a folder")
     path = out / RESULTS
