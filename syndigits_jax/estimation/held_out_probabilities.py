@@ -169,7 +169,8 @@ def hold_out_with_probabilities(
 ) -> tuple[HoldOut, HeldOutProbabilities | None]:
     """[`hold_out_questions`][] and [`hold_out_probabilities`][] from the same fits.
 
-    **Arguments:** as there.
+    **Arguments:** `panel`, `setting`, `blocks`, `sample_weight`, `key`, `most_options`, `workers`,
+    `on_fit`: as there.
 
     **Returns:** what they return; `None` in place of probabilities if no question's options are
     known. **Raises:** `ValueError` as they do otherwise.
