@@ -33,12 +33,12 @@ def shown(cell: Cell, column: Column) -> str:
     if isinstance(cell, str):
         return cell
     if column.kind == "share":
-        return percent(cell, max(column.digits - 2, 0))
+        return percent(float(cell), max(column.digits - 2, 0))
     if column.kind == "count":
         return whole(cell)
     if column.kind == "text":
         return f"{cell:g}"
-    return fixed(cell, column.digits)
+    return fixed(float(cell), column.digits)
 
 
 def shown_interval(row: Mapping[str, Cell], column: Column) -> str:
@@ -54,7 +54,7 @@ def shown_fact(value: Cell) -> str:
     if isinstance(value, str):
         return value
     is_count = value is not None and float(value).is_integer()
-    return whole(value) if is_count else fixed(value)
+    return whole(value) if is_count else fixed(None if value is None else float(value))
 
 
 def file_columns(table: Table) -> list[str]:

@@ -64,7 +64,7 @@ class _Readable(Formatter):
     def set_locs(self, locs: Any) -> None:
         self.inner.set_locs(locs)
 
-    def __call__(self, x: float, pos: int | None = None) -> str:
+    def __call__(self, x: Any, pos: Any = None) -> str:
         return self.change(self.inner(x, pos))
 
 

@@ -7,15 +7,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from ..results.format import fixed
+from ..results.format import UNDEFINED
 from ..results.records import versions
 from .cells import legible, shown, shown_fact, shown_interval
-from .contents import Cell, Claim, Column, Contents, Figure, Section, Table
+from .contents import Cell, Claim, Column, Contents, Figure, Section, Table, file_name
 from .figures import inline_svg
 
-_FIRST = 15  # rows of a long table that are shown at once
+_WHOLE = 20  # rows of the longest table that is shown whole
+_FIRST = 15  # rows of a longer one that are shown at once, as page.css has it
 _SORTABLE = 6  # rows from which a table can be sorted
 _WIDE = 6  # columns that a printed page has room for without breaking numbers
+_SHORT = 18  # characters of a text that stays on one line
 _LONG = 60  # characters of a text that needs a wide column
 _NARROW = 3.4  # inches: the width of a phone's screen, in which a figure is drawn again
 
@@ -25,7 +27,7 @@ def to_html(report: Contents) -> str:
 
     Figures are inside it, as drawings. It loads nothing, and its policy forbids that it does.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 
@@ -42,7 +44,7 @@ def to_html(report: Contents) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'"
     )
-    places = [(part.name, part.title) for part in report.sections]
+    places = [(file_name(part.name), part.title) for part in report.sections]
     places = [("tables", "The tables"), *places, *([("notes", "Notes")] if report.notes else [])]
     lines = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -89,7 +91,7 @@ def _text(text: str) -> str:
 
 
 def _section(part: Section) -> Iterable[str]:
-    yield f'<section id="section-{part.name}">\n<h2>{_text(part.title)}</h2>'
+    yield f'<section id="section-{file_name(part.name)}">\n<h2>{_text(part.title)}</h2>'
     if part.claims:
         yield from ('<div class="claims">', *_sentences(part.claims), "</div>", _how(part.claims))
     for figure in part.figures:
@@ -113,7 +115,9 @@ def _how(claims: Sequence[Claim]) -> str:
         numbers = [f"{_text(name)} {_precise(value)}" for name, value in claim.values.items()]
         if claim.level is not None:
             numbers.append(f"level {claim.level:g}")
-        lines.append(f"<dt><code>{claim.name}</code>: {', '.join(numbers) or 'no numbers'}</dt>")
+        lines.append(
+            f"<dt><code>{_text(claim.name)}</code>: {', '.join(numbers) or 'no numbers'}</dt>"
+        )
         if claim.source:
             lines.append(f"<dd><code>{_text(claim.source)}</code></dd>")
     if not lines:
@@ -127,7 +131,7 @@ def _folded(inside: str) -> str:
 
 def _precise(value: float | int) -> str:
     """Four significant digits: what a sentence rounds further."""
-    return fixed(None) if not math.isfinite(value) else f"{value:.4g}"
+    return UNDEFINED if not math.isfinite(value) else f"{value:.4g}"
 
 
 def _facts(report: Contents) -> list[str]:
@@ -149,7 +153,7 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 
 def _table(table: Table) -> Iterable[str]:
-    title = f"table-{table.name}"
+    title = f"table-{file_name(table.name)}"
     about = {"sortable": len(table.rows) >= _SORTABLE, "wide": len(table.columns) > _WIDE}
     kind = " ".join(name for name, true in about.items() if true)
     yield f'<div class="table">\n<h3 id="{title}">{_text(table.title)}</h3>'
@@ -163,7 +167,7 @@ def _table(table: Table) -> Iterable[str]:
         cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table>\n</div>"
-    if len(table.rows) > _FIRST:
+    if len(table.rows) > _WHOLE:
         rest = len(table.rows) - _FIRST
         more = f'<span class="more">Show {rest} more rows</span>'
         fewer = f'<span class="fewer">Show the first {_FIRST} rows only</span>'
@@ -181,7 +185,7 @@ def _kind(column: Column, table: Table) -> str:
     if column.kind != "text":
         return "n"
     longest = max((len(str(row.get(column.name))) for row in table.rows), default=0)
-    return "t long" if longest > _LONG else "t"
+    return "t long" if longest > _LONG else "t short" if longest <= _SHORT else "t"
 
 
 def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> str:
@@ -199,7 +203,7 @@ def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> st
 
 
 def _figure(figure: Figure) -> Iterable[str]:
-    name = figure.name
+    name = file_name(figure.name)
     yield f'<figure id="figure-{name}">\n<h3>{_text(figure.title)}</h3>'
     yield f'<div class="plot" role="img" aria-label="{_text(figure.alt)}">'
     yield _classed(inline_svg(figure, f"{name}-wide-"), "wide")
@@ -215,4 +219,4 @@ def _classed(svg: str, name: str) -> str:
 def _source(name: str, source: str) -> str:
     if not source:
         return ""
-    return _folded(f"<p><code>{name}</code>: <code>{_text(source)}</code></p>")
+    return _folded(f"<p><code>{_text(name)}</code>: <code>{_text(source)}</code></p>")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from .cells import legible, shown, shown_fact, shown_interval
-from .contents import Contents, Section, Table
+from .contents import Contents, Section, Table, file_name
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}|~#$<>])")
 
@@ -15,7 +15,7 @@ def to_markdown(report: Contents, images: str | None = "figures") -> str:
     **Arguments:** `report`; `images`: the folder of the figures' PNG files, relative to the
     Markdown's own; `None` to leave the images out and keep their captions.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 
@@ -51,7 +51,7 @@ def _section(part: Section, images: str | None) -> Iterable[str]:
     for figure in part.figures:
         yield from (f"### {_text(figure.title)}", "")
         if images is not None:
-            yield from (f"![{_text(figure.alt)}]({images}/{figure.name}.png)", "")
+            yield from (f"![{_text(figure.alt)}]({images}/{file_name(figure.name)}.png)", "")
         yield from (_text(figure.caption), "")
     for table in part.tables:
         yield from (f"### {_text(table.title)}", "", *_table(table), "")

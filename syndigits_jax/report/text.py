@@ -8,7 +8,7 @@ from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Contents, Table
 
 _WIDTH = 80
-_ROWS = 12  # more are in the files
+_ROWS = 8  # more are in the files
 
 
 def to_text(report: Contents) -> str:
