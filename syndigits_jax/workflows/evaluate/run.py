@@ -90,14 +90,15 @@ def evaluate(
         >>> from pathlib import Path
         >>> from syndigits_jax.datasets import sample_panel
         >>> from syndigits_jax.workflows.evaluate.run import evaluate
-        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     paths = Path(folder) / "human.csv", Path(folder) / "twin.csv"
-        ...     for path, frame in zip(paths, panel.to_frames()):
-        ...         frame.to_csv(path)
-        ...     found = evaluate(*paths)
-        >>> print(found.facts["people"], found.facts["questions"])
-        50 8
+        ...     for path, frame in zip(paths, sample_panel().to_frames()):
+        ...         frame.assign(sex="f").to_csv(path)
+        ...     try:
+        ...         report = evaluate(*paths, groups=["sexx"], out=Path(folder) / "report")
+        ...     except ValueError as error:
+        ...         print(error)
+        `groups`: no column 'sexx' in `human` or `twin`; did you mean 'sex'?
     """
     _check(level, out)
     inputs = read_inputs(
