@@ -28,6 +28,8 @@ def respond() -> list[str]:
     found = json.loads((RESULTS / "end_to_end.json").read_text())
     survey, films = found["survey"], found["films"]
     asked, rated = survey["responses"][-1], films["responses"][-1]
+    # Runs before the evaluation report have a verdict.
+    told = survey["calibration"].get("summary") or survey["calibration"]["verdict"]
     value = {
         (r["population"], r["metric"]): r["mean"]
         for r in films["records"]
@@ -42,7 +44,7 @@ def respond() -> list[str]:
         f"asked {asked['questions']} prices ({asked['seconds'] / 60:.0f} minutes, "
         f"{asked['outside']:.0%} of the probability on no answer at all):",
         "",
-        *(f"> {sentence}" for sentence in survey["calibration"]["verdict"]),
+        *(f"> {sentence}" for sentence in told),
         "",
         f"The paper's three conditions, {rated['personas']} personas that the model wrote, "
         f"{rated['questions']} films each ({rated['seconds'] / 60:.0f} minutes), placed by SSR as "

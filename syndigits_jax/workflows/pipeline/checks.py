@@ -17,6 +17,7 @@ from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.workflows.fidelity.files import RatedItems, read_embeddings, read_rated_items
 from syndigits_jax.workflows.fidelity.run import fidelity_settings
 from syndigits_jax.workflows.files import Files
+from syndigits_jax.workflows.people import people_column, people_weights
 from syndigits_jax.workflows.personas import FROM_FILES, KINDS
 from syndigits_jax.workflows.pipeline.config import (
     FILE,
@@ -129,6 +130,17 @@ def check_calibration(
         *(files or Files()).answers(settings.human, settings.id_column, settings.missing, catalogue)
     )
     human = answers.frame
+    try:
+        for column in settings.groups:
+            people_column({"human": human}, column, "groups")
+        if settings.weights is not None:
+            found = people_column({"human": human}, settings.weights, "weights")
+            wanted = {persona.identifier for persona in personas}
+            users = [str(who) for who in human.index if str(who) in wanted]
+            if users:
+                people_weights(found, users)
+    except ValueError as error:
+        raise ValueError(f"[calibrate]: {error}") from None
     names, known = [persona.identifier for persona in personas], list(map(str, human.index))
     human = human.loc[human.index.isin(names)]
     if len(human) < 2:
