@@ -157,7 +157,7 @@ class _Found:
         assert chosen.people is not None
         rows, people = np.flatnonzero(chosen.questions), np.flatnonzero(chosen.people)
 
-        def part(values: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "t s"]:
+        def part(values: np.ndarray) -> np.ndarray:
             return values[np.ix_(rows, people)]
 
         labels = [chosen.labels[i] for i in people]
