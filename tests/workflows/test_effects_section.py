@@ -55,7 +55,7 @@ def test_the_table_has_differences_of_means_with_their_intervals():
 
 
 def test_good_twins_are_said_to_be_good():
-    found = findings(effects_section(experiment(1)))
+    found = findings(effects_section(experiment(10)))
     assert found["effects.people"].count("question") == 6
     assert found["effects.sign_raw"] == "raw twins show the direction"
     assert not any(name.startswith(("effects.size", "effects.misjudged")) for name in found)
