@@ -1,4 +1,6 @@
-"""Exit codes of commands, and one line on the error stream for every end except success."""
+"""Exit codes of commands, and one line on the error stream for every end except success.
+
+Only of several problems in a user's files, each has a line of its own."""
 
 import contextlib
 import errno
@@ -75,7 +77,7 @@ def ending_well(resume: str) -> Iterator[None]:
         raise Ended(INTERRUPTED, f"stopped; {resume}") from None
     except Exception as error:
         _log.debug("the error's traceback:", exc_info=error)
-        raise Ended(_code(error), f"error: {_one_line(error)}") from None
+        raise Ended(_code(error), f"error: {_said(error)}") from None
     finally:
         _on_terminate(previous)
 
@@ -90,6 +92,15 @@ def _code(error: Exception) -> int:
         machine = error.errno in _MACHINE or isinstance(error, ConnectionError | TimeoutError)
         return FAILED if machine else BAD_INPUT
     return BAD_INPUT if isinstance(error, ValueError | ImportError) else FAILED
+
+
+def _said(error: Exception) -> str:
+    """An error in one line, or a line for each problem where several were collected."""
+    problems = getattr(error, "problems", ())
+    if len(problems) < 2:
+        return _one_line(error)
+    lines = [f"- {_one_line(ValueError(problem))}" for problem in problems]
+    return "\n".join([f"{len(lines)} problems:", *lines])
 
 
 def _one_line(error: Exception) -> str:

@@ -65,6 +65,12 @@ IdColumn = Annotated[
     str | None,
     typer.Option("--id-column", help="Column of people's identifiers; the first by default."),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="COLUMN", help="Column of survey weights; only their ratios matter."
+    ),
+]
 
 # Questions and people
 Ask = Annotated[list[str], typer.Option("--ask", help="Question that is asked; repeatable.")]

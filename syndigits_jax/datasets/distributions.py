@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from ..results.keys import Key, entropy
 from ..tables.cells import MissingCodes
-from ..tables.frames import FrameTable
+from ..tables.frames import FrameTable, is_frame
 from ..tables.near_misses import hint, only_in
 from ..tables.responses import some
 from .syn_digits import data_root, required_file
@@ -153,13 +153,15 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
 
 
 def load_distributions(
-    targets: str | PathLike[str],
-    twins: str | PathLike[str],
+    targets: str | PathLike[str] | Any,
+    twins: str | PathLike[str] | Any,
     *,
     new_options: Mapping[str, Sequence[str]] | None = None,
     missing: str | Iterable[Any] = (),
 ) -> DistributionData:
     """Your own files: a table of option counts, and one of the twins' answers.
+
+    Both are paths, or data frames with the first column as the index.
 
     `targets` has a row per question and a column per option, named by the option's value (1, 2, 3);
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
@@ -195,8 +197,9 @@ def load_distributions(
         ('q1', 'q2', 'q3') [ True  True False] [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
     codes = MissingCodes.of(missing)
-    counts = FrameTable.read(read_table(targets, numeric=False), "targets", None)
-    answers = FrameTable.read(read_table(twins, numeric=False), "twins", None, codes)
+    frames = [one if is_frame(one) else read_table(one, numeric=False) for one in (targets, twins)]
+    counts = FrameTable.read(frames[0], "targets", None)
+    answers = FrameTable.read(frames[1], "twins", None, codes)
     codes.warn_unmet("`twins`")
     for table in (counts, answers):
         if not table.users:
@@ -232,7 +235,7 @@ def load_distributions(
         answers=given,
         values=values[order],
         kept=kept,
-        name=Path(targets).stem,
+        name="" if is_frame(targets) else Path(targets).stem,
     )
     if len(sets):
         data = _inferred(data, sets, np.setdiff1d(np.flatnonzero(new), listed))

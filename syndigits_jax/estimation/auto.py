@@ -1,14 +1,13 @@
 """`auto` for new questions, and for new questions of new users, with its nested hold-out."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..evaluation.controls import controls
 from ..evaluation.holdout import threads
 from ..evaluation.holdout_result import HoldOut
 from ..inference.conformal import Interval, hierarchical_quantile
@@ -16,6 +15,7 @@ from ..panel import Panel, Responses
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .components import COMPONENTS, WeightedPanel
+from .held_out import held_out
 from .known_answers import corrected, with_answers
 from .levels import FEWEST_ANSWERS, scale_kind, weighted_moments
 from .person_intervals import PersonIntervals, person_intervals
@@ -226,7 +226,7 @@ def hold_out_questions(
     """
     problem = prepare_hold_out(panel, setting, blocks, sample_weight)
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
-    return _held_out(problem, run, {name: run.alone(c) for c, name in enumerate(COMPONENTS)})
+    return held_out(run)
 
 
 def estimate_new_users_and_questions(
@@ -335,7 +335,7 @@ def _mean_errors(problem: Problem, run: Nested) -> tuple[np.ndarray, np.ndarray]
 
 
 def _expected(problem: Problem, run: Nested) -> Expected:
-    held = _held_out(problem, run, {})
+    held = held_out(run, components=False)
     # People without weight take no part, and are not judged.
     held = dataclasses.replace(held, truth=np.where(problem.weight > 0, held.truth, np.nan))
     trivial = [name for name in held.predictions if name != AUTO]
@@ -370,24 +370,4 @@ def _known_shares(problem: Problem, run: Nested) -> KnownShares:
         tuple(scale_kind(panel.twin[:, j]) for j in known),
         np.arange(len(known)) if alone else problem.block_of_known(),
         problem.weight,
-    )
-
-
-def _held_out(
-    problem: Problem, run: Nested, others: Mapping[str, Float[np.ndarray, "k n"]]
-) -> HoldOut:
-    """The estimate beside the controls and `others`, which are in plain units."""
-    known, panel = problem.known, problem.given
-    found = {
-        name: problem.units.original(values.T, known).T
-        for name, values in {AUTO: run.prediction, **others}.items()
-    }
-    return HoldOut(
-        direction="question",
-        panel=panel,
-        targets=known,
-        truth=panel.human[:, known].T,
-        predictions={**controls(panel, known, "question"), **found},
-        status={AUTO: run.moments.status},
-        imputation_status={AUTO: run.moments.imputation_status},
     )

@@ -15,7 +15,15 @@ from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
 from .options import number_of_options, option_probabilities
-from .questions import MANY_QUESTIONS, PRIOR, Nested, Setting, nested, prepare_hold_out
+from .questions import (
+    MANY_QUESTIONS,
+    PRIOR,
+    Nested,
+    Problem,
+    Setting,
+    nested,
+    prepare_hold_out,
+)
 from .stack import OnFit
 
 MOST_OPTIONS = 11
@@ -124,8 +132,12 @@ def hold_out_probabilities(
             f"`without_folds` is for at most {MANY_QUESTIONS} known questions, got "
             f"{len(problem.known)}"
         )
-    panel, units = problem.panel, problem.units
-    at = _listed(panel, problem.known, most_options)
+    at = listed_questions(problem, most_options)
+    if not at.size:
+        raise ValueError(
+            "`panel`: no known question has a known range and step, and so a list of at most "
+            f"{most_options} options; give them by `panel.with_scale`"
+        )
     pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def keep(pair: tuple[int, int], members: np.ndarray, values: np.ndarray) -> None:
@@ -139,15 +151,38 @@ def hold_out_probabilities(
         on_fit=on_fit,
         on_pair=keep if without_folds else None,
     )
+    return probabilities_of(run, at, pairs if without_folds else None)
+
+
+def listed_questions(problem: Problem, most_options: int) -> Int[np.ndarray, " t"]:
+    """Positions of the known questions whose options can be listed, in at most so many."""
+    known, panel = problem.known, problem.panel
+    return np.array([j for j in known if 2 <= _count(panel, j) <= most_options], int)
+
+
+def probabilities_of(
+    run: Nested,
+    at: Int[np.ndarray, " t"],
+    pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> HeldOutProbabilities:
+    """The probabilities of a nested hold-out.
+
+    **Arguments:**
+
+    - `run`: the hold-out.
+    - `at`: (t,) positions of the questions ([`listed_questions`][]).
+    - `pairs`: by pair of folds, members and components, for probabilities without each fold.
+    """
+    problem = run.problem
+    panel, units, weight = problem.panel, problem.units, problem.weight
     place = {j: i for i, j in enumerate(problem.known)}
     kept = np.array([place[j] for j in at])
     fold, names = run.moments.fold[kept], panel.questions
     options = tuple(panel.low[j] + panel.step[j] * np.arange(_count(panel, j)) for j in at)
     sd = np.stack([np.asarray(scale.levels.sd) for scale in run.scales])[fold, at]
     answers = [option_positions(panel.human[:, j], v) for j, v in zip(at, options, strict=True)]
-    weight = problem.weight
     without = None
-    if without_folds:
+    if pairs is not None:
         parts = [_without(run, pairs, int(f)) for f in np.unique(fold)]
         without = np.stack([_spread(options, m[kept], s[kept], weight) for m, s in parts])
     return HeldOutProbabilities(
@@ -161,17 +196,6 @@ def hold_out_probabilities(
         weight,
         without,
     )
-
-
-def _listed(panel: Panel, known: Int[np.ndarray, " k"], most_options: int) -> Int[np.ndarray, " t"]:
-    """The known questions whose options can be listed."""
-    at = np.array([j for j in known if 2 <= _count(panel, j) <= most_options], int)
-    if not at.size:
-        raise ValueError(
-            "`panel`: no known question has a known range and step, and so a list of at most "
-            f"{most_options} options; give them by `panel.with_scale`"
-        )
-    return at
 
 
 def _count(panel: Panel, j: int | np.integer) -> int:

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 
 from syndigits_jax.plots.style import GREY, INK, SERIES, finish
 
+Values = ArrayLike | Sequence[Any]
+"""Numbers: an array, or a sequence of any kind."""
+
 ROW = 0.27
 """Height of a row, in inches."""
 _CHARACTER = 0.07  # mean width of a character of a tick label, in inches
@@ -55,7 +58,7 @@ def _folded(name: str, room: int, lines: int, note: str) -> str:
 
 def interval(
     name: str,
-    values: Sequence[ArrayLike | None],
+    values: Sequence[Values | None],
     count: int,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """(n,) estimates, lower and upper ends; NaN where an end is not given.
@@ -122,14 +125,21 @@ def raw_first(count: int) -> list[dict[str, Any]]:
 
 def label_axes(ax: Axes, xlabel: str, ylabel: str, grid: str) -> None:
     """Labels on as many lines as they need, a light grid and plain spines."""
-    across = max(int(0.6 * _width(ax) / 0.085), 12)
+    across = max(int(0.65 * _width(ax) / 0.083), 12)
     along = max(int((_height(ax) - 1.7) / 0.085), 12)
-    lines = [
-        "\n".join(textwrap.wrap(text, room)) for text, room in ((xlabel, across), (ylabel, along))
-    ]
+    lines = [_balanced(text, room) for text, room in ((xlabel, across), (ylabel, along))]
     finish(ax, xlabel=lines[0], ylabel=lines[1], title=None, grid=grid)
     ax.xaxis.label.set_parse_math(False)
     ax.yaxis.label.set_parse_math(False)
+
+
+def _balanced(text: str, room: int) -> str:
+    """`text` on as few lines as it needs, of about equal length."""
+    lines = len(textwrap.wrap(text, room))
+    for narrower in range(len(text) // max(lines, 1), room):
+        if narrower and len(found := textwrap.wrap(text, narrower)) <= lines:
+            return "\n".join(found)
+    return "\n".join(textwrap.wrap(text, room))
 
 
 def title_on_top(ax: Axes, title: str | None, legend: bool) -> None:

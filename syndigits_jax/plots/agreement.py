@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
 
 from syndigits_jax.plots._rows import (
+    Values,
     characters,
     interval,
     label_axes,
@@ -22,13 +22,13 @@ from syndigits_jax.plots.style import GREY, INK, PALE, SERIES, axes_or_new
 
 
 def plot_agreement(
-    x: ArrayLike,
-    series: Mapping[str, ArrayLike],
+    x: Values,
+    series: Mapping[str, Values],
     *,
     xlabel: str,
     ylabel: str,
-    x_ends: Sequence[ArrayLike] | None = None,
-    y_ends: Mapping[str, Sequence[ArrayLike]] | None = None,
+    x_ends: Sequence[Values] | None = None,
+    y_ends: Mapping[str, Sequence[Values]] | None = None,
     names: Sequence[str] | None = None,
     named: int = 3,
     zero: bool = False,

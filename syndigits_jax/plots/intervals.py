@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
 
 from syndigits_jax.plots._rows import (
     ROW,
+    Values,
     dots,
     interval,
     label_axes,
@@ -19,16 +19,17 @@ from syndigits_jax.plots._rows import (
     title_on_top,
 )
 from syndigits_jax.plots.style import BLUE, GREY, INK, SERIES, axes_or_new
+from syndigits_jax.results.format import whole
 
 _REFERENCE: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
 
 
 def plot_dot_intervals(
-    intervals: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, Values],
     *,
     xlabel: str,
     controls: Sequence[str] = (),
-    reference: float | None = None,
+    reference: float | int | None = None,
     reference_label: str = "",
     digits: int | None = 2,
     ax: Axes | None = None,
@@ -58,8 +59,8 @@ def plot_dot_intervals(
         >>> print([label.get_text() for label in ax.get_yticklabels()])
         ['calibrated twins', "person's mean"]
     """
-    rows = {name: tuple(map(float, row)) for name, row in intervals.items()}
-    rows = {name: row for name, row in rows.items() if row and np.isfinite(row[0])}
+    rows = {name: np.ravel(np.asarray(row, float)) for name, row in intervals.items()}
+    rows = {name: row for name, row in rows.items() if row.size and np.isfinite(row[0])}
     if not rows:
         raise ValueError("intervals: nothing to draw")
     if any(len(row) not in (1, 3) for row in rows.values()):
@@ -95,12 +96,12 @@ def plot_dot_intervals(
 
 def plot_group_intervals(
     names: Sequence[str],
-    series: Mapping[str, Sequence[ArrayLike | None]],
+    series: Mapping[str, Sequence[Values | None]],
     *,
     xlabel: str,
-    overall: Mapping[str, float] | float | None = None,
+    overall: Mapping[str, float | int] | float | int | None = None,
     overall_label: str = "everyone",
-    counts: Sequence[int] | None = None,
+    counts: Values | None = None,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
@@ -159,7 +160,7 @@ def plot_group_intervals(
     for handle in handles:  # a dot's line is the interval, whatever the series' dash
         if handle.get_marker() not in (None, "", "None"):
             handle.set_linestyle("-")
-    notes = None if counts is None else [f"({count})" for count in counts]
+    notes = None if counts is None else [f"({whole(float(n))})" for n in np.asarray(counts)]
     name_rows(ax, list(names), notes)
     for row in range(1, len(names)):
         ax.axhline(row - 0.5, color=GREY, linewidth=0.4, alpha=0.5)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
 
 from syndigits_jax.plots._rows import (
+    Values,
     dots,
     interval,
     label_axes,
@@ -24,15 +24,15 @@ _ROW = 0.2
 
 def plot_questions(
     names: Sequence[str],
-    estimate: ArrayLike,
-    lower: ArrayLike | None = None,
-    upper: ArrayLike | None = None,
+    estimate: Values,
+    lower: Values | None = None,
+    upper: Values | None = None,
     *,
     xlabel: str,
-    observed: ArrayLike | None = None,
+    observed: Values | None = None,
     observed_label: str = "observed",
     estimate_label: str = "expected, with its interval",
-    threshold: float | None = None,
+    threshold: float | int | None = None,
     threshold_label: str = "",
     named: int = _NAMED,
     ax: Axes | None = None,

@@ -7,21 +7,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
-from syndigits_jax.plots._rows import interval, label_axes, legend_on_top, title_on_top
+from syndigits_jax.plots._rows import Values, interval, label_axes, legend_on_top, title_on_top
 from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new
 
 
 def plot_error_by_people(
-    people: ArrayLike,
-    series: Mapping[str, Sequence[ArrayLike | None]],
+    people: Values,
+    series: Mapping[str, Sequence[Values | None]],
     *,
     ylabel: str,
     xlabel: str = "People asked per question",
-    levels: Mapping[str, float] | None = None,
-    worth: float | None = None,
-    worth_ends: tuple[float, float] | None = None,
+    levels: Mapping[str, float | int] | None = None,
+    worth: float | int | None = None,
+    worth_ends: Sequence[float | int] | None = None,
     worth_label: str = "",
     ax: Axes | None = None,
     title: str | None = None,

@@ -1,5 +1,6 @@
 """The cells of tables: as text for people, and as rows of a file."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,22 @@ import numpy as np
 
 from ..results.format import UNDEFINED, fixed, percent, whole
 from .contents import Cell, Column, Table
+
+_UNUSABLE = ("Cc", "Cs", "Cn")
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def legible(text: str) -> str:
+    """`text` without what no writer may pass on: controls, and turns of the writing direction.
+
+    Line breaks and tabs become spaces.
+    """
+    kept = (
+        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in _UNUSABLE else c
+        for c in text
+        if c not in _TURNING
+    )
+    return "".join(kept)
 
 
 def shown(cell: Cell, column: Column) -> str:
@@ -16,12 +33,12 @@ def shown(cell: Cell, column: Column) -> str:
     if isinstance(cell, str):
         return cell
     if column.kind == "share":
-        return percent(cell, max(column.digits - 2, 0))
+        return percent(float(cell), max(column.digits - 2, 0))
     if column.kind == "count":
         return whole(cell)
     if column.kind == "text":
         return f"{cell:g}"
-    return fixed(cell, column.digits)
+    return fixed(float(cell), column.digits)
 
 
 def shown_interval(row: Mapping[str, Cell], column: Column) -> str:
@@ -37,7 +54,7 @@ def shown_fact(value: Cell) -> str:
     if isinstance(value, str):
         return value
     is_count = value is not None and float(value).is_integer()
-    return whole(value) if is_count else fixed(value)
+    return whole(value) if is_count else fixed(None if value is None else float(value))
 
 
 def file_columns(table: Table) -> list[str]:

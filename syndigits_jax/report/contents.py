@@ -3,13 +3,14 @@
 Every number that a report shows stands in one of these, beside the Python call that computes it.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Number = float | int
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 Cell = Number | str | None
 """A cell of a table; `None`, or NaN, where there is nothing to say."""
 
@@ -132,21 +133,32 @@ class Contents:
         return _by_name("figures", *(part.figures for part in self.sections))
 
     def check(self) -> None:
-        """Check that names can name files and anchors, and that columns exist.
+        """Check that names are unique and columns exist.
 
-        **Raises:** `ValueError` for a name with other characters than letters, digits, `.`, `_`
-        and `-`, for two different parts of one name, or for a column that no row has.
+        **Raises:** `ValueError` for two different parts of one name, or for a column that no row
+        has.
         """
-        sections = _by_name("sections", self.sections)
-        for name in (*sections, *self.claims(), *self.tables(), *self.figures()):
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r}: names are of letters, digits, '.', '_' and '-'")
+        _by_name("sections", self.sections)
+        self.claims()
+        self.figures()
         for table in self.tables().values():
             known = {name for row in table.rows for name in row}
             used = [n for c in table.columns for n in (c.name, c.low, c.high) if n]
             absent = [name for name in used if name not in known]
             if absent and table.rows:
                 raise ValueError(f"table {table.name!r}: no row has a cell {absent[0]!r}")
+
+
+def file_name(name: str) -> str:
+    """The name of a part in files and anchors: itself, if it is plain enough.
+
+    Other characters, such as those of a user's column, are replaced, and a digest tells what is
+    then alike apart.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60].strip("-.") or "part"
+    return f"{kept}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def _by_name(what: str, *groups: tuple[Any, ...]) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 import contextlib
 import io
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from .cells import legible
 from .contents import Figure
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
@@ -31,7 +31,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 def figure_files(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
     """The bytes of a figure's files by format: equal numbers give equal bytes."""
-    title, alt = _xml(figure.title), _xml(figure.alt)
+    title, alt = legible(figure.title), legible(figure.alt)
     about: dict[str, dict[str, Any]] = {
         "png": {"Software": None, "Title": title, "Description": alt},
         "svg": {"Date": None, "Title": title, "Description": alt},
@@ -138,8 +138,3 @@ def _themed(style: str) -> str:
         lambda m: f"var(--{_THEME[m[0]]},{m[0]})" if m[0] in _THEME else m[0],
         style,
     )
-
-
-def _xml(text: str) -> str:
-    """`text` without the control characters that XML refuses."""
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c for c in text)

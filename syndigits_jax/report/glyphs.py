@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter
 
+from .cells import legible
+
 BASE = "DejaVu Sans"
 """Matplotlib's own font, which is everywhere."""
 
@@ -31,12 +33,16 @@ def escape_unknown(figure: Figure, fonts: list[str]) -> None:
 
     Controls and marks without a shape are removed.
     """
-    have = _charmap(_base()).union(*(_charmap(_path(name)) for name in fonts)) | {"\n"}
+    fonts_have = _charmap(_base()).union(*(_charmap(_path(name)) for name in fonts))
+    have = frozenset(c for c in fonts_have if unicodedata.category(c) not in ("Cc", "Cf")) | {"\n"}
 
     def readable(text: str) -> str:
         if have.issuperset(text):
             return text
-        cleaned = "".join(c if c in have else _escaped(c) for c in text)
+        lines = map(legible, text.split("\n"))
+        cleaned = "\n".join(
+            "".join(c if c in have else _escaped(c) for c in line) for line in lines
+        )
         most = max(len(text), 30)
         return cleaned if len(cleaned) <= most else cleaned[: most - 1] + "…"
 
@@ -58,7 +64,7 @@ class _Readable(Formatter):
     def set_locs(self, locs: Any) -> None:
         self.inner.set_locs(locs)
 
-    def __call__(self, x: float, pos: int | None = None) -> str:
+    def __call__(self, x: Any, pos: Any = None) -> str:
         return self.change(self.inner(x, pos))
 
 

@@ -4,20 +4,22 @@ import base64
 import hashlib
 import importlib.resources
 import math
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from ..results.format import fixed
+from ..results.format import UNDEFINED
 from ..results.records import versions
-from .cells import shown, shown_fact, shown_interval
-from .contents import Cell, Claim, Column, Contents, Figure, Section, Table
+from .cells import legible, shown, shown_fact, shown_interval
+from .contents import Cell, Claim, Column, Contents, Figure, Section, Table, file_name
 from .figures import inline_svg
 
-_FIRST = 15  # rows of a long table that are shown at once
+_WHOLE = 20  # rows of the longest table that is shown whole
+_FIRST = 15  # rows of a longer one that are shown at once, as page.css has it
 _SORTABLE = 6  # rows from which a table can be sorted
+_WIDE = 6  # columns that a printed page has room for without breaking numbers
+_SHORT = 18  # characters of a text that stays on one line
+_LONG = 60  # characters of a text that needs a wide column
 _NARROW = 3.4  # inches: the width of a phone's screen, in which a figure is drawn again
-_STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def to_html(report: Contents) -> str:
@@ -25,7 +27,7 @@ def to_html(report: Contents) -> str:
 
     Figures are inside it, as drawings. It loads nothing, and its policy forbids that it does.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 
@@ -42,7 +44,7 @@ def to_html(report: Contents) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'"
     )
-    places = [(part.name, part.title) for part in report.sections]
+    places = [(file_name(part.name), part.title) for part in report.sections]
     places = [("tables", "The tables"), *places, *([("notes", "Notes")] if report.notes else [])]
     lines = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -85,17 +87,11 @@ def _packaged(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped, without characters that HTML forbids or that turn the direction of what follows."""
-    kept = (
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cn") else "\ufffd"
-        for c in text
-        if c not in _STEERING
-    )  # fmt: skip
-    return escape("".join(kept))
+    return escape(legible(text))
 
 
 def _section(part: Section) -> Iterable[str]:
-    yield f'<section id="section-{part.name}">\n<h2>{_text(part.title)}</h2>'
+    yield f'<section id="section-{file_name(part.name)}">\n<h2>{_text(part.title)}</h2>'
     if part.claims:
         yield from ('<div class="claims">', *_sentences(part.claims), "</div>", _how(part.claims))
     for figure in part.figures:
@@ -119,7 +115,9 @@ def _how(claims: Sequence[Claim]) -> str:
         numbers = [f"{_text(name)} {_precise(value)}" for name, value in claim.values.items()]
         if claim.level is not None:
             numbers.append(f"level {claim.level:g}")
-        lines.append(f"<dt><code>{claim.name}</code>: {', '.join(numbers) or 'no numbers'}</dt>")
+        lines.append(
+            f"<dt><code>{_text(claim.name)}</code>: {', '.join(numbers) or 'no numbers'}</dt>"
+        )
         if claim.source:
             lines.append(f"<dd><code>{_text(claim.source)}</code></dd>")
     if not lines:
@@ -133,7 +131,7 @@ def _folded(inside: str) -> str:
 
 def _precise(value: float | int) -> str:
     """Four significant digits: what a sentence rounds further."""
-    return fixed(None) if not math.isfinite(value) else f"{value:.4g}"
+    return UNDEFINED if not math.isfinite(value) else f"{value:.4g}"
 
 
 def _facts(report: Contents) -> list[str]:
@@ -155,19 +153,21 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 
 def _table(table: Table) -> Iterable[str]:
-    title = f"table-{table.name}"
-    kind = ' class="sortable"' if len(table.rows) >= _SORTABLE else ""
+    title = f"table-{file_name(table.name)}"
+    about = {"sortable": len(table.rows) >= _SORTABLE, "wide": len(table.columns) > _WIDE}
+    kind = " ".join(name for name, true in about.items() if true)
     yield f'<div class="table">\n<h3 id="{title}">{_text(table.title)}</h3>'
     yield f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{title}">'
-    yield f'<table{kind} aria-labelledby="{title}">\n<thead><tr>'
+    yield f'<table class="{kind}" aria-labelledby="{title}">\n<thead><tr>'
+    kinds = {column.name: _kind(column, table) for column in table.columns}
     for column in table.columns:
-        yield f'<th scope="col" class="{_kind(column)}">{_text(column.title)}</th>'
+        yield f'<th scope="col" class="{kinds[column.name]}">{_text(column.title)}</th>'
     yield "</tr></thead>\n<tbody>"
     for row in table.rows:
-        cells = (_cell(row.get(c.name), c, row, i == 0) for i, c in enumerate(table.columns))
+        cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table>\n</div>"
-    if len(table.rows) > _FIRST:
+    if len(table.rows) > _WHOLE:
         rest = len(table.rows) - _FIRST
         more = f'<span class="more">Show {rest} more rows</span>'
         fewer = f'<span class="fewer">Show the first {_FIRST} rows only</span>'
@@ -180,13 +180,17 @@ def _table(table: Table) -> Iterable[str]:
     yield "</div>"
 
 
-def _kind(column: Column) -> str:
-    return "t" if column.kind == "text" else "n"
+def _kind(column: Column, table: Table) -> str:
+    """The class of a column's cells: a number, a text, or a text that needs room."""
+    if column.kind != "text":
+        return "n"
+    longest = max((len(str(row.get(column.name))) for row in table.rows), default=0)
+    return "t long" if longest > _LONG else "t short" if longest <= _SHORT else "t"
 
 
-def _cell(cell: Cell, column: Column, row: object, first: bool) -> str:
-    assert isinstance(row, dict)
-    text, kind = _text(shown(cell, column)), _kind(column)
+def _cell(column: Column, row: Mapping[str, Cell], kind: str, first: bool) -> str:
+    cell = row.get(column.name)
+    text = _text(shown(cell, column))
     interval = shown_interval(row, column)
     if interval:
         text += f' <span class="ci">{interval}</span>'
@@ -194,12 +198,12 @@ def _cell(cell: Cell, column: Column, row: object, first: bool) -> str:
         number = cell if isinstance(cell, float | int) and math.isfinite(cell) else None
         return f'<td class="n" data-v="{"" if number is None else repr(float(number))}">{text}</td>'
     if first:
-        return f'<th scope="row" class="t">{text}</th>'
-    return f'<td class="t">{text}</td>'
+        return f'<th scope="row" class="{kind}">{text}</th>'
+    return f'<td class="{kind}">{text}</td>'
 
 
 def _figure(figure: Figure) -> Iterable[str]:
-    name = figure.name
+    name = file_name(figure.name)
     yield f'<figure id="figure-{name}">\n<h3>{_text(figure.title)}</h3>'
     yield f'<div class="plot" role="img" aria-label="{_text(figure.alt)}">'
     yield _classed(inline_svg(figure, f"{name}-wide-"), "wide")
@@ -215,4 +219,4 @@ def _classed(svg: str, name: str) -> str:
 def _source(name: str, source: str) -> str:
     if not source:
         return ""
-    return _folded(f"<p><code>{name}</code>: <code>{_text(source)}</code></p>")
+    return _folded(f"<p><code>{_text(name)}</code>: <code>{_text(source)}</code></p>")

@@ -1,11 +1,10 @@
 """A report as Markdown, with its figures as images beside it."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
-from .cells import shown, shown_fact, shown_interval
-from .contents import Contents, Section, Table
+from .cells import legible, shown, shown_fact, shown_interval
+from .contents import Contents, Section, Table, file_name
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}|~#$<>])")
 
@@ -16,7 +15,7 @@ def to_markdown(report: Contents, images: str | None = "figures") -> str:
     **Arguments:** `report`; `images`: the folder of the figures' PNG files, relative to the
     Markdown's own; `None` to leave the images out and keep their captions.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 
@@ -52,7 +51,7 @@ def _section(part: Section, images: str | None) -> Iterable[str]:
     for figure in part.figures:
         yield from (f"### {_text(figure.title)}", "")
         if images is not None:
-            yield from (f"![{_text(figure.alt)}]({images}/{figure.name}.png)", "")
+            yield from (f"![{_text(figure.alt)}]({images}/{file_name(figure.name)}.png)", "")
         yield from (_text(figure.caption), "")
     for table in part.tables:
         yield from (f"### {_text(table.title)}", "", *_table(table), "")
@@ -77,7 +76,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _text(text: str) -> str:
     """On one line, with the characters escaped that Markdown or HTML inside it would read."""
-    line = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+    line = " ".join(legible(text).split())
     line = _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;"))
     # What would begin a list, at the start of a line.
     return re.sub(r"^([-+]|\d+[.)])(?=\s|$)", lambda m: f"{m[0][:-1]}\\{m[0][-1]}", line)

@@ -4,10 +4,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, at) => {
     const number = head.classList.contains("n");
     const key = (row) => number ? parseFloat(row.cells[at].dataset.v) : row.cells[at].textContent;
-    const button = document.createElement("button");
-    button.type = "button";
+    // Not a <button>: Chromium leaves these out where a printed table's head is repeated.
+    const button = document.createElement("span");
+    button.setAttribute("role", "button");
+    button.tabIndex = 0;
     button.append(...head.childNodes);
     head.append(button);
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      button.click();
+    });
     button.addEventListener("click", () => {
       const now = head.getAttribute("aria-sort");
       const next = now ? (now === "ascending" ? "descending" : "ascending") : number ? "descending" : "ascending";

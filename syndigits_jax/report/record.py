@@ -15,7 +15,7 @@ def to_json(report: Contents) -> dict[str, Any]:
     their parts), `claims`, `tables` and `figures` by name, `notes`, `versions`. What is not finite
     is `None`. There are no dates and times: equal numbers give equal files.
 
-    **Raises:** `ValueError` if names are repeated or cannot name a file.
+    **Raises:** `ValueError` if names are repeated.
 
     **Example:**
 

@@ -4,11 +4,11 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from .cells import shown, shown_fact, shown_interval
+from .cells import legible, shown, shown_fact, shown_interval
 from .contents import Contents, Table
 
 _WIDTH = 80
-_ROWS = 12  # more are in the files
+_ROWS = 8  # more are in the files
 
 
 def to_text(report: Contents) -> str:
@@ -86,8 +86,7 @@ def _cut(text: str, most: int) -> str:
 
 def _line(text: str) -> str:
     """On one line, without characters that steer a terminal."""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
-    return " ".join("".join(kept).split())
+    return " ".join(legible(text).split())
 
 
 def _wrapped(text: str, first: str = "", later: str | None = None) -> list[str]:

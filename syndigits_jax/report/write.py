@@ -8,7 +8,7 @@ from ..datasets.tables import write_table
 from ..results.files import remove_partial, replacing, write_text
 from ..results.records import RESULTS, write_document
 from .cells import file_columns
-from .contents import Contents, Table
+from .contents import Contents, Table, file_name
 from .figures import FIGURE_FORMATS, figure_files
 from .html import to_html
 from .markdown import to_markdown
@@ -31,7 +31,7 @@ def write_report(
 
     **Returns:** the files written, `results.json` last.
 
-    **Raises:** `ValueError` for an unknown format, or if names are repeated or cannot name a file;
+    **Raises:** `ValueError` for an unknown format, or if names are repeated;
     `OSError` naming a file that cannot be written.
 
     **Example:**
@@ -53,10 +53,10 @@ def write_report(
     writers: dict[Path, Callable[[Path], Any]] = {}
     for name, figure in report.figures().items():
         for kind, content in figure_files(figure, drawn).items():
-            writers[folder / "figures" / f"{name}.{kind}"] = _bytes(content)
+            writers[folder / "figures" / f"{file_name(name)}.{kind}"] = _bytes(content)
     if "csv" in formats:
         for name, table in report.tables().items():
-            writers[folder / "tables" / f"{name}.csv"] = _table(table)
+            writers[folder / "tables" / f"{file_name(name)}.csv"] = _table(table)
     if "html" in formats:
         writers[folder / "report.html"] = _text(to_html(report))
     if "markdown" in formats:

@@ -48,7 +48,7 @@ def percent(share: float | None, digits: int = 0, *, undefined: str = UNDEFINED)
     return f"{fixed(100 * share, digits)}%"
 
 
-def whole(count: float | None, *, undefined: str = UNDEFINED) -> str:
+def whole(count: float | int | None, *, undefined: str = UNDEFINED) -> str:
     """A count, with commas from 10,000 on.
 
     **Example:**

@@ -12,16 +12,17 @@ from jaxtyping import Float
 
 from syndigits_jax import calibration
 from syndigits_jax.calibration import Settings, calibrate_question, calibrate_user
-from syndigits_jax.datasets import read_questions
 from syndigits_jax.datasets.columns import shortest
-from syndigits_jax.datasets.tables import read_table
+from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.evaluation import choose_penalty, choose_threshold
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.names import Direction, kebab, method_name
+from syndigits_jax.solvers.boundary import Numbers
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.near_misses import hint, only_in
-from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
+from syndigits_jax.workflows.panels import read_panel
+from syndigits_jax.workflows.people import weights_of
 
 HYPERPARAMETERS = (
     "penalty",
@@ -52,6 +53,7 @@ class CalibratedFiles:
     - `thresholds`: (t,) of every target if they were chosen, which the report shows too.
     - `dropped`: the numbers of respondents and questions dropped because only one table has them
       ([`Panel`][]`.dropped`); also in `report.attrs`.
+    - `weight`: (n,) survey weights of the people, if there are any.
     """
 
     predictions: Any
@@ -60,6 +62,7 @@ class CalibratedFiles:
     direction: Direction
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     thresholds: Float[np.ndarray, " t"] | None = None
+    weight: Float[np.ndarray, " n"] | None = None
 
 
 def build_method(name: str, hyperparameters: Mapping[str, Any] | None = None) -> Any:
@@ -164,6 +167,7 @@ def calibrate_panel(
     *,
     threshold: float | str | None = None,
     choose: str | None = None,
+    sample_weight: Numbers | None = None,
     settings: Settings | None = None,
 ) -> CalibratedFiles:
     """Predict the targets of a panel from its other questions (or users).
@@ -184,6 +188,7 @@ def calibrate_panel(
     - `choose`: the name of a penalty of the method to be chosen from multiples of its value, by how
       well the known questions are predicted
       ([`choose_penalty`][syndigits_jax.evaluation.choose_penalty]; questions only).
+    - `sample_weight`: (n,) survey weights of the people, of which only the ratios matter.
     - `settings`: of the calibration; the defaults if `None`.
 
     **Raises:** `ValueError` as [`choose_targets`][] and the calibration do; `ImportError` without
@@ -192,7 +197,9 @@ def calibrate_panel(
     from syndigits_jax.tables.frames import import_pandas
 
     pd = import_pandas()
+    everybody = panel.users
     panel, names = with_targets(panel, direction, targets)
+    weight = weights_of(panel.users, sample_weight, everybody)
     everyone = panel.questions if direction == "question" else panel.users
     chosen = np.array([everyone.index(name) for name in names])
     donors = np.delete(np.arange(len(everyone)), chosen)
@@ -206,19 +213,24 @@ def calibrate_panel(
     else:
         run = calibrate_user
         donor_part, target_part, twin_part = human[donors], human[chosen], twin[order]
+    # A calibrator counts people by their weights, so these become people first.
+    counted = None
+    if weight is not None:
+        counted = effective_weight(weight if direction == "question" else weight[donors])
+    options: dict[str, Any] = {"sample_weight": counted, "settings": settings}
     if choose is not None:
         if direction != "question":
             raise ValueError(f"{option(choose)} {AUTO} is for new questions, not new users")
         candidates = {choose: float(getattr(method, choose)) * _FACTORS}
         method = choose_penalty(
-            method, donor_part, twin_part, candidates, judge="questions", settings=settings
+            method, donor_part, twin_part, candidates, judge="questions", **options
         ).best
     chosen_threshold = None
     if threshold == AUTO:
         if direction != "question":
             raise ValueError(f"{option('threshold')} {AUTO} is for new questions, not new users")
         blocks = panel.blocks and [panel.blocks[j] for j in order]
-        chosen_threshold = _thresholds(method, donor_part, twin_part, blocks, settings)
+        chosen_threshold = _thresholds(method, donor_part, twin_part, blocks, options)
     seen = np.sum(~np.isnan(target_part), axis=0 if direction == "question" else 1)
     observed = target_part if seen.any() else None
     result = run(
@@ -227,7 +239,7 @@ def calibrate_panel(
         twin_part,
         observed=observed,
         threshold=threshold if chosen_threshold is None else chosen_threshold,
-        settings=settings,
+        **options,
     )
 
     prediction = shortest(result.prediction)
@@ -256,10 +268,12 @@ def calibrate_panel(
         report["threshold"] = chosen_threshold
     report.index.name = direction
     report.attrs["dropped"] = dict(panel.dropped)
-    return CalibratedFiles(predictions, report, method, direction, panel.dropped, chosen_threshold)
+    return CalibratedFiles(
+        predictions, report, method, direction, panel.dropped, chosen_threshold, weight
+    )
 
 
-def _thresholds(method, human, twin, blocks, settings) -> Float[np.ndarray, " t"]:
+def _thresholds(method, human, twin, blocks, options) -> Float[np.ndarray, " t"]:
     """The threshold of every target; `blocks`: of all questions, the known ones first."""
     count = human.shape[1]
     known, of_targets = set(blocks[:count]), blocks[count:] or [None] * (twin.shape[1] - count)
@@ -267,7 +281,7 @@ def _thresholds(method, human, twin, blocks, settings) -> Float[np.ndarray, " t"
     out = np.empty(len(of_targets))
     for new in np.unique(new_survey):
         left_out = blocks[:count] if new else None
-        choice = choose_threshold(method, human, twin, blocks=left_out, settings=settings)
+        choice = choose_threshold(method, human, twin, blocks=left_out, **options)
         out[new_survey == new] = choice.best
     return out
 
@@ -280,6 +294,7 @@ def calibrate_files(
     hyperparameters: Mapping[str, Any] | None = None,
     new_users: bool = False,
     targets: Iterable[str] | None = None,
+    weights: str | None = None,
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
     threshold: float | str | None = None,
@@ -297,6 +312,7 @@ def calibrate_files(
     - `hyperparameters`: of the calibrator, by name; a penalty may be `"auto"`, to be chosen.
     - `new_users`: predict the twins' new respondents instead of their new questions.
     - `targets`, `threshold`, `settings`: as in [`calibrate_panel`][].
+    - `weights`: a column of either table with survey weights of the people.
     - `id_column`: the column of identifiers; by default the first.
     - `join`: as in [`Panel.from_frames`][]; the result's `dropped` counts what `"inner"` drops. The
       twins' new questions (or respondents) are always kept.
@@ -311,30 +327,21 @@ def calibrate_files(
     direction: Direction = "user" if new_users else "question"
     automatic = [name for name, value in (hyperparameters or {}).items() if value == AUTO]
     calibrator = build_method(method, hyperparameters)
-    people = read_table(human, id_column, numeric=False)
-    panel = Panel.from_frames(
-        people,
-        read_table(twin, id_column, numeric=False),
-        join=join,
-        new_questions=not new_users,
-        new_users=new_users,
-        missing=missing,
-    )
-    if questions is not None:
-        panel = with_questions(panel, read_questions(questions))
-    warn_of_codes(panel)
-    if batteries and not panel.blocks:
-        panel = with_batteries(panel)
+    read = read_panel(
+        human, twin, weights=weights, questions=questions, batteries=batteries,
+        new_users=new_users, id_column=id_column, join=join, missing=missing,
+    )  # fmt: skip
     result = calibrate_panel(
-        panel,
+        read.panel,
         calibrator,
         direction,
         targets,
         threshold=threshold,
         choose=automatic[0] if automatic else None,
+        sample_weight=read.weight,
         settings=settings,
     )
-    result.predictions.index.name = people.index.name or "user"
+    result.predictions.index.name = read.index
     return result
 
 

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-from syndigits_jax.datasets import DistributionData, load_distributions
+from syndigits_jax.datasets import DistributionData, load_distributions, read_table
 from syndigits_jax.distribution import Answers, Ensemble, Spec, fit_blend, fit_ensembles
 from syndigits_jax.distribution.cross_validation import cross_fit
 from syndigits_jax.distribution.evaluation import (
@@ -19,8 +19,11 @@ from syndigits_jax.distribution.evaluation import (
 )
 from syndigits_jax.distribution.intervals import intervals_around
 from syndigits_jax.distribution.targets import Targets, make_targets
-from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.tables.responses import some
+from syndigits_jax.estimation.people import effective_weight
+from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.frames import FrameTable, import_pandas
+from syndigits_jax.tables.responses import identifier, some
+from syndigits_jax.workflows.people import people_column, people_weights, without_columns
 
 HELD_OUT, UNIFORM, MEAN = "held_out", "uniform_twins", "mean_distribution"
 # Folds for the choice of a penalty, and for the errors in reports and intervals.
@@ -40,6 +43,7 @@ class CalibratedDistributions:
       prediction; `carriers`: the twins with the largest weights, in descending order, with weights.
     - `assumed`: the options of new questions that were inferred rather than given, by question: see
       `load_distributions`.
+    - `weight`: (n,) survey weights of the people whose answers were counted, if there are any.
     """
 
     predictions: Any
@@ -49,6 +53,7 @@ class CalibratedDistributions:
     share_of_mean: float
     carriers: tuple[tuple[str, float], ...]
     assumed: Mapping[str, tuple[str, ...]]
+    weight: Float[np.ndarray, " n"] | None = None
 
 
 def drop_options(data: DistributionData, dropped: Iterable[str]) -> Bool[np.ndarray, " K"]:
@@ -184,6 +189,7 @@ def calibrate_distribution_files(
     twins: str | os.PathLike[str],
     divergence: str,
     *,
+    weights: str | None = None,
     new_options: Mapping[str, Sequence[str]] | None = None,
     missing: str | Iterable[Any] = (),
     **options: Any,
@@ -193,14 +199,66 @@ def calibrate_distribution_files(
     **Arguments:**
 
     - `targets`: path of the table of human counts; `twins`: path of the table of twin answers.
+    - `weights`: a column of survey weights. `targets` is then a table of people's answers, a row
+      per person, which are counted by [`weighted_counts`][].
     - `new_options`, `missing`: as in `load_distributions`.
     - `divergence`, `options`: arguments of [`calibrate_distributions`][].
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
     `calibrate_distributions` do.
     """
-    data = load_distributions(targets, twins, new_options=new_options, missing=missing)
-    return calibrate_distributions(data, divergence, **options)
+    if weights is None:
+        data = load_distributions(targets, twins, new_options=new_options, missing=missing)
+        return calibrate_distributions(data, divergence, **options)
+    codes = MissingCodes.of(missing)
+    people, answers = (read_table(path, missing=codes, numeric=False) for path in (targets, twins))
+    codes.warn_unmet("the tables")
+    cells = people_column({"human": people}, weights, "weights")
+    given = without_columns({"human": people}, [weights])["human"]
+    weight = people_weights(cells, [str(identifier(who)) for who in people.index])
+    counts = weighted_counts(given, weight, answers)
+    data = load_distributions(counts, answers, new_options=new_options)
+    return replace(calibrate_distributions(data, divergence, **options), weight=weight)
+
+
+def weighted_counts(people: Any, weight: Float[np.ndarray, " n"], twins: Any) -> Any:
+    """How many people chose each option, by survey weights, as a table of questions x options.
+
+    The counts of a question sum to the effective number of the people who answered it
+    ([`effective_weight`][syndigits_jax.estimation.people.effective_weight]). Its options are those
+    that a person or a twin chose; others are blank. A question that nobody of positive weight
+    answered is left out.
+
+    **Arguments:** `people`, `twins`: data frames of answers, people in the index; `weight`: (n,) of
+    the people.
+
+    **Raises:** `ValueError` for cells that are no numbers.
+
+    **Example:**
+
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from syndigits_jax.workflows.distributions import weighted_counts
+        >>> people = pd.DataFrame({"q1": [1, 2, 2]}, index=["ann", "bob", "eve"])
+        >>> twins = pd.DataFrame({"q1": [1, 3]}, index=["t1", "t2"])
+        >>> print(weighted_counts(people, np.array([1.0, 1.0, 2.0]), twins).loc["q1"].tolist())
+        [0.6666666666666666, 2.0, 0.0]
+    """
+    human, twin = (
+        FrameTable.read(frame, name, None) for frame, name in ((people, "human"), (twins, "twin"))
+    )
+    rows: dict[str, dict[float, float]] = {}
+    for j, name in enumerate(human.questions):
+        answers = human.values[:, j]
+        share = effective_weight(np.where(np.isnan(answers), 0.0, weight))
+        if share.any():
+            chosen = np.concatenate([answers, twin.at(twin.users, [name])[:, 0]])
+            options = np.unique(chosen[~np.isnan(chosen)])
+            rows[name] = {float(v): float(share[answers == v].sum()) for v in options}
+    values = sorted({value for row in rows.values() for value in row})
+    columns = {f"{v:.15g}": [row.get(v, np.nan) for row in rows.values()] for v in values}
+    pd = import_pandas()
+    return pd.DataFrame(columns, index=pd.Index(list(rows), name="question", dtype=object))
 
 
 def _predictions(data: DistributionData, q: np.ndarray, interval, options) -> Any:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
-from syndigits_jax.datasets import load_panel, read_questions
 from syndigits_jax.datasets.columns import shortest
 from syndigits_jax.estimation import Estimates, estimate_questions, estimate_users
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
+from syndigits_jax.solvers.boundary import Numbers
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 from syndigits_jax.workflows.calibrate import with_targets
+from syndigits_jax.workflows.panels import read_panel
+from syndigits_jax.workflows.people import weights_of
 
 MOST_OPTIONS = 21
 """Questions with more options than this have no shares."""
@@ -39,6 +41,7 @@ class EstimatedFiles:
       person's errors on different questions go together.
     - `estimates`: all that was estimated; `direction`: what was estimated.
     - `dropped`: as in [`Panel`][]`.dropped`.
+    - `weight`: (n,) survey weights of the people, if there are any.
     """
 
     predictions: Any
@@ -51,6 +54,7 @@ class EstimatedFiles:
     upper: Any = None
     draws: Any = None
     joint: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    weight: Float[np.ndarray, " n"] | None = None
 
 
 def estimate_panel(
@@ -60,6 +64,7 @@ def estimate_panel(
     *,
     intervals: float | None = None,
     draws: int | None = None,
+    sample_weight: Numbers | None = None,
     key: Key = 0,
     on_fit: Any = None,
 ) -> EstimatedFiles:
@@ -73,6 +78,7 @@ def estimate_panel(
       a named question are used.
     - `intervals`: the share of answers that intervals cover; none by default. For questions only.
     - `draws`: how many answers to draw for every person and question; none by default.
+    - `sample_weight`: (n,) survey weights of the people, of which only the ratios matter.
     - `key`: decides the folds and the draws; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
@@ -84,14 +90,17 @@ def estimate_panel(
     pd = import_pandas()
     if draws is not None:
         _check_draws(draws, direction)
+    everybody = panel.users
     panel, names = with_targets(panel, direction, targets)
+    weight = weights_of(panel.users, sample_weight, everybody)
+    options = {"sample_weight": weight, "key": key, "on_fit": on_fit}
     if direction == "user" and intervals is not None:
         raise ValueError("`intervals` are for new questions, not for new people")
     if direction == "question":
         levels = () if intervals is None else (intervals,)
-        estimates = estimate_questions(panel, names, intervals=levels, key=key, on_fit=on_fit)
+        estimates = estimate_questions(panel, names, intervals=levels, **options)
     else:
-        estimates = estimate_users(panel, names, key=key, on_fit=on_fit)
+        estimates = estimate_users(panel, names, **options)
 
     def table(values: Any) -> Any:
         axes = {"index": list(estimates.users), "columns": list(estimates.questions)}
@@ -118,7 +127,7 @@ def estimate_panel(
     if draws is not None:
         drawn, joint = _drawn(estimates, draws, key), estimates.answer_model()[1]
     out = predictions, report, shares, estimates, direction, panel.dropped
-    return EstimatedFiles(*out, lower, upper, drawn, joint)
+    return EstimatedFiles(*out, lower, upper, drawn, joint, weight)
 
 
 def estimate_files(
@@ -127,6 +136,7 @@ def estimate_files(
     *,
     new_users: bool = False,
     targets: Iterable[str] | None = None,
+    weights: str | None = None,
     questions: str | os.PathLike[str] | None = None,
     batteries: bool = False,
     id_column: str | None = None,
@@ -144,9 +154,7 @@ def estimate_files(
     - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
     - `targets`, `intervals`, `draws`, `key`, `on_fit`: as in [`estimate_panel`][].
-    - `questions`: a file of questions, for their ranges and blocks.
-    - `batteries`: as in [`with_batteries`][], where the file of questions names no blocks.
-    - `id_column`, `join`, `missing`: as in [`load_panel`][].
+    - `weights`, `questions`, `batteries`, `id_column`, `join`, `missing`: as in [`read_panel`][].
 
     **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
     cannot be used, and as [`estimate_panel`][].
@@ -154,22 +162,12 @@ def estimate_files(
     direction: Direction = "user" if new_users else "question"
     if draws is not None:
         _check_draws(draws, direction)
-    panel = load_panel(
-        human,
-        twin,
-        id_column=id_column,
-        join=join,
-        new_questions=not new_users,
-        new_users=new_users,
-        missing=missing,
-    )
-    if questions is not None:
-        panel = with_questions(panel, read_questions(questions))
-    warn_of_codes(panel)
-    if batteries and not panel.blocks:
-        panel = with_batteries(panel)
+    read = read_panel(
+        human, twin, weights=weights, questions=questions, batteries=batteries,
+        new_users=new_users, id_column=id_column, join=join, missing=missing,
+    )  # fmt: skip
     options = {"intervals": intervals, "draws": draws, "key": key, "on_fit": on_fit}
-    return estimate_panel(panel, direction, targets, **options)
+    return estimate_panel(read.panel, direction, targets, sample_weight=read.weight, **options)
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:

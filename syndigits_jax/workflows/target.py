@@ -25,8 +25,13 @@ from syndigits_jax.inference import (
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.tables.cells import MissingCodes
-from syndigits_jax.workflows.blocks import with_batteries
-from syndigits_jax.workflows.estimate import with_questions
+from syndigits_jax.workflows.blocks import with_batteries, with_questions
+from syndigits_jax.workflows.people import (
+    as_label,
+    people_column,
+    people_labels,
+    without_columns,
+)
 
 WHAT = ("mean", "share", "difference")
 RAW, CALIBRATED, OTHERS = "raw twins", "calibrated twins", "other answers, no twin"
@@ -208,15 +213,8 @@ def estimate_target_files(
     if group is not None:
         if target == group:
             raise ValueError(f"`group`: {group!r} is the target")
-        having = [table for table in tables.values() if group in table.columns]
-        if not having:
-            raise ValueError(f"`group`: no column {group!r} in {human} or {twin}")
-        for table in reversed(having):  # those of the human table last
-            column = table[group]
-            label |= {str(who): cell for who, cell in column[column.notna()].items()}
-        tables = {
-            name: table.drop(columns=group, errors="ignore") for name, table in tables.items()
-        }
+        label = people_column(tables, group, "group")
+        tables = without_columns(tables, [group])
     panel = Panel.from_frames(
         tables["human"], tables["twin"], join=join, new_questions=True, new_users=True,
         missing=codes,
@@ -225,7 +223,7 @@ def estimate_target_files(
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
-    groups = None if group is None else [label.get(user) for user in panel.users]
+    groups = None if group is None else people_labels(label, panel.users)
     return estimate_target(
         panel, target, what=what, group=groups, answers=answers, level=level, finite=finite,
         key=key, on_fit=on_fit,
@@ -272,7 +270,7 @@ def _groups(
     """The two groups, and the group of everybody."""
     if group is None:
         return (), []
-    labels = ["" if one is None else _label(one) for one in group]
+    labels = [as_label(one) for one in group]
     if lost := sum(not one for one in labels):
         raise ValueError(f"`group`: {lost} of {panel.n} people have no label")
     names = tuple(sorted(set(labels)))
@@ -286,16 +284,6 @@ def _groups(
                 f"`group`: {count} people of {name!r} were asked; an interval needs at least two"
             )
     return names, labels
-
-
-def _label(cell: Any) -> str:
-    """A label as text; a whole number is the same in whatever form."""
-    text = str(cell).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else text
 
 
 def _others(panel: Panel, at: int) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from helpers.kinds_of_twins import twins_of_kind
 from typer.testing import CliRunner
 
+from syndigits_jax.calibration import Ridge, calibrate_question
 from syndigits_jax.cli.app import app
 from syndigits_jax.cli.render.calibration import promise
 from syndigits_jax.estimation import estimate_questions
@@ -228,3 +229,43 @@ def test_draws_without_a_known_range_are_refused(folder, tmp_path):
     result = runner.invoke(app, [*map(str, ("calibrate", *paths, *options))])
     assert result.exit_code == 2 and not (tmp_path / "draws.csv").exists()
     assert "its twins all answer alike" in " ".join(result.output.split())
+
+
+def test_survey_weights_reach_the_estimate(folder, tmp_path):
+    panel = twins_of_kind("informative", 0)
+    weight = np.linspace(0.2, 2, panel.n)
+    human = pd.read_csv(folder / "human.csv", index_col=0)
+    human.assign(size=1000 * weight).to_csv(tmp_path / "human.csv")
+    given = "calibrate", "--human", tmp_path / "human.csv", "--twin", folder / "twin.csv"
+    given = *given, "--weights", "size", "--out", tmp_path / "out.csv"
+    result = runner.invoke(app, [*map(str, (*given, "--report", tmp_path / "report.csv"))])
+    assert result.exit_code == 0, result.output
+    effective = weight.sum() ** 2 / (weight**2).sum()
+    said = f"design effect {panel.n / effective:.2f}: {panel.n} people count as {effective:.0f}"
+    assert f"survey weights: {said}" in result.stdout
+    hidden = np.isin(panel.questions, NEW)[None, :] & np.ones((panel.n, 1), bool)
+    unknown = np.full(panel.m, np.nan)
+    bare = panel.with_missing(human=hidden).replace(low=unknown, high=unknown, step=unknown)
+    expected = estimate_questions(bare, sample_weight=weight)
+    predictions = pd.read_csv(tmp_path / "out.csv", index_col=0)
+    np.testing.assert_allclose(predictions, expected.prediction, rtol=1e-3)
+    means = pd.read_csv(tmp_path / "report.csv", index_col=0)["mean"]
+    np.testing.assert_allclose(means, expected.mean, rtol=1e-3)
+    plain = estimate_questions(bare).mean
+    assert np.abs(plain - expected.mean).max() > 0.01  # else nothing is tested
+
+    result = runner.invoke(app, [*map(str, (*given, "--method", "ridge", "--json"))])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    np.testing.assert_allclose(told["design_effect"], panel.n / effective)
+    at = [panel.questions.index(name) for name in NEW]
+    order = [*np.delete(np.arange(panel.m), at), *at]
+    donors, size = np.delete(panel.human, at, axis=1), weight / weight.sum() * effective
+    fit = calibrate_question(Ridge(), donors, panel.twin[:, order], sample_weight=size)
+    predictions = pd.read_csv(tmp_path / "out.csv", index_col=0)
+    np.testing.assert_allclose(predictions, fit.prediction, rtol=1e-3)
+
+    human.assign(size=np.where(np.arange(panel.n) < 2, np.nan, 1)).to_csv(tmp_path / "human.csv")
+    result = runner.invoke(app, [*map(str, given)])
+    assert result.exit_code == 2
+    assert f"--weights: 2 of {panel.n} people have none" in result.stderr

@@ -5,7 +5,11 @@ import pytest
 
 from syndigits_jax import Panel
 from syndigits_jax.datasets import simulate_panel
-from syndigits_jax.estimation import hold_out_probabilities, hold_out_questions
+from syndigits_jax.estimation import (
+    hold_out_probabilities,
+    hold_out_quality,
+    hold_out_questions,
+)
 from syndigits_jax.evaluation import log_score, marginal_of_others, nested_probability_calibration
 from syndigits_jax.schema import Scale
 
@@ -41,6 +45,18 @@ def test_probabilities_have_the_estimates_means(panel, held):
         np.testing.assert_array_equal(p[:, len(values) :], 0)
         np.testing.assert_allclose(p[:, : len(values)] @ values, held.mean[i], atol=0.02)
         np.testing.assert_array_equal(values[held.answers[i].astype(int)], panel.human[:, at[i]])
+
+
+def test_both_hold_outs_come_from_the_same_fits(panel, held):
+    both, found, _ = hold_out_quality(panel)
+    auto = hold_out_questions(panel)
+    assert found is not None and found.questions == held.questions
+    for name, values in auto.predictions.items():
+        np.testing.assert_array_equal(both.predictions[name], values)
+    for name in ("probabilities", "answers", "fold", "mean", "sd"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(held, name))
+    bare = panel.replace(step=np.full(panel.m, np.nan))
+    assert hold_out_quality(bare)[1] is None
 
 
 def test_they_tell_people_apart(held):

@@ -17,6 +17,7 @@ from syndigits_jax.cli.options import (
     OutTable,
     Report,
     Twin,
+    Weights,
     check_tables,
 )
 
@@ -50,6 +51,7 @@ def calibrate(
             "By default those without any human answer."
         ),
     ] = NO_OPTIONS,
+    weights: Weights = None,
     id_column: IdColumn = None,
     missing: Missing = "",
     join: Annotated[
@@ -158,6 +160,7 @@ def calibrate(
     tables = {
         "new_users": new_users,
         "targets": target,
+        "weights": weights,
         "id_column": id_column,
         "join": str(join),
         "missing": missing,
@@ -196,6 +199,7 @@ def _estimate(human, twin, out, report, shares, draws, questions, batteries, giv
     from syndigits_jax.datasets.tables import write_table
     from syndigits_jax.results.progress import Progress
     from syndigits_jax.workflows.estimate import estimate_files
+    from syndigits_jax.workflows.people import design_effect
 
     with showing_progress() as show:
 
@@ -230,6 +234,7 @@ def _estimate(human, twin, out, report, shares, draws, questions, batteries, giv
         "shares": result.shares.to_dict("records"),
         "draws": draws,
         "joint": dict(result.joint),
+        "design_effect": None if result.weight is None else design_effect(result.weight),
         "dropped": dict(result.dropped),
     }
 
@@ -244,6 +249,7 @@ def _calibrate(human, twin, out, report, method, given, threshold, tables, writt
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.datasets.tables import write_table
     from syndigits_jax.workflows.calibrate import calibrate_files
+    from syndigits_jax.workflows.people import design_effect
 
     chosen = ["threshold"] * (threshold == "auto") + [k for k, v in given.items() if v == "auto"]
     choosing = f", choosing the {' and the '.join(chosen)}" if chosen else ""
@@ -262,6 +268,7 @@ def _calibrate(human, twin, out, report, method, given, threshold, tables, writt
     return {
         "written": written,
         "targets": rows,
+        "design_effect": None if result.weight is None else design_effect(result.weight),
         "dropped": dict(result.dropped),
     }
 

@@ -14,6 +14,7 @@ from syndigits_jax.cli.options import (
     OutTable,
     Report,
     Twin,
+    Weights,
     check_tables,
 )
 
@@ -28,7 +29,9 @@ def calibrate_distribution(
     human: Annotated[
         Path,
         typer.Option(
-            metavar="TABLE", help="Counts of people: a row per question, a column per option."
+            metavar="TABLE",
+            help="Counts of people: a row per question, a column per option. With --weights, their "
+            "answers: a row per person, a column per question.",
         ),
     ],
     twin: Twin,
@@ -66,6 +69,7 @@ def calibrate_distribution(
         float | None,
         typer.Option(help="Add intervals that cover this share of the truth, such as 0.9."),
     ] = None,
+    weights: Weights = None,
     missing: Missing = "",
     report: Report = None,
 ) -> dict[str, Any]:
@@ -82,13 +86,14 @@ def calibrate_distribution(
     from syndigits_jax.cli.render.distributions import print_distributions
     from syndigits_jax.datasets.tables import write_table
     from syndigits_jax.workflows.distributions import calibrate_distribution_files
+    from syndigits_jax.workflows.people import design_effect
 
     with showing_step(f"weighing the twins of {twin} by {divergence} ..."):
         result = calibrate_distribution_files(
             human, twin, str(divergence),
             variant=str(variant), drop=drop, blend=blend,
             alpha=None if intervals is None else 1 - intervals,
-            new_options=chosen, weight_by_count=weight_by_count, missing=missing,
+            new_options=chosen, weight_by_count=weight_by_count, weights=weights, missing=missing,
         )  # fmt: skip
         if report is not None:
             write_table(report, result.report)
@@ -98,6 +103,7 @@ def calibrate_distribution(
         "written": [path for path in (out, report) if path is not None],
         "questions": [str(name) for name in result.predictions.index],
         "errors": result.report.mean().to_dict(),
+        "design_effect": None if result.weight is None else design_effect(result.weight),
     }
 
 

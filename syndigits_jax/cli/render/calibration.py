@@ -12,6 +12,7 @@ from syndigits_jax.estimation.person_intervals import Judged, fewest_units
 from syndigits_jax.results.format import fixed
 from syndigits_jax.workflows.calibrate import CalibratedFiles, method_title
 from syndigits_jax.workflows.estimate import EstimatedFiles
+from syndigits_jax.workflows.people import weights_said
 
 _SHOWN = 12  # targets printed; all of them are in --report
 
@@ -21,6 +22,8 @@ def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> Non
     console = output()
     if joined:
         console.print(dropped_text(result.dropped), soft_wrap=True)
+    if result.weight is not None:
+        console.print(f"survey weights: {weights_said(result.weight)}", soft_wrap=True)
     console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(f"new {result.direction}")
@@ -75,6 +78,8 @@ def print_estimated(
     console = output()
     if joined:
         console.print(dropped_text(result.dropped), soft_wrap=True)
+    if result.weight is not None:
+        console.print(f"survey weights: {weights_said(result.weight)}", soft_wrap=True)
     estimates = result.estimates
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(f"new {result.direction}")

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from syndigits_jax.cli.command import showing
-from syndigits_jax.results.format import with_error
+from syndigits_jax.results.format import duration, with_error
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.studies.syn_digits.comparison import Block, Row
 
@@ -45,24 +45,35 @@ def showing_progress() -> Iterator[OnProgress]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[int, object] = {}
+        started: dict[int, float] = {}
 
         def show(progress: Progress) -> None:
             place = f"[{progress.unit + 1}/{progress.units}] {progress.label}"
             if progress.resumed:
                 place += " (resumed)"
+            start = started.setdefault(progress.unit, time.monotonic())
             if progress.unit not in tasks:
-                tasks[progress.unit] = bars.add_task(place, total=progress.total)
+                tasks[progress.unit] = bars.add_task(place, total=progress.total, left="")
             bars.update(
                 tasks[progress.unit],  # pyright: ignore[reportArgumentType]
                 description=place,
                 completed=progress.done,
                 total=progress.total,
+                left=time_left(progress, time.monotonic() - start),
             )
 
         yield show
+
+
+def time_left(progress: Progress, seconds: float) -> str:
+    """How long the rest takes if it goes on as in the `seconds` since the start; may be ""."""
+    if not 0 < progress.done < progress.total:
+        return ""
+    return f"{duration(seconds / progress.done * (progress.total - progress.done))} left"
 
 
 @contextlib.contextmanager
@@ -155,6 +166,8 @@ def _lines(console: Console) -> Callable[[Progress], None]:
             text = f"{progress.total} {progress.counted} ..."
         elif now - said[unit] > SECONDS_BETWEEN_LINES:
             text = f"{progress.done} of {progress.total} {progress.counted}, {now - start:.0f} s"
+            left = time_left(progress, now - start)
+            text += left and f", {left}"
         if text is not None:
             said[unit] = now
             place = f"[{unit + 1}/{progress.units}] {progress.label}"

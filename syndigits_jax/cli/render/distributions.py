@@ -17,6 +17,7 @@ from syndigits_jax.workflows.distributions import (
     UNIFORM,
     CalibratedDistributions,
 )
+from syndigits_jax.workflows.people import weights_said
 
 _SHOWN = 12  # questions printed; all of them are in --out
 
@@ -27,6 +28,8 @@ def print_distributions(
     """Print the fit, its errors and the predicted shares; `intervals`: their nominal coverage."""
     console = output()
     frame = result.predictions
+    if result.weight is not None:
+        console.print(f"survey weights: {weights_said(result.weight)}", soft_wrap=True)
     _print_fit(console, result)
     _print_predictions(console, result, with_intervals=intervals is not None)
     if intervals is not None and (

@@ -4,21 +4,31 @@ Computed once; each section is a function of it. All arrays have a row per judge
 column per person, in the units of the answers.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from syndigits_jax.estimation import (
+    ExpectedQuality,
     HeldOutProbabilities,
     hold_out_learned_control,
-    hold_out_probabilities,
-    hold_out_questions,
+    hold_out_quality,
 )
+from syndigits_jax.estimation.expected_quality import OUTCOMES
 from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.panel import Panel
+from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+
+OnShare = Callable[[str, float], None]
+"""Called with the name of a hold-out and the share of it that is done."""
+
+BATTERY, CONTROL = "known questions", "learned control"
+SURVEY, SURVEY_CONTROL = "new surveys", "learned control of new surveys"
+"""Names of the hold-outs."""
 
 AUTO = "calibrated twins"
 RAW = "raw twins"
@@ -27,6 +37,10 @@ CONTROLS = {  # as the hold-out names them
     "UserMean": "person's mean, no twins",
     "ZScoredUserMean": "person's mean z-score, no twins",
 }
+
+_CODE = ("estimation.expected_quality", "estimation.learned_control", "panel.panel")
+_PREDICTED, _SPREADS, _EXPECTED = "predicted ", "options ", "expected "
+_SPREAD = ("questions", "probabilities", "answers", "fold", "mean", "sd", "sample_weight")
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,9 @@ class Evidence:
     - `weight`: (n,) in units of people ([`effective_weight`][]): ones without weights.
     - `probabilities`: the calibrated twins' probabilities of options, for the questions whose
       options can be listed; `None` if there are none.
+    - `expected`: quality that was to be expected of the judged questions, in their order, and then
+      of the questions that nobody has answered; `survey_expected`: as of questions of a new
+      survey, `None` without two blocks.
     """
 
     inputs: Inputs
@@ -86,6 +103,8 @@ class Evidence:
     survey: Mapping[str, Float[np.ndarray, "q n"]]
     weight: Float[np.ndarray, " n"]
     probabilities: HeldOutProbabilities | None = None
+    expected: ExpectedQuality | None = None
+    survey_expected: ExpectedQuality | None = None
     level: float = 0.95
     key: int = 0
 
@@ -109,52 +128,148 @@ def gather_evidence(
     *,
     level: float = 0.95,
     key: int = 0,
-    on_fit: Callable[[int, int], None] | None = None,
+    store: Checkpoints | None = None,
+    on_share: OnShare | None = None,
 ) -> Evidence:
     """Hold out every known question, and every block where there are several.
 
-    **Arguments:** `inputs`; `level`: of all intervals; `key`: of folds and resampling; `on_fit`:
-    called with (fits done, fits in all) of each hold-out.
+    **Arguments:** `inputs`; `level`: of all intervals; `key`: of folds and resampling; `store`:
+    where finished hold-outs are kept and found again; `on_share`: progress.
 
     **Raises:** `ValueError` as
     [`hold_out_questions`][syndigits_jax.estimation.hold_out_questions].
     """
     panel, weight = inputs.panel.with_observed_ranges(), inputs.weight
-    options: dict[str, Any] = {"sample_weight": weight, "key": key, "on_fit": on_fit}
-    found = hold_out_questions(inputs.panel, **options)
-    predictions = _by_name(found.predictions)
-    control = hold_out_learned_control(panel, **options)
-    predictions[LEARNED] = control.predictions["LearnedControl"]
-    try:
-        probabilities = hold_out_probabilities(inputs.panel, **options)
-    except ValueError:  # no question's options can be listed
-        probabilities = None
-    survey: dict[str, np.ndarray] = {}
-    at = np.asarray(found.targets)
-    block = tuple(panel.blocks[j] for j in at) if panel.blocks else None
-    if block is not None and len(set(block)) > 1:
-        options["setting"] = "new survey"
-        survey = _by_name(hold_out_questions(inputs.panel, **options).predictions)
-        survey[LEARNED] = hold_out_learned_control(panel, **options).predictions["LearnedControl"]
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for one in hold_outs(inputs, key, level):
+        share = _nothing if on_share is None else functools.partial(on_share, one.name)
+        compute = functools.partial(one.compute, share)
+        share(0.0)
+        found[one.name] = compute() if store is None else store.get(one.key, compute)[0]
+        share(1.0)
+    battery = found[BATTERY]
+    at = battery["at"]
+    survey = {}
+    if SURVEY in found:
+        survey = _predictions(found[SURVEY]) | _predictions(found[SURVEY_CONTROL])
     ones = np.ones(panel.n) if weight is None else np.asarray(weight, np.float64)
     return Evidence(
         inputs=inputs,
-        questions=tuple(found.target_ids),
+        questions=tuple(panel.questions[j] for j in at),
         at=at,
-        truth=np.asarray(found.truth, np.float64),
-        twin=np.asarray(panel.twin[:, at].T, np.float64),
-        low=np.asarray(panel.low[at], np.float64),
-        high=np.asarray(panel.high[at], np.float64),
-        block=block,
-        predictions=predictions,
+        truth=np.array(panel.human[:, at].T),
+        twin=np.array(panel.twin[:, at].T),
+        low=panel.low[at],
+        high=panel.high[at],
+        block=tuple(panel.blocks[j] for j in at) if panel.blocks else None,
+        predictions=_predictions(battery) | _predictions(found[CONTROL]),
         survey=survey,
         weight=effective_weight(ones),
-        probabilities=probabilities,
+        probabilities=_probabilities(battery),
+        expected=_expected(battery, level),
+        survey_expected=_expected(found[SURVEY], level) if SURVEY in found else None,
         level=level,
         key=key,
     )
 
 
-def _by_name(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class HeldOutUnit:
+    """A hold-out that is kept on its own.
+
+    - `name`: one of [`BATTERY`][], [`CONTROL`][], [`SURVEY`][] and [`SURVEY_CONTROL`][].
+    - `key`: a hash of all that determines it.
+    - `compute`: returns its arrays; takes a function that is told which share is done.
+    """
+
+    name: str
+    key: str
+    compute: Callable[[Callable[[float], None]], dict[str, np.ndarray]]
+
+
+def hold_outs(inputs: Inputs, key: int = 0, level: float = 0.95) -> tuple[HeldOutUnit, ...]:
+    """The hold-outs that [`gather_evidence`][] needs, in their order."""
+    panel, weight = inputs.panel, inputs.weight
+    if weight is not None:
+        weight = np.asarray(weight, np.float64)
+    known = counted_answers(panel, weight).any(axis=0)
+    blocks = {panel.blocks[j] for j in np.flatnonzero(known)} if panel.blocks else set()
+    names = [(BATTERY, CONTROL), (SURVEY, SURVEY_CONTROL)][: 2 if len(blocks) > 1 else 1]
+
+    def unit(name: str, function: Any, **options: Any) -> HeldOutUnit:
+        settings = {"sample_weight": weight, "key": key, **options}
+        identity = unit_key(_CODE, part=name, panel=panel, **settings)
+
+        def compute(share: Callable[[float], None]) -> dict[str, np.ndarray]:
+            return function(panel, on_fit=lambda done, total: share(done / total), **settings)
+
+        return HeldOutUnit(name, identity, compute)
+
+    found = []
+    for (estimate, control), setting in zip(names, ("known battery", "new survey"), strict=False):
+        found.append(unit(estimate, _estimate, setting=setting, level=level))
+        found.append(unit(control, _control, setting=setting))
+    return tuple(found)
+
+
+def _estimate(panel: Panel, **options: Any) -> dict[str, np.ndarray]:
+    """The estimate, controls and probabilities of options, as arrays."""
+    held, found, expected = hold_out_quality(panel, **options)
     names = {"Auto": AUTO, "Baseline": RAW, **CONTROLS}
-    return {new: np.asarray(found[old], np.float64) for old, new in names.items()}
+    arrays = {_PREDICTED + new: held.predictions[old] for old, new in names.items()}
+    arrays["at"] = np.asarray(held.targets)
+    for name in ("questions", "known", "fold", "features"):
+        arrays[_EXPECTED + name] = np.asarray(getattr(expected, name))
+    for name in ("expected", "lower", "upper"):
+        arrays[_EXPECTED + name] = np.stack([getattr(expected, name)[one] for one in OUTCOMES])
+    if found is None:
+        return arrays
+    options_of = np.full((len(found.options), int(found.sizes.max())), np.nan)
+    for row, values in zip(options_of, found.options, strict=True):
+        row[: len(values)] = values
+    for name in _SPREAD:
+        arrays[_SPREADS + name] = np.asarray(getattr(found, name))
+    return arrays | {_SPREADS + "options": options_of}
+
+
+def _control(panel: Panel, **options: Any) -> dict[str, np.ndarray]:
+    held = hold_out_learned_control(panel.with_observed_ranges(), **options)
+    return {_PREDICTED + LEARNED: held.predictions["LearnedControl"]}
+
+
+def _predictions(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(_PREDICTED): np.asarray(values, np.float64)
+        for name, values in arrays.items()
+        if name.startswith(_PREDICTED)
+    }
+
+
+def _probabilities(arrays: Mapping[str, np.ndarray]) -> HeldOutProbabilities | None:
+    if _SPREADS + "options" not in arrays:
+        return None
+    fields: dict[str, Any] = {name: arrays[_SPREADS + name] for name in _SPREAD}
+    fields["questions"] = tuple(map(str, fields["questions"]))
+    options = tuple(row[~np.isnan(row)] for row in arrays[_SPREADS + "options"])
+    return HeldOutProbabilities(options=options, **fields)
+
+
+def _expected(arrays: Mapping[str, np.ndarray], level: float) -> ExpectedQuality:
+    fields: dict[str, Any] = {
+        name: arrays[_EXPECTED + name] for name in ("known", "fold", "features")
+    }
+    for name in ("expected", "lower", "upper"):
+        fields[name] = dict(zip(OUTCOMES, arrays[_EXPECTED + name], strict=True))
+    questions = tuple(map(str, arrays[_EXPECTED + "questions"]))
+    return ExpectedQuality(questions=questions, level=level, **fields)
+
+
+def counted_answers(
+    panel: Panel, weight: Float[np.ndarray, " n"] | None
+) -> Bool[np.ndarray, "n m"]:
+    """Where people of positive weight have answered."""
+    return panel.human_mask if weight is None else panel.human_mask & (weight > 0)[:, None]
+
+
+def _nothing(share: float) -> None:
+    pass

@@ -1,0 +1,256 @@
+"""The evaluation of twins, whole: evidence, sections and files."""
+
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syndigits_jax import __version__, report
+from syndigits_jax.report import Report, Section
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints
+from syndigits_jax.results.progress import OnProgress, Progress
+from syndigits_jax.results.records import RESULTS
+from syndigits_jax.workflows.evaluate.evidence import (
+    BATTERY,
+    CONTROL,
+    SURVEY,
+    SURVEY_CONTROL,
+    Evidence,
+    Inputs,
+    gather_evidence,
+    hold_outs,
+)
+from syndigits_jax.workflows.evaluate.inputs import read_inputs
+from syndigits_jax.workflows.evaluate.summary import summary
+from syndigits_jax.workflows.people import weights_said
+
+SECTIONS = (
+    "quality",
+    "left_to_twins",
+    "worth",
+    "population",
+    "groups",
+    "effects",
+    "limits",
+)
+"""Sections in their order; each is made by the function `NAME_section` of the module `NAME`."""
+
+SUMMARY = "summary"
+"""The first sentences, which are made from the other sections."""
+
+_SECTION, _FILES = 8, 20  # as many steps of progress as they take time, roughly
+_STEPS = {BATTERY: 60, CONTROL: 15, SURVEY: 60, SURVEY_CONTROL: 10}
+
+
+def evaluate(
+    human: str | os.PathLike[str],
+    twin: str | os.PathLike[str],
+    *,
+    questions: str | os.PathLike[str] | None = None,
+    people: str | os.PathLike[str] | None = None,
+    weights: str | None = None,
+    groups: Sequence[str] = (),
+    blocks: str | None = None,
+    arms: str | None = None,
+    retest: str | os.PathLike[str] | None = None,
+    id_column: str | None = None,
+    join: str = "error",
+    missing: str | Iterable[Any] = (),
+    batteries: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    level: float = 0.95,
+    key: int = 0,
+    title: str = "",
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Whether twins are good enough, for which questions and for whom, from a user's own tables.
+
+    **Arguments:**
+
+    - `human`, `twin`, `questions`, `people`, `weights`, `groups`, `blocks`, `arms`, `retest`,
+      `id_column`, `join`, `missing`, `batteries`: as in
+      [`read_inputs`][syndigits_jax.workflows.evaluate.inputs.read_inputs].
+    - `out`, `level`, `key`, `title`, `on_progress`: as in [`evaluate_panel`][].
+
+    **Returns:** the report; **raises** as these two.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.datasets import sample_panel
+        >>> from syndigits_jax.workflows.evaluate.run import evaluate
+        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = Path(folder) / "human.csv", Path(folder) / "twin.csv"
+        ...     for path, frame in zip(paths, panel.to_frames()):
+        ...         frame.to_csv(path)
+        ...     found = evaluate(*paths)
+        >>> print(found.facts["people"], found.facts["questions"])
+        50 8
+    """
+    _check(level, out)
+    inputs = read_inputs(
+        human, twin, questions=questions, people=people, weights=weights, groups=groups,
+        blocks=blocks, arms=arms, retest=retest, id_column=id_column, join=join, missing=missing,
+        batteries=batteries,
+    )  # fmt: skip
+    return evaluate_panel(
+        inputs, out=out, level=level, key=key, title=title, on_progress=on_progress
+    )
+
+
+def evaluate_panel(
+    inputs: Inputs,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    level: float = 0.95,
+    key: int = 0,
+    title: str = "",
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """The report on tables that have been read, and its files.
+
+    **Arguments:**
+
+    - `inputs`: from [`read_inputs`][syndigits_jax.workflows.evaluate.inputs.read_inputs] or
+      [`inputs_of`][syndigits_jax.workflows.evaluate.checks.inputs_of].
+    - `out`: a folder for the report's files. Finished hold-outs are kept in it: after an interrupt
+      the same call computes only what is missing, and writes the same files.
+    - `level`: of all intervals; `key`: an integer, of everything random.
+    - `title`: of the report.
+    - `on_progress`: called with steps done, of all steps that are not finished yet.
+
+    **Raises:** `ValueError` for a level outside (0, 1) or a folder that cannot be used, and as
+    [`gather_evidence`][syndigits_jax.workflows.evaluate.evidence.gather_evidence].
+    """
+    _check(level, out)
+    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    steps = _Steps(inputs, key, level, store, on_progress)
+    evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
+    sections = []
+    for name in SECTIONS:
+        section = _section(name, evidence)
+        steps.done(name)
+        sections += [] if section is None else [section]
+    found = Report(
+        title=title or "How good are these twins?",
+        facts=facts(evidence),
+        summary=summary(evidence, sections),
+        sections=tuple(sections),
+        notes=inputs.notes,
+    )
+    steps.done(SUMMARY)
+    if out is not None:
+        report.write_report(found, Path(out))
+    steps.done("files")
+    return found
+
+
+def facts(evidence: Evidence) -> dict[str, str | int | float | None]:
+    """What the report is on, by label, for its head."""
+    inputs, panel = evidence.inputs, evidence.inputs.panel
+    said: dict[str, str | int | float | None] = {
+        _FILES_SAID[name]: file for name, file in inputs.names.items()
+    }
+    said["people"] = panel.n
+    said["questions"] = len(evidence.questions)
+    if unanswered := len(panel.new_questions):
+        said["questions that nobody answered"] = unanswered
+    if evidence.block is not None:
+        said["blocks of questions"] = len(set(evidence.block))
+    said["people's answers"] = int(np.sum(~np.isnan(evidence.truth)))
+    said["answers missing"] = _percent(np.mean(np.isnan(evidence.truth)))
+    said["twins' answers missing"] = _percent(np.mean(np.isnan(evidence.twin)))
+    if inputs.weight is not None:
+        said["survey weights"] = weights_said(inputs.weight)
+    if inputs.groups:
+        said["groups"] = ", ".join(inputs.groups)
+    if inputs.arms is not None:
+        said["arms"] = ", ".join(sorted(set(inputs.arms) - {""}))
+    said["level of intervals"] = f"{100 * evidence.level:g}%"
+    said["seed"] = evidence.key
+    said["syndigits_jax"] = __version__
+    return said
+
+
+_FILES_SAID = {
+    "human": "table of people's answers",
+    "twin": "table of twins' answers",
+    "questions": "file of questions",
+    "people": "table of people",
+    "retest": "table of second answers",
+}
+
+
+def _percent(share: float | np.floating) -> str:
+    return f"{100 * share:.0f}%" if share == 0 or share >= 0.005 else "less than 1%"
+
+
+def _section(name: str, evidence: Evidence, *more: Any) -> Section | None:
+    """The section of a module of this folder; `None` where there is nothing to say."""
+    module = f"{__package__}.{name}"
+    if importlib.util.find_spec(module) is None:
+        return None
+    return getattr(importlib.import_module(module), f"{name}_section")(evidence, *more)
+
+
+def _check(level: float, out: str | os.PathLike[str] | None) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
+    if out is not None:
+        _check_folder(Path(out))
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`out`: {out} is not a folder")
+    path = out / RESULTS
+    if not path.exists():
+        return
+    try:
+        known = {"title", "facts", "sections"} <= json.loads(path.read_text("utf-8")).keys()
+    except (ValueError, AttributeError, OSError):
+        known = False
+    if not known:
+        raise ValueError(f"`out`: {path} is of something else than a report; choose another folder")
+
+
+class _Steps:
+    """Progress in steps, without those of hold-outs that were finished before."""
+
+    def __init__(
+        self, inputs: Inputs, key: int, level: float, store: Checkpoints | None, show: OnProgress | None
+    ) -> None:
+        self.show = show
+        self.left: Mapping[str, int] = {
+            one.name: _STEPS[one.name]
+            for one in hold_outs(inputs, key, level)
+            if store is None or not store.path(one.key).exists()
+        }
+        parts = dict.fromkeys((*SECTIONS, SUMMARY), _SECTION) | {"files": _FILES}
+        self.total = sum(self.left.values()) + sum(parts.values())
+        self.parts, self.before = parts, 0
+
+    def share(self, name: str, share: float) -> None:
+        """A hold-out of which this share is done."""
+        if name in self.left:
+            steps = self.left[name]
+            self._say(f"holding out {name}", self.before + round(share * steps))
+            self.before += steps if share >= 1 else 0
+            if share >= 1:
+                self.left = {other: n for other, n in self.left.items() if other != name}
+
+    def done(self, name: str) -> None:
+        """A section, or the files."""
+        self.before += self.parts[name]
+        self._say("writing" if name == SUMMARY else "analysing", self.before)
+
+    def _say(self, label: str, done: int) -> None:
+        if self.show is not None:
+            self.show(Progress(0, 1, label, done, self.total, counted="steps"))

@@ -1,0 +1,188 @@
+"""`syndigits evaluate`: its files, what it says, resumption after a kill, and bad input."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from typer.testing import CliRunner
+
+from syndigits_jax.cli.app import app
+from syndigits_jax.cli.exits import BAD_INPUT
+from syndigits_jax.datasets import simulate_panel
+from syndigits_jax.report import FORMATS, write_report
+from syndigits_jax.schema import Scale
+from syndigits_jax.workflows.evaluate.evidence import CONTROL, SURVEY, hold_outs
+from syndigits_jax.workflows.evaluate.inputs import read_inputs
+from syndigits_jax.workflows.evaluate.run import evaluate_panel
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tables of 40 people and 8 questions in four blocks."""
+    out = tmp_path_factory.mktemp("tables")
+    panel = simulate_panel(40, 8, 2, key=0, noise=0.4, scale=Scale(1, 5, 1))[0]
+    human, twin = panel.to_frames()
+    human.to_csv(out / "human.csv")
+    twin.to_csv(out / "twin.csv")
+    people = {"weight": np.linspace(0.5, 2, 40), "sex": ["f", "m"] * 20}
+    pd.DataFrame(people, index=human.index).to_csv(out / "people.csv")
+    rows = {"identifier": panel.questions, "low": 1, "high": 5, "step": 1}
+    pd.DataFrame(rows | {"survey": list("aabbccdd")}).to_csv(out / "questions.csv", index=False)
+    return out
+
+
+def arguments(folder, out, *more):
+    given = ["evaluate"]
+    for name in ("human", "twin", "people", "questions"):
+        given += [f"--{name}", str(folder / f"{name}.csv")]
+    given += ["--weights", "weight", "--groups", "sex", "--blocks", "survey", "--out", str(out)]
+    return [*given, *map(str, more)]
+
+
+def files(out):
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Settings by which processes share their compiled programs."""
+    return {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(folder, programs, tmp_path_factory):
+    """A run that nothing interrupts: its folder and what it printed."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    before = {name: getattr(jax.config, name) for name in programs}
+    for settings in (programs, before):
+        compilation_cache.reset_cache()
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        if settings is programs:
+            result = runner.invoke(app, arguments(folder, out))
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_the_report_is_written_and_its_first_sentences_are_printed(whole):
+    out, said = whole
+    report = json.loads((out / "results.json").read_text())
+    names = set(files(out))
+    assert {"report.html", "report.md", "results.json"} <= names
+    assert sum(name.startswith("units/") for name in names) == 4
+    assert report["facts"]["people"] == 40 and report["facts"]["blocks of questions"] == 4
+    assert report["facts"]["survey weights"] == "design effect 1.13: 40 people count as 35"
+    assert report["sections"][-1]["name"] == "limits"
+    printed = " ".join(said.split())
+    for name in report["summary"]:
+        assert " ".join(report["claims"][name]["text"].split()) in printed
+    assert f"written: {out / 'report.html'}" in said
+
+
+def test_python_gives_the_same_report(folder, whole, tmp_path):
+    out, _ = whole
+    inputs = read_inputs(
+        folder / "human.csv", folder / "twin.csv", people=folder / "people.csv",
+        questions=folder / "questions.csv", weights="weight", groups=["sex"], blocks="survey",
+    )  # fmt: skip
+    steps = []
+    write_report(evaluate_panel(inputs, on_progress=steps.append), tmp_path)
+    assert set(FORMATS) >= {"html", "json"}
+    for name, content in files(tmp_path).items():
+        assert content == (out / name).read_bytes(), name
+    done = [one.done for one in steps]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == steps[-1].total
+    labels = dict.fromkeys(one.label for one in steps)
+    assert f"holding out {SURVEY}" in labels and list(labels)[-1] == "writing"
+    assert all((out / "units" / f"{one.key}.npz").exists() for one in hold_outs(inputs))
+
+
+def test_a_finished_run_computes_no_hold_out_again(folder, whole, monkeypatch):
+    out, _ = whole
+    before = files(out)
+    for name in ("hold_out_quality", "hold_out_learned_control"):
+        monkeypatch.setattr(f"syndigits_jax.workflows.evaluate.evidence.{name}", None)
+    assert runner.invoke(app, arguments(folder, out)).exit_code == 0
+    assert files(out) == before
+
+
+def test_killed_at_random_moments_and_run_again_it_writes_the_same(
+    folder, whole, programs, tmp_path
+):
+    """Killed in a hold-out, so that one is lost; what was finished is not computed again."""
+    out = tmp_path / "out"
+    code = (
+        "import sys\n"
+        "import jax\n"
+        "jax.config.update('jax_numpy_dtype_promotion', 'strict')\n"
+        "jax.config.update('jax_numpy_rank_promotion', 'raise')\n"
+        "from syndigits_jax.cli.render import console\n"
+        "console.SECONDS_BETWEEN_LINES = -1\n"
+        "from syndigits_jax.cli import main\n"
+        f"sys.argv = {['syndigits', *arguments(folder, out)]!r}\n"
+        "main()\n"
+    )
+    kept = os.environ | {name.upper(): str(value) for name, value in programs.items()}
+    moments, finished = random.Random(0), []
+    for during, longest in ((CONTROL, 20), (SURVEY, 5)):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=kept
+        )
+        assert child.stderr is not None
+        while f"holding out {during}: " not in child.stderr.readline():
+            assert child.poll() is None
+        for _ in range(moments.randint(0, longest)):
+            child.stderr.readline()
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        child.stderr.close()
+        finished.append(len(list((out / "units").glob("*.npz"))))
+    assert 0 < finished[0] < finished[1] < 4, finished
+    last = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kept)
+    assert last.returncode == 0, last.stderr
+    assert files(out) == files(whole[0])
+
+
+def test_all_problems_are_printed_a_line_each(folder, tmp_path):
+    out = tmp_path / "out"
+    more = ["--groups", "sexx", "--arms", "arm", "--retest", folder / "people.csv"]
+    result = runner.invoke(app, arguments(folder, out, *more, "--json"))
+    assert result.exit_code == BAD_INPUT and not out.exists()
+    head, *lines = result.stderr.splitlines()
+    assert head == "error: 3 problems:"
+    starts = ("- --groups: no column 'sexx'", "- --arms: no column 'arm'", "- --retest: the table")
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(start), line
+    assert "did you mean 'sex'?" in lines[0]
+    assert json.loads(result.stdout)["status"] == "bad input"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda out: out.write_text("x"), "is not a folder"),
+        (lambda out: (out.mkdir(), (out / "results.json").write_text("{}")), "choose another"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(folder, tmp_path, make, words):
+    make(tmp_path / "out")
+    result = runner.invoke(app, arguments(folder, tmp_path / "out"))
+    assert result.exit_code == BAD_INPUT and words in result.stderr
+    result = runner.invoke(app, arguments(folder, tmp_path / "new", "--intervals", "95"))
+    assert result.exit_code == BAD_INPUT and "--intervals must be a share" in result.stderr
