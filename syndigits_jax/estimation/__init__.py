@@ -8,10 +8,11 @@ from .auto import estimate_questions as estimate_questions
 from .auto import hold_out_questions as hold_out_questions
 from .auto_users import estimate_users as estimate_users
 from .auto_users import hold_out_users as hold_out_users
+from .expected_quality import ExpectedQuality as ExpectedQuality
+from .expected_quality import hold_out_quality as hold_out_quality
 from .grouping import blocks_from_names as blocks_from_names
 from .held_out_probabilities import HeldOutProbabilities as HeldOutProbabilities
 from .held_out_probabilities import hold_out_probabilities as hold_out_probabilities
-from .held_out_probabilities import hold_out_with_probabilities as hold_out_with_probabilities
 from .intervals import question_intervals as question_intervals
 from .learned_control import hold_out_learned_control as hold_out_learned_control
 from .learned_control import learned_control as learned_control

@@ -10,12 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..evaluation.holdout import threads
-from ..evaluation.holdout_result import HoldOut
 from ..evaluation.option_forecasts import option_positions
 from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
-from .held_out import held_out
 from .options import number_of_options, option_probabilities
 from .questions import (
     MANY_QUESTIONS,
@@ -154,39 +152,6 @@ def hold_out_probabilities(
         on_pair=keep if without_folds else None,
     )
     return probabilities_of(run, at, pairs if without_folds else None)
-
-
-def hold_out_with_probabilities(
-    panel: Panel,
-    *,
-    setting: Setting = "known battery",
-    blocks: Sequence[Any] | None = None,
-    sample_weight: Numbers | None = None,
-    key: Key = 0,
-    most_options: int = MOST_OPTIONS,
-    workers: int | None = None,
-    on_fit: OnFit | None = None,
-) -> tuple[HoldOut, HeldOutProbabilities | None]:
-    """[`hold_out_questions`][] and [`hold_out_probabilities`][] from the same fits.
-
-    **Arguments:** as there.
-
-    **Returns:** what they return; `None` in place of probabilities if no question's options are
-    known. **Raises:** `ValueError` as they do otherwise.
-
-    **Example:**
-
-        >>> from syndigits_jax.datasets import sample_panel
-        >>> from syndigits_jax.estimation import hold_out_with_probabilities
-        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
-        >>> held_out, found = hold_out_with_probabilities(panel)
-        >>> print(held_out.predictions["Auto"].shape, found.probabilities.shape)
-        (8, 50) (8, 50, 5)
-    """
-    problem = prepare_hold_out(panel, setting, blocks, sample_weight)
-    at = listed_questions(problem, most_options)
-    run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
-    return held_out(run), probabilities_of(run, at) if at.size else None
 
 
 def listed_questions(problem: Problem, most_options: int) -> Int[np.ndarray, " t"]:

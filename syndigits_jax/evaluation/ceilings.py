@@ -247,6 +247,64 @@ def split_half(
     return SplitHalf(spearman_brown(mean), jnp.mean(distances), correlations)
 
 
+def mean_reliability(
+    answers: Numbers,
+    *,
+    key: PRNGKey,
+    sample_weight: Numbers | None = None,
+    replicates: int = 2000,
+    level: float = 0.95,
+) -> BootstrapResult:
+    """The reliability of questions' means in closed form, with an interval over questions.
+
+    The share of the variance of the means over questions that is not the sampling of people:
+    1 - (mean of s² / n) / (variance of the means). [`split_half`][] estimates the same from random
+    halves.
+
+    **Arguments:** `answers`: (n, m), NaN where missing, in units in which the questions' means can
+    be compared; `key`: of the resampling of questions; `sample_weight`: (n,) weights of the people,
+    where n is Kish's number; `replicates`, `level`: as in
+    [`bootstrap`][syndigits_jax.inference.bootstrap].
+
+    **Returns:** a [`BootstrapResult`][syndigits_jax.inference.BootstrapResult]; NaN where means do
+    not differ.
+
+    **Raises:** `ValueError` for shapes or weights that do not fit.
+
+    **Example:**
+
+        >>> import jax
+        >>> from syndigits_jax.evaluation import mean_reliability
+        >>> answers = [[1.0, 4.0, 2.0], [2.0, 5.0, 2.0], [1.0, 4.0, 3.0], [2.0, 5.0, 3.0]]
+        >>> print(mean_reliability(answers, key=jax.random.key(0)).estimate.round(2))
+        0.97
+    """
+    values = as_float("answers", answers)
+    if values.ndim != 2:
+        raise ValueError(f"`answers` must be people x questions, got shape {values.shape}")
+    weight = jnp.where(jnp.isnan(values), 0, _weights(sample_weight, values)[:, None])
+    filled = jnp.where(jnp.isnan(values), 0, values)
+    total, square = jnp.sum(weight, axis=0), jnp.sum(weight**2, axis=0)
+    safe = jnp.where(total > 0, total, 1)
+    mean = jnp.sum(weight * filled, axis=0) / safe
+    count = total * total / jnp.where(square > 0, square, 1)
+    spread = jnp.sum(weight * (filled - mean[None, :]) ** 2, axis=0) / safe
+    noise = spread / jnp.maximum(count - 1, 1)
+    known = jnp.stack([mean, noise], axis=1)
+    known = jnp.where((count > 1)[:, None], known, jnp.nan)
+
+    def reliability(rows: Float[Array, "m 2"]) -> Float[Array, ""]:
+        there = ~jnp.isnan(rows[:, 0])
+        size = jnp.sum(there, dtype=rows.dtype)
+        centre = jnp.where(there, rows[:, 0] - nan_mean(rows[:, 0]), 0)
+        variance = jnp.sum(centre**2) / jnp.maximum(size - 1, 1)
+        varies = (size > 1) & (variance > 0)
+        share = 1 - nan_mean(rows[:, 1]) / jnp.where(varies, variance, 1)
+        return jnp.where(varies, share, jnp.nan)
+
+    return bootstrap(key, reliability, known, replicates=replicates, level=level)
+
+
 def _means(columns: Float[Array, "n m k"], weight: Float[Array, "n m"]) -> Float[Array, "m k"]:
     total = jnp.sum(weight, axis=0)[:, None]
     mean = jnp.einsum("nm,nmk->mk", weight, columns) / jnp.where(total > 0, total, 1)

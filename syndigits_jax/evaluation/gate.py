@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from ..calibration.problem import scaled_columns
+from ..inference.pigeonhole import block_members, pigeonhole_means
 from ..inference.resampling import nan_mean
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
+from .people_scores import mean_correlation, scaled_rows, weighted_mean
 
 
 class TwinGain(eqx.Module):
@@ -111,27 +111,12 @@ def twin_gain(
         raise ValueError(
             f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
         )
-    labels = list(range(x.shape[0])) if blocks is None else list(blocks)
-    if len(labels) != x.shape[0]:
-        raise ValueError(f"`blocks` must name {x.shape[0]} questions, got {len(labels)}")
-    names = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    if len(names) < 2:
-        raise ValueError("`blocks`: at least two blocks of questions are needed to resample them")
-    member = jnp.asarray([names[label] for label in labels])
-
+    member, count = block_members(blocks, x.shape[0])
     gains = _gains(comparison, x, z, y, used, weight)
-
-    def replicate(replicate_key):
-        keys = jax.random.split(replicate_key)
-        people = _times_drawn(keys[0], x.shape[1]).astype(x.dtype)
-        times = _times_drawn(keys[1], len(names))[member].astype(x.dtype)
-        found = gains(people * weight)
-        times = jnp.where(jnp.isnan(found), 0, times)
-        total = jnp.sum(times)
-        mean = jnp.sum(times * jnp.where(times > 0, found, 0)) / jnp.where(total > 0, total, 1)
-        return jnp.where(total > 0, mean, jnp.nan)
-
-    draws = jax.lax.map(replicate, jax.random.split(key, replicates), batch_size=batch_size)
+    draws = pigeonhole_means(
+        key, lambda people: gains(people)[None], weight, jnp.asarray(member), count,
+        replicates=replicates, batch_size=batch_size,
+    )[:, 0]  # fmt: skip
     by_question = gains(weight)
     tail = (1 - level) / 2
     return TwinGain(
@@ -179,63 +164,26 @@ def _compared(estimate, control, truth, comparison: str):
 def _gains(
     comparison: str, x, z, y, used, weight
 ) -> Callable[[Float[Array, " n"]], Float[Array, " t"]]:
-    """A function of people's weights that returns every question's gain.
-
-    It needs products of the answers with the weights only, which for many weights at once are
-    products of matrices.
-    """
-    there = used.astype(x.dtype)
-
-    def share_of(people):
-        total = there @ people
-        return lambda values: (values @ people) / jnp.where(total > 0, total, 1), total
-
+    """A function of people's weights that returns every question's gain."""
     if comparison in ("loss", "mse"):
         gain = z - x if comparison == "loss" else (z - y) ** 2 - (x - y) ** 2
 
         def plain(people):
-            mean, total = share_of(people)
+            mean, total = weighted_mean(used, people)
             return jnp.where(total > 0, mean(gain), jnp.nan)
 
         return plain
-    x, z, y = (_scaled(values, used, weight) for values in (x, z, y))
+    x, z, y = (scaled_rows(values, used, weight) for values in (x, z, y))
 
     def by_correlation(people):
-        mean, total = share_of(people)
-        means = {name: mean(a) for name, a in (("x", x), ("z", z), ("y", y))}
-
-        def covariance(first, second, a, b):
-            return mean(a * b) - means[first] * means[second]
-
-        sizes = {n: covariance(n, n, a, a) for n, a in (("x", x), ("z", z), ("y", y))}
-
-        def correlation(first, second, a, b):
-            # In units of the standard deviation of all, so that this is rounding.
-            usable = (sizes[first] > 1e-5) & (sizes[second] > 1e-5)
-            scale = jnp.sqrt(jnp.where(usable, sizes[first] * sizes[second], 1))
-            return jnp.where(usable, jnp.clip(covariance(first, second, a, b) / scale, -1, 1), 0)
-
-        xy, zy = correlation("x", "y", x, y), correlation("z", "y", z, y)
+        mean, total = weighted_mean(used, people)
+        xy, zy = mean_correlation(mean, x, y), mean_correlation(mean, z, y)
         if comparison == "pearson":
             return jnp.where(total > 0, xy - zy, jnp.nan)
-        xz = correlation("x", "z", x, z)
+        xz = mean_correlation(mean, x, z)
         rest = (1 - xz**2) * (1 - zy**2)
         usable = rest > 1e-5  # an estimate that is the control has nothing beyond it
         partial = (xy - xz * zy) / jnp.sqrt(jnp.where(usable, rest, 1))
         return jnp.where(total > 0, jnp.where(usable, jnp.clip(partial, -1, 1), 0), jnp.nan)
 
     return by_correlation
-
-
-def _scaled(
-    values: Float[Array, "t n"], used: Bool[Array, "t n"], weight: Float[Array, " n"]
-) -> Float[Array, "t n"]:
-    """Rows less their mean over their standard deviation, 0 where not used or all are alike."""
-    rows = jnp.where(used, weight[None, :], 0)
-    scaled, _, _ = scaled_columns(values.T, rows.T, 0.0)
-    return jnp.where(used, scaled.T, 0)
-
-
-def _times_drawn(key: PRNGKey, size: int) -> Array:
-    """How often each of `size` is drawn in as many draws with replacement."""
-    return jnp.bincount(jax.random.randint(key, (size,), 0, size), length=size)

@@ -5,6 +5,8 @@ from .baselines import moment_matched_noise as moment_matched_noise
 from .baselines import prototype_perturbation as prototype_perturbation
 from .baselines import random_mixture as random_mixture
 from .baselines import real_bootstrap as real_bootstrap
+from .effective_number import EffectiveNumbers as EffectiveNumbers
+from .effective_number import effective_numbers as effective_numbers
 from .frechet import frechet_distance as frechet_distance
 from .gaussian_mixture import GaussianMixture as GaussianMixture
 from .gaussian_mixture import fit_gaussian_mixture as fit_gaussian_mixture

@@ -116,7 +116,7 @@ def test_python_gives_the_same_report(folder, whole, tmp_path):
 def test_a_finished_run_computes_no_hold_out_again(folder, whole, monkeypatch):
     out, _ = whole
     before = files(out)
-    for name in ("hold_out_with_probabilities", "hold_out_learned_control"):
+    for name in ("hold_out_quality", "hold_out_learned_control"):
         monkeypatch.setattr(f"syndigits_jax.workflows.evaluate.evidence.{name}", None)
     assert runner.invoke(app, arguments(folder, out)).exit_code == 0
     assert files(out) == before

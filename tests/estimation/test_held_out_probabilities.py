@@ -7,8 +7,8 @@ from syndigits_jax import Panel
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.estimation import (
     hold_out_probabilities,
+    hold_out_quality,
     hold_out_questions,
-    hold_out_with_probabilities,
 )
 from syndigits_jax.evaluation import log_score, marginal_of_others, nested_probability_calibration
 from syndigits_jax.schema import Scale
@@ -48,7 +48,7 @@ def test_probabilities_have_the_estimates_means(panel, held):
 
 
 def test_both_hold_outs_come_from_the_same_fits(panel, held):
-    both, found = hold_out_with_probabilities(panel)
+    both, found, _ = hold_out_quality(panel)
     auto = hold_out_questions(panel)
     assert found is not None and found.questions == held.questions
     for name, values in auto.predictions.items():
@@ -56,7 +56,7 @@ def test_both_hold_outs_come_from_the_same_fits(panel, held):
     for name in ("probabilities", "answers", "fold", "mean", "sd"):
         np.testing.assert_array_equal(getattr(found, name), getattr(held, name))
     bare = panel.replace(step=np.full(panel.m, np.nan))
-    assert hold_out_with_probabilities(bare)[1] is None
+    assert hold_out_quality(bare)[1] is None
 
 
 def test_they_tell_people_apart(held):

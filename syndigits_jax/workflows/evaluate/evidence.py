@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from syndigits_jax.estimation import (
+    ExpectedQuality,
     HeldOutProbabilities,
     hold_out_learned_control,
-    hold_out_with_probabilities,
+    hold_out_quality,
 )
+from syndigits_jax.estimation.expected_quality import OUTCOMES
 from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.checkpoints import Checkpoints, unit_key
@@ -36,8 +38,8 @@ CONTROLS = {  # as the hold-out names them
     "ZScoredUserMean": "person's mean z-score, no twins",
 }
 
-_CODE = ("estimation.held_out_probabilities", "estimation.learned_control", "panel.panel")
-_PREDICTED, _SPREADS = "predicted ", "options "
+_CODE = ("estimation.expected_quality", "estimation.learned_control", "panel.panel")
+_PREDICTED, _SPREADS, _EXPECTED = "predicted ", "options ", "expected "
 _SPREAD = ("questions", "probabilities", "answers", "fold", "mean", "sd", "sample_weight")
 
 
@@ -78,6 +80,9 @@ class Evidence:
     - `weight`: (n,) in units of people ([`effective_weight`][]): ones without weights.
     - `probabilities`: the calibrated twins' probabilities of options, for the questions whose
       options can be listed; `None` if there are none.
+    - `expected`: quality that was to be expected of the judged questions, in their order, and then
+      of the questions that nobody has answered; `survey_expected`: as of questions of a new
+      survey, `None` without two blocks.
     """
 
     inputs: Inputs
@@ -92,6 +97,8 @@ class Evidence:
     survey: Mapping[str, Float[np.ndarray, "q n"]]
     weight: Float[np.ndarray, " n"]
     probabilities: HeldOutProbabilities | None = None
+    expected: ExpectedQuality | None = None
+    survey_expected: ExpectedQuality | None = None
     level: float = 0.95
     key: int = 0
 
@@ -128,7 +135,7 @@ def gather_evidence(
     """
     panel, weight = inputs.panel.with_observed_ranges(), inputs.weight
     found: dict[str, Mapping[str, np.ndarray]] = {}
-    for one in hold_outs(inputs, key):
+    for one in hold_outs(inputs, key, level):
         share = _nothing if on_share is None else functools.partial(on_share, one.name)
         compute = functools.partial(one.compute, share)
         share(0.0)
@@ -153,6 +160,8 @@ def gather_evidence(
         survey=survey,
         weight=effective_weight(ones),
         probabilities=_probabilities(battery),
+        expected=_expected(battery, level),
+        survey_expected=_expected(found[SURVEY], level) if SURVEY in found else None,
         level=level,
         key=key,
     )
@@ -172,7 +181,7 @@ class HeldOutUnit:
     compute: Callable[[Callable[[float], None]], dict[str, np.ndarray]]
 
 
-def hold_outs(inputs: Inputs, key: int = 0) -> tuple[HeldOutUnit, ...]:
+def hold_outs(inputs: Inputs, key: int = 0, level: float = 0.95) -> tuple[HeldOutUnit, ...]:
     """The hold-outs that [`gather_evidence`][] needs, in their order."""
     panel, weight = inputs.panel, inputs.weight
     if weight is not None:
@@ -192,17 +201,21 @@ def hold_outs(inputs: Inputs, key: int = 0) -> tuple[HeldOutUnit, ...]:
 
     found = []
     for (estimate, control), setting in zip(names, ("known battery", "new survey"), strict=False):
-        found.append(unit(estimate, _estimate, setting=setting))
+        found.append(unit(estimate, _estimate, setting=setting, level=level))
         found.append(unit(control, _control, setting=setting))
     return tuple(found)
 
 
 def _estimate(panel: Panel, **options: Any) -> dict[str, np.ndarray]:
     """The estimate, controls and probabilities of options, as arrays."""
-    held, found = hold_out_with_probabilities(panel, **options)
+    held, found, expected = hold_out_quality(panel, **options)
     names = {"Auto": AUTO, "Baseline": RAW, **CONTROLS}
     arrays = {_PREDICTED + new: held.predictions[old] for old, new in names.items()}
     arrays["at"] = np.asarray(held.targets)
+    for name in ("questions", "known", "fold", "features"):
+        arrays[_EXPECTED + name] = np.asarray(getattr(expected, name))
+    for name in ("expected", "lower", "upper"):
+        arrays[_EXPECTED + name] = np.stack([getattr(expected, name)[one] for one in OUTCOMES])
     if found is None:
         return arrays
     options_of = np.full((len(found.options), int(found.sizes.max())), np.nan)
@@ -233,6 +246,16 @@ def _probabilities(arrays: Mapping[str, np.ndarray]) -> HeldOutProbabilities | N
     fields["questions"] = tuple(map(str, fields["questions"]))
     options = tuple(row[~np.isnan(row)] for row in arrays[_SPREADS + "options"])
     return HeldOutProbabilities(options=options, **fields)
+
+
+def _expected(arrays: Mapping[str, np.ndarray], level: float) -> ExpectedQuality:
+    fields: dict[str, Any] = {
+        name: arrays[_EXPECTED + name] for name in ("known", "fold", "features")
+    }
+    for name in ("expected", "lower", "upper"):
+        fields[name] = dict(zip(OUTCOMES, arrays[_EXPECTED + name], strict=True))
+    questions = tuple(map(str, arrays[_EXPECTED + "questions"]))
+    return ExpectedQuality(questions=questions, level=level, **fields)
 
 
 def counted_answers(

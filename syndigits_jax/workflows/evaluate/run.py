@@ -130,7 +130,7 @@ def evaluate_panel(
     """
     _check(level, out)
     store = None if out is None else Checkpoints(Path(out) / UNITS)
-    steps = _Steps(inputs, key, store, on_progress)
+    steps = _Steps(inputs, key, level, store, on_progress)
     evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
     sections = []
     for name in SECTIONS:
@@ -225,12 +225,12 @@ class _Steps:
     """Progress in steps, without those of hold-outs that were finished before."""
 
     def __init__(
-        self, inputs: Inputs, key: int, store: Checkpoints | None, show: OnProgress | None
+        self, inputs: Inputs, key: int, level: float, store: Checkpoints | None, show: OnProgress | None
     ) -> None:
         self.show = show
         self.left: Mapping[str, int] = {
             one.name: _STEPS[one.name]
-            for one in hold_outs(inputs, key)
+            for one in hold_outs(inputs, key, level)
             if store is None or not store.path(one.key).exists()
         }
         parts = dict.fromkeys((*SECTIONS, SUMMARY), _SECTION) | {"files": _FILES}

@@ -1,0 +1,309 @@
+"""How good the twins are, raw and calibrated, beside what is known without them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from syndigits_jax.evaluation import (
+    Comparison,
+    Estimated,
+    compare_predictions,
+    mean_reliability,
+    retest_reliability,
+    share_of_ceiling,
+)
+from syndigits_jax.inference import bootstrap, nan_mean
+from syndigits_jax.report import Claim, Column, Figure, Section, Table
+from syndigits_jax.results.keys import random_key
+
+from .evidence import AUTO, CONTROLS, LEARNED, RAW, Evidence
+from .wording import above, claim, interval, number, percent
+
+_COMPARE = "syndigits_jax.evaluation.compare_predictions(predictions, truth, measure={!r})"
+_MEASURES = {"correlation": "pearson", "mean_error": "mean error", "mse": "mse"}
+_WITHOUT = (*CONTROLS.values(), LEARNED)
+_NOTE = (
+    "Every question was predicted without any human answer to it{}. Correlation: of predictions "
+    "and answers over people, averaged over the questions. Error of the mean: how far the mean "
+    "answer is missed, in percent of the answer range. Squared error: of single answers, in units "
+    "of the range. In brackets: {} intervals, for other people and other {} of this kind."
+)
+
+
+def quality_section(evidence: Evidence) -> Section:
+    """Correlation, error of the mean and squared error of every prediction, and differences.
+
+    **Arguments:** `evidence`: held-out predictions.
+
+    **Returns:** the section `quality`. What these tables do not allow is left out with a note.
+    """
+    notes: list[str] = []
+    claims, tables, figures = _setting(evidence, evidence.predictions, "", notes)
+    if evidence.survey:
+        more = _setting(evidence, evidence.survey, "survey_", notes)
+        claims, tables, figures = claims + more[0], tables + more[1], figures + more[2]
+    claims = claims + _ceilings(evidence, notes)
+    return Section(
+        "quality", "How good the twins are", claims, tables, figures, tuple(dict.fromkeys(notes))
+    )
+
+
+def compared(evidence: Evidence, measure: str, *, survey: bool = False) -> Comparison | None:
+    """All predictions by one measure; `None` where there is nothing to compare.
+
+    **Arguments:** `evidence`; `measure`: of
+    [`compare_predictions`][syndigits_jax.evaluation.compare_predictions]; `survey`: predictions
+    of whole blocks that were left out.
+    """
+    predictions = evidence.survey if survey else evidence.predictions
+    blocks = evidence.block
+    if blocks is not None and len(set(blocks)) < 2:
+        blocks = None
+    try:
+        return compare_predictions(
+            {name: evidence.units(values) for name, values in predictions.items()},
+            evidence.unit_truth,
+            key=random_key(evidence.key),
+            measure=measure,
+            blocks=blocks,
+            sample_weight=evidence.weight,
+            level=evidence.level,
+        )
+    except ValueError:  # no answer in common, or a single question
+        return None
+
+
+def _setting(
+    evidence: Evidence, predictions: Mapping[str, Any], prefix: str, notes: list[str]
+) -> tuple[tuple[Claim, ...], tuple[Table, ...], tuple[Figure, ...]]:
+    """Sentences, tables and the figure of one kind of hold-out."""
+    found = {
+        name: compared(evidence, measure, survey=bool(prefix))
+        for name, measure in _MEASURES.items()
+    }
+    known = {name: one for name, one in found.items() if one is not None}
+    if len(known) < len(found):
+        notes.append("There are too few answers to compare predictions with people's answers.")
+        return (), (), ()
+    by_question = known["correlation"].by_question[0]
+    count = int(np.sum(~np.isnan(by_question)))
+    if known["correlation"].units < 10:
+        notes.append(
+            f"Intervals rest on {known['correlation'].units} units (questions, blocks of questions "
+            "or people, whichever are fewer): they are wide, and only roughly right."
+        )
+    claims = _claims(evidence, known, prefix, count)
+    return claims, _tables(evidence, known, prefix, count), (_figure(evidence, known, prefix),)
+
+
+def _claims(
+    evidence: Evidence, found: Mapping[str, Comparison], prefix: str, count: int
+) -> tuple[Claim, ...]:
+    level, new = evidence.level, " for a new survey" if prefix else ""
+    where = "blocks left out as a whole" if prefix else f"{count} questions"
+    r, source = found["correlation"], _COMPARE.format("pearson")
+    out = []
+    for key, name, words in (
+        ("auto", AUTO, f"Calibrated twins correlate with people's answers{new}"),
+        ("raw", RAW, f"Raw twins correlate with people's answers{new}"),
+    ):
+        one = r.score(name)
+        end = f", on average over {where}, each predicted without its human answers."
+        if name == RAW:
+            end = "."
+        text = f"{words} at {number(one.estimate)} ({interval(one, level)}){end}"
+        finding = above(one, f"{name} know something", f"{name} answer the wrong way round")
+        out.append(claim(f"quality.{prefix}{key}_correlation", text, one, level, source, finding))
+    best, name = r.over_best(AUTO, _WITHOUT)
+    for key, found_gap, beside, more, less in (
+        ("calibration_gain", r.difference(AUTO, RAW), "that of raw twins",
+         "calibration raises the correlation", "calibration lowers the correlation"),
+        ("over_best_control", best, f"that of the best prediction without twins ({name})",
+         "calibrated twins beat every control", "a control beats calibrated twins"),
+        ("gate", r.difference(AUTO, LEARNED), "that of a model that learns from people's other "
+         "answers alone", "twins add", "twins take away"),
+    ):  # fmt: skip
+        finding = above(found_gap, more, less)
+        size = number(abs(found_gap.estimate))
+        said = {more: f"is {size} above", less: f"is {size} below"}.get(
+            finding, f"cannot be told (difference {number(found_gap.estimate, sign=True)}) from"
+        )
+        text = (
+            f"The correlation of calibrated twins{new} {said} {beside} "
+            f"({interval(found_gap, level)})."
+        )
+        out.append(claim(f"quality.{prefix}{key}", text, found_gap, level, source, finding))
+    miss, source = found["mean_error"], _COMPARE.format("mean error")
+    one, raw, less = miss.score(AUTO), miss.score(RAW), miss.difference(AUTO, RAW)
+    text = (
+        f"Calibrated twins miss a question's mean answer{new} by {percent(one.estimate, 1)} of the "
+        f"answer range on average ({interval(one, level, digits=1, share=True)}); raw twins by "
+        f"{percent(raw.estimate, 1)} ({interval(raw, level, digits=1, share=True)})."
+    )
+    finding = above(
+        less, "calibration makes means less exact", "calibration makes means more exact"
+    )
+    out.append(claim(f"quality.{prefix}auto_mean_error", text, one, level, source, finding))
+    return tuple(out)
+
+
+def _tables(
+    evidence: Evidence, found: Mapping[str, Comparison], prefix: str, count: int
+) -> tuple[Table, ...]:
+    survey = bool(prefix)
+    heads = {
+        "correlation": "Correlation",
+        "mean_error": "Error of the mean",
+        "mse": "Squared error",
+    }
+    columns, rows = [Column("prediction", "Prediction", "text")], []
+    for key, head in heads.items():
+        columns.append(
+            Column(key, head, "share" if key == "mean_error" else "number",
+                   1 if key == "mean_error" else 3 if key == "mse" else 2,
+                   f"{key}_low", f"{key}_high")
+        )  # fmt: skip
+    names = (AUTO, RAW, *_WITHOUT)
+    for name in names:
+        row: dict[str, Any] = {"prediction": name, "questions": count}
+        for key, one in found.items():
+            score = one.score(name)
+            row |= {key: score.estimate, f"{key}_low": _end(score.lower)}
+            row |= {f"{key}_high": _end(score.upper)}
+        rows.append(row)
+    unit = "surveys" if survey else "blocks" if evidence.block is not None else "questions"
+    how = ", nor to any other question of its block" if survey else ""
+    note = _NOTE.format(how, percent(evidence.level), unit)
+    title = "Predictions for a new survey" if survey else "Predictions, raw and calibrated"
+    by_measure = "syndigits_jax.evaluation.compare_predictions(predictions, truth, measure=...)"
+    first = Table(f"quality_{prefix}scores", title, tuple(columns), tuple(rows), note, by_measure)
+    return first, _differences(evidence, found, prefix, title, by_measure)
+
+
+def _differences(
+    evidence: Evidence, found: Mapping[str, Comparison], prefix: str, title: str, source: str
+) -> Table:
+    rows = []
+    for label, other in (("raw twins", RAW), ("the best control", ""), (LEARNED, LEARNED)):
+        row: dict[str, Any] = {"beside": label}
+        for key, one in found.items():
+            if other:
+                gap = one.difference(AUTO, other)
+            else:
+                gap, name = one.over_best(AUTO, _WITHOUT, largest=key == "correlation")
+                row[f"{key}_best"] = name
+            row |= {key: gap.estimate, f"{key}_low": _end(gap.lower)}
+            row[f"{key}_high"] = _end(gap.upper)
+        rows.append(row)
+    columns = (
+        Column("beside", "Beside", "text"),
+        Column("correlation", "Correlation", "number", 2, "correlation_low", "correlation_high"),
+        Column("mean_error", "Error of the mean", "share", 1, "mean_error_low", "mean_error_high"),
+        Column("mse", "Squared error", "number", 3, "mse_low", "mse_high"),
+    )
+    note = (
+        "Calibrated twins less the prediction named, on the same answers; above 0 is better for "
+        "the correlation, below 0 for errors. The interval of the best control holds whichever of "
+        f"{len(_WITHOUT)} predictions without twins is the best."
+    )
+    name = f"quality_{prefix}differences"
+    return Table(name, f"{title}: what calibrated twins add", columns, tuple(rows), note, source)
+
+
+def _figure(evidence: Evidence, found: Mapping[str, Comparison], prefix: str) -> Figure:
+    scores = {name: found["correlation"].score(name) for name in (AUTO, RAW, *_WITHOUT)}
+    rows = {
+        name: tuple(one) if math.isfinite(one.lower) else (one.estimate,)
+        for name, one in scores.items()
+    }
+
+    def draw(ax: Any) -> Any:
+        from syndigits_jax.plots import plot_dot_intervals
+
+        return plot_dot_intervals(
+            rows, xlabel="Correlation with people's answers", controls=_WITHOUT, reference=0.0,
+            ax=ax,
+        )  # fmt: skip
+
+    new = " for a new survey" if prefix else ""
+    said = ", ".join(f"{name} {number(one.estimate)}" for name, one in scores.items())
+    return Figure(
+        f"quality_{prefix}correlations",
+        f"Correlation with people's answers{new}",
+        draw,
+        f"Dots: mean correlation with people's answers{new} over questions. Bars: "
+        f"{percent(evidence.level)} intervals for other people and questions of this kind. Open "
+        "dots use no twin.",
+        f"Mean correlations: {said}.",
+        size=(6.4, 2.4),
+    )
+
+
+def _ceilings(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
+    return (*_retest(evidence, notes), *_halves(evidence, notes))
+
+
+def _retest(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
+    """How people's own second answers correlate with the first, and the share of it reached."""
+    if evidence.inputs.retest is None:
+        return ()
+    second = np.asarray(evidence.inputs.retest, np.float64)[:, evidence.at]
+    level, key = evidence.level, random_key(evidence.key)
+    try:
+        again = retest_reliability(evidence.truth.T, second, sample_weight=evidence.weight)
+        reliability = np.asarray(again.reliability, np.float64)
+        if np.sum(~np.isnan(reliability)) < 2:
+            raise ValueError
+    except ValueError:
+        notes.append("Too few people answered twice to tell how people's own answers repeat.")
+        return ()
+    mean = bootstrap(key, nan_mean, reliability, level=level)
+    one = Estimated(*(float(x) for x in (mean.estimate, mean.lower, mean.upper)))
+    source = "syndigits_jax.evaluation.retest_reliability(first, second)"
+    text = (
+        "People's own second answers correlate with their first at "
+        f"{number(one.estimate)} ({interval(one, level)}) on average."
+    )
+    out = [claim("quality.retest", text, one, level, source)]
+    found = compared(evidence, "pearson")
+    ceiling = np.sqrt(np.maximum(reliability, 0))
+    if found is None or not np.nansum(ceiling) > 0:
+        return tuple(out)
+    scores = found.by_question[found.names.index(AUTO)]
+    groups = evidence.block
+    ratio = share_of_ceiling(scores, ceiling, key=key, groups=groups, level=level)
+    one = Estimated(*(float(x) for x in (ratio.estimate, ratio.lower, ratio.upper)))
+    text = (
+        f"Calibrated twins reach {percent(one.estimate)} "
+        f"({interval(one, level, digits=0, share=True)}) of the correlation that is possible at "
+        "all, as people's answers repeat only in part."
+    )
+    source = "syndigits_jax.evaluation.share_of_ceiling(scores, ceilings)"
+    out.append(claim("quality.share_of_ceiling", text, one, level, source))
+    return tuple(out)
+
+
+def _halves(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
+    """How the means of questions repeat over people."""
+    level = evidence.level
+    found = mean_reliability(
+        evidence.unit_truth.T, key=random_key(evidence.key), sample_weight=evidence.weight,
+        level=level,
+    )  # fmt: skip
+    one = Estimated(*(float(x) for x in (found.estimate, found.lower, found.upper)))
+    if not all(map(math.isfinite, one)) or not one.estimate > 0:
+        notes.append("There are too few people or questions to tell how their means repeat.")
+        return ()
+    text = (
+        "If as many other people were asked, the means of the questions would correlate with these "
+        f"at {number(one.estimate)} ({interval(one, level)}): no prediction of these means can be "
+        "judged more exactly."
+    )
+    source = "syndigits_jax.evaluation.mean_reliability(answers)"
+    return (claim("quality.mean_reliability", text, one, level, source),)
+
+
+def _end(value: float) -> float | None:
+    return value if math.isfinite(value) else None
