@@ -27,18 +27,21 @@ from .syn_digits import (
     read_twin_2k_500_questions,
 )
 from .tables import load_panel, read_table
+from .versions import TWIN_2K_500_EXPERIMENTS, Versions, merge_versions
 
 __all__ = [
     "CONSTRUCTIONS",
     "DEFAULT_CONSTRUCTION",
     "PURCHASE_OPTIONS",
     "STAR_OPTIONS",
+    "TWIN_2K_500_EXPERIMENTS",
     "BlockTruth",
     "Construction",
     "DistributionData",
     "DistributionTruth",
     "RatingTable",
     "Truth",
+    "Versions",
     "film_questions",
     "find_construction",
     "load_amazon_2018",
@@ -50,6 +53,7 @@ __all__ = [
     "load_opinionqa",
     "load_panel",
     "load_twin_2k_500",
+    "merge_versions",
     "present_constructions",
     "rating_table",
     "read_items",

@@ -2,6 +2,10 @@
 
 from .adaptive import AdaptiveTransfer as AdaptiveTransfer
 from .adaptive import adaptive_transfer as adaptive_transfer
+from .arm_effects import ArmEffects as ArmEffects
+from .arm_effects import EffectSlope as EffectSlope
+from .arm_effects import arm_effects as arm_effects
+from .arm_effects import effect_slope as effect_slope
 from .ceilings import attenuation_corrected as attenuation_corrected
 from .ceilings import mean_reliability as mean_reliability
 from .ceilings import retest_answers as retest_answers
@@ -18,6 +22,9 @@ from .few_shot import equivalent_respondents as equivalent_respondents
 from .few_shot import few_shot_curve as few_shot_curve
 from .gate import TwinGain as TwinGain
 from .gate import twin_gain as twin_gain
+from .group_control import group_mean_control as group_mean_control
+from .group_errors import GroupErrors as GroupErrors
+from .group_errors import group_errors as group_errors
 from .holdout import leave_one_question_out as leave_one_question_out
 from .holdout import leave_one_user_out as leave_one_user_out
 from .holdout_result import HoldOut as HoldOut

@@ -1,6 +1,7 @@
 """Inference that calibration and measurement share: errors, resampling, conformal intervals, and
 prediction-powered inference."""
 
+from .binomial import exact_share_interval
 from .conformal import (
     Interval,
     conformal_quantile,
@@ -29,6 +30,8 @@ from .resampling import (
     sign_flip_test,
     standard_error,
 )
+from .shrinkage import Shrunk, shrink
+from .simultaneous import Resampled, SimultaneousIntervals, simultaneous_intervals
 from .student_t import student_t_quantile
 
 __all__ = [
@@ -38,11 +41,15 @@ __all__ = [
     "Interval",
     "PermutationResult",
     "PointEstimate",
+    "Resampled",
+    "Shrunk",
+    "SimultaneousIntervals",
     "Split",
     "bootstrap",
     "cheapest_split",
     "conformal_quantile",
     "cross_fit",
+    "exact_share_interval",
     "hierarchical_jackknife_plus",
     "hierarchical_quantile",
     "jackknife_plus",
@@ -61,7 +68,9 @@ __all__ = [
     "ppi_quantile",
     "ppi_share",
     "question_scores",
+    "shrink",
     "sign_flip_test",
+    "simultaneous_intervals",
     "split_conformal",
     "standard_error",
     "student_t_quantile",

@@ -54,6 +54,10 @@ class Inputs:
     - `retest`: (n, m) people's second answers, NaN where there is none, or `None`.
     - `names`: of the files, for the report's head, such as `{"human": "humans.csv"}`.
     - `notes`: what was dropped or looked odd while reading.
+    - `outcome_arms`: by question, (n,) the arm of each person, for questions with an experiment of
+      their own (see [`merge_versions`][syndigits_jax.datasets.merge_versions]).
+    - `versions`: by arm, (n, m) what every twin answers when shown that arm's version, where twins
+      answered all of them; empty if each answered its person's.
     """
 
     panel: Panel
@@ -63,6 +67,8 @@ class Inputs:
     retest: Float[np.ndarray, "n m"] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    outcome_arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    versions: Mapping[str, Float[np.ndarray, "n m"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from syndigits_jax.workflows.evaluate.evidence import (
     hold_outs,
 )
 from syndigits_jax.workflows.evaluate.inputs import read_inputs
+from syndigits_jax.workflows.evaluate.summary import summary
 from syndigits_jax.workflows.people import weights_said
 
 SECTIONS = (
@@ -40,7 +41,7 @@ SECTIONS = (
 """Sections in their order; each is made by the function `NAME_section` of the module `NAME`."""
 
 SUMMARY = "summary"
-"""The module of the first sentences, which are made from the other sections."""
+"""The first sentences, which are made from the other sections."""
 
 _SECTION, _FILES = 8, 20  # as many steps of progress as they take time, roughly
 _STEPS = {BATTERY: 60, CONTROL: 15, SURVEY: 60, SURVEY_CONTROL: 10}
@@ -137,13 +138,12 @@ def evaluate_panel(
         section = _section(name, evidence)
         steps.done(name)
         sections += [] if section is None else [section]
-    summary = _section(SUMMARY, evidence, tuple(sections))
     found = Report(
         title=title or "How good are these twins?",
         facts=facts(evidence),
-        summary=() if summary is None else summary.claims,
+        summary=summary(evidence, sections),
         sections=tuple(sections),
-        notes=(*inputs.notes, *(() if summary is None else summary.notes)),
+        notes=inputs.notes,
     )
     steps.done(SUMMARY)
     if out is not None:
