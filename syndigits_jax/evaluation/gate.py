@@ -6,6 +6,7 @@ bootstrap of Owen, 2007), or people and blocks where questions of a block stand 
 Its intervals are a little too wide rather than too narrow.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -119,20 +120,8 @@ def twin_gain(
         raise ValueError("`blocks`: at least two blocks of questions are needed to resample them")
     member = jnp.asarray([names[label] for label in labels])
 
-    gains = _gains(comparison, x, z, y, used, weight)
-
-    def replicate(replicate_key):
-        keys = jax.random.split(replicate_key)
-        people = _times_drawn(keys[0], x.shape[1]).astype(x.dtype)
-        times = _times_drawn(keys[1], len(names))[member].astype(x.dtype)
-        found = gains(people * weight)
-        times = jnp.where(jnp.isnan(found), 0, times)
-        total = jnp.sum(times)
-        mean = jnp.sum(times * jnp.where(times > 0, found, 0)) / jnp.where(total > 0, total, 1)
-        return jnp.where(total > 0, mean, jnp.nan)
-
-    draws = jax.lax.map(replicate, jax.random.split(key, replicates), batch_size=batch_size)
-    by_question = gains(weight)
+    keys, data = jax.random.split(key, replicates), (x, z, y, used)
+    draws, by_question = _resampled(keys, data, weight, member, comparison, len(names), batch_size)
     tail = (1 - level) / 2
     return TwinGain(
         nan_mean(by_question),
@@ -142,6 +131,26 @@ def twin_gain(
         by_question,
         level,
     )
+
+
+@functools.partial(jax.jit, static_argnames=("comparison", "blocks", "batch_size"))
+@full_precision
+def _resampled(keys, data, weight, member, comparison: str, blocks: int, batch_size: int):
+    """The mean gain of every replicate, and the gain of every question."""
+    x, z, y, used = data
+    gains = _gains(comparison, x, z, y, used, weight)
+
+    def replicate(replicate_key):
+        keys = jax.random.split(replicate_key)
+        people = _times_drawn(keys[0], x.shape[1]).astype(x.dtype)
+        times = _times_drawn(keys[1], blocks)[member].astype(x.dtype)
+        found = gains(people * weight)
+        times = jnp.where(jnp.isnan(found), 0, times)
+        total = jnp.sum(times)
+        mean = jnp.sum(times * jnp.where(times > 0, found, 0)) / jnp.where(total > 0, total, 1)
+        return jnp.where(total > 0, mean, jnp.nan)
+
+    return jax.lax.map(replicate, keys, batch_size=batch_size), gains(weight)
 
 
 def _compared(estimate, control, truth, comparison: str):
