@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.readme_draws import draws
 from benchmarks.readme_fidelity import fidelity, fidelity_speed
+from benchmarks.readme_inference import prediction_powered
 from benchmarks.readme_respond import respond, respond_speed
 from benchmarks.report import RESULTS
 from syndigits_jax.results.files import write_text
@@ -267,6 +268,7 @@ def speed() -> list[str]:
 
 
 BLOCKS: dict[str, Callable[[], list[str]]] = {
+    "prediction-powered": prediction_powered,
     "table2": table2,
     "few_shot": few_shot,
     "table4": table4,
