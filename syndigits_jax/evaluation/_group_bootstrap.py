@@ -192,6 +192,7 @@ def _measures(
     )
 
 
-def _root(square: Array) -> Array:
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+def _root(variance: Array) -> Array:
+    """Standard deviations, 0 where rounding is all there is."""
+    positive = variance > _SMALLEST
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1)), 0)

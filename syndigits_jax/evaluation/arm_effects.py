@@ -162,9 +162,9 @@ def effect_slope(
     The slope of a line through the origin, as the direction of an outcome's scale is arbitrary.
     Both effects have errors, which would draw an ordinary slope to 0 and, as twins' answers go with
     people's, also tie them together. So sampling variances and covariances are subtracted from
-    sums of squares and products. The interval is Fieller's, from a bootstrap over people (the
-    draws) and outcomes at once: it is infinite where the sum of squares of people's effects cannot
-    be told from 0.
+    sums of squares and products. The interval is that of a ratio estimator (Cochran, 1977, Sampling
+    Techniques, 6.4), from a bootstrap over people (the draws) and outcomes at once, with Student's
+    t. It is infinite where the sum of squares of people's effects cannot be told from 0.
 
     **Arguments:**
 
@@ -236,18 +236,15 @@ def _slope(
     found = parts(value, jnp.ones_like(value[0]), 1)
     several = jax.vmap(replicate)((draws, jax.random.split(key, draws.shape[0])))
     a, b = found
-    covariance = jnp.cov(several.T)
-    quantile = student_t_quantile(level, jnp.asarray(groups - 1, level.dtype))
-    square = quantile.astype(level.dtype) ** 2
-    # Slopes s with (a - s b)² <= t² Var(a - s b), a quadratic in s.
-    first = b**2 - square * covariance[1, 1]
-    middle = a * b - square * covariance[0, 1]
-    last = a**2 - square * covariance[0, 0]
-    known = (first > 0) & (b > 0)
-    half = jnp.sqrt(jnp.maximum(middle**2 - first * last, 0))
-    safe = jnp.where(known, first, 1)
+    # Whether people have effects is a question of these outcomes alone.
+    same = jax.vmap(lambda one: parts(one, jnp.ones_like(value[0]), 2)[1])(draws)
+    quantile = student_t_quantile(level, jnp.asarray(groups - 1, level.dtype)).astype(value.dtype)
+    known = b > quantile * jnp.std(same, ddof=1)
+    safe = jnp.where(known, b, 1)
+    slope = a / safe
+    half = quantile * jnp.std(several[:, 0] - slope * several[:, 1], ddof=1) / safe
     return EffectSlope(
-        lower=jnp.where(known, (middle - half) / safe, -jnp.inf),
-        upper=jnp.where(known, (middle + half) / safe, jnp.inf),
-        value=jnp.where(b > 0, a / jnp.where(b > 0, b, 1), jnp.nan),
+        lower=jnp.where(known, slope - half, -jnp.inf),
+        upper=jnp.where(known, slope + half, jnp.inf),
+        value=jnp.where(known, slope, jnp.nan),
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.estimation import estimate_questions
+from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.evaluation import other_answers, person_mean
 from syndigits_jax.inference import (
     Basis,
@@ -30,7 +31,6 @@ from syndigits_jax.workflows.blocks import with_batteries, with_questions
 from syndigits_jax.workflows.people import (
     as_label,
     checked_weights,
-    design_effect,
     people_column,
     people_labels,
     people_weights,
@@ -191,7 +191,7 @@ def estimate_target(
         answers=answers,
         unavailable=unavailable,
         dropped=panel.dropped,
-        design_effect=design_effect(weight[~np.isnan(truth)]),
+        design_effect=_design_effect(weight[~np.isnan(truth)]),
     )
 
 
@@ -226,7 +226,7 @@ def estimate_target_files(
     """
     codes = MissingCodes.of(missing)
     tables = {
-        name: read_table(path, id_column, numeric=False)
+        name: read_table(path, id_column, numeric=False, questions=questions)
         for name, path in (("human", human), ("twin", twin))
     }
     cells: dict[str, dict[str, Any]] = {}
@@ -334,3 +334,7 @@ def _calibrated(
         if chosen.any():
             return found.option_probabilities(target)[:, chosen].sum(axis=1)
     return found.prediction[:, 0]
+
+
+def _design_effect(weight: Float[np.ndarray, " k"]) -> float:
+    return len(weight) / float(np.sum(effective_weight(weight)))

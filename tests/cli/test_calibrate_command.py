@@ -271,4 +271,4 @@ def test_survey_weights_reach_the_estimate(folder, tmp_path):
     human.assign(size=np.where(np.arange(panel.n) < 2, np.nan, 1)).to_csv(tmp_path / "human.csv")
     result = runner.invoke(app, [*map(str, given)])
     assert result.exit_code == 2
-    assert f"--weights: 2 of {panel.n} people have none" in result.stderr
+    assert f"--weights: 2 of {panel.n} people have no weight" in result.stderr

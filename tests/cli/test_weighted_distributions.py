@@ -52,4 +52,4 @@ def test_a_weight_of_two_counts_a_person_twice(tmp_path):
     people.assign(size=-1).to_csv(tmp_path / "people.csv")
     result = run(tmp_path, "people.csv", "weighted.csv", "--weights", "size")
     assert result.exit_code == 2
-    assert "--weights: 60 of 60 people have a negative one" in result.stderr
+    assert "--weights: 60 of 60 people have a negative weight" in result.stderr

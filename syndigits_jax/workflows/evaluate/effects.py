@@ -18,10 +18,10 @@ from syndigits_jax.inference import (
 from syndigits_jax.plots import plot_agreement
 from syndigits_jax.report import Claim, Column, Figure, Section, Table
 from syndigits_jax.report.contents import Cell
-from syndigits_jax.results.format import fixed, percent
 from syndigits_jax.results.keys import random_key
 
 from .evidence import AUTO, RAW, Evidence
+from .wording import number, percent
 
 FEWEST_PEOPLE = 10
 """Effects of arms with fewer answers are left out."""
@@ -274,9 +274,9 @@ def _signs(found: _Found) -> list[Claim]:
         low, high = exact_share_interval(right, trials, found.level)
         beyond = " more often than a coin" if low > 0.5 else ""
         text = (
-            f"Of the {trials} outcomes with effects among people, {name} show the same direction in "
-            f"{right}{beyond}: {percent(right / trials)} ({percent(found.level)} interval for other such "
-            f"outcomes {percent(low)} to {percent(high)})."
+            f"Of the {trials} outcomes with effects among people, {name} show the same direction "
+            f"in {right}{beyond}: {percent(right / trials)} ({percent(found.level)} interval for "
+            f"other such outcomes {percent(low)} to {percent(high)})."
         )
         finding = f"{name} show the direction" if low > 0.5 else ""
         finding = f"{name} show the wrong direction" if high < 0.5 else finding
@@ -315,8 +315,8 @@ def _sizes(found: _Found, notes: list[str]) -> list[Claim]:
         elif high < 1:
             finding, said = f"{name} understate effects", ", smaller than those"
         text = (
-            f"Effects among {name} are {fixed(value, 2)} times as large as among people "
-            f"({percent(found.level)} interval {fixed(low, 2)} to {fixed(high, 2)}{said})."
+            f"Effects among {name} are {number(value, 2)} times as large as among people "
+            f"({percent(found.level)} interval {number(low, 2)} to {number(high, 2)}{said})."
         )
         values = {"estimate": value, "lower": low, "upper": high}
         claims.append(Claim(key, text, values, found.level, finding, _SLOPE))
@@ -362,8 +362,8 @@ def _table(found: _Found) -> Table:
             row |= _cells(f"{_KEYS[source]}_apart", *ends)
         rows.append(row)
     note = (
-        "An effect is the mean answer in an arm less that in the control, in shares of the range of "
-        "answers. In brackets: intervals that hold for all effects at once. Calibrated twins are "
+        "An effect is the mean answer in an arm less that in the control, in shares of the answer "
+        "range. In brackets: intervals that hold for all effects at once. Calibrated twins are "
         "predicted without anybody's answer to the question. People and twins: the effect from "
         "the people who were asked and the twins of all (prediction-powered), right however bad "
         "twins are."

@@ -14,10 +14,10 @@ from syndigits_jax.inference import Resampled, SimultaneousIntervals, shrink
 from syndigits_jax.plots import plot_group_intervals
 from syndigits_jax.report import Claim, Column, Figure, Section, Table
 from syndigits_jax.report.contents import Cell
-from syndigits_jax.results.format import fixed, percent
 from syndigits_jax.results.keys import random_key
 
 from .evidence import AUTO, RAW, Evidence
+from .wording import listed, number, percent
 
 FEWEST_PEOPLE = 20
 """Groups of fewer people are left out."""
@@ -303,7 +303,7 @@ def _helped(found: _Found, column: str, measure: _Measure, level: float) -> list
         if not groups:
             continue
         everybody = len(groups) == len(found.errors.groups)
-        who = f"every group ({_listed(groups)})" if everybody else _listed(groups)
+        who = f"every group ({listed(groups)})" if everybody else listed(groups)
         text = f"{column}: calibration makes {measure.words} {done} for {who}."
         claims.append(
             Claim(
@@ -482,8 +482,8 @@ def _cells(
 
 def _shown(measure: _Measure, value: Any) -> float:
     """Roots of squares, 0 where noise is all there is."""
-    number = float(value)
-    return float(np.sqrt(np.maximum(number, 0))) if measure.square else number
+    plain = float(value)
+    return float(np.sqrt(np.maximum(plain, 0))) if measure.square else plain
 
 
 def _values(measure: _Measure, *numbers: Any) -> dict[str, float]:
@@ -494,7 +494,7 @@ def _values(measure: _Measure, *numbers: Any) -> dict[str, float]:
 def _sayer(measure: _Measure) -> Any:
     def say(value: Any) -> str:
         shown = _shown(measure, value)
-        return percent(shown, 1) if measure.square else fixed(shown, 2)
+        return percent(shown, 1) if measure.square else number(shown, 2)
 
     return say
 
@@ -509,8 +509,3 @@ def _verdict(gain: SimultaneousIntervals, g: int) -> str:
 
 def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count} people"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from syndigits_jax import __version__, report
+from syndigits_jax import report
 from syndigits_jax.report import Report, Section
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS
+from syndigits_jax.version import __version__
 from syndigits_jax.workflows.evaluate.effects import effects_section
 from syndigits_jax.workflows.evaluate.evidence import (
     BATTERY,

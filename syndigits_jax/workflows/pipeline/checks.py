@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -114,17 +115,19 @@ def check_calibration(
     personas: Sequence[Persona],
     questions: Sequence[Question],
     files: Files | None = None,
+    catalogue: str | PathLike[str] | None = None,
 ) -> HumanAnswers:
     """The human answers for calibration, checked.
 
     **Arguments:** `settings`: where they are; `personas`: the twins; `questions`: what these are
-    asked; `files`: what has been read already; nothing by default.
+    asked; `files`: what has been read already; nothing by default; `catalogue`: the file of
+    questions, as [`read_table`][syndigits_jax.datasets.read_table] uses it.
 
     **Raises:** `ValueError` if there are too few, or some are outside of a question's scale.
     """
     where = f"[calibrate]: {settings.human}"
     answers = HumanAnswers(
-        *(files or Files()).answers(settings.human, settings.id_column, settings.missing)
+        *(files or Files()).answers(settings.human, settings.id_column, settings.missing, catalogue)
     )
     human = answers.frame
     try:

@@ -140,7 +140,9 @@ def prepare(pipeline: Pipeline) -> Prepared:
     human = fidelity = None
     if pipeline.calibrate is not None:  # fails early rather than after asking
         check_report_folder(pipeline.out / EVALUATION)
-        human = check_calibration(pipeline.calibrate, built[0], questions, files)
+        human = check_calibration(
+            pipeline.calibrate, built[0], questions, files, pipeline.questions.file
+        )
     if pipeline.fidelity is not None:
         check_results_path(pipeline.out / FIDELITY / RESULTS)
         fidelity = check_fidelity(pipeline.fidelity, questions, files)

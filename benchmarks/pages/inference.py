@@ -1,8 +1,9 @@
-"""The README's figures of prediction-powered inference, from the committed results."""
+"""Figures of prediction-powered inference, from the committed results."""
 
 import json
 from typing import Any
 
+from benchmarks.pages.tables import head, row
 from benchmarks.report import RESULTS
 
 PANELS = {"movielens": "MovieLens", "Text Persona - GPT4.1-mini": "Twin-2K-500"}
@@ -16,17 +17,17 @@ PROXIES = {
 def prediction_powered() -> list[str]:
     """What proxies are worth to k people asked, coverage, and skewed answers."""
     study = json.loads((RESULTS / "prediction_powered_study.json").read_text())
-    rows = {(row["panel"], row["proxies"], row["k"]): row for row in study["rows"]}
+    rows = {(one["panel"], one["proxies"], one["k"]): one for one in study["rows"]}
     asked = sorted({k for _, _, k in rows})
-    head = [
+    columns = [
         "people asked",
         *(f"{title}: {name}" for title in PANELS.values() for name in PROXIES.values()),
     ]
-    lines = ["| " + " | ".join(head) + " |", "|--:" * len(head) + "|"]
+    lines = head(columns)
     for k in asked:
         found = [rows[panel, proxies, k] for panel in PANELS for proxies in PROXIES]
-        cells = [f"{100 * row['worth_realised']:+.0f}% ({row['coverage']:.2f})" for row in found]
-        lines.append("| " + " | ".join([str(k), *cells]) + " |")
+        cells = [f"{100 * one['worth_realised']:+.0f}% ({one['coverage']:.2f})" for one in found]
+        lines.append(row([str(k), *cells]))
     counts = [
         f"{rows[panel, 'raw twin', asked[0]]['questions']} questions of {title}"
         for panel, title in PANELS.items()

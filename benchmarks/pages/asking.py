@@ -1,9 +1,10 @@
-"""The README's figures about asking language models."""
+"""Figures about asking language models."""
 
 import json
 import statistics
 from typing import Any
 
+from benchmarks.pages.tables import head, row
 from benchmarks.report import RESULTS
 
 _COLUMNS = {
@@ -49,12 +50,11 @@ def respond() -> list[str]:
         f"{rated['questions']} films each ({rated['seconds'] / 60:.0f} minutes), placed by SSR as "
         "the users of `ml-latest-small` are:",
         "",
-        "|  | " + " | ".join(_COLUMNS.values()) + " |",
-        "|---|" + "--:|" * len(_COLUMNS),
+        *head(["", *_COLUMNS.values()]),
     ]
     for name, title in _ROWS.items():
         cells = (_number(value.get((name, metric))) for metric in _COLUMNS)
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        lines.append(row([title, *cells]))
     grounded = "personas: grounded"
     lines += [
         "",
