@@ -68,7 +68,9 @@ IdColumn = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        "--weights", metavar="COLUMN", help="Column of survey weights; only their ratios matter."
+        "--weights",
+        metavar="COLUMN",
+        help="Column of survey weights, which is no question; only their ratios matter.",
     ),
 ]
 

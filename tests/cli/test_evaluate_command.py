@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from typer.testing import CliRunner
 from syndigits_jax.cli.app import app
 from syndigits_jax.cli.exits import BAD_INPUT
 from syndigits_jax.datasets import simulate_panel
-from syndigits_jax.report import FORMATS, write_report
 from syndigits_jax.schema import Scale
 from syndigits_jax.workflows.evaluate.evidence import CONTROL, SURVEY, hold_outs
 from syndigits_jax.workflows.evaluate.inputs import read_inputs
@@ -75,33 +75,31 @@ def test_the_report_is_written_and_its_first_sentences_are_printed(whole):
     for name in report["summary"]:
         assert " ".join(report["claims"][name]["text"].split()) in printed
     assert f"written: {out / 'report.html'}" in said
+    assert "holding out known questions: " in said and " left\n" in said
 
 
-def test_python_gives_the_same_report(folder, whole, tmp_path):
+def test_python_gives_the_same_report_and_computes_no_finished_hold_out(
+    folder, whole, tmp_path, monkeypatch
+):
     out, _ = whole
+    shutil.copytree(out / "units", tmp_path / "units")
+    for name in ("hold_out_quality", "hold_out_learned_control"):
+        monkeypatch.setattr(f"syndigits_jax.workflows.evaluate.evidence.{name}", None)
     inputs = read_inputs(
         folder / "human.csv", folder / "twin.csv", people=folder / "people.csv",
         questions=folder / "questions.csv", weights="weight", groups=["sex"], blocks="survey",
     )  # fmt: skip
     steps = []
-    write_report(evaluate_panel(inputs, on_progress=steps.append), tmp_path)
-    assert set(FORMATS) >= {"html", "json"}
-    for name, content in files(tmp_path).items():
-        assert content == (out / name).read_bytes(), name
+    evaluate_panel(inputs, out=tmp_path, on_progress=steps.append)
+    assert files(tmp_path) == files(out)
     done = [one.done for one in steps]
-    assert done == sorted(done) and done[0] == 0 and done[-1] == steps[-1].total
-    labels = dict.fromkeys(one.label for one in steps)
-    assert f"holding out {SURVEY}" in labels and list(labels)[-1] == "writing"
-    assert all((out / "units" / f"{one.key}.npz").exists() for one in hold_outs(inputs))
-
-
-def test_a_finished_run_computes_no_hold_out_again(folder, whole, monkeypatch):
-    out, _ = whole
-    before = files(out)
-    for name in ("hold_out_quality", "hold_out_learned_control"):
-        monkeypatch.setattr(f"syndigits_jax.workflows.evaluate.evidence.{name}", None)
-    assert runner.invoke(app, arguments(folder, out)).exit_code == 0
-    assert files(out) == before
+    assert done == sorted(done) and done[-1] == steps[-1].total
+    assert {one.label for one in steps} == {"analysing", "writing"}
+    found = {one.name: one.key for one in hold_outs(inputs)}
+    assert {f"{key}.npz" for key in found.values()} == {
+        path.name for path in (out / "units").iterdir()
+    }
+    assert SURVEY in found
 
 
 def test_killed_at_random_moments_and_run_again_it_writes_the_same(folder, whole, tmp_path):

@@ -7,7 +7,7 @@ import typer
 
 from syndigits_jax.cli.choices import Join, What
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import Human, IdColumn, Missing, Seed, Twin, check_tables
+from syndigits_jax.cli.options import Human, IdColumn, Missing, Seed, Twin, Weights, check_tables
 
 NO_ANSWERS: list[float] = []
 
@@ -44,13 +44,7 @@ def estimate(
             "of them."
         ),
     ] = NO_ANSWERS,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of survey weights, in the people's table or the twins'; no question.",
-        ),
-    ] = None,
+    weights: Weights = None,
     intervals: Annotated[
         float, typer.Option(help="Intervals that cover this share of the truth.")
     ] = 0.95,
