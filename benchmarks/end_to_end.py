@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "end_to_end.json")
     given = parser.parse_args()
     found = {"survey": survey(given.out / "survey"), "films": films(given.out / "films")}
-    for line in found["survey"]["calibration"]["verdict"]:
+    for line in found["survey"]["calibration"]["summary"]:
         print(line)
     for record in found["films"]["records"]:
         if record["metric"] == "coverage":

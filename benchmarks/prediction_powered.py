@@ -63,6 +63,9 @@ def simulated(key: Any, repeats: int, kind: str, what: str) -> tuple[Any, Any, A
         return latent, twin, x, 0.0
     if what == "skewed mean":
         return jnp.exp(latent), twin, x, float(np.exp(0.5))
+    if what == "heavy-tailed mean":  # t with 5 degrees of freedom
+        normal = jax.random.normal(jax.random.fold_in(key, 3), (5, repeats, PEOPLE))
+        return latent / jnp.sqrt(jnp.mean(normal**2, axis=0)), twin, x, 0.0
     if what == "mean of a scale":
         cuts = jnp.asarray([-1.5, -0.5, 0.5, 1.5])
         # Four cuts that lie symmetrically: the mean is in the middle.
@@ -80,15 +83,16 @@ def simulated(key: Any, repeats: int, kind: str, what: str) -> tuple[Any, Any, A
     raise ValueError(what)
 
 
-def estimator(what: str, level: Any) -> Callable[..., Estimate]:
+def estimator(what: str, level: Any, skewness_corrected: bool = True) -> Callable[..., Estimate]:
     """From answers, twins and a regressor of one population to an estimate."""
+    options = {"level": level, "skewness_corrected": skewness_corrected}
     if what.startswith("share"):
         return lambda truth, twin, _: ppi_share(truth, twin, level=level)
     if what == "median":
         return lambda truth, twin, _: ppi_quantile(truth, twin, 0.5, level=level)
     if what == "difference":
         group = np.arange(PEOPLE) % 2
-        return lambda truth, twin, _: ppi_difference(truth, twin, group, level=level)
+        return lambda truth, twin, _: ppi_difference(truth, twin, group, **options)
     if what.endswith("slope"):
         fit = ppi_linear if what == "linear slope" else ppi_logistic
 
@@ -97,7 +101,12 @@ def estimator(what: str, level: Any) -> Callable[..., Estimate]:
             return jax.tree.map(lambda leaf: leaf[..., -1], found)
 
         return slope
-    return lambda truth, twin, _: ppi_mean(truth, twin, level=level)
+    return lambda truth, twin, _: ppi_mean(truth, twin, **options)
+
+
+def has_t_interval(what: str) -> bool:
+    """Whether the interval is one that is corrected for skewness, so that there is another."""
+    return "mean" in what or what == "difference"
 
 
 def coverage_run(what: str, kind: str, batch: int) -> Callable[..., Any]:
@@ -107,8 +116,10 @@ def coverage_run(what: str, kind: str, batch: int) -> Callable[..., Any]:
     def run(key: Any, n: Any, level: Any) -> Any:
         answer, twin, x, _ = simulated(key, batch, kind, what)
         truth = jnp.where(jnp.arange(PEOPLE) < n, answer, jnp.nan)
-        found = jax.vmap(estimator(what, level))(truth, twin, x)
-        return found, found.classical
+        found = [jax.vmap(estimator(what, level))(truth, twin, x)]
+        if has_t_interval(what):
+            found.append(jax.vmap(estimator(what, level, False))(truth, twin, x))
+        return [one for both in found for one in (both, both.classical)]
 
     return run
 
@@ -117,13 +128,13 @@ def coverage_row(
     what: str, kind: str, n: int, level: float, repeats: int, batch: int, run: Callable[..., Any]
 ) -> dict[str, Any]:
     _, _, _, target = simulated(jax.random.key(0), 1, kind, what)
-    found: dict[str, list[np.ndarray]] = {"both": [], "alone": []}
-    for key in jax.random.split(jax.random.key(1), repeats // batch):
-        for name, interval in zip(found, run(key, n, level), strict=True):
-            found[name].append(np.stack([interval.value, interval.lower, interval.upper], axis=1))
-    both, alone = (np.concatenate(rows) for rows in found.values())
-    good = np.isfinite(both).all(axis=1) & np.isfinite(alone).all(axis=1)
-    both, alone = both[good], alone[good]
+    batches = [
+        [np.stack([one.value, one.lower, one.upper], axis=1) for one in run(key, n, level)]
+        for key in jax.random.split(jax.random.key(1), repeats // batch)
+    ]
+    found = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+    good = np.isfinite(found).all(axis=(0, 2))
+    both, alone, *usual = (rows[good] for rows in found)
 
     def covers(rows: np.ndarray) -> float:
         return float(np.mean((rows[:, 1] <= target) & (target <= rows[:, 2])))
@@ -131,24 +142,44 @@ def coverage_row(
     def width(rows: np.ndarray) -> float:
         return float(np.mean(rows[:, 2] - rows[:, 1]))
 
+    plain = {}
+    if usual:
+        plain = {
+            "coverage_t": covers(usual[0]), "coverage_people_t": covers(usual[1]),
+            "width_ratio_to_t": width(both) / width(usual[0]),
+            "width_ratio_to_t_people": width(alone) / width(usual[1]),
+        }  # fmt: skip
     gain = np.mean((alone[:, 0] - target) ** 2) / np.mean((both[:, 0] - target) ** 2)
     return {
         "what": what, "twins": kind, "n": n, "level": level, "repeats": len(both),
         "undefined": int(repeats - len(both)),
         "coverage": covers(both), "coverage_people": covers(alone),
-        "width_ratio": width(both) / width(alone), "effective_ratio": float(gain),
+        "width_ratio": width(both) / width(alone), "effective_ratio": float(gain), **plain,
     }  # fmt: skip
+
+
+def _usual(row: Mapping[str, Any]) -> str:
+    """What the usual t interval covers, and how wide the corrected one is to it."""
+    if "coverage_t" not in row:
+        return ""
+    return (
+        f"{row['coverage_t']:.3f} ({row['coverage_people_t']:.3f})  "
+        f"{row['width_ratio_to_t']:.3f} ({row['width_ratio_to_t_people']:.3f})"
+    )
 
 
 def coverage(args: argparse.Namespace) -> None:
     start, rows = time.perf_counter(), []
     many, few = args.repeats, max(args.repeats // 10, 1000)
     cases = {
-        "mean": many, "mean of a scale": many, "skewed mean": many, "share 0.3": many,
-        "share 0.05": many, "difference": many, "median": few, "linear slope": few,
-        "logistic slope": few,
+        "mean": many, "mean of a scale": many, "skewed mean": many, "heavy-tailed mean": many,
+        "share 0.3": many, "share 0.05": many, "difference": many, "median": few,
+        "linear slope": few, "logistic slope": few,
     }  # fmt: skip
-    print(f"{'':16} {'twins':12} {'n':>4} level  coverage (people)  width ratio  effective ratio")
+    print(
+        f"{'':16} {'twins':12} {'n':>4} level  coverage (people)  width ratio  effective ratio  "
+        "t interval (people): coverage, width to it"
+    )
     chosen = {what: repeats for what, repeats in cases.items() if what in (args.what or cases)}
     for what, repeats in chosen.items():
         batch = 100 if what == "median" else 1000
@@ -161,7 +192,7 @@ def coverage(args: argparse.Namespace) -> None:
                     print(
                         f"{what:16} {kind:12} {n:4} {level:5.2f}  {row['coverage']:8.3f} "
                         f"({row['coverage_people']:.3f})  {row['width_ratio']:11.3f}  "
-                        f"{row['effective_ratio']:15.2f}",
+                        f"{row['effective_ratio']:15.2f}  {_usual(row)}",
                         flush=True,
                     )
     out = args.out or RESULTS / "prediction_powered_coverage.json"

@@ -25,17 +25,18 @@ from syndigits_jax.datasets import load_movielens, load_twin_2k_500, read_twin_2
 from syndigits_jax.estimation import (
     HeldOutProbabilities,
     blocks_from_names,
-    hold_out_asked_control,
     hold_out_learned_control,
     hold_out_probabilities,
 )
 from syndigits_jax.evaluation import (
+    HoldOut,
     brier_score,
     expected_calibration_error,
     from_points,
     log_score,
     marginal_of_others,
     nested_probability_calibration,
+    other_answers,
     probability_losses,
     ranked_probability_score,
     reliability,
@@ -45,6 +46,7 @@ from syndigits_jax.evaluation import (
     split_half,
     twin_gain,
 )
+from syndigits_jax.inference import cross_fit, person_folds
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.files import replacing
 
@@ -94,6 +96,18 @@ def twin_2k_500(data: Path, construction: str) -> tuple[Panel, tuple[str, ...], 
         question = questions[name]
         texts.append(" ".join([question.text, *(o.label for o in question.options)]))
     return panel, blocks_from_names(panel.questions), tf_idf(texts)
+
+
+def asked_control(panel: Panel) -> HoldOut:
+    """Every question from people's other answers, learnt from the answers to it of other people."""
+    known = np.flatnonzero(panel.human_mask.any(axis=0))
+    rows = []
+    for j in known:
+        answers = panel.human[:, j]
+        learn = other_answers(np.delete(panel.human, j, axis=1))
+        found = cross_fit(learn, answers, person_folds(jax.random.key(int(j)), answers))
+        rows.append(np.clip(found, panel.low[j], panel.high[j]))
+    return HoldOut("question", panel, known, panel.human[:, known].T, {"Asked": np.stack(rows)})
 
 
 def usual_spread(held: HeldOutProbabilities, human: np.ndarray) -> np.ndarray:
@@ -280,20 +294,14 @@ def judged(
     held = timed("estimate", hold_out_probabilities, panel, blocks=blocks, without_folds=True)
     at = np.array([panel.questions.index(name) for name in held.questions])
     boosting = HistGradientBoostingRegressor(random_state=0)
+    known = {"blocks": blocks, "embeddings": texts}
     controls = {
         "Person mean": timed("person mean", hold_out_learned_control, panel),
-        "Learned": timed(
-            "learned", hold_out_learned_control, panel, blocks=blocks, embeddings=texts
-        ),
+        "Learned": timed("learned", hold_out_learned_control, panel, **known),
         "Learned, boosted": timed(
-            "boosted",
-            hold_out_learned_control,
-            panel,
-            blocks=blocks,
-            embeddings=texts,
-            learner=boosting,
+            "boosted", hold_out_learned_control, panel, learner=boosting, **known
         ),
-        "Asked": timed("asked", hold_out_asked_control, panel),
+        "Asked": timed("asked", asked_control, panel),
     }
     points = {}
     for name, found in controls.items():

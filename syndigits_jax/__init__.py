@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from .evaluation import leave_one_question_out as leave_one_question_out
     from .evaluation import leave_one_user_out as leave_one_user_out
     from .panel import Panel as Panel
+    from .saving import load as load
+    from .saving import save as save
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 _ROOM = {
     "calibration": (
@@ -52,6 +54,7 @@ _ROOM = {
     "estimation": ("estimate_questions", "estimate_users"),
     "evaluation": ("HoldOut", "leave_one_question_out", "leave_one_user_out"),
     "panel": ("Panel",),
+    "saving": ("load", "save"),
 }
 _HOME = {name: room for room, names in _ROOM.items() for name in names}
 _MODULES = (
@@ -68,6 +71,7 @@ _MODULES = (
     "preferences",
     "report",
     "respond",
+    "saving",
     "schema",
     "solvers",
     "tables",

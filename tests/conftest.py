@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+# No test reads what another run has compiled.
+os.environ["SYNDIGITS_CACHE"] = "off"
+
 # Compiling is most of what a test does, so programs are optimised less: a third of the time. Set
 # XLA_FLAGS, even to nothing, to have them as users do; the lane `full` of CI does, and
 # notebooks and the README's code always have.

@@ -1,6 +1,7 @@
 """The examples in docstrings: each runs on its own, as pasted, and prints the output shown.
 
-Where an example imports a package that is not installed, it is skipped.
+Run once more, an example compiles nothing: so every public function that has one is called twice
+with the same shapes. Where an example imports a package that is not installed, it is skipped.
 """
 
 import ast
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
+from compilations import compilations
 
 import syndigits_jax
 
@@ -79,6 +81,13 @@ def imported(text: str) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+# These are given a function that the example defines.
+COMPILED_ANEW = (
+    "solvers.simplex_convex.minimize_on_simplex",
+    "solvers.simplex_convex.mirror_descent",
+)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name, tmp_path, monkeypatch):
     text, path, line = EXAMPLES[name]
@@ -87,6 +96,10 @@ def test_example(name, tmp_path, monkeypatch):
             pytest.skip(f"the example needs {package}")
     monkeypatch.chdir(tmp_path)
     assert not (report := run(text, name, path, line)), report
+    if name not in COMPILED_ANEW:
+        with compilations() as compiled:
+            run(text, name, path, line)
+        assert not compiled, "no call compiles twice: see the house rules"
 
 
 @pytest.mark.parametrize(

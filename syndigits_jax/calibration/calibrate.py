@@ -158,9 +158,8 @@ def _decide(result: Calibrated, twin_prediction, threshold, axis) -> Calibrated:
 
 
 def _read_by(method: Calibrator, settings: Settings, *groups: str) -> Settings:
-    """The groups that a compiled function reads: only regressions impute."""
-    imputation = ("imputation",) if isinstance(method, FitAndTransfer) else ()
-    return settings.only("preparation", "fitting", "few_shot", *imputation, *groups)
+    """The groups that a compiled function of a method reads."""
+    return settings.only("preparation", "fitting", "few_shot", *groups)
 
 
 @full_precision
@@ -236,18 +235,34 @@ def calibrate_question(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[:, m:], 0, weight)
     data = _differentiable(method, (human, twin, observed, weight))
-    result = _questions(method, *data, _read_by(method, settings))
+    filled = _filled_questions(method, data, settings)
+    result = _questions(method, *data, filled, _read_by(method, settings))
     return _decide(result, twin[:, m:], threshold, 0)
 
 
+def _filled_questions(method: Calibrator, data: tuple, settings: Settings):
+    """Donors without gaps and the imputation's status, from a program that all regressions share:
+    it takes longer to compile than most of them."""
+    if not isinstance(method, FitAndTransfer):
+        return None
+    human, twin, _, weight = data
+    return _impute_questions(human, twin, weight, settings.only("imputation"))
+
+
 @jax.jit
-def _questions(method, human, twin, observed, weight, settings) -> Calibrated:
+def _impute_questions(human, twin, weight, settings):
+    donors = Responses.from_nan(twin).columns(slice(None, human.shape[1]))
+    return impute_both(Responses.from_nan(human), donors, weight, settings)
+
+
+@jax.jit
+def _questions(method, human, twin, observed, weight, filled, settings) -> Calibrated:
     m = human.shape[1]
     humans, twins = Responses.from_nan(human), Responses.from_nan(twin)
     donors, targets = twins.columns(slice(None, m)), twins.columns(slice(m, None)).T
     imputation = jnp.int32(Status.CONVERGED)
-    if isinstance(method, FitAndTransfer):
-        humans, donors, imputation = impute_both(humans, donors, weight, settings)
+    if filled is not None:
+        humans, donors, imputation = filled
 
     def solve(item):
         target, known = item
@@ -357,12 +372,27 @@ def calibrate_user(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[n:], 1)
     data = _differentiable(method, (human, twin, observed, weight))
-    result = _users(method, *data, _read_by(method, settings, "new_users"))
+    filled = _filled_users(method, data, settings)
+    result = _users(method, *data, filled, _read_by(method, settings, "new_users"))
     return _decide(result, twin[n:], threshold, 1)
 
 
+def _filled_users(method: Calibrator, data: tuple, settings: Settings):
+    """As [`_filled_questions`][]."""
+    if not isinstance(method, FitAndTransfer):
+        return None
+    human, twin, _, weight = data
+    return _impute_users(human, twin, weight, settings.only("imputation"))
+
+
 @jax.jit
-def _users(method, human, twin, observed, weight, settings) -> Calibrated:
+def _impute_users(human, twin, weight, settings):
+    donors = Responses.from_nan(twin).rows(slice(None, human.shape[0]))
+    return impute_both(Responses.from_nan(human), donors, weight, settings)
+
+
+@jax.jit
+def _users(method, human, twin, observed, weight, filled, settings) -> Calibrated:
     n = human.shape[0]
     humans, twins = Responses.from_nan(human), Responses.from_nan(twin)
     donors, targets = twins.rows(slice(None, n)), twins.rows(slice(n, None))
@@ -373,7 +403,7 @@ def _users(method, human, twin, observed, weight, settings) -> Calibrated:
         seen, fit = jax.tree.map(jnp.transpose, known), method.fit(problem, settings)
         result = finish(problem, fit, jnp.int32(Status.CONVERGED), seen, settings)
         return _mark_unanswered(result.transposed(), counted)
-    humans, donors, imputation = impute_both(humans, donors, weight, settings)
+    humans, donors, imputation = filled
 
     def solve(item):
         target, known = item

@@ -13,6 +13,7 @@ from ..solvers.ridge import ridge
 from .settings import Settings
 
 
+@jax.jit
 @full_precision
 def learn_from_answers(
     prediction: Float[Array, "s t"],

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from syndigits_jax import __version__
 from syndigits_jax.cli.commands import (
     calibrate,
     calibrate_distribution,
@@ -21,6 +20,7 @@ from syndigits_jax.cli.commands import (
     templates,
 )
 from syndigits_jax.cli.exits import OneLineErrors
+from syndigits_jax.version import __version__
 
 app = typer.Typer(
     name="syndigits",

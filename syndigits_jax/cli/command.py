@@ -17,6 +17,7 @@ import typer
 
 from syndigits_jax.cli.exits import BAD_INPUT, FAILED, INCOMPLETE, INTERRUPTED, Ended, say
 from syndigits_jax.cli.exits import ending_well as _ending_well
+from syndigits_jax.cli.program_cache import kept_programs
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 Verbose = Annotated[
@@ -67,7 +68,7 @@ def command(
             with _shown(Showing(not (quiet or json), not quiet), verbose, quiet):
                 code, content = 0, {}
                 try:
-                    with _ending_well(resume):
+                    with _ending_well(resume), kept_programs():
                         content = function(*args, **options) or {}
                 except Ended as end:
                     code = end.code

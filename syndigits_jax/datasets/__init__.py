@@ -16,6 +16,9 @@ from .rating_files import load_amazon_2018, load_amazon_2023, load_movielens_rat
 from .ratings import RatingTable, rating_table
 from .sample import sample_panel, sample_panel_with_truth
 from .simulator import Truth, simulate_panel
+from .surveys.labelled import read_spss, read_stata
+from .surveys.qualtrics import read_qualtrics
+from .surveys.survey import Survey
 from .syn_digits import (
     CONSTRUCTIONS,
     DEFAULT_CONSTRUCTION,
@@ -40,6 +43,7 @@ __all__ = [
     "DistributionData",
     "DistributionTruth",
     "RatingTable",
+    "Survey",
     "Truth",
     "Versions",
     "film_questions",
@@ -58,7 +62,10 @@ __all__ = [
     "rating_table",
     "read_items",
     "read_personas",
+    "read_qualtrics",
     "read_questions",
+    "read_spss",
+    "read_stata",
     "read_table",
     "read_twin_2k_500_questions",
     "sample_panel",

@@ -11,7 +11,8 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _NAMES = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 _LONGEST_CELL = 2**31 - 1
 _SHOWN = 3
-_IMPORT_ID = ('{"ImportId"', "{'ImportId'")
+IMPORT_ID = ('{"ImportId"', "{'ImportId'")
+"""How the cells of Qualtrics' third header row start."""
 # What Qualtrics writes below the names of its own columns.
 _QUALTRICS = {
     "StartDate": "Start Date",
@@ -32,18 +33,19 @@ _KINDS = {
 
 
 def read_delimited(
-    path: Path, separator: str, key: str | None = None
+    path: Path, separator: str, key: str | None = None, *, utf_16: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """(header, rows) of a text file in UTF-8, possibly `.gz`; cells are not changed.
 
-    Empty lines are skipped. **Arguments:** `key`: the column that identifies rows in messages, by
-    default the first.
+    Empty lines are skipped. **Arguments:** `path`, `separator`: the file, and what stands between
+    its cells; `key`: the column that identifies rows in messages, by
+    default the first; `utf_16`: read UTF-16 with a byte-order mark too.
 
     **Raises:** `ValueError`, which does not name the file, for files of another kind or encoding,
     quotes that are not closed, and rows that are shorter or longer than the header, with their
     lines; `OSError` if it cannot be opened.
     """
-    _refuse_other_kinds(path)
+    _refuse_other_kinds(path, utf_16)
     rows: list[list[str]] = []
     return _checked(path, separator, key, rows.append, strict=True), rows
 
@@ -59,7 +61,7 @@ def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     kinds = []
     for row in rows[:2]:
         cells = [cell.strip() for cell in row]
-        if sum(cell.startswith(_IMPORT_ID) for cell in cells) > len(cells) / 2:
+        if sum(cell.startswith(IMPORT_ID) for cell in cells) > len(cells) / 2:
             kinds.append("import ids")
         elif any(
             _QUALTRICS.get(name.strip()) == cell for name, cell in zip(header, cells, strict=True)
@@ -79,7 +81,7 @@ def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 def looks_separated(path: Path, separator: str) -> str:
     """A hint if another separator would split the first lines into equally many columns."""
-    with _opened(path) as file:
+    with opened_text(path) as file:
         lines = [line for line, _ in zip(file, range(20))]
     for other, name in _NAMES.items():
         if other == separator:
@@ -97,12 +99,15 @@ def looks_separated(path: Path, separator: str) -> str:
 
 
 def _is_import_ids(row: Sequence[str]) -> bool:
-    return sum(cell.strip().startswith(_IMPORT_ID) for cell in row) > len(row) / 2
+    return sum(cell.strip().startswith(IMPORT_ID) for cell in row) > len(row) / 2
 
 
-def _opened(path: Path):
+def opened_text(path: Path):
+    """A text file, possibly `.gz`, in UTF-8, or in UTF-16 with a byte-order mark."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")
+    with opener(path, "rb") as file:
+        wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="")
 
 
 def _checked(
@@ -134,7 +139,7 @@ def _checked(
 
 def _rows(path: Path, separator: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, each with the line it starts in."""
-    with _opened(path) as file:
+    with opened_text(path) as file:
         reader = csv.reader(file, delimiter=separator, strict=strict)
         while True:
             line = reader.line_num + 1
@@ -183,10 +188,12 @@ def _maybe_decimals(row: Sequence[str]) -> bool:
     return any(first and second for first, second in itertools.pairwise(numbers))
 
 
-def _refuse_other_kinds(path: Path) -> None:
+def _refuse_other_kinds(path: Path, utf_16: bool = False) -> None:
     zipped = path.suffix.lower() == ".gz"
     with gzip.open(path, "rb") if zipped else path.open("rb") as file:
         start = file.read(1024)
+    if utf_16 and start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return
     for magic, kind in _KINDS.items():
         if start.startswith(magic) and not (zipped and kind.startswith("compressed")):
             raise ValueError(f"it is {kind}")

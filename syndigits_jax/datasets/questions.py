@@ -16,6 +16,7 @@ from typing import Any
 from ..results.files import write_text
 from ..schema import SCALE_KINDS, Option, Question, Scale
 from .distributions import REFUSED
+from .surveys.files import is_survey, read_survey_questions
 from .syn_digits import twin_question
 from .text_tables import (
     TABLES,
@@ -55,9 +56,12 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
       `Yes|No` coded 1, 2), `low`, `high`, `step` and `kind` (ordinal, interval or nominal) of the
       scale, `refusal`, `reverse_coded` (true or false), `block`. Any other column is a field of
       the item.
+    - A `.qsf` questionnaire of Qualtrics ([`read_qualtrics`][]), or an SPSS or Stata file
+      ([`read_spss`][], [`read_stata`][]); also Qualtrics' export of answers with its three header
+      rows, which has no options. A warning says which questions are left out.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the entry that is wrong;
-    `ImportError` without pandas (Parquet).
+    `ImportError` without pandas (Parquet) or pyreadstat (SPSS, Stata).
 
     **Example:**
 
@@ -73,11 +77,14 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
         (Option(value=1.0, label='Yes'), Option(value=2.0, label='No'))
     """
     path = Path(path)
+    if is_survey(path):
+        return read_survey_questions(path)
     if suffix_of(path) in TABLES:
         return _from_table(path)
     if suffix_of(path) != ".json":
         raise ValueError(
-            f"{path}: unknown format of questions; expected .json, .csv, .tsv or .parquet"
+            f"{path}: unknown format of questions; expected .json, .csv, .tsv, .parquet, .qsf, "
+            ".sav or .dta"
         )
     content = read_json(path)
     if isinstance(content, list):

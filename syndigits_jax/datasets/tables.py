@@ -14,6 +14,7 @@ from ..tables.frames import import_pandas, read_parquet
 from ..tables.responses import identifier, identifiers
 from .columns import as_parquet_frame, as_text_frame, parse_column
 from .delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
+from .surveys.files import is_survey, read_answers
 from .text_tables import PARQUET, TableError, open_table, suffix_of
 
 
@@ -23,6 +24,7 @@ def read_table(
     *,
     missing: str | Iterable[Any] | MissingCodes = (),
     numeric: bool = True,
+    questions: str | PathLike[str] | None = None,
 ) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
 
@@ -30,21 +32,25 @@ def read_table(
 
     **Arguments:**
 
-    - `path`: a `.csv` or `.tsv` file (UTF-8, possibly `.gz`) or a `.parquet` file.
+    - `path`: a `.csv` or `.tsv` file (UTF-8, possibly `.gz`) or a `.parquet` file; an export of
+      Qualtrics with its three header rows, as [`read_qualtrics`][] reads it; or an SPSS or Stata
+      file, as [`read_spss`][] and [`read_stata`][] do. A warning says what these leave out.
     - `id_column`: the column of respondent identifiers; by default the index that a Parquet file
-      stores, or else the first column. Identifiers are text, so leading zeros survive and a
-      respondent may be called NA.
+      stores, or else the first column (in an export of Qualtrics, the response identifier).
+      Identifiers are text, so leading zeros survive and a respondent may be called NA.
     - `missing`: further codes of a missing answer, beside empty cells, NA and the like: texts
       (whatever their case) and numbers (-99 is -99.0 too), or these in one text, separated by
       commas. Codes that no cell holds cause a warning.
     - `numeric`: refuse columns that hold anything but numbers. If false, they are kept unchanged,
       for the caller to drop.
+    - `questions`: where `path` is an export of Qualtrics, its questionnaire (`.qsf`), which has the
+      codes of texts; other files of questions change nothing.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
     empty or has no rows, is of another format, not readable, has no column `id_column`, repeats or
-    omits column names, has rows longer or shorter than its header, the extra headers of Qualtrics,
-    or cells that are not numbers (all are listed); `ImportError` without pandas (and, for
-    Parquet, pyarrow).
+    omits column names, has rows longer or shorter than its header, the texts but not the import
+    identifiers of Qualtrics under it, or cells that are not numbers (all are listed); `ImportError`
+    without pandas (and, for Parquet, pyarrow; for SPSS and Stata, pyreadstat).
 
     **Example:**
 
@@ -61,6 +67,7 @@ def read_table(
     """
     codes = MissingCodes.of(missing)
     import_pandas()  # its absence is said first
+    path = Path(path)
 
     def text(path: Path) -> Any:
         return _read_text(path, SEPARATORS[suffix_of(path)], id_column, codes)
@@ -68,7 +75,11 @@ def read_table(
     def parquet(path: Path) -> Any:
         return _read_parquet(path, id_column, codes)
 
-    frame = open_table(path, dict.fromkeys(SEPARATORS, text) | dict.fromkeys(PARQUET, parquet))
+    if is_survey(path):
+        answers = read_answers(path, id_column, questions)
+        frame = codes.masked(answers) if codes else answers
+    else:
+        frame = open_table(path, dict.fromkeys(SEPARATORS, text) | dict.fromkeys(PARQUET, parquet))
     if numeric:
         refuse_unusable(frame, str(path))
     if codes is not missing:  # else there is more to read
@@ -88,13 +99,14 @@ def load_panel(
     scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
     controls: Mapping[str, str | PathLike[str]] | None = None,
     missing: str | Iterable[Any] = (),
+    questions: str | PathLike[str] | None = None,
 ) -> Panel:
     """A panel from two response tables, aligned by respondent and question identifiers.
 
     **Arguments:**
 
     - `human`, `twin`: paths of the two tables, as in [`read_table`][].
-    - `id_column`, `missing`: as in [`read_table`][], for all tables.
+    - `id_column`, `missing`, `questions`: as in [`read_table`][], for all tables.
     - `join`, `new_questions`, `new_users`: what to do with respondents and questions that only one
       table has; as in `Panel.from_frames`.
     - `name`: of the panel.
@@ -120,15 +132,15 @@ def load_panel(
         ('ann', 'bob') [[1.0, 1.0], [3.0, 5.0]]
     """
     return Panel.from_frames(
-        read_table(human, id_column, numeric=False),
-        read_table(twin, id_column, numeric=False),
+        read_table(human, id_column, numeric=False, questions=questions),
+        read_table(twin, id_column, numeric=False, questions=questions),
         join=join,
         new_questions=new_questions,
         new_users=new_users,
         name=name,
         scale=scale,
         controls={
-            key: read_table(path, id_column, numeric=False)
+            key: read_table(path, id_column, numeric=False, questions=questions)
             for key, path in (controls or {}).items()
         },
         missing=missing,

@@ -45,6 +45,8 @@ def open_table(path: str | PathLike[str], readers: Mapping[str, Callable[[Path],
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     suffix = suffix_of(path)
+    if suffix == ".zip":
+        raise TableError(f"{path}: is a zip archive: unzip it, and give the table in it")
     if suffix not in readers:
         *text, last = (one for one in readers if one not in (".pq", ".json"))
         raise TableError(

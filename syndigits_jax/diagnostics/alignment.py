@@ -53,6 +53,11 @@ def subspace_alignment(a: Numbers, b: Numbers) -> SubspaceAlignment:
     a, b = as_floats(a=a, b=b)
     if a.ndim != 2 or a.shape != b.shape:
         raise ValueError(f"`b` must be a matrix of the shape of `a`, {a.shape}, got {b.shape}")
+    return _compared(a, b)
+
+
+@jax.jit
+def _compared(a: Float[Array, "p r"], b: Float[Array, "p r"]) -> SubspaceAlignment:
     cosine = jnp.clip(jnp.linalg.svd(a.T @ b, compute_uv=False), 0, 1)
     size = a.shape[1]
 

@@ -18,6 +18,8 @@ over respondents grow as sqrt(n); divide by sqrt(n) for root-mean-square errors 
 Longer than 400 lines: the terms of one theorem stand together, with its derivation.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -361,7 +363,15 @@ def estimate_error_bounds(
     if twin.shape[0] < 2:
         raise ValueError("`twin` needs at least two rows, one for each half")
     penalty = _penalty("penalty", penalty, human.dtype)
+    mu = _penalty("representation_penalty", representation_penalty, human.dtype)
     targets = _positions(targets, human.shape[1])
+    return _bounds((human, twin), (human_mask, twin_mask), targets, penalty, mu, key, rank)
+
+
+@functools.partial(jax.jit, static_argnames="rank")
+@full_precision
+def _bounds(sides, masks, targets, penalty, representation_penalty, key, rank: int) -> ErrorBound:
+    (human, twin), (human_mask, twin_mask) = sides, masks
     completed = hard_impute(human, human_mask, rank).value.completed
     left, values, right = jnp.linalg.svd(completed, full_matrices=False)
     users, factors = left[:, :rank] * values[None, :rank], right[:rank].T
@@ -393,7 +403,7 @@ def estimate_error_bounds(
         )
 
     # One target at a time: batched eigendecompositions are slow on accelerators.
-    return jax.lax.map(one, jnp.asarray(targets))
+    return jax.lax.map(one, targets)
 
 
 def _positions(targets: Numbers, questions: int) -> Int[Array, " t"]:

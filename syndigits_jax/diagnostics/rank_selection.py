@@ -1,5 +1,7 @@
 """The rank of a response matrix: by hidden entries and by cumulative variance (appendix A.1)."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -138,6 +140,15 @@ def select_rank(
         raise ValueError(f"`share` must lie strictly between 0 and 1, got {share}")
     if repeats < 1:
         raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    keys = jax.random.split(key, repeats)
+    table, status = _hidden_errors(keys, x, mask, share, tol, max_steps, tuple(candidates))
+    ranks = jnp.asarray(candidates)
+    return RankSelection(ranks[jnp.argmin(jnp.mean(table, axis=0))], ranks, table, status)
+
+
+@functools.partial(jax.jit, static_argnames=("candidates",))
+def _hidden_errors(keys, x, mask, share, tol, max_steps, candidates: tuple[int, ...]):
+    """Relative errors and statuses of every repeat and candidate."""
     x = x / largest(x)  # the errors have no unit
 
     def errors(repeat_key: PRNGKey) -> tuple[Float[Array, " k"], Int[Array, " k"]]:
@@ -152,9 +163,7 @@ def select_rank(
             status.append(fit.status)
         return jnp.stack(missed) / jnp.where(size > 0, size, 1), jnp.stack(status)
 
-    table, status = jax.lax.map(errors, jax.random.split(key, repeats))
-    ranks = jnp.asarray(candidates)
-    return RankSelection(ranks[jnp.argmin(jnp.mean(table, axis=0))], ranks, table, status)
+    return jax.lax.map(errors, keys)
 
 
 def cumulative_variance(x: Numbers) -> Float[Array, " k"]:

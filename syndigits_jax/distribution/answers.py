@@ -199,6 +199,7 @@ class Answers(eqx.Module):
         gone = (self.codes == MISSING)[:, :, None]
         return jnp.where(gone, self.fallback[None], chosen).reshape(self.n, -1)
 
+    @jax.jit
     @full_precision
     def mix(self, weights: Float[Array, " n"]) -> Float[Array, "m K"]:
         """Σᵢ wᵢ (answer of twin i): the ensemble's distribution of every question."""
@@ -220,6 +221,7 @@ class Answers(eqx.Module):
         total, _ = jax.lax.scan(add, zero, (blocks, padded.reshape(blocks.shape[:2])))
         return total[1:].T + total[0][:, None] * self.fallback.astype(weights.dtype)
 
+    @jax.jit
     @full_precision
     def score(self, gradient: Float[Array, "m K"]) -> Float[Array, " n"]:
         """Per twin, Σ_j ⟨its answer to question j, gradient_j⟩: the transpose of [`mix`][]."""

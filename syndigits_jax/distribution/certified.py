@@ -1,5 +1,6 @@
 """Ensemble weights solved to a certificate: an objective and a lower bound on the best one."""
 
+import functools
 from typing import Generic, TypeVar
 
 import equinox as eqx
@@ -285,17 +286,24 @@ def certified_fit(
         >>> print(fit.gap < 1e-2)
         True
     """
-    problem = _Problem.of(
-        as_divergence(divergence), targets, design, support, penalties, base, entropic
-    )
+    data = as_divergence(divergence), targets, design, support, penalties, base
+    limits = jnp.asarray(max_steps, jnp.int32), jnp.asarray(max_stages, jnp.int32)
+    return _certified(data, tol, *limits, entropic)
+
+
+@functools.partial(jax.jit, static_argnames="entropic")
+@full_precision
+def _certified(data, tol, max_steps, max_stages, entropic: bool) -> Fit[Float[Array, " w"]]:
+    divergence, targets, design, support, penalties, base = data
+    problem = _Problem.of(divergence, targets, design, support, penalties, base, entropic)
     start = problem.objective(problem.base)
     stages = _Stages(
         problem,
         start,
         jnp.asarray(tol, start.dtype),
         rounding_of(problem.divergence, problem.targets, start),
-        jnp.asarray(max_steps, jnp.int32),
-        jnp.asarray(max_stages, jnp.int32),
+        max_steps,
+        max_stages,
     )
     last = jax.lax.while_loop(
         lambda s: stages.unfinished(s), lambda s: stages.next(s), stages.first()

@@ -2,7 +2,6 @@
 
 from .answer_model import AnswerModel as AnswerModel
 from .answer_model import draw_people as draw_people
-from .asked_control import hold_out_asked_control as hold_out_asked_control
 from .auto import estimate_new_users_and_questions as estimate_new_users_and_questions
 from .auto import estimate_questions as estimate_questions
 from .auto import hold_out_questions as hold_out_questions

@@ -25,6 +25,7 @@ from .questions import (
     Nested,
     Problem,
     Setting,
+    most_of_a_pair,
     nested,
     prepare,
     prepare_hold_out,
@@ -32,7 +33,7 @@ from .questions import (
 )
 from .results import Estimates, Expected, expectation
 from .share_intervals import KnownShares
-from .stack import OnFit, fold_moments, fold_pairs, predict
+from .stack import OnFit, fit_sizes, fold_moments, fold_pairs, predict
 from .targets import AUTO, chosen_targets, declared_ranges, known_users, steps
 from .users import predict_users, ranges_without, user_folds
 from .weights import USER_FIXED_WEIGHTS
@@ -111,7 +112,8 @@ def estimate_questions(
     settings: list[Setting] = [problem.setting(int(j)) for j in at]
     if on_fit is not None:  # before anything is compiled
         on_fit(0, len(fold_pairs(problem.folds(settings[0], key), expect)))
-    found, prepared = predict(problem.responses, problem.known, at)
+    together = fit_sizes(problem.folds(settings[0], key), expect, most_of_a_pair(problem.known))
+    found, prepared = predict(problem.responses, problem.known, at, together[True])
     scale = problem.levels(problem.known)
     prediction, half = np.zeros((len(at), panel.n)), np.full(len(at), np.inf)
     weights, learnt, expected, shares, judged = {}, {}, {}, {}, {}

@@ -183,5 +183,10 @@ def option_probabilities(
         if base.shape != options.shape:
             raise ValueError(f"`base` must have shape {options.shape}, got {base.shape}")
         log_base = jnp.log(base)
-    tilt = fit_tilt(mean, sd.astype(mean.dtype), options, log_base, weight)
-    return tilt.probabilities(options, log_base)
+    return _probabilities(mean, sd.astype(mean.dtype), options, log_base, weight)
+
+
+@jax.jit
+@full_precision
+def _probabilities(mean, sd, options, log_base, weight) -> Float[Array, "n k"]:
+    return fit_tilt(mean, sd, options, log_base, weight).probabilities(options, log_base)

@@ -25,8 +25,8 @@ from jaxtyping import Bool, Float, Int
 from ..inference.conformal import Interval
 from .difficulty import expected_residuals, nested_scales, stack_weights
 from .predictive import places, scale_points, tail_levels, truth_levels
-from .questions import Nested, Problem, Scale
-from .stack import in_order, predict
+from .questions import Nested, Problem, Scale, most_of_a_pair
+from .stack import fit_sizes, in_order, predict
 from .targets import steps
 
 _ROUNDING = 1e-6
@@ -215,8 +215,10 @@ def person_intervals(
     scores = known_scores(problem, run, residual)
     without: list = [None] * folds
 
+    size = fit_sizes(run.moments.fold, True, most_of_a_pair(problem.known))[True]
+
     def fit(f: int) -> None:
-        found, _ = predict(problem.responses, problem.known[scores.fold != f], at)
+        found, _ = predict(problem.responses, problem.known[scores.fold != f], at, size)
         stack = run.scales[f].stack(weights[f], at, problem.weight)
         without[f] = np.asarray(stack(jnp.asarray(found.values)))
 

@@ -233,6 +233,11 @@ def prepare_hold_out(
     return problem
 
 
+def most_of_a_pair(known: Int[np.ndarray, " k"]) -> int | None:
+    """How many of a pair of folds' questions decide weights, or `None` for all."""
+    return MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
+
+
 def nested(
     problem: Problem,
     setting: Setting,
@@ -253,7 +258,7 @@ def nested(
     """
     known = problem.known
     fold = problem.folds(setting, key)
-    most = MOST_OF_A_PAIR if len(known) > MANY_QUESTIONS else None
+    most = most_of_a_pair(known)
     moments = fold_moments(
         problem.responses,
         known,

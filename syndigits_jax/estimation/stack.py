@@ -164,12 +164,7 @@ def fold_moments(
     """
     truth = responses.human if truth is None else truth
     count, n = len(known), responses.human.shape[0]
-    sizes = np.sort(np.bincount(fold))
-    largest = int(sizes[-2:].sum()) if nested and len(sizes) > 1 else int(sizes[-1])
-    # One shape for all fits, or two where pairs are smaller.
-    shape = {True: largest, False: largest}
-    if most is not None and nested and most < largest:
-        shape = {True: int(sizes[-1]), False: most}
+    shape = fit_sizes(fold, nested, most)
     dtype, parts = responses.human.dtype, len(COMPONENTS)
     outer = OuterMoments.empty(fold, parts, dtype)
     values = np.zeros((count, parts, n), dtype)
@@ -201,14 +196,44 @@ def fold_moments(
     return FoldMoments(*arrays, values, unexplained, status, imputation)
 
 
+def fit_sizes(
+    fold: Int[np.ndarray, " k"], nested: bool, most: int | None = None
+) -> dict[bool, int]:
+    """Targets of every fit: without one fold (true), and without a pair of folds.
+
+    One shape for all fits, or two where pairs are smaller.
+    """
+    sizes = np.sort(np.bincount(fold))
+    largest = int(sizes[-2:].sum()) if nested and len(sizes) > 1 else int(sizes[-1])
+    if most is not None and nested and most < largest:
+        return {True: int(sizes[-1]), False: most}
+    return {True: largest, False: largest}
+
+
 def predict(
-    responses: WeightedPanel, known: Int[np.ndarray, " k"], targets: Int[np.ndarray, " t"]
+    responses: WeightedPanel,
+    known: Int[np.ndarray, " k"],
+    targets: Int[np.ndarray, " t"],
+    size: int | None = None,
 ) -> tuple[Components, Donors]:
-    """Components of `targets` from all known questions, and the donors that they are made of."""
+    """Components of `targets` from all known questions, and the donors that they are made of.
+
+    `size`: targets at a time; that of the folds' fits ([`fit_sizes`][]) shares their program.
+    """
     used = np.zeros(responses.human.shape[1], bool)
     used[known] = True
     prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
-    return jax.device_get(components(responses, prepared, jnp.asarray(targets))), prepared
+    size = len(targets) if size is None else size
+    parts = [
+        jax.device_get(components(responses, prepared, _padded(targets[i : i + size], size)))
+        for i in range(0, len(targets), size)
+    ]
+    found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(targets)], *parts)
+    return found, prepared
+
+
+def _padded(targets: Int[np.ndarray, " b"], size: int) -> Int[Array, " s"]:
+    return jnp.asarray(np.concatenate([targets, np.repeat(targets[-1:], size - len(targets))]))
 
 
 def is_complete(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> bool:
@@ -218,8 +243,7 @@ def is_complete(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> bool:
 
 
 def _fit(responses, truth: Responses, used, targets, size: int, complete: bool):
-    padded = np.concatenate([targets, np.repeat(targets[-1:], size - len(targets))])
-    index = jnp.asarray(padded)
+    index = _padded(targets, size)
     prepared = donors(responses, jnp.asarray(used), complete)
     found = components(responses, prepared, index)
     moments = truth_moments(found, truth.columns(index), responses.weight)

@@ -10,6 +10,7 @@ Spearman and Brown's 2r / (1 + r). Whoever knew the true value would correlate w
 at the square root of its reliability (Spearman, 1904).
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -218,10 +219,19 @@ def split_half(
     known = concrete(values)
     if known is not None:
         _check_answers(known, of, size)
+    keys = jax.random.split(key, repeats)
+    correlations, distances = _halved(keys, values, weight, of, int(size or 2))
+    mean = nan_mean(correlations)
+    return SplitHalf(spearman_brown(mean), jnp.mean(distances), correlations)
+
+
+@functools.partial(jax.jit, static_argnames=("of", "size"))
+def _halved(keys, values, weight, of: str, size: int) -> tuple[Array, Array]:
+    """Correlation and distance of two halves of the people, of every split."""
     there = ~jnp.isnan(values)
     filled = jnp.where(there, values, 0)
     if of == "shares":
-        columns = jax.nn.one_hot(filled.astype(jnp.int32), int(size or 2), dtype=values.dtype)
+        columns = jax.nn.one_hot(filled.astype(jnp.int32), size, dtype=values.dtype)
     else:
         columns = filled[..., None]
     people = values.shape[0]
@@ -242,9 +252,7 @@ def split_half(
         distance = jnp.sum(gap * asked) / jnp.maximum(jnp.sum(asked), 1)
         return weighted_correlation(x, y, counted.reshape(-1)), distance
 
-    correlations, distances = jax.lax.map(one, jax.random.split(key, repeats))
-    mean = nan_mean(correlations)
-    return SplitHalf(spearman_brown(mean), jnp.mean(distances), correlations)
+    return jax.lax.map(one, keys)
 
 
 def mean_reliability(
@@ -400,9 +408,9 @@ def share_of_ceiling(
     sums = [
         jax.ops.segment_sum(jnp.where(used, values, 0), member, len(names)) for values in (x, top)
     ]
+    return bootstrap(key, _ratio, jnp.stack(sums, axis=1), replicates=replicates, level=level)
 
-    def ratio(data):
-        score, ceiling = jnp.sum(data[:, 0]), jnp.sum(data[:, 1])
-        return jnp.where(ceiling > 0, score / jnp.where(ceiling > 0, ceiling, 1), jnp.nan)
 
-    return bootstrap(key, ratio, jnp.stack(sums, axis=1), replicates=replicates, level=level)
+def _ratio(data: Float[Array, "b 2"]) -> Float[Array, ""]:
+    score, ceiling = jnp.sum(data[:, 0]), jnp.sum(data[:, 1])
+    return jnp.where(ceiling > 0, score / jnp.where(ceiling > 0, ceiling, 1), jnp.nan)

@@ -60,27 +60,33 @@ def _mean_of_others(
     return np.divide(total, others, out=np.full(total.shape, np.nan), where=others > 0)
 
 
-def standardised(values: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:
-    """Columns less their mean over their standard deviation; 0 where all answers are alike.
+def standardised(
+    values: Float[np.ndarray, "n m"], weight: Float[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, "n m"]:
+    """Columns less their (weighted) mean over their standard deviation; 0 where all are alike.
 
     A column depends on no other. NaN stays NaN.
     """
-    mean, sd = _moments(values)
+    mean, sd = _moments(values, weight)
     return (values - mean) / np.where(sd > 0, sd, 1.0)
 
 
 def _moments(
-    values: Float[np.ndarray, "n m"],
+    values: Float[np.ndarray, "n m"], weight: Float[np.ndarray, " n"] | None = None
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Mean and standard deviation of the observed entries of each column, exact if all are alike.
 
     Columns without any have mean and deviation 0.
     """
     observed = ~np.isnan(values)
+    if weight is not None:
+        observed &= (weight > 0)[:, None]
     filled = np.where(observed, values, 0.0)
-    count = np.maximum(observed.sum(0), 1)
-    mean = filled.sum(0) / count
+    counted = observed if weight is None else np.where(observed, weight[:, None], 0)
+    count = counted.sum(0)
+    count = np.where(count > 0, count, 1)
+    mean = (counted * filled).sum(0) / count
     low = np.where(observed, values, np.inf).min(0)
     high = np.where(observed, values, -np.inf).max(0)
     mean = np.where(low == high, low, mean)
-    return mean, np.sqrt(np.where(observed, (filled - mean) ** 2, 0.0).sum(0) / count)
+    return mean, np.sqrt((counted * (filled - mean) ** 2).sum(0) / count)

@@ -76,12 +76,17 @@ def energy_score(
     x = jnp.where(mask[None], draws, 0)
     y = jnp.where(mask, truth, 0)
     distance = jnp.mean(_norm(x - y[None]), axis=0)
-    pairs = jax.lax.map(lambda one: jnp.sum(_norm(x - one[None]), axis=0), x)
-    spread = jnp.sum(pairs, axis=0) / (2 * (d * (d - 1) if fair else d**2))
+    spread = jnp.sum(_apart(x), axis=0) / (2 * (d * (d - 1) if fair else d**2))
     answered = jnp.any(mask, axis=1)
     count = jnp.sum(answered, dtype=y.dtype)
     total = jnp.sum(jnp.where(answered, distance - spread, 0))
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+
+
+@jax.jit
+def _apart(x: Float[Array, "d s q"]) -> Float[Array, "d s"]:
+    """The sum of every draw's distances to all draws, a draw at a time."""
+    return jax.lax.map(lambda one: jnp.sum(_norm(x - one[None]), axis=0), x)
 
 
 def _norm(difference: Array) -> Array:

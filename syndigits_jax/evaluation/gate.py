@@ -6,6 +6,7 @@ bootstrap of Owen, 2007), or people and blocks where questions of a block stand 
 Its intervals are a little too wide rather than too narrow.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -112,12 +113,10 @@ def twin_gain(
             f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
         )
     member, count = block_members(blocks, x.shape[0])
-    gains = _gains(comparison, x, z, y, used, weight)
-    draws = pigeonhole_means(
-        key, lambda people: gains(people)[None], weight, jnp.asarray(member), count,
+    draws, by_question = _resampled(
+        key, (x, z, y, used), weight, jnp.asarray(member), comparison=comparison, blocks=count,
         replicates=replicates, batch_size=batch_size,
-    )[:, 0]  # fmt: skip
-    by_question = gains(weight)
+    )  # fmt: skip
     tail = (1 - level) / 2
     return TwinGain(
         nan_mean(by_question),
@@ -127,6 +126,20 @@ def twin_gain(
         by_question,
         level,
     )
+
+
+@functools.partial(jax.jit, static_argnames=("comparison", "blocks", "replicates", "batch_size"))
+@full_precision
+def _resampled(
+    key, data, weight, member, *, comparison: str, blocks: int, replicates: int, batch_size: int
+):
+    """The mean gain of every replicate, and the gain of every question."""
+    gains = _gains(comparison, *data, weight)
+    draws = pigeonhole_means(
+        key, lambda people: gains(people)[None], weight, member, blocks,
+        replicates=replicates, batch_size=batch_size,
+    )[:, 0]  # fmt: skip
+    return draws, gains(weight)
 
 
 def _compared(estimate, control, truth, comparison: str):

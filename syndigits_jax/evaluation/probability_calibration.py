@@ -6,6 +6,7 @@ All three problems are convex. `probabilities` (..., n, k) and `answers` (..., n
 [`option_forecasts`][syndigits_jax.evaluation.option_forecasts], each question with all k options.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -221,7 +222,14 @@ def fit_probability_calibration(
         kind, probabilities, answers, mask, sample_weight, floor, True
     )
     limit, strength = _settings(tol, penalty, logs.dtype)
-    return _newton(kind, logs, y, weight, strength, floor, limit, max_steps)
+    data = logs, y, weight, strength, floor, limit
+    return _fitted(*data, jnp.asarray(max_steps, jnp.int32), kind)
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+@full_precision
+def _fitted(logs, y, weight, penalty, floor, tol, max_steps, kind: str) -> Solution[Scaling]:
+    return _newton(kind, logs, y, weight, penalty, floor, tol, max_steps)
 
 
 def _settings(tol, penalty, dtype) -> tuple[Array, Array]:
@@ -304,6 +312,17 @@ def nested_probability_calibration(
         even = 1 / logs.shape[-1]
         learnt = jnp.log(smoothed(jnp.where(missing, even, given), floor))
     member = jnp.asarray(member)
+    steps = jnp.asarray(max_steps, jnp.int32)
+    given = as_probabilities("probabilities", probabilities).astype(logs.dtype)
+    data = logs, y, weight, strength, floor, limit
+    return _without_own(data, learnt, member, given, steps, kind, len(names))
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "groups"))
+@full_precision
+def _without_own(data, learnt, member, given, max_steps, kind: str, groups: int):
+    """The forecasts `given`, of every group by a fit without it."""
+    logs, y, weight, strength, floor, limit = data
 
     def one(item: tuple) -> Solution[Scaling]:
         group, own = item
@@ -319,8 +338,7 @@ def nested_probability_calibration(
             max_steps,
         )
 
-    fits = lax.map(one, (jnp.arange(len(names)), learnt))
+    fits = lax.map(one, (jnp.arange(groups), learnt))
     mine = jax.tree.map(lambda leaf: leaf[member], fits.value)
-    given = as_probabilities("probabilities", probabilities).astype(logs.dtype)
     value = jax.vmap(lambda scaling, p: scaling(p))(mine, given)
     return Solution(value, fits.status, fits.steps, fits.optimality)

@@ -7,6 +7,8 @@ them. An absolute regularisation in the original units would instead fill all d 
 noise, which matters when embeddings are short.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -192,6 +194,18 @@ def fit_gaussian_mixture(
     else:
         labels = _labels(init, components, x.shape[0])
     share = jax.nn.one_hot(labels, components, dtype=z.dtype)
+    steps_allowed = jnp.asarray(max_steps, jnp.int32)
+    found, growth, steps = _climbed(z, share, penalty, tol, steps_allowed, diagonal)
+    weights, means, factors = found
+    mixture = GaussianMixture(weights, means, factors, centre, axes)
+    finite = jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(mixture)]).all()
+    status = status_code(growth < tol, finite & jnp.isfinite(growth))
+    return Solution(mixture, status, steps, jnp.full_like(growth, jnp.nan), growth)
+
+
+@functools.partial(jax.jit, static_argnames="diagonal")
+def _climbed(z, share, penalty, tol, max_steps, diagonal: bool):
+    """Weights, means and factors from the components' first shares, the last growth, and steps."""
     start = _maximise(z, share, diagonal, penalty)
 
     def body(state):
@@ -208,8 +222,5 @@ def fit_gaussian_mixture(
     infinite = jnp.asarray(jnp.inf, z.dtype)
     state = (start, -infinite, infinite, jnp.zeros((), jnp.int32))
     state = jax.lax.while_loop(unfinished, body, state)
-    (weights, means, factors), _, growth, steps = state
-    mixture = GaussianMixture(weights, means, factors, centre, axes)
-    finite = jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(mixture)]).all()
-    status = status_code(growth < tol, finite & jnp.isfinite(growth))
-    return Solution(mixture, status, steps, jnp.full_like(growth, jnp.nan), growth)
+    found, _, growth, steps = state
+    return found, growth, steps

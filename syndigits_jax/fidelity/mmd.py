@@ -4,6 +4,8 @@ Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012). Kernel values are comput
 and never stored, so that populations of 50,000 take the memory of one block.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +59,11 @@ def median_distance(
         else:
             chosen = jax.random.choice(key, n, (max_points,), replace=False)
         x = x[chosen]
-    x = jax.lax.stop_gradient(x)
+    return _median_distance(jax.lax.stop_gradient(x))
+
+
+@jax.jit
+def _median_distance(x: Float[Array, "n d"]) -> Float[Array, ""]:
     frame = Frame.of(x)
     cloud = frame.cloud(x)
     squares = squared_distances(cloud, cloud)
@@ -121,6 +127,7 @@ def _mean(values: Float[Array, " n"]) -> Float[Array, ""]:
     return values[0] + jnp.mean(values - values[0])
 
 
+@functools.partial(jax.jit, static_argnames="block")
 def kernel_row_means(x: Cloud, y: Cloud, sigma: Float[Array, ""], block: int) -> Float[Array, " n"]:
     """Mean over `y` of the kernel, per row of `x`.
 
@@ -213,9 +220,25 @@ def mmd_permutation_test(
     """
     positive("permutations", permutations)
     x, y = populations(x, y, 2)
+    value = _permuted(key, x, y, bandwidth(sigma, x, y), permutations, block)
+    observed, permuted = finite_or_nan(value[0], x, y), value[1:-1]
+    p_value = permutation_p_value(observed, permuted)
+    return PermutationResult(observed, finite_or_nan(p_value, x, y))
+
+
+@functools.partial(jax.jit, static_argnames=("permutations", "block"))
+def _permuted(
+    key: PRNGKey,
+    x: Float[Array, "n d"],
+    y: Float[Array, "l d"],
+    sigma: Float[Array, ""],
+    permutations: int,
+    block: int,
+) -> Float[Array, " b"]:
+    """The statistic as observed, of every permutation, and a last entry that means nothing."""
     n, m = x.shape[0], y.shape[0]
     frame = Frame.of(x, y)
-    sigma = bandwidth(sigma, x, y) / frame.unit
+    sigma = sigma / frame.unit
     z = frame.cloud(jnp.concatenate([x, y]))
     dtype = x.dtype
     label = (jnp.arange(n + m) < n).astype(dtype)
@@ -240,7 +263,4 @@ def mmd_permutation_test(
     everything = within[-1]
     between = linear - within
     rest = everything - 2 * linear + within
-    value = within / (n * (n - 1)) - 2 * between / (n * m) + rest / (m * (m - 1))
-    observed, permuted = finite_or_nan(value[0], x, y), value[1:-1]
-    p_value = permutation_p_value(observed, permuted)
-    return PermutationResult(observed, finite_or_nan(p_value, x, y))
+    return within / (n * (n - 1)) - 2 * between / (n * m) + rest / (m * (m - 1))

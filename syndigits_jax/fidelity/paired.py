@@ -279,22 +279,22 @@ def paired_measures(
             columns["rating_correlation"] = (jnp.where(defined, r, 0), defined.astype(r.dtype))
         sums = {name: jnp.stack(pair, axis=1) for name, pair in columns.items()}
 
-        def statistic(data):
-            totals = {name: jnp.sum(pair, axis=0) for name, pair in data["sums"].items()}
-            ratios = [total[0] / total[1] for total in totals.values()]
-            return jnp.stack([*ratios, jnp.median(data["ratio"])])
-
-        result = bootstrap(
-            boot_key, statistic, {"sums": sums, "ratio": ratio}, replicates=replicates
-        )
+        result = bootstrap(boot_key, _summary, (sums, ratio), replicates=replicates)
         parts = zip(result.estimate, result.lower, result.upper, strict=True)
-        names = [*sums, "paired_norm_ratio"]
+        names = [*sorted(sums), "paired_norm_ratio"]
         return {name: Estimate(*map(float, part)) for name, part in zip(names, parts, strict=True)}
 
     metrics = compare(jnp.arange(n))
     metrics["cosine_mean"] = _homogeneity(personas)
     metrics["seed_cosine_mean"] = _homogeneity(seeds)
     return PairedMeasures(metrics, compare(other))
+
+
+def _summary(data: tuple[dict[str, Float[Array, "n 2"]], Float[Array, " n"]]) -> Array:
+    """Ratios of the totals of two columns, in the order of their names, and the median."""
+    sums, ratio = data
+    totals = [jnp.sum(sums[name], axis=0) for name in sorted(sums)]
+    return jnp.stack([*(total[0] / total[1] for total in totals), jnp.median(ratio)])
 
 
 def _homogeneity(x: Float[Array, "n d"]) -> Estimate:

@@ -5,6 +5,8 @@ Every point carries a ball that reaches to its k-th nearest neighbour in its own
 on the surface are outside. x are the real users, y the synthetic ones.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -186,6 +188,7 @@ def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
     return jnp.stack([inner, square * (1 - 4 * eps), square * (1 + 4 * eps)])
 
 
+@functools.partial(jax.jit, static_argnames="block")
 def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
     """Fractions precise, recalled and covered, and balls per synthetic point; without the synthetic
     radii `own` the first two are not computed."""

@@ -4,6 +4,8 @@ Fit on some real users and personas, and evaluate on others: weights and maps bo
 sample they were fitted to. Personas need not be paired with real users.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -225,24 +227,36 @@ class TransportMap(eqx.Module):
         Personas that were not in the fit can be moved as well (Pooladian and Niles-Weed, 2021).
         Means reduce dispersion a little, more for larger ε; [`TransportMap.sample`][] does not.
         """
-        cloud, logits = self._prepared(y)
-
-        @full_precision
-        def mean(rows, _):
-            return jax.nn.softmax(logits(rows), axis=1) @ self.users
-
-        return map_rows(mean, cloud, len(self.users), block)
+        return _means(self, population(y, "y"), block)
 
     def sample(self, key: PRNGKey, y: Numbers, *, block: int = BLOCK) -> Float[Array, "k d"]:
         """Every persona moved to one of those users, drawn by mass, which keeps full dispersion."""
-        cloud, logits = self._prepared(y)
-        keys = jax.random.split(key, len(cloud.square))
+        return _drawn(self, key, population(y, "y"), block)
 
-        def draw(rows, position):
-            some = keys[jnp.minimum(position, len(keys) - 1)]
-            return jax.vmap(jax.random.categorical)(some, logits(rows))
 
-        return self.users[map_rows(draw, cloud, len(self.users), block)]
+@functools.partial(jax.jit, static_argnames="block")
+def _means(plan: TransportMap, y: Float[Array, "k d"], block: int) -> Float[Array, "k d"]:
+    cloud, logits = plan._prepared(y)
+
+    @full_precision
+    def mean(rows, _):
+        return jax.nn.softmax(logits(rows), axis=1) @ plan.users
+
+    return map_rows(mean, cloud, len(plan.users), block)
+
+
+@functools.partial(jax.jit, static_argnames="block")
+def _drawn(
+    plan: TransportMap, key: PRNGKey, y: Float[Array, "k d"], block: int
+) -> Float[Array, "k d"]:
+    cloud, logits = plan._prepared(y)
+    keys = jax.random.split(key, len(cloud.square))
+
+    def draw(rows, position):
+        some = keys[jnp.minimum(position, len(keys) - 1)]
+        return jax.vmap(jax.random.categorical)(some, logits(rows))
+
+    return plan.users[map_rows(draw, cloud, len(plan.users), block)]
 
 
 def fit_transport_map(
@@ -288,19 +302,21 @@ def fit_transport_map(
     scale = scale - 2 * jnp.sum(jnp.mean(to_x, axis=0) * jnp.mean(to_y, axis=0))
     root = jnp.sqrt(jnp.where(scale > 0, scale, 1))
     strength = number("epsilon", epsilon, x.dtype)
-    plan, steps = _sinkhorn(to_x / root, to_y / root, strength, tol, max_steps)
-    potential = jnp.asarray(plan.g, x.dtype) / strength
+    limit = number("tol", tol, x.dtype)
+    g, errors, converged, steps = _sinkhorn(to_x / root, to_y / root, strength, limit, max_steps)
+    potential = jnp.asarray(g, x.dtype) / strength
     width = finite_or_nan(frame.unit * root * jnp.sqrt(strength), x, y)
     finite = jnp.isfinite(width) & jnp.all(jnp.isfinite(potential))
     # The errors of steps that were not taken are -1.
-    errors = jnp.asarray(plan.errors, x.dtype)
+    errors = jnp.asarray(errors, x.dtype)
     error = errors[jnp.sum(errors != -1) - 1]
-    status = status_code(jnp.asarray(plan.converged), finite)
+    status = status_code(jnp.asarray(converged), finite)
     return Solution(TransportMap(x, potential, width), status, steps, error)
 
 
+@functools.partial(jax.jit, static_argnames="max_steps")
 def _sinkhorn(x: Float[Array, "n d"], y: Float[Array, "l d"], epsilon, tol, max_steps: int):
-    """(ott's plan that leads `y` to `x`, steps taken)."""
+    """Of ott's plan that leads `y` to `x`: potential, errors, whether converged, steps taken."""
     # Imported here, because the import takes about a second and only this function needs it.
     from ott.geometry import pointcloud
     from ott.problems.linear import linear_problem
@@ -315,4 +331,4 @@ def _sinkhorn(x: Float[Array, "n d"], y: Float[Array, "l d"], epsilon, tol, max_
             threshold=tol, inner_iterations=tens, max_iterations=max_steps // tens * tens
         )
         plan = solver(linear_problem.LinearProblem(geometry))
-        return plan, jnp.asarray(plan.n_iters, jnp.int32)
+        return plan.g, plan.errors, plan.converged, jnp.asarray(plan.n_iters, jnp.int32)

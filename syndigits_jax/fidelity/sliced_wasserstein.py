@@ -1,5 +1,7 @@
 """The sliced Wasserstein distance: the mean distance of random one-dimensional projections."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +127,13 @@ def sliced_wasserstein(
         raise ValueError(
             f"`directions` must be (count, {d}), unit vectors in rows, got {directions.shape}"
         )
+    return _mean_distance(x, y, directions, block)
 
+
+@functools.partial(jax.jit, static_argnames="block")
+def _mean_distance(
+    x: Float[Array, "n d"], y: Float[Array, "l d"], directions: Float[Array, "c d"], block: int
+) -> Float[Array, ""]:
     frame = Frame.of(x, y)
     to_x, to_y = frame.cloud(x).about, frame.cloud(y).about
 

@@ -5,6 +5,8 @@ The unit that is resampled is the leading axis. For calibrated panels that shoul
 difficulty, so resampling cells understates the uncertainty.
 """
 
+import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,7 +104,8 @@ def bootstrap(
     **Arguments:**
 
     - `key`: of the draws.
-    - `statistic`: of data like `data`, traced under `vmap`.
+    - `statistic`: of data like `data`, traced under `vmap`. It is compiled once if it is a function
+      of an imported module, and anew in every call if it is defined in a function or in `__main__`.
     - `data`: an array or a pytree of arrays with the same leading axis (for example
       `{"calibrated": scores, "baseline": scores}` for a paired difference); rows are drawn
       together.
@@ -133,15 +136,8 @@ def bootstrap(
         raise ValueError(f"replicates: at least 2 are needed, got {replicates}")
     if not 0 < level < 1:
         raise ValueError(f"level: a probability strictly between 0 and 1, got {level}")
-    ((size,),) = sizes
-
-    def replicate(replicate_key):
-        rows = jax.random.randint(replicate_key, (size,), 0, size)
-        drawn = jax.tree.map(lambda leaf: leaf[rows], data)
-        return as_float("statistic", statistic(drawn))
-
     keys = jax.random.split(key, replicates)
-    draws = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
+    draws = _compiled(_resampled, statistic)(statistic, keys, data, batch_size or replicates)
     tail = (1 - level) / 2
     return BootstrapResult(
         estimate=as_float("statistic", statistic(data)),
@@ -149,6 +145,32 @@ def bootstrap(
         lower=jnp.nanquantile(draws, tail, axis=0),
         upper=jnp.nanquantile(draws, 1 - tail, axis=0),
     )
+
+
+def _resampled(statistic, keys: Array, data: PyTree, batch_size: int) -> Array:
+    size = jax.tree.leaves(data)[0].shape[0]
+
+    def replicate(replicate_key):
+        rows = jax.random.randint(replicate_key, (size,), 0, size)
+        drawn = jax.tree.map(lambda leaf: leaf[rows], data)
+        return as_float("statistic", statistic(drawn))
+
+    return jax.lax.map(replicate, keys, batch_size=batch_size)
+
+
+def _compiled(function: Callable, statistic: Callable) -> Callable:
+    """`function(statistic, keys, *data, batch_size)`, which is compiled once for every statistic
+    that stays what it is: one that its module holds by its name.
+
+    What is defined elsewhere may depend on variables that change between two calls.
+    """
+    module = getattr(statistic, "__module__", None)
+    found: Any = None if module in (None, "__main__") else sys.modules.get(module)
+    for name in getattr(statistic, "__qualname__", "<none>").split("."):
+        found = getattr(found, name, None)
+    if found is not statistic:
+        return function
+    return _COMPILED[function]
 
 
 class PermutationResult(eqx.Module):
@@ -214,7 +236,8 @@ def permutation_test(
     **Arguments:**
 
     - `key`: of the permutations.
-    - `statistic`: of data like `x` and `y`, a number; traced under `vmap`.
+    - `statistic`: of data like `x` and `y`, a number; traced under `vmap`, and compiled as in
+      [`bootstrap`][].
     - `x`, `y`: arrays, or pytrees of arrays, with rows on the leading axis.
     - `replicates`: number of permutations.
     - `alternative`: as in [`permutation_p_value`][].
@@ -235,6 +258,16 @@ def permutation_test(
         True
     """
     x, y = _arrays("x", x), _arrays("y", y)
+    keys = jax.random.split(key, replicates)
+    permute = _compiled(_permuted, statistic)
+    permuted = permute(statistic, keys, x, y, batch_size or replicates)
+    observed = as_float("statistic", statistic(x, y))
+    return PermutationResult(
+        observed, permutation_p_value(observed, permuted, alternative=alternative)
+    )
+
+
+def _permuted(statistic, keys: Array, x: PyTree, y: PyTree, batch_size: int) -> Float[Array, " b"]:
     size = jax.tree.leaves(y)[0].shape[0]
 
     def replicate(replicate_key):
@@ -242,12 +275,13 @@ def permutation_test(
         permuted = jax.tree.map(lambda leaf: leaf[order], y)
         return as_float("statistic", statistic(x, permuted))
 
-    keys = jax.random.split(key, replicates)
-    permuted = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
-    observed = as_float("statistic", statistic(x, y))
-    return PermutationResult(
-        observed, permutation_p_value(observed, permuted, alternative=alternative)
-    )
+    return jax.lax.map(replicate, keys, batch_size=batch_size)
+
+
+_COMPILED = {
+    function: jax.jit(function, static_argnames=("statistic", "batch_size"))
+    for function in (_resampled, _permuted)
+}
 
 
 def sign_flip_test(
@@ -278,14 +312,18 @@ def sign_flip_test(
         True
     """
     differences = as_float("differences", differences)
-
-    def replicate(replicate_key):
-        signs = jax.random.rademacher(replicate_key, differences.shape, differences.dtype)
-        return nan_mean(signs * differences)
-
     keys = jax.random.split(key, replicates)
-    flipped = jax.lax.map(replicate, keys, batch_size=batch_size or replicates)
+    flipped = _flipped(keys, differences, batch_size or replicates)
     observed = nan_mean(differences)
     return PermutationResult(
         observed, permutation_p_value(observed, flipped, alternative=alternative)
     )
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _flipped(keys: Array, differences: Float[Array, " n"], batch_size: int) -> Float[Array, " b"]:
+    def replicate(replicate_key):
+        signs = jax.random.rademacher(replicate_key, differences.shape, differences.dtype)
+        return nan_mean(signs * differences)
+
+    return jax.lax.map(replicate, keys, batch_size=batch_size)

@@ -26,7 +26,11 @@ def student_t_quantile(level: Numbers, df: Numbers) -> Float[Array, "*cells"]:
         [12.706  2.093  1.96 ]
     """
     level, df = as_floats(level=level, df=df)
-    level, df = jax.lax.stop_gradient(jnp.broadcast_arrays(level, df))
+    return _quantile(*jax.lax.stop_gradient(jnp.broadcast_arrays(level, df)))
+
+
+@jax.jit
+def _quantile(level: Float[Array, "*cells"], df: Float[Array, "*cells"]) -> Float[Array, "*cells"]:
     few = jnp.minimum(df, _MANY)
     start = _expansion(ndtri((1 + level) / 2), df)
     log_constant = gammaln((few + 1) / 2) - gammaln(few / 2) - jnp.log(jnp.pi * few) / 2

@@ -150,10 +150,13 @@ def title_on_top(ax: Axes, title: str | None, legend: bool) -> None:
 
 
 def _height(ax: Axes) -> float:
-    figure = ax.get_figure(root=True)
-    return 3.6 if figure is None else float(figure.get_figheight())
+    return float(_figure(ax).get_figheight())
 
 
 def _width(ax: Axes) -> float:
-    figure = ax.get_figure(root=True)
-    return 4.8 if figure is None else float(figure.get_figwidth())
+    return float(_figure(ax).get_figwidth())
+
+
+def _figure(ax: Axes) -> Any:
+    """The whole figure, also if `ax` is in a subfigure."""
+    return ax.figure.figure

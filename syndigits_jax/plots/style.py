@@ -89,7 +89,14 @@ def finish(ax: Axes, *, xlabel: str, ylabel: str, title: str | None, grid: str =
 
 
 def legend_above(ax: Axes, **options: Any) -> None:
-    """Put a legend above the plot, where it hides no data."""
+    """Put a legend above the plot, where it hides no data.
+
+    It has fewer columns than `ncols` where the figure is too narrow for them.
+    """
+    handles = options.get("handles") or ax.get_legend_handles_labels()[0]
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    room = float(ax.figure.figure.get_figwidth()) / (0.06 * longest + 0.45)  # inches
+    options["ncols"] = max(min(options.get("ncols", 1), int(room)), 1)
     ax.legend(
         frameon=False,
         fontsize="small",

@@ -73,7 +73,8 @@ def plot_error_by_people(
             handles.append(Line2D([], [], label=worth_label, **mark))
     if at.size > 1 and at[0] > 0 and at[-1] / at[0] > 20:
         ax.set_xscale("log")
-        ax.set_xticks(at, [f"{value:g}" for value in at], minor=False)
+        ticks = _apart(ax, at)
+        ax.set_xticks(ticks, [f"{value:g}" for value in ticks], minor=False)
         ax.set_xticks([], minor=True)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -82,3 +83,13 @@ def plot_error_by_people(
     label_axes(ax, xlabel, ylabel, "y")
     title_on_top(ax, title, True)
     return ax
+
+
+def _apart(ax: Axes, at: np.ndarray) -> list[float]:
+    """Numbers whose labels do not touch on a logarithmic axis, the first among them."""
+    width = 0.75 * float(ax.figure.figure.get_figwidth()) / np.log(at[-1] / at[0])
+    kept = [float(at[0])]
+    for value in map(float, at[1:]):
+        if width * np.log(value / kept[-1]) > 0.08 * len(f"{value:g}") + 0.08:
+            kept.append(value)
+    return kept

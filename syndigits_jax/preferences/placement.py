@@ -4,6 +4,7 @@ Kumar, Dev and Garg, section 3.3, equation 5 and Algorithm 1: mixture logits w t
 rater's pairs of ratings under a frozen encoder. Every rater is a problem in p unknowns.
 """
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -142,7 +143,7 @@ def place_ssr(
     - `steps`, `learning_rate`: of Adam; may be traced.
     - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
 
-    To be called under `jax.jit`, where `gap` and `batch_size` are static. It has no derivatives.
+    Under `jax.jit`, `gap` and `batch_size` are static. It has no derivatives.
 
     **Returns:** a [`Placement`][], with status `FIXED_STEPS` (`NONFINITE` for a loss that is not
     finite).
@@ -166,6 +167,12 @@ def place_ssr(
     check_positive(learning_rate=learning_rate)
     effective_gap(gap)
     rate = number("learning_rate", learning_rate, w.dtype)
+    return _ssr(gram, ratings, w, steps, rate, float(gap), batch_size)
+
+
+@functools.partial(jax.jit, static_argnames=("gap", "batch_size"))
+@full_precision
+def _ssr(gram, ratings, w, steps, rate, gap: float, batch_size: int) -> Placement:
     return _tiled(
         lambda g, r, w: adam_tile(g, r, w, gap, steps, rate), gram, ratings, w, batch_size
     )
@@ -227,6 +234,16 @@ def place_newton(
     check_positive(ridge=ridge, tol=tol)
     effective_gap(gap)
     penalty, stop = number("ridge", ridge, w.dtype), number("tol", tol, w.dtype)
+    limits = penalty, stop, jnp.asarray(max_steps, jnp.int32)
+    return _newton(gram, ratings, w, limits, float(gap), search, batch_size)
+
+
+@functools.partial(jax.jit, static_argnames=("gap", "search", "batch_size"))
+@full_precision
+def _newton(gram, ratings, w, limits, gap: float, search: bool, batch_size: int) -> Placement:
+    """From the starts `w`, or with `search` from the best of the default ones."""
+    penalty, stop, max_steps = limits
+    p = gram.prototypes.shape[0]
 
     def solve(gram: ScoreGram, ratings: Array, w: Array) -> Tile:
         start = best_start(gram, ratings, p, gap) if search else w

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 
 import syndigits_jax
-from syndigits_jax import __version__
 from syndigits_jax.results.files import write_text
+from syndigits_jax.version import __version__
 
 RESULTS = "results.json"
 """The file of records inside an output folder."""

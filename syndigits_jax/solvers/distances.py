@@ -8,6 +8,7 @@ last digits, the distance is computed from differences (`_exact`). Whatever is s
 divided by a power of two, so that units do not matter.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -172,6 +173,7 @@ def _rounding(x: Cloud) -> tuple[float, float, int]:
     return float(info.eps), 4 * d * float(info.tiny), d
 
 
+@jax.jit
 @full_precision
 def squared_distances(
     x: Cloud, y: Cloud, scale: Float[Array, ""] | None = None
@@ -259,6 +261,7 @@ def _smallest(
     return -smallest, jnp.take_along_axis(position.reshape(len(values), -1), chosen, axis=1)
 
 
+@functools.partial(jax.jit, static_argnames=("k", "block"))
 def nearest(
     x: Float[Array, "n d"],
     y: Float[Array, "l d"] | None,

@@ -1,5 +1,6 @@
 """A user's questions: their ranges and blocks, from a file or names, and answers that look odd."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -26,17 +27,27 @@ def warn_of_codes(panel: Panel) -> None:
 def with_questions(panel: Panel, questions: Sequence[Any]) -> Panel:
     """The panel with the ranges and blocks of `questions`; questions it does not have are ignored.
 
+    Answers that are a question's refusal become missing.
+
     **Raises:** `ValueError` if none of them is in the panel, or an answer is outside its range.
     """
     names = set(panel.questions)
     of = {question.identifier: question for question in questions if question.identifier in names}
     if not of:
         raise ValueError("`questions`: none of the file's questions is a column of the tables")
+    refusals = np.array([_refusal(of.get(name)) for name in panel.questions])
+    refused = {"human": panel.human == refusals[None], "twin": panel.twin == refusals[None]}
+    if any(cells.any() for cells in refused.values()):
+        panel = panel.with_missing(**refused)
     scales = {name: question.scale for name, question in of.items() if question.scale is not None}
     if scales:
         panel = panel.with_scale(scales)
     blocks = {name: question.block for name, question in of.items() if question.block}
     return panel.with_blocks(blocks) if blocks else panel
+
+
+def _refusal(question: Any) -> float:
+    return math.nan if question is None or question.refusal is None else question.refusal
 
 
 def with_batteries(panel: Panel) -> Panel:

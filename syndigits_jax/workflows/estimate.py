@@ -167,7 +167,11 @@ def estimate_files(
         new_users=new_users, id_column=id_column, join=join, missing=missing,
     )  # fmt: skip
     options = {"intervals": intervals, "draws": draws, "key": key, "on_fit": on_fit}
-    return estimate_panel(read.panel, direction, targets, sample_weight=read.weight, **options)
+    found = estimate_panel(read.panel, direction, targets, sample_weight=read.weight, **options)
+    for table in (found.predictions, found.lower, found.upper, found.draws):
+        if table is not None:
+            table.index.name = read.index
+    return found
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from syndigits_jax.datasets.films import read_items
 from syndigits_jax.datasets.questions import read_questions
 from syndigits_jax.datasets.rating_files import read_columns
+from syndigits_jax.datasets.surveys.files import QUESTIONNAIRE
 from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.schema import Question
 from syndigits_jax.tables.cells import MissingCodes
@@ -34,16 +35,25 @@ class Files:
         return self._once(("questions",), path, lambda: read_questions(path))
 
     def answers(
-        self, path: _Path, id_column: str | None = None, missing: str = ""
+        self,
+        path: _Path,
+        id_column: str | None = None,
+        missing: str = "",
+        questions: _Path | None = None,
     ) -> tuple[Any, MissingCodes]:
         """A table of answers as [`read_table`][syndigits_jax.datasets.read_table] reads it, with
-        any columns, and its codes of missing answers, of which nobody has been warned yet."""
+        any columns, and its codes of missing answers, of which nobody has been warned yet.
+
+        **Arguments:** `path`, `id_column`, `missing`, `questions`: as there.
+        """
 
         def read() -> tuple[Any, MissingCodes]:
             codes = MissingCodes.of(missing)
-            return read_table(path, id_column, missing=codes, numeric=False), codes
+            frame = read_table(path, id_column, missing=codes, numeric=False, questions=questions)
+            return frame, codes
 
-        return self._once(("answers", id_column, missing), path, read)
+        of = questions if Path(questions or "").suffix.lower() == QUESTIONNAIRE else None
+        return self._once(("answers", id_column, missing, of and str(of)), path, read)
 
     def columns(self, path: _Path) -> Any:
         """A table of ratings or items, as `read_columns` reads it."""

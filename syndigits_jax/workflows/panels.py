@@ -51,7 +51,7 @@ def read_panel(
     be used; `ImportError` without pandas.
     """
     tables = {
-        name: read_table(path, id_column, numeric=False)
+        name: read_table(path, id_column, numeric=False, questions=questions)
         for name, path in (("human", human), ("twin", twin))
     }
     index = str(tables["human"].index.name or "user")

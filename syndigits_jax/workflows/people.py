@@ -103,9 +103,9 @@ def checked_weights(
     if values.shape != (len(users),):
         raise ValueError(f"`{argument}` must hold one weight per person, {len(users)} in all")
     for wrong, what in (
-        (np.isnan(values), "have none; give them one, or leave them out"),
-        (np.isinf(values), "have an infinite one"),
-        (values < 0, "have a negative one"),
+        (np.isnan(values), "have no weight; give them one, or leave them out"),
+        (np.isinf(values), "have an infinite weight"),
+        (values < 0, "have a negative weight"),
     ):
         if wrong.any():
             names = [user for user, one in zip(users, wrong, strict=True) if one]

@@ -7,6 +7,7 @@ from typing import Any
 
 from syndigits_jax.datasets.personas import read_personas
 from syndigits_jax.datasets.ratings import RatingTable
+from syndigits_jax.datasets.surveys.files import is_survey
 from syndigits_jax.datasets.text_tables import read_rows, unique
 from syndigits_jax.respond.personas.attributes import (
     DEFAULT_MARGINALS,
@@ -74,7 +75,7 @@ def survey(
     files = files or Files()
     catalogue = files.questions(questions)
     asked = _asked(catalogue, ask, block, ask_questions, files)
-    frame, codes = files.answers(human, id_column, missing)
+    frame, codes = files.answers(human, id_column, missing, questions)
     codes.warn_unmet(str(human))
     frame = _first(frame, people, human)
     try:
@@ -107,8 +108,14 @@ def demographics(
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    coded = () if questions is None else (files or Files()).questions(questions)
-    frame = _first(_text_frame(table, id_column), people, table)
+    files = files or Files()
+    if is_survey(table):  # its cells are codes of its own questions
+        frame = files.answers(table, id_column, "", questions)[0]
+        coded = files.questions(questions or table)
+    else:
+        frame = _text_frame(table, id_column)
+        coded = () if questions is None else files.questions(questions)
+    frame = _first(frame, people, table)
     try:
         return demographics_personas(frame, list(column) or None, questions=coded)
     except ValueError as error:

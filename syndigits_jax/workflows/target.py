@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.estimation import estimate_questions
+from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.evaluation import other_answers, person_mean
 from syndigits_jax.inference import (
     Basis,
@@ -24,12 +25,15 @@ from syndigits_jax.inference import (
 )
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key, random_key
+from syndigits_jax.solvers.boundary import Numbers, as_float
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.workflows.blocks import with_batteries, with_questions
 from syndigits_jax.workflows.people import (
     as_label,
+    checked_weights,
     people_column,
     people_labels,
+    people_weights,
     without_columns,
 )
 
@@ -53,6 +57,8 @@ class TargetEstimate:
     - `people`: in the tables; `groups`: the two groups of a difference, first and second;
       `answers`: those whose share it is.
     - `dropped`: as in [`Panel`][]`.dropped`.
+    - `design_effect`: of the weights of the people asked (Kish, 1965), n Σw² / (Σw)²: so many of
+      them say as much of the mean as one of people with equal weights. 1 without weights.
     """
 
     target: str
@@ -65,6 +71,7 @@ class TargetEstimate:
     answers: tuple[float, ...] = ()
     unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    design_effect: float = 1.0
 
     @property
     def estimate(self) -> Estimate:
@@ -105,6 +112,7 @@ def estimate_target(
     what: str = "mean",
     group: Sequence[Any] | None = None,
     answers: Iterable[float] = (),
+    sample_weight: Numbers | None = None,
     level: float = 0.95,
     finite: bool = False,
     key: Key = 0,
@@ -120,18 +128,26 @@ def estimate_target(
     - `what`: `"mean"`; `"share"` of people who give one of `answers`; `"difference"` of means (or,
       with `answers`, of shares) between the two groups of `group`, second less first.
     - `group`: (n,) label of each person's group.
+    - `sample_weight`: (n,) survey weights of the people; those of weight 0 do not count. They
+      count in the calibration, in the regression on people's other answers and in the estimate.
     - `level`: coverage of intervals.
     - `finite`: whether the people of the panel are the population.
     - `key`: of the folds; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
 
     **Raises:** `ValueError` for an unknown target, fewer than two people asked (in a group too),
-    groups of other than two kinds, or answers that do not go with `what`.
+    groups of other than two kinds, answers that do not go with `what`, or weights that are
+    negative, not finite or all zero.
     """
     answers = tuple(answers)
-    _check(panel, target, what, group, answers)
+    weight = np.ones(panel.n)
+    if sample_weight is not None:
+        given = np.asarray(as_float("sample_weight", sample_weight), np.float64)
+        weight = checked_weights(given, panel.users, "sample_weight")
+        weight = weight / weight.max()
+    _check(panel, target, what, group, answers, weight)
     at = panel.questions.index(target)
-    truth, twin = panel.human[:, at], panel.twin[:, at]
+    truth, twin = np.where(weight > 0, panel.human[:, at], np.nan), panel.twin[:, at]
     if answers:
         truth, twin = (
             np.where(np.isnan(one), np.nan, np.isin(one, answers).astype(float))
@@ -147,21 +163,22 @@ def estimate_target(
         for name in (CALIBRATED, OTHERS):
             unavailable[name] = "fewer than two other questions have human answers"
     else:
-        proxies[CALIBRATED] = _calibrated(bare, target, answers, key, on_fit)
-        asked = int(np.sum(~np.isnan(truth)))
-        if asked < 2 * FOLDS:
+        options = {"sample_weight": weight, "key": key, "on_fit": on_fit}
+        proxies[CALIBRATED] = _calibrated(bare, target, answers, options)
+        if np.sum(~np.isnan(truth)) < 2 * FOLDS:
             unavailable[OTHERS] = f"it takes {2 * FOLDS} people asked"
         else:
             folds = person_folds(random_key(key), truth, FOLDS)
             others = np.delete(panel.human, at, axis=1)
-            learnt = np.asarray(cross_fit(other_answers(others), truth, folds))
-            proxies[OTHERS] = np.stack([person_mean(others), learnt], axis=1)
+            learn = other_answers(others, sample_weight=weight)
+            learnt = np.asarray(cross_fit(learn, truth, folds))
+            proxies[OTHERS] = np.stack([person_mean(others, sample_weight=weight), learnt], axis=1)
 
     def one(proxy: Float[np.ndarray, "n ..."]) -> Estimate:
+        options = {"sample_weight": weight, "finite": finite, "level": level}
         if what == "difference":
-            return ppi_difference(truth, proxy, members, finite=finite, level=level)
-        estimator = ppi_share if what == "share" else ppi_mean
-        return estimator(truth, proxy, finite=finite, level=level)
+            return ppi_difference(truth, proxy, members, **options)
+        return (ppi_share if what == "share" else ppi_mean)(truth, proxy, **options)
 
     return TargetEstimate(
         target=target,
@@ -174,6 +191,7 @@ def estimate_target(
         answers=answers,
         unavailable=unavailable,
         dropped=panel.dropped,
+        design_effect=_design_effect(weight[~np.isnan(truth)]),
     )
 
 
@@ -185,6 +203,7 @@ def estimate_target_files(
     what: str = "mean",
     group: str | None = None,
     answers: Iterable[float] = (),
+    weights: str | None = None,
     level: float = 0.95,
     finite: bool = False,
     questions: str | os.PathLike[str] | None = None,
@@ -200,21 +219,26 @@ def estimate_target_files(
     **Arguments:** `human`, `twin`, `questions`, `batteries`, `id_column`, `join`, `missing`: as in
     [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; `target`, `what`,
     `answers`, `level`, `finite`, `key`, `on_fit`: as in [`estimate_target`][]; `group`: a column of
-    `human`, or of `twin`, with two kinds of labels.
+    `human`, or of `twin`, with two kinds of labels; `weights`: such a column of survey weights.
 
-    **Raises:** `ValueError` as these do, and for a column that neither table has.
+    **Raises:** `ValueError` as these do, for a column that neither table has, and for weights that
+    are missing or no numbers.
     """
     codes = MissingCodes.of(missing)
     tables = {
-        name: read_table(path, id_column, numeric=False)
+        name: read_table(path, id_column, numeric=False, questions=questions)
         for name, path in (("human", human), ("twin", twin))
     }
-    label: dict[str, Any] = {}
-    if group is not None:
-        if target == group:
-            raise ValueError(f"`group`: {group!r} is the target")
-        label = people_column(tables, group, "group")
-        tables = without_columns(tables, [group])
+    cells: dict[str, dict[str, Any]] = {}
+    for option, column in (("group", group), ("weights", weights)):
+        if column is None:
+            continue
+        if column == target:
+            raise ValueError(f"`{option}`: {column!r} is the target")
+        if option == "weights" and column == group:
+            raise ValueError(f"`{option}`: {column!r} is the column of the groups")
+        cells[option] = people_column(tables, column, option)
+        tables = without_columns(tables, [column])
     panel = Panel.from_frames(
         tables["human"], tables["twin"], join=join, new_questions=True, new_users=True,
         missing=codes,
@@ -223,10 +247,11 @@ def estimate_target_files(
         panel = with_questions(panel, read_questions(questions))
     if batteries and not panel.blocks:
         panel = with_batteries(panel)
-    groups = None if group is None else people_labels(label, panel.users)
+    groups = None if group is None else people_labels(cells["group"], panel.users)
+    weight = None if weights is None else people_weights(cells["weights"], panel.users)
     return estimate_target(
-        panel, target, what=what, group=groups, answers=answers, level=level, finite=finite,
-        key=key, on_fit=on_fit,
+        panel, target, what=what, group=groups, answers=answers, sample_weight=weight, level=level,
+        finite=finite, key=key, on_fit=on_fit,
     )  # fmt: skip
 
 
@@ -236,6 +261,7 @@ def _check(
     what: str,
     group: Sequence[Any] | None,
     answers: tuple[float, ...],
+    weight: Float[np.ndarray, " n"],
 ) -> None:
     if what not in WHAT:
         raise ValueError(f"`what` must be one of {WHAT}, got {what!r}")
@@ -250,9 +276,12 @@ def _check(
     if group is not None and len(group) != panel.n:
         raise ValueError(f"`group` must have a label for each of {panel.n} people")
     given = panel.human[:, panel.questions.index(target)]
-    if int(np.sum(~np.isnan(given))) == 1:
+    counted = int(np.sum(~np.isnan(given) & (weight > 0)))
+    if counted < 2 and not np.all(np.isnan(given)):
+        who = "one person" if counted == 1 else "nobody"
+        counts = "" if weight.all() else " with positive weight"
         raise ValueError(
-            f"`target`: one person has answered {target!r}; an interval needs at least two"
+            f"`target`: {who}{counts} has answered {target!r}; an interval needs at least two"
         )
     if np.all(np.isnan(given)):
         raise ValueError(
@@ -292,16 +321,20 @@ def _others(panel: Panel, at: int) -> bool:
 
 
 def _calibrated(
-    bare: Panel, target: str, answers: tuple[float, ...], key: Key, on_fit: Any
+    bare: Panel, target: str, answers: tuple[float, ...], options: Mapping[str, Any]
 ) -> Float[np.ndarray, " n"]:
     """Everybody's estimated answer, or probability of one of `answers`."""
-    found = estimate_questions(bare, [target], expect=False, key=key, on_fit=on_fit)
+    found = estimate_questions(bare, [target], expect=False, **options)
     if answers:
         try:
-            options = found.options(target)
+            listed = found.options(target)
         except ValueError:  # no list of options: the estimated answer is a proxy too
             return found.prediction[:, 0]
-        chosen = np.isin(np.round(options, 6), np.round(answers, 6))
+        chosen = np.isin(np.round(listed, 6), np.round(answers, 6))
         if chosen.any():
             return found.option_probabilities(target)[:, chosen].sum(axis=1)
     return found.prediction[:, 0]
+
+
+def _design_effect(weight: Float[np.ndarray, " k"]) -> float:
+    return len(weight) / float(np.sum(effective_weight(weight)))

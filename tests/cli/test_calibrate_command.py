@@ -23,6 +23,7 @@ def folder(tmp_path_factory):
     """Tables of 120 people and their twins, who alone answered two of the 24 questions."""
     out = tmp_path_factory.mktemp("tables")
     human, twin = twins_of_kind("informative", 0).to_frames()
+    human.index.name = "respondent"
     human.drop(columns=NEW).to_csv(out / "human.csv")
     twin.to_csv(out / "twin.csv")
     people = human.index[:100]
@@ -51,6 +52,7 @@ def test_predictions_means_and_shares_are_those_of_the_estimate(folder, tmp_path
     np.testing.assert_allclose(predictions, expected.prediction, rtol=1e-3)
     for end in ("lower", "upper"):
         table = pd.read_csv(tmp_path / f"out.{end}.csv", index_col=0)
+        assert table.index.name == predictions.index.name == "respondent"
         assert table.index.equals(predictions.index) and table.columns.equals(predictions.columns)
         # On rounded tables a prediction may be on the other side of a boundary between options.
         equal = table.to_numpy() == np.asarray(getattr(expected.intervals(0.8), end))
@@ -190,6 +192,7 @@ def test_draws_are_written_for_every_respondent_and_draw(folder, tmp_path):
     assert told["joint"] == {"known battery": False}  # too few pairs of 22 known questions
     assert run(folder, "--out", means, *options).exit_code == 0
     draws, expected = pd.read_csv(out, index_col=0), pd.read_csv(means, index_col=0)
+    assert draws.index.name == "respondent"
     assert list(draws.columns) == ["draw", *NEW] and draws.index.name == expected.index.name
     assert list(draws["draw"].unique()) == list(range(1, 41))
     for _, one in draws.groupby("draw"):
@@ -268,4 +271,4 @@ def test_survey_weights_reach_the_estimate(folder, tmp_path):
     human.assign(size=np.where(np.arange(panel.n) < 2, np.nan, 1)).to_csv(tmp_path / "human.csv")
     result = runner.invoke(app, [*map(str, given)])
     assert result.exit_code == 2
-    assert f"--weights: 2 of {panel.n} people have none" in result.stderr
+    assert f"--weights: 2 of {panel.n} people have no weight" in result.stderr

@@ -263,44 +263,6 @@ def test_questions_weighted_by_their_counts(own):
     assert errors[1] < 2e-3 < errors[0]
 
 
-def test_survey_weights_count_people(own):
-    """A weight of 2 counts a person twice; intervals aside, only the shares matter."""
-    rng = np.random.default_rng(0)
-    answers = pd.read_csv(own / "answers.csv", index_col=0)
-    names = [f"q{j}" for j in range(KNOWN)]
-    people = pd.DataFrame(rng.integers(1, 5, (60, KNOWN)), columns=names).astype(float)
-    people.iloc[:9, 2] = np.nan
-    people.index = pd.Index([f"p{i}" for i in range(60)], name="person")
-    weight = np.where(np.arange(60) % 3 == 0, 2, 1)
-    people.assign(size=1000 * weight).to_csv(own / "people.csv")
-    twice = people.loc[np.repeat(people.index, weight)]
-    table = {name: twice[name].value_counts().astype(int) for name in names}
-    pd.DataFrame(table).T.rename(columns=lambda v: f"{v:g}").to_csv(own / "counts.csv")
-    assert calibrate(own, "--no-blend").exit_code == 0
-    result = run(
-        "calibrate-distribution", "--human", own / "people.csv", "--twin", own / "answers.csv",
-        "--out", own / "weighted.csv", "--report", own / "report.csv", "--no-blend",
-        "--weights", "size",
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert "survey weights: design effect 1.12: 60 people count as 53" in result.stdout
-    ours, expected = (
-        pd.read_csv(own / f"{name}.csv", index_col=0) for name in ("weighted", "pred")
-    )
-    assert set(expected.index) == set(answers.columns) - set(names)
-    np.testing.assert_allclose(ours.loc[expected.index, expected.columns], expected, atol=1e-5)
-    effective = pd.read_csv(own / "report.csv", index_col=0)["human_answers"]
-    np.testing.assert_allclose(effective.drop("q2"), weight.sum() ** 2 / (weight**2).sum())
-    there = weight[9:]
-    np.testing.assert_allclose(effective["q2"], there.sum() ** 2 / (there**2).sum())
-    people.assign(size=-1).to_csv(own / "people.csv")
-    result = run(
-        "calibrate-distribution", "--human", own / "people.csv", "--twin", own / "answers.csv",
-        "--out", own / "weighted.csv", "--weights", "size",
-    )  # fmt: skip
-    assert failed_in_one_line(result, "--weights: 60 of 60 people have a negative one")
-
-
 def test_a_blend_with_intervals_and_a_dropped_option(own):
     arguments = ("--drop", "4.0", "--intervals", 0.8)
     result = calibrate(own, *arguments)

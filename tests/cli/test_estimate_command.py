@@ -16,6 +16,7 @@ from syndigits_jax.workflows.target import CALIBRATED, OTHERS, RAW, estimate_tar
 runner = CliRunner()
 TARGET = "question_5"
 ASKED = np.arange(120) % 4 == 0
+WEIGHT = np.random.default_rng(0).gamma(2.0, size=120).round(3)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,14 @@ def folder(tmp_path_factory, panel):
     human["sex"] = np.where(np.arange(panel.n) // 4 % 2, "m", "f")
     human["region"] = np.arange(panel.n) % 5
     human["alone"] = np.where(np.arange(panel.n) == 0, "x", "y")
-    human.drop(columns=["sex", "region", "alone"]).to_csv(out / "plain.csv")
+    plain = human.drop(columns=["sex", "region", "alone"])
+    plain.to_csv(out / "plain.csv")
+    bad = {"lost": np.where(np.arange(panel.n) == 7, np.nan, WEIGHT), "none": 0 * WEIGHT,
+           "text": np.where(np.arange(panel.n) == 7, "heavy", WEIGHT.astype(str)),
+           "minus": np.where(np.arange(panel.n) == 7, -1.0, WEIGHT)}  # fmt: skip
+    for name, column in {"weight": WEIGHT, **bad}.items():
+        plain.assign(**{name: column}).to_csv(out / f"{name}.csv")
+    twin.assign(weight=WEIGHT).to_csv(out / "weighted_twin.csv")
     human.drop(columns=["region", "alone"]).to_csv(out / "human.csv")
     human.drop(columns=["sex", "alone"]).to_csv(out / "regions.csv")
     human.drop(columns=["sex", "region"]).to_csv(out / "one.csv")
@@ -45,8 +53,8 @@ def folder(tmp_path_factory, panel):
     return out
 
 
-def run(folder, *options, human="plain.csv"):
-    paths = "--human", folder / human, "--twin", folder / "twin.csv"
+def run(folder, *options, human="plain.csv", twin="twin.csv"):
+    paths = "--human", folder / human, "--twin", folder / twin
     return runner.invoke(app, [*map(str, ("estimate", *paths, "--target", TARGET, *options))])
 
 
@@ -133,6 +141,47 @@ def test_twins_that_do_not_help_are_said(panel):
     assert found.chosen == CALIBRATED
 
 
+def test_survey_weights_count_in_calibration_and_estimate(folder, panel):
+    """A column of either table; in any unit. The design effect is that of Kish."""
+    at = panel.questions.index(TARGET)
+    truth, hidden = panel.human[:, at], np.zeros((panel.n, panel.m), bool)
+    hidden[:, at] = True
+    bare = panel.with_missing(human=hidden)
+    found = estimate_questions(bare, [TARGET], expect=False, sample_weight=WEIGHT)
+    expected = ppi_mean(truth, found.prediction[:, 0], sample_weight=WEIGHT)
+    raw = ppi_mean(truth, panel.twin[:, at], sample_weight=WEIGHT)
+    effect = ASKED.sum() * np.sum(WEIGHT[ASKED] ** 2) / np.sum(WEIGHT[ASKED]) ** 2
+    for names in ({"human": "weight.csv"}, {"twin": "weighted_twin.csv"}):
+        result = run(folder, "--weights", "weight", "--json", **names)
+        assert result.exit_code == 0, result.stderr
+        told = json.loads(result.stdout)
+        assert told["weights"] == "weight"
+        np.testing.assert_allclose(told["design_effect"], effect, rtol=1e-6)
+        rows = {row["proxies"]: row for row in told["estimates"]}
+        mean = np.average(truth[ASKED], weights=WEIGHT[ASKED])
+        np.testing.assert_allclose(rows["people alone"]["value"], mean, rtol=1e-5)
+        for name, one in ((CALIBRATED, expected), (RAW, raw)):
+            np.testing.assert_allclose(rows[name]["lower"], one.lower, rtol=1e-3)
+    result = run(folder, "--weights", "weight", human="weight.csv")
+    assert f"design effect {effect:.2f}" in result.stdout
+    doubled = estimate_target(panel, TARGET, sample_weight=2 * WEIGHT)
+    for name, one in doubled.estimates.items():
+        np.testing.assert_allclose(one.upper, rows[name]["upper"], rtol=1e-3)
+
+
+def test_the_regression_on_other_answers_has_the_weights(panel):
+    """People of weight 0 are as if they were not in the tables: also for what is learnt."""
+    weight = np.where(np.arange(panel.n) < 90, WEIGHT, 0)
+    found = estimate_target(panel, TARGET, sample_weight=weight)
+    few = panel.take(users=slice(0, 90))
+    expected = estimate_target(few, TARGET, sample_weight=WEIGHT[:90])
+    for name in (RAW, OTHERS):
+        for end in ("value", "lower", "upper"):
+            theirs = getattr(expected.estimates[name], end)
+            np.testing.assert_allclose(getattr(found.estimates[name], end), theirs, rtol=1e-3)
+    assert found.design_effect == expected.design_effect
+
+
 @pytest.mark.parametrize(
     ("options", "human", "words"),
     [
@@ -148,6 +197,16 @@ def test_twins_that_do_not_help_are_said(panel):
             "--group must have labels of two kinds, got 5",
         ),
         (("--what", "difference", "--group", "alone"), "one.csv", "--group: 1 people of 'x'"),
+        (("--weights", "no"), "plain.csv", "--weights: no column 'no'"),
+        (("--weights", TARGET), "plain.csv", f"--weights: '{TARGET}' is the target"),
+        (("--weights", "lost"), "lost.csv", "--weights: 1 of 120 people have no weight"),
+        (
+            ("--weights", "text"),
+            "text.csv",
+            "weights are no numbers, the first 'heavy' of 'user_7'",
+        ),
+        (("--weights", "minus"), "minus.csv", "people have a negative weight ('user_7')"),
+        (("--weights", "none"), "none.csv", "--weights: 0 people have a weight above 0"),
         (("--intervals", 95), "plain.csv", "--intervals must be a share between 0 and 1"),
         (("--target", "question_99"), "plain.csv", "--target: 'question_99' is no question"),
     ],

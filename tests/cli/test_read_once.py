@@ -37,7 +37,6 @@ readout = "probabilities"
 [calibrate]
 human = "human.csv"
 missing = "refused"
-methods = ["ridge"]
 """
 FIDELITY = """
 out = "out"

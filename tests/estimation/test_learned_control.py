@@ -7,7 +7,6 @@ from sklearn.linear_model import Ridge
 
 from syndigits_jax import Panel
 from syndigits_jax.estimation import (
-    hold_out_asked_control,
     hold_out_learned_control,
     hold_out_questions,
     learned_control,
@@ -167,21 +166,6 @@ def test_weights_of_zero_are_people_who_are_not_there():
     )
 
 
-def test_asked_people_tell_about_others_and_never_about_themselves():
-    panel, _, people = simulated(10, missing=0.1)
-    before = hold_out_asked_control(panel)
-    assert mean_correlation(before) > 0.5
-    human = panel.human.copy()
-    human[7, 3] = 6 - human[7, 3] if human[7, 3] != 3 else 1
-    after = hold_out_asked_control(panel.replace(human=human, twin=panel.twin[:, ::-1]))
-    name = "AskedControl"
-    assert before.predictions[name][3, 7] == after.predictions[name][3, 7]
-    assert not np.array_equal(before.predictions[name][3], after.predictions[name][3])
-    few = panel.take(questions=slice(0, 2))
-    alone = mean_correlation(hold_out_asked_control(few))
-    assert mean_correlation(hold_out_asked_control(few, covariates=people)) > alone + 0.2
-
-
 PANEL, TEXTS, _ = simulated(11)
 
 
@@ -211,5 +195,3 @@ def test_unknown_ranges_too_few_questions_and_folds_are_refused():
         hold_out_learned_control(PANEL.take(questions=slice(0, 2)))
     with pytest.raises(ValueError, match="has no question 'x'"):
         learned_control(PANEL, ["x"])
-    with pytest.raises(ValueError, match="`folds` must be from 2 to the 60 people"):
-        hold_out_asked_control(PANEL, folds=1)

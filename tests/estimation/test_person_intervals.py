@@ -6,7 +6,9 @@ import functools
 import numpy as np
 import pytest
 from kinds_of_twins import QUESTIONS, SCALE, twins_of_kind
+from same_bits import same
 
+from syndigits_jax import load, save
 from syndigits_jax.datasets import simulate_panel
 from syndigits_jax.estimation import estimate_questions
 from syndigits_jax.estimation.difficulty import (
@@ -246,6 +248,11 @@ def test_coverage_of_new_questions_on_simulated_panels():
         assert width < 0.9
     error = np.std(inside, ddof=1) / np.sqrt(len(inside))
     assert error < 0.04 and np.mean(inside) > 0.8 - 2.5 * error
+
+
+def test_estimates_are_saved_with_what_intervals_and_draws_are_made_of(tmp_path):
+    save(tmp_path / "e", estimated())
+    assert same(load(tmp_path / "e"), estimated())
 
 
 def test_a_range_of_one_point_bounds_nothing():

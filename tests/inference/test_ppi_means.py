@@ -16,7 +16,7 @@ from syndigits_jax.inference import (
     ppi_share,
     student_t_quantile,
 )
-from syndigits_jax.inference.prediction_powered._inputs import check_finite
+from syndigits_jax.inference.prediction_powered._inputs import check_flag
 
 N, K = 200, 40
 RNG = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def test_t_quantiles_are_those_of_scipy(level):
 
 
 def test_people_alone_are_the_classical_interval():
-    found = ppi_mean(TRUTH, TWIN, level=LEVEL)
+    found = ppi_mean(TRUTH, TWIN, level=LEVEL, skewness_corrected=False)
     answers = FULL[ASKED]
     error = scipy.stats.sem(answers)
     low, high = scipy.stats.t.interval(LEVEL, K - 1, answers.mean(), error)
@@ -51,7 +51,7 @@ def test_people_alone_are_the_classical_interval():
     close(found.classical.upper, high)
     close(found.people, K)
     # And so is the estimate with a tuning of 0.
-    nothing = ppi_mean(TRUTH, TWIN, tuning=0.0, level=LEVEL)
+    nothing = ppi_mean(TRUTH, TWIN, tuning=0.0, level=LEVEL, skewness_corrected=False)
     close([nothing.lower, nothing.upper], [low, high])
     assert int(nothing.basis) == Basis.PEOPLE and abs(float(nothing.worth)) < 1e-3
 
@@ -159,7 +159,7 @@ def test_strata_are_means_of_their_own():
 
 def test_differences_are_those_of_welch():
     group = np.where(np.arange(N) % 2 == 0, "a", "b")
-    found = ppi_difference(TRUTH, TWIN, group, tuning=0.0, level=LEVEL)
+    found = ppi_difference(TRUTH, TWIN, group, tuning=0.0, level=LEVEL, skewness_corrected=False)
     a, b = FULL[ASKED & (group == "a")], FULL[ASKED & (group == "b")]
     welch = scipy.stats.ttest_ind(b, a, equal_var=False).confidence_interval(LEVEL)
     close(found.value, b.mean() - a.mean(), rtol=1e-3)
@@ -331,7 +331,8 @@ TWO = np.where(np.arange(N) < 2, 1.0, np.nan)
         (lambda: ppi_share(TRUTH, TWIN), "`truth` must be 0 or 1"),
         (lambda: ppi_mean(None, TWIN), "`truth` must hold numbers"),
         (lambda: ppi_mean(TRUTH, np.empty((N, 0))), "`proxies` has no column"),
-        (lambda: check_finite("no"), "`finite` must be True or False"),
+        (lambda: check_flag("finite", "no"), "`finite` must be True or False"),
+        (lambda: check_flag("skewness_corrected", 1), "`skewness_corrected` must be True or False"),
         (lambda: ppi_mean(TRUTH, TWIN, tuning=np.nan), "`tuning` must be a moderate"),
         (lambda: ppi_mean(TRUTH, TWIN, strata=np.arange(N) % 2, n_strata=3), "`n_strata` is 3"),
         (lambda: ppi_mean(TRUTH, TWIN, strata=["a", None] * (N // 2)), "`strata` is missing for"),

@@ -1,5 +1,7 @@
 """Plots of reports: what is drawn where, labels that fit, and what is refused."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -7,7 +9,7 @@ from matplotlib.figure import Figure
 
 from syndigits_jax import plots
 from syndigits_jax.plots._rows import shortened
-from syndigits_jax.plots.style import BLUE, GREY
+from syndigits_jax.plots.style import BLUE, GREY, legend_above
 
 FOUND = {
     "calibrated twins": (0.42, 0.37, 0.47),
@@ -189,3 +191,20 @@ def test_long_names_leave_room_for_the_plot():
 def test_what_cannot_be_drawn(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_a_narrow_figure_has_fewer_ticks_and_columns():
+    people = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    ticks, columns = [], []
+    for width in (3.4, 6.4):
+        axes = Figure(figsize=(width, 3.6), layout="constrained").subplots()
+        curves = {"people alone": (np.ones(10),), "people with calibrated twins": (np.ones(10),)}
+        plots.plot_error_by_people(people, curves, ylabel="Error", ax=axes)
+        axes.figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(right.x0 > left.x1 for left, right in itertools.pairwise(boxes))
+        ticks.append(len(boxes))
+        legend_above(axes, ncols=3)
+        columns.append(axes.get_legend()._ncols)
+    assert ticks[0] < ticks[1] == len(people)
+    assert columns == [1, 3] or columns == [1, 2]

@@ -11,7 +11,7 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "04_ask_a_languag
 
 # The Jupyter client's own sockets and event loop are not ours to close.
 @pytest.mark.filterwarnings("ignore")
-def test_the_notebook_asks_once_and_comes_to_a_verdict(smollm2, users_environment):
+def test_the_notebook_asks_once_and_comes_to_a_report(smollm2, users_environment):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     environment = users_environment | {"SYNDIGITS_VLLM_MODEL": smollm2}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3")
@@ -25,6 +25,4 @@ def test_the_notebook_asks_once_and_comes_to_a_verdict(smollm2, users_environmen
     assert "asked 240, answered 240" in said["ask"]
     assert "asked again: 0, there already: 240" in said["ask"]
     assert "probabilities (24, 10, 5) answered 1.0" in said["tensor"]
-    first = [line.split()[0] for line in said["judge"].splitlines()[:3]]
-    assert first == ["Baseline", "UserMean", "ZScoredUserMean"]  # controls first
-    assert "The twins' own answers correlate with people's at" in said["judge"]
+    assert "What cannot be concluded from these tables" in said["judge"]

@@ -108,7 +108,7 @@ def test_all_problems_are_said_at_once(read, panel, people):
         "`blocks`: no column 'surveys' in the file of questions; did you mean 'survey'?",
         "`groups`: no column 'sexx' in `people`, `human` or `twin`; did you mean 'sex'?",
         "`groups`: no column 'nonsense' in `people`, `human` or `twin`",
-        "`weights`: 12 of 12 people have a negative one",
+        "`weights`: 12 of 12 people have a negative weight",
         "`groups`: 'region' must have two groups of at least two people, got 0",
         "`arms`: the arms must have two arms of at least two people, got 1",
         "`retest`: the table has no person in common",
@@ -185,10 +185,10 @@ def test_codes_of_missing_answers_are_missing_labels_too(read, people):
 @pytest.mark.parametrize(
     ("weight", "words"),
     [
-        ([-1.0] + [1.0] * (N - 1), "1 of 12 people have a negative one"),
-        ([np.nan] * 2 + [1.0] * (N - 2), "2 of 12 people have none"),
+        ([-1.0] + [1.0] * (N - 1), "1 of 12 people have a negative weight"),
+        ([np.nan] * 2 + [1.0] * (N - 2), "2 of 12 people have no weight"),
         ([0.0] * N, "0 people have a weight above 0"),
-        ([np.inf] + [1.0] * (N - 1), "have an infinite one"),
+        ([np.inf] + [1.0] * (N - 1), "have an infinite weight"),
         ([1.0] * (N - 1), "one weight per person, 12 in all"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import pytest
 
-from syndigits_jax.calibration import ElasticNet, Ridge
 from syndigits_jax.respond.requests import Decoding
 from syndigits_jax.workflows.pipeline.config import Fidelity, read_pipeline
 
@@ -32,7 +31,8 @@ draws = 3
 
 [calibrate]
 human = "sub/human.csv"
-methods = ["ridge", { name = "elastic-net", alpha = 0.5 }]
+groups = ["sex", "age"]
+weights = "size"
 
 [fidelity]
 ratings = "r.csv"
@@ -75,7 +75,7 @@ def test_all_parts(read):
         "sample", 1.0, 3,
     )  # fmt: skip
     assert found.calibrate.human == folder / "sub/human.csv"
-    assert found.calibrate.methods == {"Ridge": Ridge(), "ElasticNet": ElasticNet(alpha=0.5)}
+    assert found.calibrate.columns == ("sex", "age", "size")
     assert found.fidelity == Fidelity(folder / "r.csv", folder / "i.csv", epochs=2, gap=2.0)
 
 
@@ -157,12 +157,8 @@ def test_personas_whose_texts_are_written(read):
         ('"survey"\nreadout', '"surveey"\nreadout', ["[respond]", "surveey", "survey"]),
         ('"survey"\nreadout', '"persona-backstory"\nreadout', ["[respond]", "asks nothing"]),
         ("te]\nhuman =", "te]\nhumans =", ["[calibrate]", "`humans`", "`human`"]),
-        ('"ridge"', '"rigde"', ["[calibrate]", "rigde", "ridge"]),
-        ('"ridge"', '"elastic-net"', ["[calibrate]", "there twice"]),
-        ("alpha", "alhpa", ["[calibrate]", "elastic-net", "`alhpa`", "`alpha`"]),
-        ("alpha = 0.5", 'alpha = "auto"', ["[calibrate]", "auto"]),
-        ("alpha = 0.5", "alpha = -1", ["[calibrate]", "alpha"]),
-        ('["ridge", ', '[3, ', ["[calibrate]", "`methods`", "3"]),
+        ("weights", "wieghts", ["[calibrate]", "`wieghts`", "`weights`"]),
+        ('["sex", "age"]', "[3]", ["[calibrate]", "`groups`", "3"]),
         ("epochs = 2", "epoch = 2", ["[fidelity]", "`epoch`", "`epochs`"]),
         ("gap = 2", 'gap = "2"', ["[fidelity]", "`gap`", "a number"]),
         ("[fidelity]", "[[fidelity]]", ["[fidelity]", "table of keys and values"]),
@@ -183,14 +179,14 @@ def test_all_mistakes_are_named_at_once(read):
         read(
             ('model = "m"', ""), ("draws = 3", "drawz = 3\nseed = true"),
             ("people = 5", "peopel = 5"), ("gap = 2", 'gap = "2"\nquik = true'),
-            ('"ridge"', '"rigde"'), ("block =", "blocks ="),
+            ("groups", "group"), ("block =", "blocks ="),
         )  # fmt: skip
     assert [part.split("; (")[0] for part in str(raised.value).split(") ")[1:]] == [
         "[questions]: unknown key `blocks`; did you mean `block`?",
         "[engine]: no `model`",
         "[respond]: `seed` must be a whole number, got True",
         "[respond]: unknown key `drawz`; did you mean `draws`?",
-        "[calibrate]: `methods`: rigde: unknown method 'rigde'; did you mean 'ridge'?",
+        "[calibrate]: unknown key `group`; did you mean `groups`?",
         "[fidelity]: `gap` must be a number, got '2'",
         "[fidelity]: unknown key `quik`; did you mean `quick`?",
         "[[personas]]: unknown key `peopel`; did you mean `people`?",

@@ -44,6 +44,13 @@ def estimate(
             "of them."
         ),
     ] = NO_ANSWERS,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of survey weights, in the people's table or the twins'; no question.",
+        ),
+    ] = None,
     intervals: Annotated[
         float, typer.Option(help="Intervals that cover this share of the truth.")
     ] = 0.95,
@@ -85,7 +92,8 @@ def estimate(
     twins by the people asked: the interval holds however bad the twins are.
 
     It prints the estimate beside that from people alone, how many more people the twins were worth,
-    and what people's other answers would do without any twin.
+    and what people's other answers would do without any twin. With --quiet it prints nothing: use
+    --out or --json.
     """
     if not 0 < intervals < 1:
         raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
@@ -102,14 +110,14 @@ def estimate(
             show(Progress(0, 1, "calibrating", done, total, counted="fits"))
 
         result = estimate_target_files(
-            human, twin, target, what=str(what), group=group, answers=answer, level=intervals,
-            finite=finite, questions=questions, batteries=batteries, id_column=id_column,
-            join=str(join), missing=missing, key=seed, on_fit=on_fit,
+            human, twin, target, what=str(what), group=group, answers=answer, weights=weights,
+            level=intervals, finite=finite, questions=questions, batteries=batteries,
+            id_column=id_column, join=str(join), missing=missing, key=seed, on_fit=on_fit,
         )  # fmt: skip
     table = result.table()
     if out is not None:
         write_table(out, table)
-    print_target(result, out, joined=join == Join.INNER)
+    print_target(result, out, joined=join == Join.INNER, weighted=weights is not None)
     return {
         "written": [] if out is None else [out],
         "target": target,
@@ -120,6 +128,8 @@ def estimate(
         "basis": result.basis.word,
         "people": float(result.estimate.people),
         "worth": float(result.estimate.worth),
+        "weights": weights,
+        "design_effect": result.design_effect,
         "estimates": table.reset_index().to_dict("records"),
         "unavailable": dict(result.unavailable),
         "dropped": dict(result.dropped),

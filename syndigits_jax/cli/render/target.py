@@ -19,8 +19,12 @@ _NOTES = {
 }
 
 
-def print_target(result: TargetEstimate, out: Path | None, *, joined: bool) -> None:
-    """Print the estimate, the others beside it, and how many people the twins were worth."""
+def print_target(result: TargetEstimate, out: Path | None, *, joined: bool, weighted: bool) -> None:
+    """Print the estimate, the others beside it, and how many people the twins were worth.
+
+    **Arguments:** `joined`: whether to say who was dropped; `weighted`: whether people have survey
+    weights, of which the design effect is said.
+    """
     console = output()
     if joined:
         console.print(dropped_text(result.dropped), soft_wrap=True)
@@ -28,6 +32,11 @@ def print_target(result: TargetEstimate, out: Path | None, *, joined: bool) -> N
     asked = int(found.people)
     console.print(f"\n{_title(result)}", style="bold", markup=False)
     console.print(f"{asked} of {result.people} people were asked")
+    if weighted:
+        console.print(
+            f"survey weights: design effect {fixed(result.design_effect, 2)}, as if "
+            f"{asked / result.design_effect:.0f} people of equal weights had been asked"
+        )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in ("estimate", f"{100 * result.level:g}% interval", "like people asked"):

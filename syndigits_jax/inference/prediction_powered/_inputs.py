@@ -95,11 +95,11 @@ def _weights(weight: Array | None, n: int, dtype: Any) -> Float[Array, " n"]:
     return weight
 
 
-def check_finite(finite: Any) -> bool:
-    """`finite` as given. **Raises:** `ValueError` unless it is True or False."""
-    if not isinstance(finite, bool | np.bool_):
-        raise ValueError(f"`finite` must be True or False, got {finite!r}")
-    return bool(finite)
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as given. **Raises:** `ValueError` unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_people(

@@ -18,8 +18,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ...solvers.boundary import Numbers, as_floats, concrete
 from ...solvers.units import largest
 from ..student_t import student_t_quantile
-from ._inputs import Rows, check_finite, check_level, check_people, codes, given_tuning, rows_of
-from ._parts import Part, mean_part, variance
+from ._inputs import Rows, check_flag, check_level, check_people, codes, given_tuning, rows_of
+from ._parts import Part, by_cluster, mean_part, variance
+from ._skewness import skewed_ends
 from .estimate import Basis, Estimate, PointEstimate
 
 
@@ -34,6 +35,7 @@ def ppi_mean(
     finite: bool = False,
     tuning: Numbers | None = None,
     level: Numbers = 0.95,
+    skewness_corrected: bool = True,
 ) -> Estimate:
     """The mean answer of a population, of whom a few were asked and all have proxies.
 
@@ -58,6 +60,9 @@ def ppi_mean(
     - `tuning`: λ, one number or one per proxy, that is used as given: 1 for plain
       prediction-powered inference, 0 for people alone. `None` chooses it (PPI++).
     - `level`: coverage of the interval.
+    - `skewness_corrected`: whether the ends follow the skewness of the answers (Hall, 1992), as far
+      from the estimate as it is likely to err on either side; else the interval is the usual t
+      interval. Where answers are not skewed, both are alike.
 
     **Returns:** an [`Estimate`][].
 
@@ -79,11 +84,14 @@ def ppi_mean(
         >>> print(f"the twins were worth {found.worth:.0f} more people")
         the twins were worth 128 more people
     """
-    level, finite = check_level(level), check_finite(finite)
+    level, finite = check_level(level), check_flag("finite", finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     tuning = given_tuning(tuning, rows.proxy.shape[1], rows.answer.dtype)
     inside, weight = _strata(rows, strata, n_strata)
-    return _estimate(rows, inside, weight, tuning, level, finite=finite, several=strata is not None)
+    return _estimate(
+        rows, inside, weight, tuning, level, finite=finite, several=strata is not None,
+        skewness_corrected=check_flag("skewness_corrected", skewness_corrected),
+    )  # fmt: skip
 
 
 def ppi_share(
@@ -123,7 +131,7 @@ def ppi_share(
         >>> print(found.lower < share < found.upper, found.worth > 20)
         True True
     """
-    level, finite = check_level(level), check_finite(finite)
+    level, finite = check_level(level), check_flag("finite", finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     known = concrete(rows.answer)
     if known is not None and not ((known == 0) | (known == 1)).all():
@@ -145,15 +153,16 @@ def ppi_difference(
     finite: bool = False,
     tuning: Numbers | None = None,
     level: Numbers = 0.95,
+    skewness_corrected: bool = True,
 ) -> Estimate:
     """The mean of one group, or arm of an experiment, less that of another.
 
     Each has its own tuning. With `clusters`, people may be in both arms: rows of one person then
     err together.
 
-    **Arguments:** `truth`, `proxies`, `sample_weight`, `clusters`, `finite`, `tuning`, `level`: as
-    in [`ppi_mean`][]; `group`: (n,) labels of two kinds. The result is the mean of the second
-    (True, 1, or the later in order) less that of the first.
+    **Arguments:** `truth`, `proxies`, `sample_weight`, `clusters`, `finite`, `tuning`, `level`,
+    `skewness_corrected`: as in [`ppi_mean`][]; `group`: (n,) labels of two kinds. The result is the
+    mean of the second (True, 1, or the later in order) less that of the first.
 
     **Returns:** an [`Estimate`][]; `tuning` is (2, p).
 
@@ -173,7 +182,7 @@ def ppi_difference(
         >>> print(found.lower < 0.5 < found.upper, found.people_saved > 0.5)
         True True
     """
-    level, finite = check_level(level), check_finite(finite)
+    level, finite = check_level(level), check_flag("finite", finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     members, count = codes("group", group, rows.answer.shape[0], 2)
     if count != 2:
@@ -181,7 +190,10 @@ def ppi_difference(
     tuning = given_tuning(tuning, rows.proxy.shape[1], rows.answer.dtype)
     inside = _groups(rows, members, 2, "group")
     sign = jnp.asarray([-1.0, 1.0], rows.answer.dtype)
-    return _estimate(rows, inside, sign, tuning, level, finite=finite, several=True)
+    return _estimate(
+        rows, inside, sign, tuning, level, finite=finite, several=True,
+        skewness_corrected=check_flag("skewness_corrected", skewness_corrected),
+    )  # fmt: skip
 
 
 def ppi_means(
@@ -192,13 +204,14 @@ def ppi_means(
     finite: bool = False,
     tuning: Numbers | None = None,
     level: Numbers = 0.95,
+    skewness_corrected: bool = True,
     batch_size: int = 256,
 ) -> Estimate:
     """[`ppi_mean`][] of many questions in one call.
 
     **Arguments:** `truth`: (n, q), a column per question; `proxies`: (n, q) or (n, q, p);
-    `sample_weight`, `finite`, `tuning`, `level`: as there; `batch_size`: questions at a time, which
-    bounds memory.
+    `sample_weight`, `finite`, `tuning`, `level`, `skewness_corrected`: as there; `batch_size`:
+    questions at a time, which bounds memory.
 
     **Returns:** an [`Estimate`][] with arrays (q,); a question with fewer than two people asked is
     NaN, with the basis `TOO_FEW`.
@@ -222,15 +235,25 @@ def ppi_means(
             "`truth` must be (n, q), a column per question, and `proxies` (n, q) or (n, q, p), got "
             f"{truth.shape} and {proxies.shape}"
         )
-    rows_of(jnp.zeros_like(truth[:, 0]), proxies[:, 0], weight, None)  # checks the weights
+    level, finite = check_level(level), check_finite(finite)
+    some = rows_of(jnp.zeros_like(truth[:, 0]), proxies[:, 0], weight, None)  # checks the weights
+    tuning = given_tuning(tuning, some.proxy.shape[1], some.answer.dtype)
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
+    size = min(batch_size, max(truth.shape[1], 1))
+    return _means(truth, proxies, weight, tuning, level, finite, size)
 
+
+@functools.partial(jax.jit, static_argnames=("finite", "batch_size"))
+def _means(truth, proxies, weight, tuning, level, finite: bool, batch_size: int) -> Estimate:
     def one(question: tuple[Array, Array]) -> Estimate:
-        return ppi_mean(*question, sample_weight=weight, finite=finite, tuning=tuning, level=level)
+        return ppi_mean(
+            *question, sample_weight=weight, finite=finite, tuning=tuning, level=level,
+            skewness_corrected=skewness_corrected,
+        )  # fmt: skip
 
     questions = jnp.moveaxis(truth, 1, 0), jnp.moveaxis(proxies, 1, 0)
-    return jax.lax.map(one, questions, batch_size=min(batch_size, max(truth.shape[1], 1)))
+    return jax.lax.map(one, questions, batch_size=batch_size)
 
 
 def _strata(
@@ -254,7 +277,7 @@ def _groups(rows: Rows, members: Int[Array, " n"], count: int, word: str) -> Boo
     return inside
 
 
-@functools.partial(jax.jit, static_argnames=("finite", "several", "score"))
+@functools.partial(jax.jit, static_argnames=("finite", "several", "score", "skewness_corrected"))
 def _estimate(
     rows: Rows,
     inside: Bool[Array, "k n"],
@@ -265,6 +288,7 @@ def _estimate(
     finite: bool,
     several: bool,
     score: bool = False,
+    skewness_corrected: bool = False,
 ) -> Estimate:
     """The weighted sum of the means of groups of rows; a cluster may have rows in several groups.
 
@@ -287,11 +311,13 @@ def _estimate(
     df = _degrees(parts.row, parts.df, weight, rows)
     classical_df = _degrees(parts.classical_row, parts.classical_df, weight, rows)
     certain = jnp.all(parts.certain)
-    found = _interval(weight @ parts.value, weight @ parts.row, rows, df, level, certain)
-    alone = _interval(
-        weight @ parts.classical_value, weight @ parts.classical_row, rows, classical_df, level,
-        certain,
-    )  # fmt: skip
+    found, alone = (
+        _interval(weight @ value, weight @ row, rows, degrees, level, certain, skewness_corrected)
+        for value, row, degrees in (
+            (parts.value, parts.row, df),
+            (parts.classical_value, parts.classical_row, classical_df),
+        )
+    )
     if score:
         found, alone = (
             _score_interval(one, alone.value, people, level, degrees, certain)
@@ -331,13 +357,21 @@ def _interval(
     df: Float[Array, ""],
     level: Float[Array, ""],
     certain: Bool[Array, ""],
+    skewness_corrected: bool,
 ) -> PointEstimate:
     square = variance(row, rows)
     some = square > 0
-    error = jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
-    half = jnp.where(some, student_t_quantile(level, df) * error, jnp.inf)
-    half = jnp.where(certain, 0, half)
-    return PointEstimate(value - half, value + half, value, error)
+    size = jnp.sqrt(jnp.where(some, square, 1))
+    if skewness_corrected:
+        ends = skewed_ends(by_cluster(row, rows) / size, df, level)
+    else:
+        t = student_t_quantile(level, df)
+        ends = -t, t
+    lower, upper = (
+        jnp.where(certain, 0, jnp.where(some, end * size, at))
+        for end, at in zip(ends, (-jnp.inf, jnp.inf), strict=True)
+    )
+    return PointEstimate(value + lower, value + upper, value, jnp.where(some, size, 0))
 
 
 def _score_interval(

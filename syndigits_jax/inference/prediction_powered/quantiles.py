@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
 from ..student_t import student_t_quantile
-from ._inputs import Rows, check_finite, check_level, given_tuning, rows_of
+from ._inputs import Rows, check_flag, check_level, given_tuning, rows_of
 from ._parts import mean_part, variance
 from .estimate import Basis, Estimate, PointEstimate
 
@@ -66,7 +66,7 @@ def ppi_quantile(
     known = concrete(wanted)
     if wanted.ndim or (known is not None and not 0 < known < 1):
         raise ValueError(f"`quantile` must be a number strictly between 0 and 1, got {quantile}")
-    finite = check_finite(finite)
+    finite = check_flag("finite", finite)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"`batch_size` must be a whole number from 1, got {batch_size!r}")
     rows = rows_of(truth, proxies, sample_weight, clusters)

@@ -19,7 +19,7 @@ from ...solvers.solution import Solution, Status
 from ..alike import alike
 from ..student_t import student_t_quantile
 from ._estimating import Model, Problem, inverse, levers, newton
-from ._inputs import Rows, check_finite, check_level, given_tuning, rows_of
+from ._inputs import Rows, check_flag, check_level, given_tuning, rows_of
 from ._parts import by_cluster, count_people
 from ._tuning import Moments, Tuned, given, tune, varying
 from .estimate import Basis, Estimate, PointEstimate
@@ -130,7 +130,7 @@ def _fit(
     level: Numbers,
 ) -> Solution[Estimate]:
     level = check_level(level)
-    finite = check_finite(finite)
+    finite = check_flag("finite", finite)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     there = concrete(rows.known)
     if there is not None and (missing := int(np.sum(~there.all(axis=1)))):

@@ -101,7 +101,7 @@ class ResponseStore(StoreConnection):
 
     def register_session(self, run: int, identity: EngineIdentity) -> int:
         """The number of a new session, which records the engine, its version and the time."""
-        from ... import __version__
+        from ...version import __version__
 
         with self._transaction() as database:
             cursor = database.execute(

@@ -71,7 +71,9 @@ def read_inputs(
     for name, path in paths.items():
         with problems.collected():
             if path is not None:
-                tables[name] = read_table(path, id_column, missing=codes, numeric=False)
+                tables[name] = read_table(
+                    path, id_column, missing=codes, numeric=False, questions=questions
+                )
     asked: tuple[Any, ...] = ()
     with problems.collected():
         if questions is not None:

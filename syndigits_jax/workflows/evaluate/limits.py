@@ -31,18 +31,6 @@ def limits_section(evidence: Evidence) -> Section:
     **Arguments:** `evidence`: the tables, and what was held out.
 
     **Returns:** the section `limits`, whose claims assert no finding.
-
-    **Example:**
-
-        >>> from syndigits_jax.datasets import sample_panel
-        >>> from syndigits_jax.workflows.evaluate.checks import inputs_of
-        >>> from syndigits_jax.workflows.evaluate.evidence import gather_evidence
-        >>> from syndigits_jax.workflows.evaluate.limits import limits_section
-        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
-        >>> found = limits_section(gather_evidence(inputs_of(panel)))
-        >>> print(found.claims[0].text)
-        No blocks of questions are given. Questions were therefore held out beside others of their \
-own survey, and nothing here says how the twins do in a new one.
     """
     parts = (_questions, _answers, _people, _groups, _effects, _twins)
     found = [limit for part in parts for limit in part(evidence)]

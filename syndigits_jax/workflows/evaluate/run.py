@@ -1,20 +1,20 @@
 """The evaluation of twins, whole: evidence, sections and files."""
 
-import importlib
-import importlib.util
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from syndigits_jax import __version__, report
+from syndigits_jax import report
 from syndigits_jax.report import Report, Section
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS
+from syndigits_jax.version import __version__
+from syndigits_jax.workflows.evaluate.effects import effects_section
 from syndigits_jax.workflows.evaluate.evidence import (
     BATTERY,
     CONTROL,
@@ -25,23 +25,29 @@ from syndigits_jax.workflows.evaluate.evidence import (
     gather_evidence,
     hold_outs,
 )
+from syndigits_jax.workflows.evaluate.groups import groups_section
 from syndigits_jax.workflows.evaluate.inputs import read_inputs
+from syndigits_jax.workflows.evaluate.left_to_twins import left_to_twins_section
+from syndigits_jax.workflows.evaluate.limits import limits_section
+from syndigits_jax.workflows.evaluate.population import population_section
+from syndigits_jax.workflows.evaluate.quality import quality_section
 from syndigits_jax.workflows.evaluate.summary import summary
+from syndigits_jax.workflows.evaluate.worth import worth_section
 from syndigits_jax.workflows.people import weights_said
 
-SECTIONS = (
-    "quality",
-    "left_to_twins",
-    "worth",
-    "population",
-    "groups",
-    "effects",
-    "limits",
-)
-"""Sections in their order; each is made by the function `NAME_section` of the module `NAME`."""
+SECTIONS: dict[str, Callable[[Evidence], Section | None]] = {
+    "quality": quality_section,
+    "left_to_twins": left_to_twins_section,
+    "worth": worth_section,
+    "population": population_section,
+    "groups": groups_section,
+    "effects": effects_section,
+    "limits": limits_section,
+}
+"""The sections in their order; one that has nothing to say is `None`."""
 
-SUMMARY = "summary"
-"""The first sentences, which are made from the other sections."""
+SUMMARY, FILES = "summary", "files"
+"""What is done after the sections: the first sentences, and the files."""
 
 _SECTION, _FILES = 8, 20  # as many steps of progress as they take time, roughly
 _STEPS = {BATTERY: 60, CONTROL: 15, SURVEY: 60, SURVEY_CONTROL: 10}
@@ -85,14 +91,15 @@ def evaluate(
         >>> from pathlib import Path
         >>> from syndigits_jax.datasets import sample_panel
         >>> from syndigits_jax.workflows.evaluate.run import evaluate
-        >>> panel = sample_panel().take(users=slice(0, 50), questions=slice(0, 8))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     paths = Path(folder) / "human.csv", Path(folder) / "twin.csv"
-        ...     for path, frame in zip(paths, panel.to_frames()):
-        ...         frame.to_csv(path)
-        ...     found = evaluate(*paths)
-        >>> print(found.facts["people"], found.facts["questions"])
-        50 8
+        ...     for path, frame in zip(paths, sample_panel().to_frames()):
+        ...         frame.assign(sex="f").to_csv(path)
+        ...     try:
+        ...         report = evaluate(*paths, groups=["sexx"], out=Path(folder) / "report")
+        ...     except ValueError as error:
+        ...         print(error)
+        `groups`: no column 'sexx' in `human` or `twin`; did you mean 'sex'?
     """
     _check(level, out)
     inputs = read_inputs(
@@ -134,10 +141,10 @@ def evaluate_panel(
     steps = _Steps(inputs, key, level, store, on_progress)
     evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
     sections = []
-    for name in SECTIONS:
-        section = _section(name, evidence)
-        steps.done(name)
+    for name, make in SECTIONS.items():
+        section = make(evidence)
         sections += [] if section is None else [section]
+        steps.done(name)
     found = Report(
         title=title or "How good are these twins?",
         facts=facts(evidence),
@@ -148,7 +155,7 @@ def evaluate_panel(
     steps.done(SUMMARY)
     if out is not None:
         report.write_report(found, Path(out))
-    steps.done("files")
+    steps.done(FILES)
     return found
 
 
@@ -192,22 +199,18 @@ def _percent(share: float | np.floating) -> str:
     return f"{100 * share:.0f}%" if share == 0 or share >= 0.005 else "less than 1%"
 
 
-def _section(name: str, evidence: Evidence, *more: Any) -> Section | None:
-    """The section of a module of this folder; `None` where there is nothing to say."""
-    module = f"{__package__}.{name}"
-    if importlib.util.find_spec(module) is None:
-        return None
-    return getattr(importlib.import_module(module), f"{name}_section")(evidence, *more)
-
-
 def _check(level: float, out: str | os.PathLike[str] | None) -> None:
     if not 0 < level < 1:
         raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
     if out is not None:
-        _check_folder(Path(out))
+        check_report_folder(Path(out))
 
 
-def _check_folder(out: Path) -> None:
+def check_report_folder(out: Path) -> None:
+    """Check, before any work, that a report can be written to a folder.
+
+    **Raises:** `ValueError` if it is a file, or its results file is of something else.
+    """
     if out.exists() and not out.is_dir():
         raise ValueError(f"`out`: {out} is not a folder")
     path = out / RESULTS
@@ -225,7 +228,12 @@ class _Steps:
     """Progress in steps, without those of hold-outs that were finished before."""
 
     def __init__(
-        self, inputs: Inputs, key: int, level: float, store: Checkpoints | None, show: OnProgress | None
+        self,
+        inputs: Inputs,
+        key: int,
+        level: float,
+        store: Checkpoints | None,
+        show: OnProgress | None,
     ) -> None:
         self.show = show
         self.left: Mapping[str, int] = {
@@ -233,7 +241,7 @@ class _Steps:
             for one in hold_outs(inputs, key, level)
             if store is None or not store.path(one.key).exists()
         }
-        parts = dict.fromkeys((*SECTIONS, SUMMARY), _SECTION) | {"files": _FILES}
+        parts = dict.fromkeys((*SECTIONS, SUMMARY), _SECTION) | {FILES: _FILES}
         self.total = sum(self.left.values()) + sum(parts.values())
         self.parts, self.before = parts, 0
 

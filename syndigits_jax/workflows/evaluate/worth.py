@@ -113,7 +113,7 @@ def _people(one: Estimated, level: float) -> str:
 
 def _beside(evidence: Evidence, worth: PeopleWorth) -> Claim:
     level = evidence.level
-    r2, factor = worth.explained, worth.times(1, math.inf)
+    r2, factor = worth.explained, worth.times(1.0, math.inf)
     text = (
         "Beside people who are asked, calibrated twins explain "
         f"{percent(r2.estimate)} of the variance of their answers "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.workflows.fidelity.files import RatedItems, read_embeddings, read_rated_items
 from syndigits_jax.workflows.fidelity.run import fidelity_settings
 from syndigits_jax.workflows.files import Files
+from syndigits_jax.workflows.people import people_column, people_weights
 from syndigits_jax.workflows.personas import FROM_FILES, KINDS
 from syndigits_jax.workflows.pipeline.config import (
     FILE,
@@ -113,19 +115,32 @@ def check_calibration(
     personas: Sequence[Persona],
     questions: Sequence[Question],
     files: Files | None = None,
+    catalogue: str | PathLike[str] | None = None,
 ) -> HumanAnswers:
     """The human answers for calibration, checked.
 
     **Arguments:** `settings`: where they are; `personas`: the twins; `questions`: what these are
-    asked; `files`: what has been read already; nothing by default.
+    asked; `files`: what has been read already; nothing by default; `catalogue`: the file of
+    questions, as [`read_table`][syndigits_jax.datasets.read_table] uses it.
 
     **Raises:** `ValueError` if there are too few, or some are outside of a question's scale.
     """
     where = f"[calibrate]: {settings.human}"
     answers = HumanAnswers(
-        *(files or Files()).answers(settings.human, settings.id_column, settings.missing)
+        *(files or Files()).answers(settings.human, settings.id_column, settings.missing, catalogue)
     )
     human = answers.frame
+    try:
+        for column in settings.groups:
+            people_column({"human": human}, column, "groups")
+        if settings.weights is not None:
+            found = people_column({"human": human}, settings.weights, "weights")
+            wanted = {persona.identifier for persona in personas}
+            users = [str(who) for who in human.index if str(who) in wanted]
+            if users:
+                people_weights(found, users)
+    except ValueError as error:
+        raise ValueError(f"[calibrate]: {error}") from None
     names, known = [persona.identifier for persona in personas], list(map(str, human.index))
     human = human.loc[human.index.isin(names)]
     if len(human) < 2:

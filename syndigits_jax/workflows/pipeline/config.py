@@ -22,7 +22,7 @@
     [calibrate]                        # or [fidelity], or both, or neither
     human = "human.csv"
     missing = "refused,-99"            # what stands for a missing answer beside empty cells
-    methods = ["ridge", { name = "elastic-net", alpha = 0.1 }]
+    groups = ["sex", "age_class"]      # and weights: columns of that table that are no questions
 
     [fidelity]
     ratings = "ratings.csv"
@@ -41,16 +41,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
-from syndigits_jax import calibration
 from syndigits_jax.respond.personas.writing import WRITING_TEMPLATES
 from syndigits_jax.respond.prompts.templates import Template, find_template
 from syndigits_jax.respond.requests import Decoding
-from syndigits_jax.results.names import method_name, near
-from syndigits_jax.workflows.calibrate import AUTO, build_method, hyperparameters_of
+from syndigits_jax.results.names import near
 from syndigits_jax.workflows.personas import KINDS
 from syndigits_jax.workflows.pipeline.config_values import (
     STRICT,
@@ -66,41 +64,8 @@ from syndigits_jax.workflows.pipeline.config_values import (
 FILE = "file"
 """The kind of personas that are read from a file as they are."""
 _ENGINES = ("vllm", "openai")
-_METHODS = ("ridge", "elastic-net", "synthetic-control")
 _SAID = {"key": "seed"}  # parameters that have another name in the file
 _WRITING = {"template": str, "temperature": float, "top_p": float, "max_tokens": int, "seed": int}
-
-
-def _methods(given: Any) -> dict[str, Any]:
-    """Calibrators by class name. **Raises:** `ValueError` naming the method and its key."""
-    if not isinstance(given, list) or not given:
-        raise ValueError(f"`methods` must be a list of names, got {given!r}")
-    built = {}
-    for entry in given:
-        options = dict(entry) if isinstance(entry, dict) else {"name": entry}
-        name = options.pop("name", None)
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"`methods`: `name` must be text, got {name!r}")
-        method = _method(name, options)
-        if type(method).__name__ in built:
-            raise ValueError(f"`methods`: {name!r} is there twice")
-        built[type(method).__name__] = method
-    return built
-
-
-def _method(name: str, options: Mapping[str, Any]) -> Any:
-    where = f"`methods`: {name}: "
-    try:
-        cls = getattr(calibration, method_name(name))
-        known = list(hyperparameters_of(cls))
-        for key in options:
-            if key not in known:
-                raise ValueError(f"unknown key `{key}`; {near(key, known)}")
-        if AUTO in options.values():
-            raise ValueError(f"{AUTO!r} is for `syndigits calibrate`; give a number")
-        return build_method(name, options)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}{error}") from None
 
 
 @dataclass(frozen=True)
@@ -148,13 +113,21 @@ class EngineSource:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """`human`: the table of people's answers; `methods`: calibrators by name; `id_column`: the
-    column of identifiers, by default the first; `missing`: what stands for a missing answer."""
+    """`human`: the table of people's answers; `weights`, `groups`: its columns of survey weights
+    and of groups; `id_column`: the column of identifiers, by default the first; `missing`: what
+    stands for a missing answer."""
 
     human: File
-    methods: Annotated[Mapping[str, Any], BeforeValidator(_methods)]
+    weights: str | None = None
+    groups: Texts = ()
     id_column: str | None = None
     missing: str = ""
+    seed: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are no questions."""
+        return (*self.groups, *(() if self.weights is None else (self.weights,)))
 
 
 @dataclass(frozen=True)
@@ -265,8 +238,6 @@ def _fidelity(checked: Checked, given: Any) -> Fidelity | None:
 
 
 def _calibrate(checked: Checked, given: Any) -> Calibrate | None:
-    if isinstance(given, Mapping):
-        given = {"methods": list(_METHODS), **given}
     return checked.record(Calibrate, given, "[calibrate]: ")
 
 

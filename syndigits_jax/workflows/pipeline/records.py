@@ -2,33 +2,34 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from syndigits_jax.report import Report
 from syndigits_jax.respond.store.tallies import Tally
-from syndigits_jax.results.records import check_results_path, write_document
-from syndigits_jax.workflows.twin_quality import TwinQuality
+from syndigits_jax.results.records import RESULTS, check_results_path, write_document
+from syndigits_jax.workflows.pipeline.worth import EVALUATION
 
 
 def write_pipeline_results(
     path: str | os.PathLike[str],
     tally: Tally,
     *,
-    quality: TwinQuality | None = None,
-    predicted: Mapping[str, str] | None = None,
+    evaluation: Report | None = None,
+    predicted: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> None:
     """Write a results file, which is replaced as a whole.
 
-    Its `records` are the rows of the hold-out: `method`, `correlation`, `se`, `mse`, `count`.
-    Results of a fidelity measurement are in a separate file. A [`run_description`][] is added.
+    Numbers of the report on the twins, and of a fidelity measurement, are in files of their own. A
+    [`run_description`][] is added.
 
     **Arguments:**
 
     - `path`: the file.
     - `tally`: counts of the responses.
-    - `quality`: the hold-out, if there was a calibration.
-    - `predicted`: for each question without human answers, the method that predicted it.
+    - `evaluation`: the report on the twins, if there was a calibration.
+    - `predicted`: the questions without human answers, which were estimated.
     - `notes`: sentences.
 
     **Raises:** `ValueError` if `path` exists and is not a results file; it is not changed.
@@ -45,19 +46,11 @@ def write_pipeline_results(
         "notes": list(notes),
         "records": [],
     }
-    if quality is not None:
-        content["records"] = [dict(row) for row in quality.rows]
+    if evaluation is not None:
         content["calibration"] = {
-            "people": quality.holdout.panel.n,
-            "questions": quality.holdout.panel.m,
-            "verdict": list(quality.verdict),
-            "spread": quality.spread,
-            "alike": list(quality.alike),
-            "best": quality.best,
-            **{
-                name: getattr(quality, name)._asdict()
-                for name in ("twins", "calibrated", "plain", "gain")
-            },
-            "predicted": dict(predicted or {}),
+            "facts": dict(evaluation.facts),
+            "summary": [claim.text for claim in evaluation.summary],
+            "numbers": f"{EVALUATION}/{RESULTS}",
+            "predicted": list(predicted),
         }
     write_document(path, content)

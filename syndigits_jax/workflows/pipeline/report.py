@@ -1,17 +1,17 @@
 """The report of a pipeline, in sentences and tables (Markdown)."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from syndigits_jax.report import Report, to_markdown
 from syndigits_jax.respond.store.export import ResponseTable
 from syndigits_jax.respond.store.tallies import Tally
 from syndigits_jax.results.format import fixed, scientific
-from syndigits_jax.results.names import kebab
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
-from syndigits_jax.workflows.twin_quality import MEANT, TwinQuality
 
 _DASH = "–"
 _METRICS = {  # the columns of the paper's Table 3, and others
@@ -77,29 +77,11 @@ def variety(table: ResponseTable) -> list[str]:
     return lines
 
 
-def calibration_section(quality: TwinQuality) -> list[str]:
-    """The hold-out's verdict and its table."""
-    lines = ["## Calibration", "", *(f"- {text}" for text in quality.verdict), ""]
-    lines += ["| every question held out in turn | correlation | MSE |", "|---|--:|--:|"]
-    for row in quality.rows:
-        name = str(row["method"])
-        lines.append(
-            f"| {MEANT.get(name, kebab(name))} | {_fixed(row['correlation'])} ± "
-            f"{_fixed(row['se'])} | {_fixed(row['mse'])} |"
-        )
-    people, questions = quality.holdout.panel.n, quality.holdout.panel.m
-    note = (
-        f"{people} people, {questions} questions. In the table, means over questions ± standard "
-        "error over questions; the intervals above also account for the sampling of people."
-    )
-    short = {
-        MEANT.get(name := str(row["method"]), kebab(name)): questions - int(row["count"])
-        for row in quality.rows
-    }
-    if any(short.values()):
-        counts = ", ".join(f"{name} {count}" for name, count in short.items() if count)
-        note += f" Questions left out because too few answers overlap: {counts}."
-    return [*lines, "", note, ""]
+def evaluation_section(report: Report, folder: str) -> list[str]:
+    """The report on the twins, as part of this one; its page and figures are in `folder`."""
+    text = to_markdown(report, f"{folder}/figures")
+    page = f"The same as a page: [{folder}/report.html]({folder}/report.html)."
+    return [page, "", *re.sub(r"^(#+ )", r"#\1", text, flags=re.MULTILINE).splitlines(), ""]
 
 
 def fidelity_section(

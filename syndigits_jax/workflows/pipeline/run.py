@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from syndigits_jax import report as reports
 from syndigits_jax.datasets.personas import write_personas
 from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.datasets.tables import write_table
@@ -24,6 +25,7 @@ from syndigits_jax.results.files import write_text
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.schema import Persona, Question
+from syndigits_jax.workflows.evaluate.run import check_report_folder
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.pipeline.checks import (
@@ -42,12 +44,11 @@ from syndigits_jax.workflows.pipeline.config import (
 )
 from syndigits_jax.workflows.pipeline.records import write_pipeline_results
 from syndigits_jax.workflows.pipeline.report import (
-    calibration_section,
+    evaluation_section,
     fidelity_section,
     responses_section,
 )
-from syndigits_jax.workflows.pipeline.worth import hold_out_twins, measure_personas
-from syndigits_jax.workflows.twin_quality import TwinQuality
+from syndigits_jax.workflows.pipeline.worth import EVALUATION, evaluate_twins, measure_personas
 
 REPORT = "report.md"
 STORE = "responses.sqlite"
@@ -67,8 +68,8 @@ class Watching:
       callback of [`collect`][syndigits_jax.respond.asking.collect.collect].
     - `collected`: called with the report of a collection.
     - `step`: returns a context manager for a text, entered while a step of unknown length runs.
-    - `measuring`: returns a context manager, entered while fidelity is measured, that yields its
-      callback.
+    - `measuring`: returns a context manager, entered while twins are evaluated and while fidelity
+      is measured, that yields a callback.
     """
 
     collecting: Callable[[], AbstractContextManager[OnCollection | None]] = nullcontext
@@ -83,20 +84,26 @@ class PipelineResult:
 
     - `out`: the folder of all files.
     - `report`: the text of `report.md`.
-    - `quality`: the hold-out, if there is a part `[calibrate]`.
+    - `evaluation`: the report on the twins, if there is a part `[calibrate]`; its files are in
+      `evaluation_folder`.
     - `fidelity`: the measurement, if there is a part `[fidelity]`; its files are in
       `fidelity_folder`.
     """
 
     out: Path
     report: str
-    quality: TwinQuality | None
+    evaluation: reports.Report | None
     fidelity: FidelityReport | None
 
     @property
     def fidelity_folder(self) -> Path:
         """The folder of the measurement's tables and figures."""
         return self.out / FIDELITY
+
+    @property
+    def evaluation_folder(self) -> Path:
+        """The folder of the report on the twins."""
+        return self.out / EVALUATION
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,10 @@ def prepare(pipeline: Pipeline) -> Prepared:
     plans = plan_asking(pipeline, built, questions, blocks)
     human = fidelity = None
     if pipeline.calibrate is not None:  # fails early rather than after asking
-        human = check_calibration(pipeline.calibrate, built[0], questions, files)
+        check_report_folder(pipeline.out / EVALUATION)
+        human = check_calibration(
+            pipeline.calibrate, built[0], questions, files, pipeline.questions.file
+        )
     if pipeline.fidelity is not None:
         check_results_path(pipeline.out / FIDELITY / RESULTS)
         fidelity = check_fidelity(pipeline.fidelity, questions, files)
@@ -207,7 +217,7 @@ def _report(
     """Write tables of the answers, their evaluation, and the report on both."""
     pipeline, questions = prepared.pipeline, prepared.questions
     out = pipeline.out
-    quality, predicted, worth, fidelity = None, {}, [], None
+    evaluation, predicted, worth, fidelity = None, (), [], None
     with ResponseStore(out / STORE, read_only=True) as store:
         answers = read_frame(store, number)
         write_table(out / "answers.csv", answers)
@@ -217,12 +227,12 @@ def _report(
             table.save(out / "answers.npz")
         counted = tally(store, number)
         if pipeline.calibrate is not None and prepared.human is not None:
-            quality, predicted, more = hold_out_twins(
+            evaluation, predicted, more = evaluate_twins(
                 pipeline.calibrate, prepared.human, store, number, answers, questions, out,
-                watching.step,
+                watching.measuring,
             )  # fmt: skip
             notes += more
-            worth += calibration_section(quality)
+            worth += evaluation_section(evaluation, EVALUATION)
         if prepared.fidelity is not None:
             ratings = read_ratings(store, number)
             write_table(out / "ratings.csv", ratings.set_index("persona"))
@@ -237,11 +247,11 @@ def _report(
     if notes:
         lines += ["## Notes", "", *(f"- {note}" for note in notes)]
     write_pipeline_results(
-        out / RESULTS, counted, quality=quality, predicted=predicted, notes=notes
+        out / RESULTS, counted, evaluation=evaluation, predicted=predicted, notes=notes
     )
     text = "\n".join(lines).rstrip() + "\n"
     write_text(out / REPORT, text)
-    return PipelineResult(out, text, quality, fidelity)
+    return PipelineResult(out, text, evaluation, fidelity)
 
 
 def _engine(source: EngineSource) -> Engine:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from syndigits_jax.datasets.tables import write_table
+from syndigits_jax.report import Report
 from syndigits_jax.respond.store.export import to_panel
 from syndigits_jax.respond.store.responses import ResponseStore
-from syndigits_jax.results.names import kebab
 from syndigits_jax.results.progress import OnProgress, OnStep
 from syndigits_jax.schema import Question
-from syndigits_jax.tables.frames import import_pandas
-from syndigits_jax.workflows.calibrate import calibrate_panel
+from syndigits_jax.workflows.estimate import estimate_panel
+from syndigits_jax.workflows.evaluate.checks import inputs_of
+from syndigits_jax.workflows.evaluate.run import evaluate_panel
 from syndigits_jax.workflows.fidelity.files import read_persona_ratings
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.fidelity.run import (
@@ -20,6 +21,7 @@ from syndigits_jax.workflows.fidelity.run import (
     item_vectors,
     measure_and_write,
 )
+from syndigits_jax.workflows.people import people_column, people_labels, people_weights
 from syndigits_jax.workflows.pipeline.checks import (
     FidelityInputs,
     HumanAnswers,
@@ -28,10 +30,12 @@ from syndigits_jax.workflows.pipeline.config import (
     Calibrate,
     Fidelity,
 )
-from syndigits_jax.workflows.twin_quality import TwinQuality, judge_twins
+
+EVALUATION = "evaluation"
+"""The folder of the report on the twins, inside that of the pipeline."""
 
 
-def hold_out_twins(
+def evaluate_twins(
     settings: Calibrate,
     given: HumanAnswers,
     store: ResponseStore,
@@ -39,18 +43,18 @@ def hold_out_twins(
     asked: Any,
     questions: Sequence[Question],
     out: Path,
-    step: OnStep,
-) -> tuple[TwinQuality, dict[str, str], list[str]]:
-    """The hold-out, whose tables are written; the method of each predicted question; and notes.
+    measuring: Callable[[], AbstractContextManager[OnProgress | None]],
+) -> tuple[Report, tuple[str, ...], list[str]]:
+    """The report on the twins, whose files are written; the predicted questions; and notes.
 
     **Arguments:** `settings`: the part [calibrate]; `given`: people's answers; `store`, `run`:
     where the twins' are, and `asked` as a data frame; `questions`: what they were asked; `out`: the
-    folder of results; `step`: entered while questions are held out.
+    folder of results; `measuring`: entered while questions are held out.
     """
     human, notes = given.frame, []
     apart = (
         int((~human.index.isin(asked.index)).sum()),
-        int((~human.columns.isin(asked.columns)).sum()),
+        int((~human.columns.isin([*asked.columns, *settings.columns])).sum()),
     )
     if any(apart):
         notes.append(
@@ -65,31 +69,40 @@ def hold_out_twins(
             notes.append(f"Left out of the calibration because {why}: {said}.")
     kept = [name for name in asked.columns if name not in silent | nominal]
     # Without people who have no twin and questions that were not asked.
-    human = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
+    answers = human.loc[human.index.isin(asked.index), human.columns.isin(kept)]
     panel = to_panel(
-        store, human, run, join="inner", new_questions=True, name=out.name,
-        missing=given.codes,
+        store, answers, run, join="inner", new_questions=True, name=out.name, missing=given.codes,
     )  # fmt: skip
     panel = panel.drop(questions=[name for name in panel.questions if name in nominal])
-    with step("holding out one question after the other ..."):
-        quality = judge_twins(panel, settings.methods)
-    index = import_pandas().Index(list(quality.holdout.panel.users), name=asked.index.name)
-    for name in quality.holdout.methods:
-        frame = import_pandas().DataFrame(
-            quality.holdout.predictions[name].T, index, list(quality.holdout.target_ids)
+    panel = panel.drop(users=panel.new_users)
+    blocks = {q.identifier: q.block for q in questions if q.identifier in panel.questions}
+    if any(blocks.values()):
+        panel = panel.with_blocks({name: block or None for name, block in blocks.items()})
+    cells = {name: people_column({"human": human}, name, "groups") for name in settings.groups}
+    weight = None
+    if settings.weights is not None:
+        found = people_column({"human": human}, settings.weights, "weights")
+        weight = people_weights(found, panel.users)
+    inputs = inputs_of(
+        panel,
+        weights=weight,
+        groups={name: people_labels(found, panel.users) for name, found in cells.items()},
+        names={"human": Path(settings.human).name},
+    )
+    with measuring() as on_progress:
+        report = evaluate_panel(
+            inputs, out=out / EVALUATION, key=settings.seed, on_progress=on_progress
         )
-        write_table(out / f"held-out-{kebab(name)}.csv", frame)
     if not panel.new_questions:
-        return quality, {}, notes
-    best = kebab(quality.best)
-    found = calibrate_panel(panel, settings.methods[quality.best], "question")
-    found.predictions.index.name = asked.index.name
-    write_table(out / "predictions.csv", found.predictions)
+        return report, (), notes
+    estimated = estimate_panel(panel, "question", sample_weight=weight, key=settings.seed)
+    estimated.predictions.index.name = asked.index.name
+    write_table(out / "predictions.csv", estimated.predictions)
     notes.append(
-        f"Questions without human answers are predicted by {best}, whose correlation is highest "
+        "Answers to questions that no human answered are estimated from the others "
         f"(predictions.csv): {', '.join(panel.new_questions)}."
     )
-    return quality, dict.fromkeys(panel.new_questions, best), notes
+    return report, panel.new_questions, notes
 
 
 def measure_personas(

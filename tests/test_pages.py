@@ -1,4 +1,4 @@
-"""The README: its commands are those of CI, its code runs, and its links exist."""
+"""The README and the pages of the site: commands are those of CI, code runs, links exist."""
 
 import re
 import subprocess
@@ -8,41 +8,48 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+README = ROOT / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
+DOCUMENTS = (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def command(name: str) -> str:
-    pattern = rf"^<!-- command: {name} -->\n```sh\n(.*)\n```$"
-    found = re.findall(pattern, README, re.MULTILINE)
-    assert len(found) == 1, f"README.md needs one one-line block after <!-- command: {name} -->"
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def command(which: str) -> str:
+    pattern = rf"^<!-- command: {which} -->\n```sh\n(.*)\n```$"
+    found = re.findall(pattern, README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(found) == 1, f"README.md needs one one-line block after <!-- command: {which} -->"
     return found[0]
 
 
 def test_two_commands_come_first():
-    first, second = blocks("sh")[:2]
+    first, second = blocks(README, "sh")[:2]
     assert first.strip() == command("demo")
     assert second.strip() == command("test")
     assert "syndigits demo" in first
     assert "pytest" in second
 
 
-@pytest.mark.parametrize("name", ["demo", "test"])
-def test_ci_reads_the_same_command(name):
+@pytest.mark.parametrize("which", ["demo", "test"])
+def test_ci_reads_the_same_command(which):
     printed = subprocess.run(
-        ["bash", ROOT / ".ci/run", "--command", name], capture_output=True, text=True, check=True
+        ["bash", ROOT / ".ci/run", "--command", which], capture_output=True, text=True, check=True
     )
-    assert printed.stdout.strip() == command(name)
+    assert printed.stdout.strip() == command(which)
 
 
-def test_python_blocks_run(tmp_path, users_environment):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_blocks_run(page, tmp_path, users_environment):
     """As a reader would: one after another, in one session, in a folder of their own."""
-    script = tmp_path / "readme.py"
-    script.write_text("\n".join(blocks("python")))
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks(page, "python")))
     result = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,
@@ -55,31 +62,42 @@ def test_python_blocks_run(tmp_path, users_environment):
     assert "nan" not in result.stdout.lower()
 
 
-def syndigits_lines() -> list[list[str]]:
-    shell = "\n".join(blocks("sh")).replace("\\\n", " ")
+def syndigits_lines(page: Path) -> list[list[str]]:
+    shell = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
     uses = re.findall(r"(?:^|&& )(syndigits .*?)(?:$| &&)", shell, re.MULTILINE)
     return [use.split()[1:] for use in uses]
 
 
-def test_commands_exist_with_the_options_shown():
+@pytest.mark.parametrize("page", [page for page in PAGES if syndigits_lines(page)], ids=name)
+def test_commands_exist_with_the_options_shown(page):
     typer = pytest.importorskip("typer")
     from syndigits_jax.cli.app import app
 
     commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    assert syndigits_lines()
-    for name, *arguments in syndigits_lines():
-        command = commands[name]
+    for word, *arguments in syndigits_lines(page):
+        command = commands[word]
         if hasattr(command, "commands"):  # a group: the next word names the command
             command = command.commands[arguments[0]]
         known = {option for parameter in command.params for option in parameter.opts}
-        assert {a for a in arguments if a.startswith("--")} <= known, name
+        assert {a for a in arguments if a.startswith("--")} <= known, word
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_into_the_repository_exist(document):
-    targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / document).read_text())
-    missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
+    targets = re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
+    ours = [target for target in targets if "://" not in target]
+    made = [t for t in ours if "notebooks/" in t or "reference/" in t]  # by the site's build
+    for target in made:
+        if "notebooks/" in target:
+            assert (ROOT / "notebooks" / Path(target).name).exists()
+    missing = [t for t in ours if t not in made and not (document.parent / t).exists()]
     assert not missing
+
+
+def test_every_page_is_in_the_navigation():
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    lost = [name(page) for page in PAGES[1:] if f"{page.relative_to(ROOT / 'docs')}" not in config]
+    assert not lost
 
 
 def fidelity_record(population, metric, mean, procedure="newton", reference="newton", **more):
@@ -91,7 +109,7 @@ def fidelity_record(population, metric, mean, procedure="newton", reference="new
 
 
 def test_fidelity_figures_of_twins():
-    from benchmarks.readme_fidelity import twins
+    from benchmarks.pages.fidelity import twins
 
     name = "calibrated_Ridge"
     table = twins(
@@ -112,7 +130,7 @@ def test_fidelity_figures_of_twins():
 
 
 def test_fidelity_figures_of_samplers():
-    from benchmarks.readme_fidelity import baselines
+    from benchmarks.pages.fidelity import baselines
 
     paper = {"paper_low": 0.02, "paper_high": 0.1}
     lines = baselines(
@@ -132,6 +150,11 @@ def test_fidelity_figures_of_samplers():
 
 
 def test_figures_are_those_of_the_committed_results():
-    from benchmarks.readme import with_results
+    from benchmarks.pages.fill import BLOCKS, MARK, filled
 
-    assert with_results(README) == README, "run `python -m benchmarks.readme --write`"
+    marks = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        marks += MARK.findall(text)
+        assert filled(text) == text, "run `python -m benchmarks.pages --write`"
+    assert sorted(marks) == sorted(BLOCKS)

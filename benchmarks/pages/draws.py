@@ -1,9 +1,10 @@
-"""The README's figures of draws: are twins, calibrated means and draws a population of people?"""
+"""Figures of draws: are twins, calibrated means and draws a population of people?"""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.pages.tables import head, number, row
 from benchmarks.report import RESULTS
 
 _METRICS = {
@@ -23,20 +24,19 @@ def draws() -> list[str]:
     if not path.is_file():
         return []
     panels = json.loads(path.read_text())["panels"]
-    head = ["", *_METRICS.values(), "coverage", "index of coverage"]
-    lines = [_row(head), "|---" + "|--:" * (len(head) - 1) + "|"]
+    lines = head(["", *_METRICS.values(), "coverage", "index of coverage"])
     for panel in panels:
         where = _where(panel)
         for name in _POPULATIONS:
             figures = panel["figures"].get(name)
             if figures is None:
                 continue
-            cells = [_number(figures[metric]["mean"], 3) for metric in _METRICS]
-            cells.append(_number(figures["coverage"]["mean"]))
-            cells.append(_number(figures["coverage_index"]["mean"]))
-            lines.append(_row([f"{where}: {name}", *cells]))
-    people = [_number(panel["figures"]["people"]["coverage"]["mean"]) for panel in panels]
-    noise = [_number(panel["figures"]["noise"]["coverage"]["mean"]) for panel in panels]
+            cells = [number(figures[metric]["mean"], 3) for metric in _METRICS]
+            cells.append(number(figures["coverage"]["mean"]))
+            cells.append(number(figures["coverage_index"]["mean"]))
+            lines.append(row([f"{where}: {name}", *cells]))
+    people = [number(panel["figures"]["people"]["coverage"]["mean"]) for panel in panels]
+    noise = [number(panel["figures"]["noise"]["coverage"]["mean"]) for panel in panels]
     return [
         *lines,
         "",
@@ -75,7 +75,7 @@ def _counted(panels: Sequence[dict], metric: str, title: str) -> str:
 def _span(panels: Sequence[dict], metric: str) -> str:
     parts = []
     for name in ("twins", "calibrated means", "draws"):
-        values = [_number(panel["figures"][name][metric]["mean"]) for panel in panels]
+        values = [number(panel["figures"][name][metric]["mean"]) for panel in panels]
         parts.append(f"{name} {_ends(values)}")
     return ", ".join(parts)
 
@@ -90,11 +90,3 @@ def _lower_index(panels: Sequence[dict]) -> int:
 def _ends(values: Sequence[str]) -> str:
     low, high = min(values), max(values)
     return low if low == high else f"{low} to {high}"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,10 +1,10 @@
-"""The README's figures of persona fidelity; none as long as their results are not there."""
+"""Figures of persona fidelity; none as long as their results are not there."""
 
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.pages.tables import head, number, row
 from benchmarks.report import RESULTS
 
 BASELINES, TWINS = "fidelity-baselines", "fidelity-twins"
@@ -95,11 +95,11 @@ def twins(records: Records) -> list[str]:
     names = [n for n in dict.fromkeys(["real", *names]) if at(n, "coverage") is not None]
     if not names:
         return []
-    head = [
+    columns = [
         "MovieLens, 500 people and their twins", "correlation per film", "coverage", "spread",
         "FGI coverage", "FGI Fréchet", "FGI MMD²", "rank accuracy (somebody else's)",
     ]  # fmt: skip
-    lines = _head(head)
+    lines = head(columns)
     for name in names:
         shuffled = _value(at(name, "rank_accuracy_shuffled"))
         accuracy = _value(at(name, "rank_accuracy"))
@@ -114,7 +114,7 @@ def twins(records: Records) -> list[str]:
             ),
             accuracy if shuffled == "–" else f"{accuracy} ({shuffled})",
         ]
-        lines.append(_row(cells))
+        lines.append(row(cells))
     return lines
 
 
@@ -126,17 +126,17 @@ def baselines(records: Records) -> list[str]:
         for r in records
         if r["reference"] in ("", "trained")
     }
-    lines = _head(["FGI of coverage, against users as trained", "paper", *map(_dataset, datasets)])
+    lines = head(["FGI of coverage, against users as trained", "paper", *map(_dataset, datasets)])
     start = len(lines)
     for population, procedure in _SAMPLERS:
-        row = [found.get((d, population, procedure, "fgi_coverage")) for d in datasets]
-        known = [r for r in row if r is not None]
+        values = [found.get((d, population, procedure, "fgi_coverage")) for d in datasets]
+        known = [r for r in values if r is not None]
         if known:
             name = _title(population)
             if procedure != "trained":
                 how = {"ssr": "SSR", "newton": "Newton's method"}[procedure]
                 name = f"real users, placed by {how}"
-            lines.append(_row([name, _paper(known[0]), *map(_interval, row)]))
+            lines.append(row([name, _paper(known[0]), *map(_interval, values)]))
     if len(lines) == start:
         return []
     said = []
@@ -175,35 +175,20 @@ def _title(population: str) -> str:
     return population.replace("_", " ")
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), "|---" + "|--:" * (len(cells) - 1) + "|"]
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _value(record: dict[str, Any] | None) -> str:
     """The mean, or a dash where there is none (undefined, or too unstable to be printed)."""
-    return "–" if record is None else _number(record["mean"])
+    return "–" if record is None else number(record["mean"])
 
 
 def _interval(record: dict[str, Any] | None) -> str:
     text = _value(record)
     if record is None or text == "–" or record["low"] is None or record["high"] is None:
         return text
-    return f"{text} ({_number(record['low'])} to {_number(record['high'])})"
+    return f"{text} ({number(record['low'])} to {number(record['high'])})"
 
 
 def _paper(record: dict[str, Any]) -> str:
     low, high = record["paper_low"], record["paper_high"]
     if low is None or high is None:
         return "–"
-    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"
-
-
-def _number(value: float | None) -> str:
-    """Two decimals, no minus before a zero."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{round(value, 2) + 0.0:.2f}"
+    return number(low) if low == high else f"{number(low)} to {number(high)}"

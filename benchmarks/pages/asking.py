@@ -1,9 +1,10 @@
-"""The README's figures about asking language models."""
+"""Figures about asking language models."""
 
 import json
 import statistics
 from typing import Any
 
+from benchmarks.pages.tables import head, row
 from benchmarks.report import RESULTS
 
 _COLUMNS = {
@@ -27,6 +28,8 @@ def respond() -> list[str]:
     found = json.loads((RESULTS / "end_to_end.json").read_text())
     survey, films = found["survey"], found["films"]
     asked, rated = survey["responses"][-1], films["responses"][-1]
+    # Runs before the evaluation report have a verdict.
+    told = survey["calibration"].get("summary") or survey["calibration"]["verdict"]
     value = {
         (r["population"], r["metric"]): r["mean"]
         for r in films["records"]
@@ -41,18 +44,17 @@ def respond() -> list[str]:
         f"asked {asked['questions']} prices ({asked['seconds'] / 60:.0f} minutes, "
         f"{asked['outside']:.0%} of the probability on no answer at all):",
         "",
-        *(f"> {sentence}" for sentence in survey["calibration"]["verdict"]),
+        *(f"> {sentence}" for sentence in told),
         "",
         f"The paper's three conditions, {rated['personas']} personas that the model wrote, "
         f"{rated['questions']} films each ({rated['seconds'] / 60:.0f} minutes), placed by SSR as "
         "the users of `ml-latest-small` are:",
         "",
-        "|  | " + " | ".join(_COLUMNS.values()) + " |",
-        "|---|" + "--:|" * len(_COLUMNS),
+        *head(["", *_COLUMNS.values()]),
     ]
     for name, title in _ROWS.items():
         cells = (_number(value.get((name, metric))) for metric in _COLUMNS)
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        lines.append(row([title, *cells]))
     grounded = "personas: grounded"
     lines += [
         "",

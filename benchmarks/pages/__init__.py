@@ -1,0 +1,1 @@
+"""The figures on the pages of `docs`, from the committed results."""

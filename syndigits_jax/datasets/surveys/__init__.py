@@ -1,0 +1,1 @@
+"""Surveys as survey tools keep them: Qualtrics, SPSS and Stata files."""
