@@ -235,21 +235,26 @@ def ppi_means(
             "`truth` must be (n, q), a column per question, and `proxies` (n, q) or (n, q, p), got "
             f"{truth.shape} and {proxies.shape}"
         )
-    level, finite = check_level(level), check_finite(finite)
+    level, finite = check_level(level), check_flag("finite", finite)
+    corrected = check_flag("skewness_corrected", skewness_corrected)
     some = rows_of(jnp.zeros_like(truth[:, 0]), proxies[:, 0], weight, None)  # checks the weights
     tuning = given_tuning(tuning, some.proxy.shape[1], some.answer.dtype)
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
     size = min(batch_size, max(truth.shape[1], 1))
-    return _means(truth, proxies, weight, tuning, level, finite, size)
+    return _means(
+        truth, proxies, weight, tuning, level, finite=finite, corrected=corrected, batch_size=size
+    )
 
 
-@functools.partial(jax.jit, static_argnames=("finite", "batch_size"))
-def _means(truth, proxies, weight, tuning, level, finite: bool, batch_size: int) -> Estimate:
+@functools.partial(jax.jit, static_argnames=("finite", "corrected", "batch_size"))
+def _means(
+    truth, proxies, weight, tuning, level, *, finite: bool, corrected: bool, batch_size: int
+) -> Estimate:
     def one(question: tuple[Array, Array]) -> Estimate:
         return ppi_mean(
             *question, sample_weight=weight, finite=finite, tuning=tuning, level=level,
-            skewness_corrected=skewness_corrected,
+            skewness_corrected=corrected,
         )  # fmt: skip
 
     questions = jnp.moveaxis(truth, 1, 0), jnp.moveaxis(proxies, 1, 0)
