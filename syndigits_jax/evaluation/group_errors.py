@@ -14,8 +14,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from ..inference.pigeonhole import block_members
 from ..inference.simultaneous import Resampled
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
@@ -129,7 +130,7 @@ def group_errors(
             raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
     if replicates < 2:
         raise ValueError(f"`replicates` must be at least 2, got {replicates}")
-    member, count = _blocks(blocks, y.shape[0])
+    member, count = block_members(blocks, y.shape[0])
 
     order = np.argsort(code, kind="stable")  # groups in a row, people of none first
     order = order[np.searchsorted(code[order], 0) :]
@@ -160,7 +161,7 @@ def group_errors(
         inside=jnp.asarray(inside),
         start=jnp.asarray(start[inside]),
         size=jnp.asarray(size[inside]),
-        member=member,
+        member=jnp.asarray(member),
     )
     found = bootstrap_groups(
         answers,
@@ -197,13 +198,3 @@ def _codes(groups: Iterable[Any], n: int) -> tuple[tuple[str, ...], np.ndarray]:
         raise ValueError(f"`groups`: at least two groups are needed, got {len(labels)}")
     place = {label: i for i, label in enumerate(labels)}
     return labels, np.array([place.get(label, -1) for label in given])
-
-
-def _blocks(blocks: Iterable[Any] | None, q: int) -> tuple[Int[Array, " q"], int]:
-    given = list(range(q)) if blocks is None else list(blocks)
-    if len(given) != q:
-        raise ValueError(f"`blocks` must name {q} questions, got {len(given)}")
-    place = {label: i for i, label in enumerate(dict.fromkeys(given))}
-    if len(place) < 2:
-        raise ValueError("`blocks`: at least two questions, or blocks of them, are needed")
-    return jnp.asarray([place[label] for label in given]), len(place)

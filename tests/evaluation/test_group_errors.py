@@ -212,7 +212,7 @@ GROUPS = list("aaaabbbb")
         ({"groups": GROUPS[:3]}, "must have 8 labels"),
         ({"groups": ["a"] * 8}, "at least two groups"),
         ({"groups": list("aaaaaaab")}, "'b' has 1 answers"),
-        ({"blocks": ["x"] * 3}, "at least two questions"),
+        ({"blocks": ["x"] * 3}, "at least two blocks"),
         ({"blocks": ["x"]}, "must name 3 questions"),
         ({"sample_weight": [1.0]}, "`sample_weight` must have shape"),
         ({"sample_weight": [-1.0] * 8}, "must not be negative"),

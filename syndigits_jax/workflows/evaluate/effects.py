@@ -1,51 +1,37 @@
 """Do twins show the effects of an experiment: people's, twins' and calibrated effects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from syndigits_jax.evaluation import arm_effects, effect_slope
+from syndigits_jax.evaluation import effect_slope
 from syndigits_jax.inference import (
-    Estimate,
-    Resampled,
-    SimultaneousIntervals,
     exact_share_interval,
-    ppi_difference,
 )
 from syndigits_jax.plots import plot_agreement
 from syndigits_jax.report import Claim, Column, Figure, Section, Table
 from syndigits_jax.report.contents import Cell
 from syndigits_jax.results.keys import random_key
 
-from .evidence import AUTO, RAW, Evidence
+from ._effects_found import (
+    EFFECTS,
+    KEYS,
+    PPI,
+    SOURCES,
+    TWINS,
+    Found,
+    contrasts_of,
+)
+from ._effects_found import control_arm as control_arm
+from .evidence import Evidence
 from .wording import number, percent
 
-FEWEST_PEOPLE = 10
-"""Effects of arms with fewer answers are left out."""
 FEWEST_OUTCOMES = 5
 """Sizes of effects are compared over so many outcomes or more."""
 
-PEOPLE = "people"
-_TWINS = (RAW, AUTO)
-_SOURCES = (PEOPLE, *_TWINS)
-_KEYS = {PEOPLE: "people", RAW: "raw", AUTO: "calibrated"}
-_EFFECTS = "syndigits_jax.evaluation.arm_effects(treated, control, key=key)"
 _SLOPE = "syndigits_jax.evaluation.effect_slope(effects, key=key)"
 _SHARE = "syndigits_jax.inference.exact_share_interval(successes, trials)"
-_PPI = "syndigits_jax.inference.ppi_difference(truth, proxies, group)"
-
-
-class _Contrast(NamedTuple):
-    """An arm against the control, on one outcome: the row of the question, and (n,) masks."""
-
-    row: int
-    arm: str
-    control: str
-    treated: np.ndarray
-    untreated: np.ndarray
 
 
 def effects_section(evidence: Evidence) -> Section | None:
@@ -56,12 +42,12 @@ def effects_section(evidence: Evidence) -> Section | None:
     inputs = evidence.inputs
     if inputs.arms is None and not inputs.outcome_arms:
         return None
-    contrasts, notes = _contrasts(evidence)
+    contrasts, notes = contrasts_of(evidence)
     title = "Effects of the experiment" if inputs.arms is not None else "Effects of experiments"
     if not contrasts:
         notes.append("No effect can be estimated, as no arm has enough answers.")
         return Section("effects", title, notes=tuple(notes))
-    found = _Found.of(evidence, contrasts)
+    found = Found.of(evidence, contrasts)
     return Section(
         "effects",
         title,
@@ -72,178 +58,7 @@ def effects_section(evidence: Evidence) -> Section | None:
     )
 
 
-def control_arm(arms: Sequence[str]) -> str:
-    """The arm that is called control, or else the first in order.
-
-    **Arguments:** `arms`: labels, "" for people without one.
-    """
-    names = sorted(set(arms) - {""})
-    return next((name for name in names if name.strip().lower() == "control"), names[0])
-
-
-def _contrasts(evidence: Evidence) -> tuple[list[_Contrast], list[str]]:
-    """Every arm against the control, where both have enough answers; and what was left out."""
-    inputs, notes = evidence.inputs, []
-    answered = ~np.isnan(evidence.truth) & (evidence.weight > 0)[None]
-    for name in _TWINS:
-        answered &= ~np.isnan(evidence.predictions[name])
-    contrasts, few = [], []
-    for row, question in enumerate(evidence.questions):
-        arms = inputs.outcome_arms.get(question, inputs.arms)
-        if arms is None:
-            continue
-        label = np.array([str(one) for one in arms], dtype=object)
-        size = {k: int(np.sum(answered[row] & (label == k))) for k in sorted(set(label) - {""})}
-        if len(size) < 2:
-            few.append(question)
-            continue
-        control = control_arm(tuple(size))
-        for arm in size:
-            if arm == control:
-                continue
-            if min(size[arm], size[control]) < FEWEST_PEOPLE:
-                few.append(f"{question} ({arm})")
-                continue
-            contrasts.append(_Contrast(row, arm, control, label == arm, label == control))
-    if few:
-        shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
-        notes.append(f"Left out, with fewer than {FEWEST_PEOPLE} answers in an arm: {shown}.")
-    if inputs.arms is not None and (without := sum(arm == "" for arm in inputs.arms)):
-        who = (
-            "1 person has no arm and does"
-            if without == 1
-            else f"{without} people have no arm and do"
-        )
-        notes.append(f"{who} not count.")
-    return contrasts, notes
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Effects in shares of the range: of c contrasts, by source.
-
-    - `effects`: (3, c) of people, raw and calibrated twins, with draws; `lower`, `upper`: ends of
-      intervals that hold for all effects of people, and for all of both kinds of twins, at once.
-    - `apart`: (2, c) twins less people.
-    - `combined`: of people who were asked and calibrated twins of all, one per contrast.
-    """
-
-    names: tuple[str, ...]
-    contrasts: list[_Contrast]
-    effects: Resampled
-    lower: Float[np.ndarray, "3 c"]
-    upper: Float[np.ndarray, "3 c"]
-    apart: SimultaneousIntervals
-    people: Float[np.ndarray, "c 2"]
-    combined: list[Estimate]
-    versions: bool
-    level: float
-    key: int
-
-    @classmethod
-    def of(cls, evidence: Evidence, contrasts: list[_Contrast]) -> "_Found":
-        treated, control = _answers(evidence, contrasts)
-        found = arm_effects(
-            treated, control, key=random_key(evidence.key), sample_weight=evidence.weight
-        )
-        people = np.asarray(found.people[0])
-        level, df = evidence.level, float(people.min() - 1)
-        apart = found.effect.contrast(lambda v: v[1:] - v[:1])
-        people_only, twins = (
-            found.effect.contrast(lambda v, part=part: v[part]).intervals(level, df=df)
-            for part in (slice(0, 1), slice(1, 3))
-        )
-        several = len({one.arm for one in contrasts}) > 1 or evidence.inputs.outcome_arms
-        return cls(
-            tuple(
-                f"{evidence.questions[one.row]}: {one.arm}"
-                if several
-                else evidence.questions[one.row]
-                for one in contrasts
-            ),
-            contrasts,
-            found.effect,
-            np.concatenate([np.asarray(one.lower) for one in (people_only, twins)]),
-            np.concatenate([np.asarray(one.upper) for one in (people_only, twins)]),
-            apart.intervals(level, df=df),
-            people,
-            _combined(evidence, contrasts),
-            bool(evidence.inputs.versions),
-            level,
-            evidence.key,
-        )
-
-    @property
-    def told(self) -> np.ndarray:
-        """(c,) sign of people's effects that can be told from 0, else 0."""
-        low, high = self.lower[0], self.upper[0]
-        return np.where(high <= low, 0, np.where(low > 0, 1, np.where(high < 0, -1, 0)))
-
-    @property
-    def value(self) -> Float[np.ndarray, "3 c"]:
-        return np.asarray(self.effects.value, np.float64)
-
-
-def _answers(
-    evidence: Evidence, contrasts: list[_Contrast]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(c, n) answers under each arm by source, of people who answered.
-
-    Twins who answered the versions of both arms count in both.
-    """
-    rows = [one.row for one in contrasts]
-    masks = [np.stack([one.treated for one in contrasts])]
-    masks.append(np.stack([one.untreated for one in contrasts]))
-    units = {name: evidence.units(evidence.predictions[name])[rows] for name in _TWINS}
-    units[PEOPLE] = evidence.unit_truth[rows]
-    there = ~np.any([np.isnan(values) for values in units.values()], axis=0)
-    sides = []
-    for side, mask in enumerate(masks):
-        by_source = {name: np.where(mask & there, units[name], np.nan) for name in _SOURCES}
-        if evidence.inputs.versions:
-            raw = [_version(evidence, one, side) for one in contrasts]
-            by_source[RAW] = np.where((masks[0] | masks[1]) & there, np.stack(raw), np.nan)
-        sides.append(by_source)
-    return sides[0], sides[1]
-
-
-def _version(evidence: Evidence, one: _Contrast, side: int) -> Float[np.ndarray, " n"]:
-    """Twins' answers to the version of an arm: 0 treated, 1 control."""
-    arm = (one.arm, one.control)[side]
-    answers = evidence.inputs.versions[arm][:, evidence.at[one.row]]
-    return (answers - evidence.low[one.row]) / evidence.width[one.row]
-
-
-def _combined(evidence: Evidence, contrasts: list[_Contrast]) -> list[Estimate]:
-    """Prediction-powered effects, which all hold at once (Bonferroni).
-
-    A row per person and arm: people's answers where they were asked, and proxies for everybody who
-    has one under that arm. Where twins answered the versions of both arms, the proxy is their
-    answer, else the calibrated prediction of people in that arm.
-    """
-    n = len(evidence.weight)
-    level = 1 - (1 - evidence.level) / len(contrasts)
-    group, person = np.repeat([1, 0], n), np.tile(np.arange(n), 2)
-    found = []
-    for one in contrasts:
-        masks = np.concatenate([one.treated, one.untreated])
-        truth = np.where(masks, np.tile(evidence.unit_truth[one.row], 2), np.nan)
-        if evidence.inputs.versions:
-            proxy = np.concatenate([_version(evidence, one, side) for side in (0, 1)])
-            masks = np.tile(one.treated | one.untreated, 2)
-        else:
-            proxy = np.tile(evidence.units(evidence.predictions[AUTO])[one.row], 2)
-        weight = np.where(masks, np.tile(evidence.weight, 2), 0)
-        found.append(
-            ppi_difference(
-                truth, np.where(masks, proxy, np.nan), group, sample_weight=weight,
-                clusters=person, level=level,
-            )
-        )  # fmt: skip
-    return found
-
-
-def _seen(found: _Found) -> list[Claim]:
+def _seen(found: Found) -> list[Claim]:
     """How many effects there are among people."""
     told, count = found.told, len(found.contrasts)
     names = [name for name, sign in zip(found.names, told) if sign]
@@ -253,17 +68,17 @@ def _seen(found: _Found) -> list[Claim]:
     )
     values = {"told": len(names), "effects": count}
     finding = f"effects among people: {', '.join(names)}" if names else ""
-    return [Claim("effects.people", text, values, found.level, finding, _EFFECTS)]
+    return [Claim("effects.people", text, values, found.level, finding, EFFECTS)]
 
 
-def _signs(found: _Found) -> list[Claim]:
+def _signs(found: Found) -> list[Claim]:
     """Whether twins show the direction of effects that people have."""
     told = found.told
     outcome = np.array([one.row for one in found.contrasts])
     shown = np.unique(outcome[told != 0])
     trials, claims = len(shown), []
-    for e, name in enumerate(_TWINS, 1):
-        key = f"effects.sign_{_KEYS[name]}"
+    for e, name in enumerate(TWINS, 1):
+        key = f"effects.sign_{KEYS[name]}"
         if not trials:
             text = f"Whether {name} show the direction of effects cannot be told: people show none."
             claims.append(Claim(key, text, {}, None, "", _SHARE))
@@ -285,7 +100,7 @@ def _signs(found: _Found) -> list[Claim]:
     return claims
 
 
-def _sizes(found: _Found, notes: list[str]) -> list[Claim]:
+def _sizes(found: Found, notes: list[str]) -> list[Claim]:
     """Whether effects among twins are as large as those among people."""
     outcomes = [one.row for one in found.contrasts]
     if len(set(outcomes)) < FEWEST_OUTCOMES:
@@ -294,13 +109,13 @@ def _sizes(found: _Found, notes: list[str]) -> list[Claim]:
         )
         return []
     claims = []
-    for e, name in enumerate(_TWINS, 1):
+    for e, name in enumerate(TWINS, 1):
         pair = found.effects.contrast(lambda v, e=e: v[np.array([0, e])])
         slope = effect_slope(
             pair, key=random_key(found.key + e), outcomes=outcomes, level=found.level
         )
         value, low, high = (float(x) for x in (slope.value, slope.lower, slope.upper))
-        key = f"effects.size_{_KEYS[name]}"
+        key = f"effects.size_{KEYS[name]}"
         if not np.isfinite([value, low, high]).all():
             text = (
                 f"How large effects are among {name} cannot be told: those of people are too small."
@@ -323,12 +138,12 @@ def _sizes(found: _Found, notes: list[str]) -> list[Claim]:
     return claims
 
 
-def _misjudged(found: _Found) -> list[Claim]:
+def _misjudged(found: Found) -> list[Claim]:
     """Which effects of twins cannot be people's."""
     low, high = np.asarray(found.apart.lower), np.asarray(found.apart.upper)
     known = np.asarray(found.apart.standard_error) > 0
     claims = []
-    for e, name in enumerate(_TWINS):
+    for e, name in enumerate(TWINS):
         wrong = known[e] & ((low[e] > 0) | (high[e] < 0))
         names = [one for one, bad in zip(found.names, wrong) if bad]
         text = (
@@ -338,28 +153,28 @@ def _misjudged(found: _Found) -> list[Claim]:
         finding = f"{name} misjudge: {', '.join(names)}" if names else ""
         claims.append(
             Claim(
-                f"effects.misjudged_{_KEYS[name]}", text,
-                {"misjudged": len(names), "effects": len(wrong)}, found.level, finding, _EFFECTS,
+                f"effects.misjudged_{KEYS[name]}", text,
+                {"misjudged": len(names), "effects": len(wrong)}, found.level, finding, EFFECTS,
             )
         )  # fmt: skip
     return claims
 
 
-def _table(found: _Found) -> Table:
+def _table(found: Found) -> Table:
     rows: list[dict[str, Cell]] = []
     low, high = found.lower, found.upper
     apart = found.apart
     for c, one in enumerate(found.contrasts):
         row: dict[str, Cell] = {"outcome": found.names[c], "arm": one.arm, "control": one.control}
         row |= {"treated": int(found.people[c, 0]), "untreated": int(found.people[c, 1])}
-        for s, source in enumerate(_SOURCES):
-            key = _KEYS[source]
+        for s, source in enumerate(SOURCES):
+            key = KEYS[source]
             row |= _cells(key, found.value[s, c], low[s, c], high[s, c])
         both = found.combined[c]
         row |= _cells("combined", both.value, both.lower, both.upper)
-        for e, source in enumerate(_TWINS):
+        for e, source in enumerate(TWINS):
             ends = (end[e, c] for end in (apart.value, apart.lower, apart.upper))
-            row |= _cells(f"{_KEYS[source]}_apart", *ends)
+            row |= _cells(f"{KEYS[source]}_apart", *ends)
         rows.append(row)
     note = (
         "An effect is the mean answer in an arm less that in the control, in shares of the answer "
@@ -387,14 +202,14 @@ def _table(found: _Found) -> Table:
         ),
         tuple(rows),
         note,
-        f"{_EFFECTS}; {_PPI}",
+        f"{EFFECTS}; {PPI}",
     )
 
 
-def _figure(found: _Found) -> Figure:
+def _figure(found: Found) -> Figure:
     low, high = found.lower, found.upper
-    series = {name: found.value[e] for e, name in enumerate(_TWINS, 1)}
-    ends = {name: (low[e], high[e]) for e, name in enumerate(_TWINS, 1)}
+    series = {name: found.value[e] for e, name in enumerate(TWINS, 1)}
+    ends = {name: (low[e], high[e]) for e, name in enumerate(TWINS, 1)}
 
     def draw(ax: Any) -> Any:
         return plot_agreement(
@@ -426,7 +241,7 @@ def _figure(found: _Found) -> Figure:
     )
 
 
-def _remarks(evidence: Evidence, found: _Found) -> list[str]:
+def _remarks(evidence: Evidence, found: Found) -> list[str]:
     notes = []
     if found.versions:
         notes.append(
