@@ -8,15 +8,18 @@ from ..inference.student_t import student_t_quantile
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.checks import check_fraction
 
+FEWEST_PEOPLE = 10
+"""People, by Kish's number, whose differences a t test needs; they are few whole numbers."""
+
 
 class LevelErrors(eqx.Module):
     """Errors of means, with intervals that hold for all questions at once.
 
     - `error`: (t,) mean of predictions less mean of answers of the same people; NaN with fewer than
-      three of them.
+      [`FEWEST_PEOPLE`][] of them.
     - `lower`, `upper`: (t,) simultaneous ends (Bonferroni).
     - `beyond`: (t,) whether the error differs from 0; with probability `level` all of them do
-      (Holm, 1979).
+      (Holm, 1979). Where no difference varies nothing is said.
     """
 
     error: Float[Array, " t"]
@@ -68,7 +71,7 @@ def level_errors(
     w = jnp.where(used, weight[None, :], 0)
     total, square = jnp.sum(w, axis=1), jnp.sum(w**2, axis=1)
     size = total**2 / jnp.where(square > 0, square, 1)
-    enough = size > 2
+    enough = size >= FEWEST_PEOPLE
     share = w / jnp.where(total > 0, total, 1)[:, None]
     gap = jnp.where(used, x - y, 0)
     error = jnp.sum(share * gap, axis=1)
@@ -81,7 +84,6 @@ def level_errors(
     # From the largest t on, each against as many questions as are left.
     some = enough & (standard > 0)
     t = jnp.where(some, jnp.abs(error) / jnp.where(some, standard, 1), 0)
-    t = jnp.where(enough & (standard == 0) & (error != 0), jnp.inf, t)
     order = jnp.argsort(-t)
     left = jnp.maximum(count - jnp.arange(x.shape[0], dtype=x.dtype), 1)
     rejected = t[order] > student_t_quantile(1 - alpha / left, freedom[order])

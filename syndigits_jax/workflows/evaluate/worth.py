@@ -292,7 +292,7 @@ def _figure(evidence: Evidence, known: Mapping[str, PeopleWorth]) -> Figure:
             "people with calibrated twins": (middle, low, high),
         }
         return plot_error_by_people(
-            people, series, ylabel="Error of the mean (% of the range)", levels=levels,
+            people, series, ylabel="Error of the mean (%)", levels=levels,
             worth=one.estimate if finite else None, worth_ends=ends,
             worth_label="worth of calibrated twins", ax=ax,
         )  # fmt: skip
