@@ -1,6 +1,7 @@
 """Which questions' means are missed by more than the sampling of people explains."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -67,6 +68,12 @@ def level_errors(
         weight = as_float("sample_weight", sample_weight).astype(x.dtype)
         if weight.shape != x.shape[1:]:
             raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
+    return LevelErrors(*_errors(x, y, weight, jnp.asarray(1 - level, x.dtype)), level)
+
+
+@jax.jit
+def _errors(x: Array, y: Array, weight: Array, alpha: Array):
+    """Errors, their simultaneous ends, and which are beyond chance."""
     used = ~(jnp.isnan(x) | jnp.isnan(y))
     w = jnp.where(used, weight[None, :], 0)
     total, square = jnp.sum(w, axis=1), jnp.sum(w**2, axis=1)
@@ -79,7 +86,6 @@ def level_errors(
     standard = jnp.sqrt(spread / jnp.where(enough, size - 1, 1))
     count = jnp.maximum(jnp.sum(enough), 1).astype(x.dtype)
     freedom = jnp.maximum(size - 1, 1)
-    alpha = 1 - level
     reach = standard * student_t_quantile(1 - alpha / count, freedom)
     # From the largest t on, each against as many questions as are left.
     some = enough & (standard > 0)
@@ -90,4 +96,4 @@ def level_errors(
     rejected = jnp.cumprod(rejected.astype(jnp.int32)) > 0
     beyond = jnp.zeros_like(enough).at[order].set(rejected) & enough
     nan = jnp.where(enough, 0, jnp.nan)
-    return LevelErrors(error + nan, error - reach + nan, error + reach + nan, beyond, level)
+    return error + nan, error - reach + nan, error + reach + nan, beyond
