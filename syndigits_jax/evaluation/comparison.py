@@ -48,11 +48,17 @@ class Comparison(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
     units: int = eqx.field(static=True)
     level: float = eqx.field(static=True)
+    measure: str = eqx.field(static=True)
 
     def score(self, name: str) -> Estimated:
-        """The mean score of one prediction."""
+        """The mean score of one prediction; ends are within what the measure can be."""
         at = self.names.index(name)
-        return self._interval(self.estimate[at], self.draws[:, at])
+        found = self._interval(self.estimate[at], self.draws[:, at])
+        if not np.isfinite(found.lower):
+            return found
+        least, most = (-1.0, 1.0) if self.measure == "pearson" else (0.0, np.inf)
+        ends = np.clip([found.lower, found.upper], least, most)
+        return Estimated(found.estimate, *map(float, ends))
 
     def difference(self, name: str, other: str) -> Estimated:
         """The mean score of one prediction less that of another, paired."""
@@ -190,6 +196,7 @@ def compare_predictions(
         names,
         min(there, int(counted.any(axis=0).sum())),
         level,
+        measure,
     )
 
 
@@ -235,7 +242,7 @@ def _resampled(
                 value = mean((prediction - y) ** 2)
             else:
                 centre = mean(prediction)
-                square = mean((prediction - centre[:, None]) ** 2 * used)
+                square = mean(jnp.where(used, prediction - centre[:, None], 0) ** 2)
                 truth = mean(y * y) - mean(y) ** 2
                 varies = truth > VARIES
                 ratio = jnp.sqrt(square / jnp.where(varies, truth, 1))

@@ -1,5 +1,6 @@
 """How well what was expected of questions came true: their order, size and intervals."""
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -99,7 +100,7 @@ def judge_expectations(
     one = np.ones_like(x)
     columns = one, a, b, a * a, a * b, b * b, best, best * b, covered
     sums = np.stack([np.bincount(member, column, units) for column in columns], axis=1)
-    found = bootstrap(key, _statistics, jnp.asarray(sums), replicates=replicates, level=level)
+    found = _resampled(key, jnp.asarray(sums), replicates=replicates, level=level)
     estimate, error = (np.asarray(v, np.float64) for v in (found.estimate, found.standard_error))
     shift = np.array([0, 0, 0, middle, middle, 0])
     reach = np.where(np.isfinite(error), interval_factor(level, units) * error, np.inf)
@@ -117,6 +118,11 @@ def judge_expectations(
         size = min(len(y), spread / square) if square > 0 and spread > 0 else len(y)
         share = Estimated(share.estimate, *wilson_interval(share.estimate, size, level))
     return ExpectationsJudged(*(at(i) for i in range(5)), share, int(used.sum()))
+
+
+@functools.partial(jax.jit, static_argnames=("replicates", "level"))
+def _resampled(key: PRNGKey, sums: jax.Array, *, replicates: int, level: float):
+    return bootstrap(key, _statistics, sums, replicates=replicates, level=level)
 
 
 def _statistics(sums: Float[jax.Array, "g 9"]) -> Float[jax.Array, " 6"]:

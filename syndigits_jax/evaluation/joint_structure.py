@@ -28,7 +28,9 @@ class JointStructure(NamedTuple):
       sampling of people adds.
     - `size`: root mean square of people's correlations, likewise without sampling noise.
     - `people_factor`, `twin_factor`, `factor_gap`: the share of the variance of standardised
-      answers that one factor explains, and that of twins less that of people.
+      answers that one factor explains, and that of twins less that of people. The largest
+      eigenvalue of a sample is too large, by about as much on both sides: their difference is what
+      the interval holds for.
     - `pairs`: of questions compared.
     """
 
@@ -52,7 +54,7 @@ def joint_structure(
     """How far the correlations between questions among twins are from those among people.
 
     The variance of every correlation is that of the delete-a-group jackknife, and is taken off the
-    mean squares; so are the jackknife's biases off the shares of factors.
+    mean squares.
 
     **Arguments:** `human`, `twin`: (n, m), a row per person, NaN where missing; `sample_weight`:
     (n,) weights of the people; `level`: of intervals; `key`: of the random groups of people.
@@ -108,16 +110,17 @@ def joint_structure(
 
     quantile = float(student_t_quantile(level, jnp.asarray(groups - 1.0, x.dtype)))
 
-    def estimated(values: Float[np.ndarray, " r"], bias: bool = True) -> Estimated:
+    def estimated(values: Float[np.ndarray, " r"], bias: bool) -> Estimated:
         value, error = jackknifed(values, bias)
         return Estimated(value, value - quantile * error, value + quantile * error)
 
     def root(squares: Float[np.ndarray, " r"]) -> Estimated:
         # The bias of a mean square is the variance of what is squared.
-        return Estimated(*(float(np.sqrt(max(e, 0.0))) for e in estimated(squares)))
+        return Estimated(*(float(np.sqrt(max(e, 0.0))) for e in estimated(squares, True)))
 
     return JointStructure(
-        root(gap), root(own), estimated(people), estimated(twins), estimated(twins - people),
+        root(gap), root(own), estimated(people, False), estimated(twins, False),
+        estimated(twins - people, False),
         int(pairs),
     )  # fmt: skip
 
@@ -141,7 +144,7 @@ def _replicates(
     count = jnp.maximum(jnp.sum(varies), 1).astype(x.dtype)
 
     def factor(r: Float[Array, "m m"]) -> Float[Array, ""]:
-        r = jnp.where(usable, r, jnp.where(diagonal & inside, 1, 0))
+        r = jnp.where(usable, r, jnp.where(diagonal & inside, 1, 0).astype(r.dtype))
         return jnp.linalg.eigvalsh(r)[-1] / count
 
     def one(kept: Array):
@@ -165,6 +168,6 @@ def _correlations(values: Float[Array, "n m"], used: Float[Array, "n m"], people
     product = (people[:, None] * values).T @ values / safe - mean * mean.T
     spread = square * square.T
     known = (square > 1e-5) & (square.T > 1e-5)
-    common = (used * (people > 0)[:, None]).T @ used
+    common = (used * (people > 0).astype(used.dtype)[:, None]).T @ used
     r = jnp.clip(product / jnp.sqrt(jnp.where(known, spread, 1)), -1, 1)
     return jnp.where(known, r, 0), known & (common >= FEWEST_COMMON)

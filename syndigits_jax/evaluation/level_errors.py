@@ -1,6 +1,7 @@
 """Which questions' means are missed by more than the sampling of people explains."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -8,15 +9,18 @@ from ..inference.student_t import student_t_quantile
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.checks import check_fraction
 
+FEWEST_PEOPLE = 10
+"""People, by Kish's number, whose differences a t test needs; they are few whole numbers."""
+
 
 class LevelErrors(eqx.Module):
     """Errors of means, with intervals that hold for all questions at once.
 
     - `error`: (t,) mean of predictions less mean of answers of the same people; NaN with fewer than
-      three of them.
+      [`FEWEST_PEOPLE`][] of them.
     - `lower`, `upper`: (t,) simultaneous ends (Bonferroni).
     - `beyond`: (t,) whether the error differs from 0; with probability `level` all of them do
-      (Holm, 1979).
+      (Holm, 1979). Where no difference varies nothing is said.
     """
 
     error: Float[Array, " t"]
@@ -64,11 +68,17 @@ def level_errors(
         weight = as_float("sample_weight", sample_weight).astype(x.dtype)
         if weight.shape != x.shape[1:]:
             raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
+    return LevelErrors(*_errors(x, y, weight, jnp.asarray(1 - level, x.dtype)), level)
+
+
+@jax.jit
+def _errors(x: Array, y: Array, weight: Array, alpha: Array):
+    """Errors, their simultaneous ends, and which are beyond chance."""
     used = ~(jnp.isnan(x) | jnp.isnan(y))
     w = jnp.where(used, weight[None, :], 0)
     total, square = jnp.sum(w, axis=1), jnp.sum(w**2, axis=1)
     size = total**2 / jnp.where(square > 0, square, 1)
-    enough = size > 2
+    enough = size >= FEWEST_PEOPLE
     share = w / jnp.where(total > 0, total, 1)[:, None]
     gap = jnp.where(used, x - y, 0)
     error = jnp.sum(share * gap, axis=1)
@@ -76,16 +86,14 @@ def level_errors(
     standard = jnp.sqrt(spread / jnp.where(enough, size - 1, 1))
     count = jnp.maximum(jnp.sum(enough), 1).astype(x.dtype)
     freedom = jnp.maximum(size - 1, 1)
-    alpha = 1 - level
     reach = standard * student_t_quantile(1 - alpha / count, freedom)
     # From the largest t on, each against as many questions as are left.
     some = enough & (standard > 0)
     t = jnp.where(some, jnp.abs(error) / jnp.where(some, standard, 1), 0)
-    t = jnp.where(enough & (standard == 0) & (error != 0), jnp.inf, t)
     order = jnp.argsort(-t)
     left = jnp.maximum(count - jnp.arange(x.shape[0], dtype=x.dtype), 1)
     rejected = t[order] > student_t_quantile(1 - alpha / left, freedom[order])
     rejected = jnp.cumprod(rejected.astype(jnp.int32)) > 0
     beyond = jnp.zeros_like(enough).at[order].set(rejected) & enough
     nan = jnp.where(enough, 0, jnp.nan)
-    return LevelErrors(error + nan, error - reach + nan, error + reach + nan, beyond, level)
+    return error + nan, error - reach + nan, error + reach + nan, beyond

@@ -45,7 +45,7 @@ class PeopleWorth(NamedTuple):
     variance: Estimated
     by_question: Float[np.ndarray, "t 3"]
 
-    def times(self, asked: float, twins: float = float("inf")) -> Estimated:
+    def times(self, asked: float | int, twins: float | int = float("inf")) -> Estimated:
         """By what factor predictions multiply people who are asked: n_eff / n.
 
         **Arguments:** `asked`: n; `twins`: N, people with predictions, those asked among them.

@@ -87,7 +87,7 @@ def effective_numbers(
     x, y = (jnp.where(there > 0, values / scale, 0) for values in (x, y))
     common = there @ there.T
     pairs = (common > 0) & ~jnp.eye(x.shape[0], dtype=bool)
-    both = weight[:, None] * weight[None, :] * pairs
+    both = jnp.where(pairs, weight[:, None] * weight[None, :], 0)
     people, twins = (_distances(values, there, common) for values in (x, y))
     mean = jnp.sum(both * people) / jnp.maximum(jnp.sum(both), 1e-30)
     if not float(mean) > 0:

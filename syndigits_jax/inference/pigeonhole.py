@@ -110,7 +110,7 @@ def interval_factor(level: float, units: int) -> float:
     return float(quantile) * (units / (units - 1)) ** 0.5
 
 
-def wilson_interval(share: float, count: float, level: float) -> tuple[float, float]:
+def wilson_interval(share: float, count: float | int, level: float) -> tuple[float, float]:
     """Wilson's (1927) score interval of a share of `count` independent cases.
 
     **Arguments:** `share`: observed; `count`: of how many, also an effective number; `level`.

@@ -10,6 +10,7 @@ from syndigits_jax import Panel
 from syndigits_jax.evaluation import (
     attenuation_corrected,
     ceilings,
+    mean_reliability,
     share_of_ceiling,
     split_half,
 )
@@ -167,3 +168,23 @@ ANSWERS = [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_reliability_of_means_in_closed_form():
+    """As random halves say, and the analysis of variance."""
+    rng = np.random.default_rng(5)
+    answers = rng.normal(size=12) + 3 * rng.normal(size=(60, 12))
+    found = mean_reliability(answers, key=jax.random.key(0), replicates=300)
+    between = answers.mean(0).var(ddof=1)
+    want = 1 - np.mean(answers.var(axis=0, ddof=1) / 60) / between
+    np.testing.assert_allclose(found.estimate, want, atol=1e-4)
+    halves = split_half(answers, key=jax.random.key(1), repeats=400).reliability
+    np.testing.assert_allclose(found.estimate, halves, atol=0.05)
+    assert found.lower < found.estimate < found.upper
+    doubled = np.repeat(answers, np.arange(60) % 2 + 1, axis=0)
+    weighted = mean_reliability(answers, key=jax.random.key(0), replicates=2,
+                                sample_weight=np.arange(60) % 2 + 1.0)  # fmt: skip
+    assert abs(float(weighted.estimate) - mean_reliability(
+        doubled, key=jax.random.key(0), replicates=2).estimate) < 0.1  # fmt: skip
+    with pytest.raises(ValueError, match="people x questions"):
+        mean_reliability(answers[0], key=jax.random.key(0))

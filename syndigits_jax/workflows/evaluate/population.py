@@ -194,14 +194,23 @@ def _joint(evidence: Evidence, notes: list[str]) -> list[Claim]:
         more, "one factor explains more of twins than of people",
         "one factor explains less of twins than of people",
     )  # fmt: skip
-    text = (
-        f"One common factor explains {percent(found.twin_factor.estimate)} of what twins answer "
-        f"({interval(found.twin_factor, level, digits=0, share=True)}) and "
-        f"{percent(found.people_factor.estimate)} of what people do "
-        f"({interval(found.people_factor, level, digits=0, share=True)}): a difference of "
-        f"{number(100 * more.estimate, 0, sign=True)} points "
-        f"({interval([100 * end for end in more], level, digits=0)})."
-    )
+    said = {
+        "one factor explains more of twins than of people": "more",
+        "one factor explains less of twins than of people": "less",
+    }.get(finding)
+    ends = more if said != "less" else Estimated(*(-more[i] for i in (0, 2, 1)))
+    points = f"{interval([100 * end for end in ends], level, digits=0)}"
+    if said:
+        text = (
+            "One common factor, such as a habit of answering high, explains "
+            f"{number(100 * ends.estimate, 0)} points {said} of the variance of twins' answers "
+            f"than of people's ({points}, in percent of the variance)."
+        )
+    else:
+        text = (
+            "Whether one common factor explains more of twins' answers or of people's cannot be "
+            f"told (difference in percent of the variance: {points})."
+        )
     out.append(claim("population.factor", text, more, level, _JOINT, finding))
     return out
 

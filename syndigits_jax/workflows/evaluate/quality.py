@@ -117,23 +117,24 @@ def _claims(
         finding = above(one, f"{name} know something", f"{name} answer the wrong way round")
         out.append(claim(f"quality.{prefix}{key}_correlation", text, one, level, source, finding))
     best, name = r.over_best(AUTO, _WITHOUT)
+    plain = name.removesuffix(", no twins")
     for key, found_gap, beside, more, less in (
         ("calibration_gain", r.difference(AUTO, RAW), "that of raw twins",
          "calibration raises the correlation", "calibration lowers the correlation"),
-        ("over_best_control", best, f"that of the best prediction without twins ({name})",
+        ("over_best_control", best, f"that of the best prediction without twins, the {plain}",
          "calibrated twins beat every control", "a control beats calibrated twins"),
         ("gate", r.difference(AUTO, LEARNED), "that of a model that learns from people's other "
          "answers alone", "twins add", "twins take away"),
     ):  # fmt: skip
         finding = above(found_gap, more, less)
-        size = number(abs(found_gap.estimate))
-        said = {more: f"is {size} above", less: f"is {size} below"}.get(
-            finding, f"cannot be told (difference {number(found_gap.estimate, sign=True)}) from"
+        size, ends = number(abs(found_gap.estimate)), found_gap
+        if finding == less:
+            ends = Estimated(-found_gap.estimate, -found_gap.upper, -found_gap.lower)
+        said = {more: f"is {size} above {beside} (", less: f"is {size} below {beside} ("}.get(
+            finding,
+            f"cannot be told from {beside} (difference {number(found_gap.estimate, sign=True)}; ",
         )
-        text = (
-            f"The correlation of calibrated twins{new} {said} {beside} "
-            f"({interval(found_gap, level)})."
-        )
+        text = f"The correlation of calibrated twins{new} {said}{interval(ends, level)})."
         out.append(claim(f"quality.{prefix}{key}", text, found_gap, level, source, finding))
     miss, source = found["mean_error"], _COMPARE.format("mean error")
     one, raw, less = miss.score(AUTO), miss.score(RAW), miss.difference(AUTO, RAW)
@@ -292,7 +293,7 @@ def _halves(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
         evidence.unit_truth.T, key=random_key(evidence.key), sample_weight=evidence.weight,
         level=level,
     )  # fmt: skip
-    one = Estimated(*(float(x) for x in (found.estimate, found.lower, found.upper)))
+    one = Estimated(*(max(float(x), 0.0) for x in (found.estimate, found.lower, found.upper)))
     if not all(map(math.isfinite, one)) or not one.estimate > 0:
         notes.append("There are too few people or questions to tell how their means repeat.")
         return ()

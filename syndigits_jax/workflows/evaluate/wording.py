@@ -7,18 +7,18 @@ from syndigits_jax.evaluation import Estimated
 from syndigits_jax.report import Claim
 
 
-def number(value: float, digits: int = 2, *, sign: bool = False) -> str:
+def number(value: float | int, digits: int = 2, *, sign: bool = False) -> str:
     """A number with so many decimals; `sign`: with a sign also where it is positive."""
     text = f"{round(float(value), digits) + 0.0:.{digits}f}"
     return f"+{text}" if sign and float(text) > 0 else text
 
 
-def percent(value: float, digits: int = 0) -> str:
+def percent(value: float | int, digits: int = 0) -> str:
     """A share as percent."""
     return f"{number(100 * value, digits)}%"
 
 
-def count(value: float) -> str:
+def count(value: float | int) -> str:
     """A number of people, to two digits beyond a hundred: nothing more is known of it."""
     if not math.isfinite(value):
         return "more people than can be told"

@@ -286,13 +286,13 @@ def _figure(evidence: Evidence, known: Mapping[str, PeopleWorth]) -> Figure:
         from syndigits_jax.plots import plot_error_by_people
 
         finite = math.isfinite(one.estimate) and one.estimate > 0
-        ends = (max(one.lower, 0.0), min(one.upper, _GRID[-1])) if finite else None
+        ends = (max(one.lower, 0.0), min(one.upper, float(_GRID[-1]))) if finite else None
         series = {
             "people alone": (alone, None, None),
             "people with calibrated twins": (middle, low, high),
         }
         return plot_error_by_people(
-            people, series, ylabel="Error of the mean (% of the range)", levels=levels,
+            people, series, ylabel="Error of the mean (%)", levels=levels,
             worth=one.estimate if finite else None, worth_ends=ends,
             worth_label="worth of calibrated twins", ax=ax,
         )  # fmt: skip
