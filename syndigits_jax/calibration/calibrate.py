@@ -12,7 +12,7 @@ from ..solvers.boundary import Numbers
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, Status
 from .calibrators import Calibrator, FitAndTransfer, Fitted, MatrixCompletion
-from .imputation import impute_both
+from .imputation import impute_donors_of
 from .inputs import (
     answer_matrices,
     check_labels,
@@ -157,7 +157,7 @@ def _decide(result: Calibrated, twin_prediction, threshold, axis) -> Calibrated:
     return dataclasses.replace(result, value=prediction, transferred=transferred)
 
 
-def _read_by(method: Calibrator, settings: Settings, *groups: str) -> Settings:
+def _read_by(settings: Settings, *groups: str) -> Settings:
     """The groups that a compiled function of a method reads."""
     return settings.only("preparation", "fitting", "few_shot", *groups)
 
@@ -235,24 +235,16 @@ def calibrate_question(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[:, m:], 0, weight)
     data = _differentiable(method, (human, twin, observed, weight))
-    filled = _filled_questions(method, data, settings)
-    result = _questions(method, *data, filled, _read_by(method, settings))
+    result = _questions(method, *data, _filled(method, data, settings, 1), _read_by(settings))
     return _decide(result, twin[:, m:], threshold, 0)
 
 
-def _filled_questions(method: Calibrator, data: tuple, settings: Settings):
-    """Donors without gaps and the imputation's status, from a program that all regressions share:
-    it takes longer to compile than most of them."""
+def _filled(method: Calibrator, data: tuple, settings: Settings, axis: int):
+    """The donors of a regression, along `axis`, from a program that all regressions share."""
     if not isinstance(method, FitAndTransfer):
         return None
     human, twin, _, weight = data
-    return _impute_questions(human, twin, weight, settings.only("imputation"))
-
-
-@jax.jit
-def _impute_questions(human, twin, weight, settings):
-    donors = Responses.from_nan(twin).columns(slice(None, human.shape[1]))
-    return impute_both(Responses.from_nan(human), donors, weight, settings)
+    return impute_donors_of(human, twin, weight, settings.only("imputation"), axis)
 
 
 @jax.jit
@@ -372,23 +364,9 @@ def calibrate_user(
     threshold = threshold_per_target(threshold, q, human.dtype)
     check_missing(human, twin[n:], 1)
     data = _differentiable(method, (human, twin, observed, weight))
-    filled = _filled_users(method, data, settings)
-    result = _users(method, *data, filled, _read_by(method, settings, "new_users"))
+    filled = _filled(method, data, settings, 0)
+    result = _users(method, *data, filled, _read_by(settings, "new_users"))
     return _decide(result, twin[n:], threshold, 1)
-
-
-def _filled_users(method: Calibrator, data: tuple, settings: Settings):
-    """As [`_filled_questions`][]."""
-    if not isinstance(method, FitAndTransfer):
-        return None
-    human, twin, _, weight = data
-    return _impute_users(human, twin, weight, settings.only("imputation"))
-
-
-@jax.jit
-def _impute_users(human, twin, weight, settings):
-    donors = Responses.from_nan(twin).rows(slice(None, human.shape[0]))
-    return impute_both(Responses.from_nan(human), donors, weight, settings)
 
 
 @jax.jit

@@ -1,5 +1,7 @@
 """Missing donor responses, filled in by soft or hard impute before a regression."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -91,3 +93,25 @@ def impute_both(
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), human, twin)
     completed, status = jax.lax.map(lambda side: impute_donors(side, weight, settings), both)
     return completed.rows(0), completed.rows(1), jnp.max(status)
+
+
+@functools.partial(jax.jit, static_argnames="axis")
+def impute_donors_of(
+    human: Float[Array, "n m"],
+    twin: Float[Array, "k l"],
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
+    axis: int,
+) -> tuple[Responses, Responses, Int[Array, ""]]:
+    """[`impute_both`][] of answers with NaN: a program of its own, which takes longer to compile
+    than most regressions on what it fills in, and does not depend on them.
+
+    **Arguments:**
+
+    - `human`: the known answers; `twin`: of their twins, and after them along `axis` (0 for users,
+      1 for questions) of the targets.
+    - `weight`, `settings`: as in [`impute_donors`][].
+    """
+    twins, known = Responses.from_nan(twin), slice(None, human.shape[axis])
+    donors = twins.rows(known) if axis == 0 else twins.columns(known)
+    return impute_both(Responses.from_nan(human), donors, weight, settings)

@@ -216,9 +216,14 @@ def predict(
     targets: Int[np.ndarray, " t"],
     size: int | None = None,
 ) -> tuple[Components, Donors]:
-    """Components of `targets` from all known questions, and the donors that they are made of.
+    """Components of targets from all known questions, and the donors that they are made of.
 
-    `size`: targets at a time; that of the folds' fits ([`fit_sizes`][]) shares their program.
+    **Arguments:**
+
+    - `responses`: of all questions.
+    - `known`: (k,) positions of the donors; `targets`: (t,) of those to predict.
+    - `size`: targets at a time, all by default; with that of the folds' fits ([`fit_sizes`][]) all
+      run the same program.
     """
     used = np.zeros(responses.human.shape[1], bool)
     used[known] = True
