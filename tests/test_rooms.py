@@ -13,6 +13,7 @@ PACKAGE = Path(syndigits_jax.__file__).parent
 # Each may import those before it, and itself.
 ORDER = (
     "solvers",
+    "sklearn",
     "inference",
     "tables",
     "results",
