@@ -14,6 +14,7 @@ PACKAGE = Path(syndigits_jax.__file__).parent
 ORDER = (
     "version",
     "solvers",
+    "sklearn",
     "inference",
     "tables",
     "results",

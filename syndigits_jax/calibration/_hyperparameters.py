@@ -19,6 +19,14 @@ def as_leaf(value: Any) -> Array:
         raise ValueError(f"a calibrator's penalty must be a number, got {value!r}") from None
 
 
+def shown(value: Any) -> str:
+    """A hyperparameter as text: numbers in full, arrays and tracers by type and shape."""
+    known = isinstance(value, jax.Array) and not isinstance(value, Tracer)
+    if known and value.ndim == 0 and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return str(np.asarray(value)[()])
+    return eqx.tree_pformat(value)
+
+
 WHOLE = ("rank",)
 INFINITY = float("inf")
 

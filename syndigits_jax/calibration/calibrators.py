@@ -31,7 +31,7 @@ from ..solvers.ridge import ridge, ridge_from_gram
 from ..solvers.simplex_least_squares import simplex_least_squares, simplex_least_squares_from_gram
 from ..solvers.solution import Solution
 from ..solvers.subspace_gradient import attach_subspace_gradient
-from ._hyperparameters import INFINITY, as_leaf, check_bounds
+from ._hyperparameters import INFINITY, as_leaf, check_bounds, shown
 from .problem import Regression, Stack
 from .settings import Settings
 
@@ -50,10 +50,18 @@ class Calibrator(eqx.Module):
     """A method that predicts human answers to a target from donors and the twins' answers.
 
     Subclass [`FitAndTransfer`][] or [`MatrixCompletion`][], which say what `fit` is given. Where
-    `differentiable` is false, predictions are constants to `grad` and `jvp`.
+    `differentiable` is false, predictions are constants to `grad` and `jvp`. It prints its
+    hyperparameters, and scikit-learn's `clone` copies it.
     """
 
     differentiable: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        fields = (f"{f.name}={shown(getattr(self, f.name))}" for f in dataclasses.fields(self))
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+    def __sklearn_clone__(self) -> "Calibrator":
+        return dataclasses.replace(self)
 
     def _check_rank(self, matrix: Array) -> None:
         check_rank(getattr(self, "rank", 1), matrix.shape, f"{type(self).__name__}: rank")
