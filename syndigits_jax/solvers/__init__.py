@@ -9,6 +9,7 @@ from .elastic_net import critical_alpha as critical_alpha
 from .elastic_net import elastic_net as elastic_net
 from .elastic_net import elastic_net_from_gram as elastic_net_from_gram
 from .elastic_net import elastic_net_path as elastic_net_path
+from .elastic_nets import elastic_nets as elastic_nets
 from .exponentiated_gradient import exponentiated_gradient as exponentiated_gradient
 from .kmeans import Clusters as Clusters
 from .kmeans import kmeans as kmeans

@@ -92,18 +92,29 @@ def _unpenalised_gap(quadratic: Quadratic, coef, image) -> Float[Array, ""]:
 
 
 def _penalised_gap(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""]:
-    v = quadratic.linear - image
-    g = v - l2 * coef
+    residual = _residual_square(quadratic, coef, image)
+    return penalised_gap(quadratic.linear - image, coef, residual, l1, l2)
+
+
+def penalised_gap(
+    slope: Float[Array, " p"],
+    coef: Float[Array, " p"],
+    residual: Float[Array, ""],
+    l1: Float[Array, ""],
+    l2: Float[Array, ""],
+) -> Float[Array, ""]:
+    """`duality_gap` with a penalty, from the `slope` q - Ab and the `residual`'s square."""
+    g = slope - l2 * coef
     steepest = jnp.max(jnp.abs(g))
     shrink = jnp.where(steepest > l1, l1 / jnp.where(steepest > 0, steepest, 1), 1)
-    residual = _residual_square(quadratic, coef, image) + l2 * jnp.dot(coef, coef)
+    residual = residual + l2 * jnp.dot(coef, coef)
     shrunk = jnp.sum(jnp.maximum(l1 * jnp.abs(coef) - shrink * coef * g, 0))
     shrunk = 0.5 * (1 - shrink) ** 2 * residual + shrunk
-    excess = jnp.maximum(jnp.abs(v) - l1, 0)
-    # ½ l2 (b - s excess / l2)² + |b|(l1 - min(|v|, l1) sign(b v)), with s the sign of v.
+    excess = jnp.maximum(jnp.abs(slope) - l1, 0)
+    # ½ l2 (b - s excess / l2)² + |b|(l1 - min(|v|, l1) sign(b v)), with v the slope, s its sign.
     safe = jnp.where(l2 > 0, l2, 1)
-    distance = coef - jnp.sign(v) * excess / safe
-    linear = l1 * jnp.abs(coef) - coef * jnp.clip(v, -l1, l1)
+    distance = coef - jnp.sign(slope) * excess / safe
+    linear = l1 * jnp.abs(coef) - coef * jnp.clip(slope, -l1, l1)
     fenchel = jnp.sum(0.5 * l2 * distance**2 + jnp.maximum(linear, 0))
     return jnp.where(l2 > 0, jnp.minimum(shrunk, fenchel), shrunk)
 
@@ -112,26 +123,27 @@ def _distance(quadratic: Quadratic, coef, image, l1, l2) -> Float[Array, ""]:
     """The stopping criterion: the gap, or without penalty a multiple of the decrease that a
     gradient step guarantees, which is cheaper than the gap but not a bound."""
     v = quadratic.linear - image
-    decrease = DECREASE * 0.5 * jnp.dot(v, v) / _floor(quadratic.trace())
+    decrease = DECREASE * 0.5 * jnp.dot(v, v) / floor_divisor(quadratic.trace())
     return jnp.where(l1 + l2 > 0, _penalised_gap(quadratic, coef, image, l1, l2), decrease)
 
 
-def _floor(value: Float[Array, ""]) -> Float[Array, ""]:
+def floor_divisor(value: Float[Array, ""]) -> Float[Array, ""]:
     """`value`, or the smallest normal number where it is zero: a safe divisor."""
     return jnp.maximum(value, float(jnp.finfo(value.dtype).tiny))
 
 
-def _soft(value: Float[Array, " p"], threshold: Float[Array, ""]) -> Float[Array, " p"]:
+def soft(value: Float[Array, "*k p"], threshold: Float[Array, ""]) -> Float[Array, "*k p"]:
+    """The proximal map of `threshold` |b|₁."""
     return jnp.sign(value) * jnp.maximum(jnp.abs(value) - threshold, 0)
 
 
-def _largest_eigenvalue(quadratic: Quadratic) -> Float[Array, ""]:
+def largest_eigenvalue(quadratic: Quadratic) -> Float[Array, ""]:
     """A Rayleigh quotient after a few power steps: a close lower bound."""
     vector = jnp.cos(jnp.arange(quadratic.linear.shape[0], dtype=quadratic.linear.dtype))
 
     def step(_, vector):
         vector = quadratic.product(vector)
-        return vector / _floor(jnp.sqrt(jnp.dot(vector, vector)))
+        return vector / floor_divisor(jnp.sqrt(jnp.dot(vector, vector)))
 
     vector = jax.lax.fori_loop(0, POWER_STEPS, step, vector)
     return jnp.dot(vector, quadratic.product(vector))
@@ -145,13 +157,13 @@ def _proximal_steps(quadratic, l1, l2, state: _State, count: int) -> _State:
     def step(_, carry):
         coef, image, ahead, ahead_image, momentum, lipschitz = carry
         gradient = quadratic.linear - ahead_image - l2 * ahead
-        new = _soft(ahead + gradient / lipschitz, l1 / lipschitz)
+        new = soft(ahead + gradient / lipschitz, l1 / lipschitz)
         new_image = quadratic.product(new)
         # The step length starts from a lower estimate of the largest eigenvalue; every step
         # measures the curvature along it, unless rounding dominates the measurement.
         move = new - ahead
         length = jnp.dot(move, move)
-        met = jnp.dot(move, new_image - ahead_image) / _floor(length) + l2
+        met = jnp.dot(move, new_image - ahead_image) / floor_divisor(length) + l2
         met = jnp.where(length > eps * jnp.dot(new, new), jnp.minimum(met, bound), 0)
         uphill = jnp.dot(move, new - coef) < 0
         momentum = jnp.where(uphill | (met > 1.01 * lipschitz), 1, momentum)
@@ -251,7 +263,7 @@ def minimise(
     image = quadratic.product(coef)
     target = tol * quadratic.constant
     # A little above the estimate, which is a lower bound.
-    lipschitz = _floor(1.02 * _largest_eigenvalue(quadratic) + l2)
+    lipschitz = floor_divisor(1.02 * largest_eigenvalue(quadratic) + l2)
     state = _State(
         coef,
         image,

@@ -196,3 +196,8 @@ class DesignQuadratic(Quadratic):
             max_steps=system.max_steps,
             precondition=precondition,
         )[0]
+
+    def as_gram(self) -> GramQuadratic:
+        """The same loss as a Gram matrix."""
+        gram = (self.weight[:, None] * self.x).T @ self.x
+        return GramQuadratic(gram, self.linear, self.constant)

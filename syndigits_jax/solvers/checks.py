@@ -120,6 +120,38 @@ def regression_arrays(
     return x, y, sample_weight
 
 
+def batch_arrays(
+    x: Numbers, y: Numbers, sample_weight: Numbers | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The arrays of a batch of weighted regressions in one floating type.
+
+    **Arguments:** `x`: (b, n, p), or (n, p) for all; `y`: (b, n); `sample_weight`: (b, n), or (n,)
+    for all.
+
+    **Raises:** `ValueError` as [`regression_arrays`][], and for batches of different lengths.
+    """
+    if sample_weight is not None:
+        check_penalty("sample_weight", sample_weight)
+    x, y, sample_weight = as_floats(x=x, y=y, sample_weight=sample_weight)
+    assert x is not None and y is not None
+    if x.ndim not in (2, 3):
+        raise ValueError(f"`x` must have shape (b, n, p), or (n, p) for all, got {x.shape}")
+    rows, columns = x.shape[-2:]
+    if 0 in (rows, columns):
+        raise ValueError(f"`x` must have at least one row and one column, got shape {x.shape}")
+    if y.ndim != 2 or y.shape[1] != rows:
+        raise ValueError(f"`y` must have shape (b, {rows}), one row per problem, got {y.shape}")
+    if x.ndim == 3 and len(x) != len(y):
+        raise ValueError(f"`x` has {len(x)} problems but `y` has {len(y)}")
+    allowed = ((rows,), (len(y), rows))
+    if sample_weight is not None and sample_weight.shape not in allowed:
+        raise ValueError(
+            f"`sample_weight` must have shape {allowed[0]} or {allowed[1]}, one weight per row, "
+            f"got {sample_weight.shape}"
+        )
+    return x, y, sample_weight
+
+
 def number(name: str, value: Numbers, dtype) -> jax.Array:
     """A scalar or an array of hyperparameters in the type of the data. **Raises:** `ValueError`."""
     return as_float(name, value).astype(dtype)

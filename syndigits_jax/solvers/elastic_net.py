@@ -1,122 +1,22 @@
 """Elastic net and lasso with a duality-gap certificate and implicit derivatives."""
 
 import functools
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._elastic_net_gradient import attach_gradient
-from ._elastic_net_loop import minimise
-from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
+from ._elastic_net_problem import Data, Problem, from_data, from_gram, solve
+from ._on_host import Penalties, fit_one, on_cpu
 from .boundary import Numbers
 from .checks import check_fraction, check_penalty, check_scalar, number, regression_arrays
-from .linear_model import GramStatistics, LinearModel, centre
+from .linear_model import GramStatistics, LinearModel
 from .precision import full_precision
-from .solution import Solution, status_code
-from .units import LARGEST_RATIO, largest, power_of_two
+from .solution import Solution
 
-# The gap of float32 iterates stalls at a few rounding errors of the null objective.
-ROUNDING_ERRORS = 10
-
-
-class _Problem(NamedTuple):
-    """The loss in units of `x_unit` and `y_unit`, powers of two, and what goes with it.
-
-    - `x_raw` (p,), `y_raw`: mean squares of the data as they were given, in those units, which
-      bound what rounding does to the loss
-    """
-
-    quadratic: Quadratic
-    x_mean: Float[Array, " p"]
-    y_mean: Float[Array, ""]
-    x_unit: Float[Array, ""]
-    y_unit: Float[Array, ""]
-    x_raw: Float[Array, " p"]
-    y_raw: Float[Array, ""]
-
-
-def _positive(total: Float[Array, ""]) -> Float[Array, ""]:
-    """The total weight, or 1 where every weight is zero (the answer is then zero)."""
-    return jnp.where(total == 0, 1, total)
-
-
-def _design_unit(unit: Float[Array, ""], l2: Float[Array, "..."]) -> Float[Array, ""]:
-    """`unit`, or a larger one where a penalty would be out of range in its squares."""
-    top = jnp.sqrt(jnp.max(jax.lax.stop_gradient(l2)))
-    return jnp.maximum(unit, power_of_two(top) / LARGEST_RATIO)
-
-
-def _from_gram(stats: GramStatistics, l2: Float[Array, "..."]) -> _Problem:
-    total = _positive(stats.weight_sum)
-    gram, cross, square = (moment / total for moment in stats.moments())
-    x_raw, y_raw = (square / total for square in stats.raw_squares())
-    x_unit = _design_unit(power_of_two(jnp.sqrt(jnp.max(jnp.diagonal(gram)))), l2)
-    y_unit = power_of_two(jnp.sqrt(square))
-    quadratic = GramQuadratic(
-        gram / x_unit / x_unit, cross / x_unit / y_unit, square / y_unit / y_unit
-    )
-    raw = x_raw / x_unit / x_unit, y_raw / y_unit / y_unit
-    return _Problem(quadratic, stats.x_mean, stats.y_mean, x_unit, y_unit, *raw)
-
-
-def _from_data(x, y, sample_weight, fit_intercept, l2: Float[Array, "..."]) -> _Problem:
-    """The loss in its cheaper form by static shape."""
-    xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight, fit_intercept=fit_intercept)
-    used = w > 0
-    w = w / largest(w)
-    w = w / _positive(jnp.sum(w))
-    x_unit = _design_unit(largest(jnp.where(used[:, None], xc, 0)), l2)
-    y_unit = largest(jnp.where(used, yc, 0))
-    xc, yc = xc / x_unit, yc / y_unit
-    weighted = w[:, None] * xc
-    linear, constant = yc @ weighted, jnp.dot(w, yc**2)
-    if x.shape[0] >= x.shape[1]:
-        quadratic = GramQuadratic(weighted.T @ xc, linear, constant)
-    else:
-        quadratic = DesignQuadratic(xc, yc, w, linear, constant)
-    x_raw = w @ (jnp.where(used[:, None], x, 0) / x_unit) ** 2
-    y_raw = jnp.dot(w, (jnp.where(used, y, 0) / y_unit) ** 2)
-    return _Problem(quadratic, x_mean, y_mean, x_unit, y_unit, x_raw, y_raw)
-
-
-def _solve(
-    problem: _Problem,
-    alpha: Float[Array, ""],
-    l1_ratio: Float[Array, ""],
-    tol: Float[Array, ""],
-    max_steps: Int[Array, ""],
-    start: Float[Array, " p"],
-) -> Solution[LinearModel]:
-    """From a `start` in units of the problem."""
-    quadratic, x_unit, y_unit = problem.quadratic, problem.x_unit, problem.y_unit
-    dtype = quadratic.linear.dtype
-    eps = float(jnp.finfo(dtype).eps)
-    # All penalties above every gradient have the same solution.
-    l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO)
-    l2 = alpha * (1 - l1_ratio) / x_unit / x_unit
-    tol = jnp.maximum(tol, ROUNDING_ERRORS * eps)
-    fixed, fixed_l1, fixed_l2, start = jax.lax.stop_gradient((quadratic, l1, l2, start))
-    outcome = minimise(fixed, fixed_l1, fixed_l2, start, tol=tol, max_steps=max_steps)
-    coef = attach_gradient(outcome.coef, quadratic, l1, l2, outcome.largest)
-    # Rounding changes the loss by |r| |δr|, with δr a third of `eps` of the data. Its distance
-    # from the minimum is known up to twice that.
-    data = jax.lax.stop_gradient(jnp.dot(coef**2, problem.x_raw) + problem.y_raw)
-    floor = 0.6 * eps * jnp.sqrt(outcome.residual * data)
-    null = jnp.where(fixed.constant > 0, fixed.constant, 1)
-    optimality = jnp.maximum(outcome.gap, floor) / null
-    coef = coef * (y_unit / x_unit)
-    return Solution(
-        value=LinearModel(coef, problem.y_mean - jnp.dot(problem.x_mean, coef)),
-        status=status_code(outcome.converged & (floor <= tol * null), outcome.finite),
-        steps=outcome.steps,
-        optimality=jnp.where(outcome.finite, optimality, jnp.nan),
-    )
-
-
-Data = tuple[Float[Array, "n p"], Float[Array, " n"], Float[Array, " n"] | None]
+Stopping = tuple[Any, Any, Any]
 
 
 @functools.partial(jax.jit, static_argnames="fit_intercept")
@@ -131,15 +31,15 @@ def _fit(
     """One fit, or a path of them where `alpha` is (k,), from checked arguments."""
     alpha, l1_ratio, l2 = penalties
     if isinstance(data, GramStatistics):
-        problem = _from_gram(data, l2)
+        problem = from_gram(data, l2)
     else:
-        problem = _from_data(*data, fit_intercept, l2)
+        problem = from_data(*data, fit_intercept, l2)
     start = init * (problem.x_unit / problem.y_unit)
     if alpha.ndim == 0:
-        return _solve(problem, alpha, l1_ratio, tol, max_steps, start)
+        return solve(problem, alpha, l1_ratio, tol, max_steps, start)
 
     def fit(start, alpha):
-        solution = _solve(problem, alpha, l1_ratio, tol, max_steps, start)
+        solution = solve(problem, alpha, l1_ratio, tol, max_steps, start)
         coef = solution.value.coef * (problem.x_unit / problem.y_unit)
         # After a failed fit, the next ones start from the last good one.
         return jnp.where(jnp.all(jnp.isfinite(coef)), coef, start), solution
@@ -147,20 +47,28 @@ def _fit(
     return jax.lax.scan(fit, start, alpha)[1]
 
 
-def _stopping(tol, max_steps, init: Numbers | None, zero: Float[Array, " p"]):
-    """`tol`, `max_steps` and `init`, checked, in the type of `zero`, the default of `init`."""
-    start = zero if init is None else number("init", init, zero.dtype)
-    if start.shape != zero.shape:
-        raise ValueError(f"`init` must have shape {zero.shape}, one per column, got {start.shape}")
-    return number("tol", tol, zero.dtype), jnp.asarray(max_steps, jnp.int32), start
+def _plain(name: str, value, dtype):
+    """[`number`][], without a transfer for the plain numbers that most calls give."""
+    if type(value) in (float, int) and abs(value) <= float(jnp.finfo(dtype).max):
+        return np.asarray(value, dtype)
+    return number(name, value, dtype)
 
 
-def _penalties(name: str, alpha, l1_ratio, dtype) -> tuple[Array, Array, Array]:
+def _stopping(tol, max_steps, init: Numbers | None, shape: tuple[int, ...], dtype) -> Stopping:
+    """`tol`, `max_steps` and `init`, checked; `init` is zero by default, of this `shape`."""
+    start = np.zeros(shape, dtype) if init is None else number("init", init, dtype)
+    if start.shape != shape:
+        each = "one per column" if len(shape) == 1 else "one row per problem"
+        raise ValueError(f"`init` must have shape {shape}, {each}, got {start.shape}")
+    steps = np.int32(max_steps) if type(max_steps) is int else jnp.asarray(max_steps, jnp.int32)
+    return _plain("tol", tol, dtype), steps, start
+
+
+def _penalties(name: str, alpha, l1_ratio, dtype) -> Penalties:
     """`alpha`, `l1_ratio` and the ℓ2 penalty, checked."""
     check_penalty(name, alpha)
     check_fraction("l1_ratio", l1_ratio)
-    check_scalar("l1_ratio", l1_ratio)
-    alpha, l1_ratio = number(name, alpha, dtype), number("l1_ratio", l1_ratio, dtype)
+    alpha, l1_ratio = _plain(name, alpha, dtype), _plain("l1_ratio", l1_ratio, dtype)
     return alpha, l1_ratio, alpha * (1 - l1_ratio)
 
 
@@ -180,9 +88,14 @@ def elastic_net(
     """Elastic net with scikit-learn's objective; `l1_ratio=1` is the lasso.
 
     Minimises 1/(2W) Σ wᵢ (yᵢ - xᵢb - b₀)² + alpha (l1_ratio |b|₁ + ½ (1 - l1_ratio) |b|²), with
-    W = Σ wᵢ and b₀ free. With n >= p the loss is held as a Gram matrix, with n < p as the design,
-    by static shape. Many problems at once: `jax.vmap` over any argument. A design and weights
-    that are not mapped over are shared, and so is their Gram matrix.
+    W = Σ wᵢ and b₀ free. Many problems at once: [`elastic_nets`][].
+
+    How it is solved depends on where it is called. On known arrays on a CPU: coordinate descent,
+    then Newton steps where that is slow, on working sets of columns where there are many. Inside
+    `jit`, `vmap` and `grad`, and on other devices: accelerated gradient and Newton steps, with the
+    loss as a Gram matrix for n >= p and as the design for n < p, by static shape. A design and
+    weights that `vmap` does not map over are shared, and so is their Gram matrix. Both stop by
+    the same gap.
 
     **Arguments:**
 
@@ -194,7 +107,7 @@ def elastic_net(
     - `fit_intercept`: whether b₀ is free; otherwise it is 0.
     - `tol`: stop when the duality gap is at most `tol` times the weighted mean of (y - ȳ)²,
       which is scikit-learn's criterion. Not below 10 rounding errors of the dtype.
-    - `max_steps`: most proximal gradient and Newton steps together; may be traced.
+    - `max_steps`: most sweeps, gradient steps and Newton steps together; may be traced.
     - `init`: coefficients (p,) to start from; no derivative passes through it.
 
     **Returns:** a `Solution` whose `optimality` is the duality gap over the weighted mean of
@@ -224,10 +137,13 @@ def elastic_net(
         [1.5 0. ] True
     """
     check_scalar("alpha", alpha)
+    check_scalar("l1_ratio", l1_ratio)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     penalties = _penalties("alpha", alpha, l1_ratio, x.dtype)
-    stopping = _stopping(tol, max_steps, init, jnp.zeros(x.shape[1:], x.dtype))
-    return _fit((x, y, sample_weight), penalties, *stopping, fit_intercept)
+    stopping = _stopping(tol, max_steps, init, x.shape[1:], x.dtype)
+    data = x, y, sample_weight
+    fit = fit_one if on_cpu(data, penalties, stopping) else _fit
+    return fit(data, penalties, *stopping, fit_intercept)
 
 
 @full_precision
@@ -253,8 +169,10 @@ def elastic_net_from_gram(
         [1.25]
     """
     check_scalar("alpha", alpha)
+    check_scalar("l1_ratio", l1_ratio)
     penalties = _penalties("alpha", alpha, l1_ratio, stats.gram.dtype)
-    return _fit(stats, penalties, *_stopping(tol, max_steps, init, jnp.zeros_like(stats.cross)))
+    stopping = _stopping(tol, max_steps, init, stats.cross.shape, stats.cross.dtype)
+    return _fit(stats, penalties, *stopping)
 
 
 def _check_path(alphas: Numbers) -> None:
@@ -297,9 +215,10 @@ def elastic_net_path(
          [1.5 0.5]]
     """
     _check_path(alphas)
+    check_scalar("l1_ratio", l1_ratio)
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
     penalties = _penalties("alphas", alphas, l1_ratio, x.dtype)
-    stopping = _stopping(tol, max_steps, init, jnp.zeros(x.shape[1:], x.dtype))
+    stopping = _stopping(tol, max_steps, init, x.shape[1:], x.dtype)
     return _fit((x, y, sample_weight), penalties, *stopping, fit_intercept)
 
 
@@ -319,11 +238,13 @@ def elastic_net_path_from_gram(
     `init`: as in [`elastic_net_path`][]. Result and errors as there.
     """
     _check_path(alphas)
+    check_scalar("l1_ratio", l1_ratio)
     penalties = _penalties("alphas", alphas, l1_ratio, stats.gram.dtype)
-    return _fit(stats, penalties, *_stopping(tol, max_steps, init, jnp.zeros_like(stats.cross)))
+    stopping = _stopping(tol, max_steps, init, stats.cross.shape, stats.cross.dtype)
+    return _fit(stats, penalties, *stopping)
 
 
-def _critical(problem: _Problem, l1_ratio: Numbers) -> Float[Array, ""]:
+def _critical(problem: Problem, l1_ratio: Numbers) -> Float[Array, ""]:
     check_fraction("l1_ratio", l1_ratio)
     linear = problem.quadratic.linear
     # Rounded up: the same product may be summed in another order elsewhere.
@@ -356,11 +277,11 @@ def critical_alpha(
         1.333
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight)
-    problem = _from_data(x, y, sample_weight, fit_intercept, jnp.zeros((), x.dtype))
+    problem = from_data(x, y, sample_weight, fit_intercept, jnp.zeros((), x.dtype))
     return _critical(problem, l1_ratio)
 
 
 @full_precision
 def critical_alpha_from_gram(stats: GramStatistics, l1_ratio: Numbers = 1.0) -> Float[Array, ""]:
     """`critical_alpha` from second moments."""
-    return _critical(_from_gram(stats, jnp.zeros((), stats.gram.dtype)), l1_ratio)
+    return _critical(from_gram(stats, jnp.zeros((), stats.gram.dtype)), l1_ratio)

@@ -1,0 +1,159 @@
+"""Elastic nets of arrays that are known, i.e. outside `jit`, `vmap` and `grad`, on a CPU.
+
+There the host can choose what to run next by what it sees: problems one after the other on every
+core, each until it is solved, and working sets of any size.
+"""
+
+import concurrent.futures
+import functools
+import math
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Int
+from threadpoolctl import ThreadpoolController
+
+from ._elastic_net_problem import Data, finished, from_data, limits
+from ._in_turn import solve_in_turn
+from ._quadratic import DesignQuadratic
+from ._working_set import fit_by_working_sets, overview
+from .boundary import Numbers
+from .linear_model import LinearModel
+from .precision import full_precision
+from .solution import Solution
+
+WIDE = 1024  # columns from which working sets are worth their passes over the design
+MOST_AT_ONCE = 64  # problems of one call of a compiled program
+MOST_BYTES = 2**26  # of the designs of such a call
+
+Penalties = tuple[Any, Any, Any]
+
+
+def on_cpu(*arrays: Any) -> bool:
+    """Whether every array is known and lives on one CPU device."""
+    for array in jax.tree.leaves(arrays):
+        if isinstance(array, Tracer):
+            return False
+        if isinstance(array, jax.Array):
+            devices = array.devices()
+            if len(devices) > 1 or next(iter(devices)).platform != "cpu":
+                return False
+    return True
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread():
+    """LAPACK's own threads wait for one another and for XLA's: the problems here are small."""
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+def _solved(data: Data, penalties, tol, max_steps, init, fit_intercept) -> Solution[LinearModel]:
+    alpha, l1_ratio, l2 = penalties
+    problem = from_data(*data, fit_intercept, l2, gram=False)
+    assert isinstance(problem.quadratic, DesignQuadratic)
+    known = limits(problem, alpha, l1_ratio, tol, max_steps)
+    start = init * (problem.x_unit / problem.y_unit)
+    outcome = solve_in_turn(
+        problem.quadratic, known.l1, known.l2, start, tol=known.tol, max_steps=max_steps
+    )
+    return finished(problem, known, outcome, outcome.coef)
+
+
+_solved_alone = jax.jit(_solved, static_argnames="fit_intercept")
+
+
+def fit_one(
+    data: Data, penalties: Penalties, tol, max_steps, init: Numbers, fit_intercept: bool
+) -> Solution[LinearModel]:
+    """One elastic net."""
+    p = data[0].shape[1]
+    with one_blas_thread():
+        if p >= WIDE and penalties[0] * penalties[1] > 0:
+            columns = overview(data, init, fit_intercept)
+            # Inside `jit` even what is known becomes traced.
+            if not isinstance(columns.usable, Tracer) and bool(columns.usable):
+                return fit_by_working_sets(
+                    data, columns, penalties, float(tol), int(max_steps), init, fit_intercept
+                )
+        return _solved_alone(data, penalties, tol, max_steps, init, fit_intercept)
+
+
+@functools.partial(jax.jit, static_argnames="fit_intercept")
+@full_precision
+def _solved_in_order(
+    data, penalties, tol, max_steps, init, count: Int[Array, ""], fit_intercept: bool
+) -> Solution[LinearModel]:
+    """The first `count` members of a batch, one after the other; the rest is zero."""
+    x, y, weight = data
+
+    def member(i):
+        own = (
+            x if x.ndim == 2 else x[i],
+            y[i],
+            weight if weight is None or weight.ndim == 1 else weight[i],
+        )
+        each = tuple(part[i] for part in penalties)
+        return _solved(own, each, tol, max_steps, init[i], fit_intercept)
+
+    shapes = jax.eval_shape(member, 0)
+    start = jax.tree.map(lambda leaf: jnp.zeros((len(y), *leaf.shape), leaf.dtype), shapes)
+
+    def body(i, all_):
+        return jax.tree.map(lambda whole, own: whole.at[i].set(own), all_, member(i))
+
+    return jax.lax.fori_loop(0, count, body, start)
+
+
+def _padded(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    """`size` members from `start`; the last one again where there are no more."""
+    part = array[start : start + size]
+    missing = size - len(part)
+    return part if missing == 0 else np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+
+
+def fit_many(
+    data: tuple, penalties: Penalties, tol, max_steps, init: Numbers, fit_intercept: bool
+) -> Solution[LinearModel]:
+    """A batch, on all cores. Data with a leading axis are batched, others are shared.
+
+    The number of members per call is a power of two: few programs, whatever the batch.
+    """
+    x, y, weight = (None if array is None else np.asarray(array) for array in data)
+    assert x is not None and y is not None
+    count, workers = len(y), max(1, os.cpu_count() or 1)
+    init = np.asarray(init)
+    each = tuple(np.broadcast_to(np.asarray(part), (count,)) for part in penalties)
+    own = x.nbytes // len(x) if x.ndim == 3 else 1
+    size = min(MOST_AT_ONCE, max(1, MOST_BYTES // own), max(1, count // (4 * workers)))
+    size = 2 ** int(math.log2(size))
+
+    def chunk(start: int):
+        def part(array, batched: bool):
+            return _padded(array, start, size) if batched else array
+
+        solution = _solved_in_order(
+            (
+                part(x, x.ndim == 3),
+                part(y, True),
+                None if weight is None else part(weight, weight.ndim == 2),
+            ),
+            tuple(part(number, True) for number in each),
+            tol,
+            max_steps,
+            part(init, True),
+            np.int32(min(size, count - start)),
+            fit_intercept,
+        )
+        return jax.tree.map(np.asarray, solution)
+
+    with one_blas_thread(), concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(chunk, range(0, count, size)))
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:count]), *parts)
