@@ -46,7 +46,7 @@ def _precision_of(x: np.ndarray) -> Iterator[None]:
     """Double precision for float64."""
     if x.dtype == np.float64:
         home = jax if hasattr(jax, "enable_x64") else jax.experimental  # where JAX is older
-        enable: Any = getattr(home, "enable_x64")  # noqa: B009: a type checker knows one of them
+        enable: Any = home.enable_x64  # noqa: B009: a type checker knows one of them
         with enable(True):
             yield
     else:
