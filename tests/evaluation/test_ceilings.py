@@ -14,7 +14,7 @@ from syndigits_jax.evaluation import (
     share_of_ceiling,
     split_half,
 )
-from syndigits_jax.evaluation.ceilings import spearman_brown
+from syndigits_jax.evaluation.repeatability import spearman_brown
 
 KEY = jax.random.key(0)
 
