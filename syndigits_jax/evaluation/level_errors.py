@@ -69,7 +69,8 @@ def level_errors(
         weight = as_float("sample_weight", sample_weight).astype(x.dtype)
         if weight.shape != x.shape[1:]:
             raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
-    return LevelErrors(*_errors(x, y, weight, jnp.asarray(1 - level, x.dtype)), level)
+    error, lower, upper, beyond = _errors(x, y, weight, jnp.asarray(1 - level, x.dtype))
+    return LevelErrors(error, lower, upper, beyond, level)
 
 
 @jax.jit
