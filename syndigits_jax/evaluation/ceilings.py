@@ -8,6 +8,8 @@ Reliability is the correlation of two equally good measurements of the same thin
 person (test and retest), or the means of two halves of the people, corrected to the whole by
 Spearman and Brown's 2r / (1 + r). Whoever knew the true value would correlate with one measurement
 at the square root of its reliability (Spearman, 1904).
+
+Longer than 400 lines: every function has an example.
 """
 
 from collections.abc import Iterable
