@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..inference.student_t import student_t_quantile
+from ..inference.pigeonhole import interval_factor
 from ..results.keys import Key, entropy
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.precision import full_precision
@@ -108,7 +108,7 @@ def joint_structure(
         error = np.sqrt((groups - 1) / groups * np.sum((rest - rest.mean()) ** 2))
         return float(groups * whole - (groups - 1) * rest.mean() if bias else whole), float(error)
 
-    quantile = float(student_t_quantile(level, jnp.asarray(groups - 1.0, x.dtype)))
+    quantile = interval_factor(level, groups) / (groups / (groups - 1)) ** 0.5
 
     def estimated(values: Float[np.ndarray, " r"], bias: bool) -> Estimated:
         value, error = jackknifed(values, bias)
