@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
+from ..results.format import fixed, html_table, with_error
 from .metrics import score_targets, summarize
 
 _FAR = 4096.0
@@ -127,6 +128,27 @@ class HoldOut:
                 }
             )
         return rows
+
+    def __str__(self) -> str:
+        head, rows = self._shown()
+        wide = max(len(row[0]) for row in [head, *rows])
+        lines = [f"{row[0]:<{wide}}  {row[1]:>15}  {row[2]:>12}" for row in [head, *rows]]
+        return "\n".join([self._title, *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title, *self._shown())
+
+    @property
+    def _title(self) -> str:
+        return f"{len(self.targets)} {self.direction}s held out in turn: means ± standard errors"
+
+    def _shown(self) -> tuple[list[str], list[list[str]]]:
+        found = zip(self.summary("pearson"), self.summary("mse"), strict=True)
+        rows = [
+            [one["method"], with_error(one["mean"], one["se"]), fixed(two["mean"])]
+            for one, two in found
+        ]
+        return ["", "correlation", "MSE"], rows
 
     @functools.cached_property
     def _width(self) -> Float[np.ndarray, "t s"]:

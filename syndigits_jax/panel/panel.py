@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..results.format import html_table, percent
 from ..schema import ScaleLike, answer_ranges
 from ..solvers.boundary import Numbers, as_mask
 from ..tables.cells import MissingCodes
@@ -302,6 +303,21 @@ class Panel:
         if self.controls:
             parts.append("controls " + ", ".join(self.controls))
         return f"Panel({self.name!r}: {'; '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        known = self.describe()
+        rows = [
+            ("users", self.n),
+            ("questions", self.m),
+            ("human answers missing", percent(known["human_missing"])),
+            ("twin answers missing", percent(known["twin_missing"])),
+            ("questions that nobody has answered", len(self.new_questions)),
+            ("users who have not answered", len(self.new_users)),
+            ("scale", "not the same for all" if self.scale is None else self.scale),
+        ]
+        if self.blocks:
+            rows.append(("blocks of questions", len(set(self.blocks))))
+        return html_table(self.name or "Panel", [], rows)
 
     # --- changes, each a new panel ------------------------------------------------------------
 

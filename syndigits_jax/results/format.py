@@ -1,6 +1,8 @@
 """Numbers as text for people: rounded for display, never for data files."""
 
+import html
 import math
+from collections.abc import Sequence
 
 UNDEFINED = "-"
 
@@ -121,3 +123,23 @@ def duration(seconds: float | int) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A small table for notebooks; what is in it is escaped.
+
+    **Arguments:** `title`: above it; `head`: names of the columns, none if empty; `rows`: cells.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import html_table
+        >>> print(html_table("Panel", [], [("users", 3)]))
+        <table><caption>Panel</caption><tr><td>users</td><td>3</td></tr></table>
+    """
+
+    def line(cells: Sequence[object], tag: str) -> str:
+        return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
+
+    lines = [f"<tr>{line(head, 'th')}</tr>"] if head else []
+    lines += [f"<tr>{line(row, 'td')}</tr>" for row in rows]
+    return f"<table><caption>{html.escape(title)}</caption>{''.join(lines)}</table>"

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .boundary import concrete
+
 Value = TypeVar("Value")
 Solved = TypeVar("Solved", bound="Solution")
 
@@ -79,6 +81,23 @@ class Solution(eqx.Module, Generic[Value]):
         self.steps = steps
         self.optimality = optimality
         self.change = jnp.full_like(optimality, jnp.nan) if change is None else change
+
+    def __str__(self) -> str:
+        """How it ended, in a line; the whole of it where values are traced."""
+        status, steps, optimality = (
+            concrete(leaf) for leaf in (self.status, self.steps, self.optimality)
+        )
+        if status is None or steps is None or optimality is None:
+            return repr(self)
+        codes, counts = np.unique(status, return_counts=True)
+        ended = ", ".join(
+            f"{count} {Status(int(code)).word}" if status.size > 1 else Status(int(code)).word
+            for code, count in zip(codes, counts, strict=True)
+        )
+        worst = np.max(optimality, initial=-np.inf)
+        most = "at most " if status.size > 1 else ""
+        said = f"; optimality {most}{worst:.1e}" if np.isfinite(worst) else ""
+        return f"Solution({ended}; {most}{int(np.max(steps, initial=0))} steps{said})"
 
 
 def status_code(converged: Array, finite: Array) -> Int[Array, "*batch"]:
