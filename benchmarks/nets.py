@@ -176,7 +176,8 @@ def compare_many(batch: int, n: int, p: int, alpha: float, timed_problems: int) 
             alone, coefs = timed(lambda: [fit(*one, alpha, 0.5, tol) for one in few], 1)  # noqa: B023
         gaps = [judged(*one, coef, alpha, 0.5) for one, coef in zip(few, coefs, strict=True)]
         cores = os.cpu_count() or 1
-        with Parallel(n_jobs=cores, batch_size=max(1, len(few) // (4 * cores))) as pool:
+        size: Any = max(1, len(few) // (4 * cores))
+        with Parallel(n_jobs=cores, batch_size=size) as pool:
             tasks = [delayed(fit)(*one, alpha, 0.5, tol) for one in few]
             pool(tasks[: 2 * cores])
             shared, _ = timed(lambda: pool(tasks), 1)  # noqa: B023
