@@ -176,7 +176,8 @@ def compare_many(batch: int, n: int, p: int, alpha: float, timed_problems: int) 
             alone, coefs = timed(lambda: [fit(*one, alpha, 0.5, tol) for one in few], 1)  # noqa: B023
         gaps = [judged(*one, coef, alpha, 0.5) for one, coef in zip(few, coefs, strict=True)]
         cores = os.cpu_count() or 1
-        with Parallel(n_jobs=cores, batch_size=max(1, len(few) // (4 * cores))) as pool:
+        size: Any = max(1, len(few) // (4 * cores))
+        with Parallel(n_jobs=cores, batch_size=size) as pool:
             tasks = [delayed(fit)(*one, alpha, 0.5, tol) for one in few]
             pool(tasks[: 2 * cores])
             shared, _ = timed(lambda: pool(tasks), 1)  # noqa: B023
@@ -216,24 +217,22 @@ def main() -> None:
     warnings.simplefilter("ignore")  # peers that stop at their number of sweeps are judged
     one, many = [], []
     load = os.getloadavg()
+
+    def kept(rows: list, case: dict[str, Any]) -> None:
+        """Write after every case: the largest take minutes."""
+        rows.append(case)
+        show(case)
+        loads = {"load_before": list(load), "load_after": list(os.getloadavg())}
+        write_report(args.out, gap=GAP, **loads, one=one, many=many)
+
     for batch, n, p, alpha in BATCHES:
-        many.append(compare_many(batch, n, p, alpha, min(batch, args.timed)))
-        show(many[-1])
+        kept(many, compare_many(batch, n, p, alpha, min(batch, args.timed)))
     for n, p in SHAPES:
         for l1_ratio in (1.0, 0.5):
             for share in (10, 100):
                 if p <= args.largest:
                     repeats = args.repeats if n * p < 1e7 else 1
-                    one.append(compare_one(n, p, l1_ratio, share, repeats))
-                    show(one[-1])
-    write_report(
-        args.out,
-        gap=GAP,
-        load_before=list(load),
-        load_after=list(os.getloadavg()),
-        one=one,
-        many=many,
-    )
+                    kept(one, compare_one(n, p, l1_ratio, share, repeats))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,12 @@ def solve_in_turn(
     *,
     tol: Float[Array, ""],
     max_steps: Int[Array, ""],
+    last: bool,
 ) -> Outcome:
-    """[`minimise`][] of a problem held as its design."""
+    """[`minimise`][] of a problem held as its design; not its last stage, unless `last`.
+
+    That stage is most of the program and of the time to compile it, and hardly ever needed.
+    """
     n, p = quadratic.x.shape
     linear = quadratic.linear
     finite = jnp.isfinite(jnp.sum(linear) + quadratic.trace() + quadratic.constant + l1 + l2)
@@ -82,5 +86,7 @@ def solve_in_turn(
         )
         return outcome._replace(steps=outcome.steps + state.steps)
 
+    if not last:
+        return done(state)
     again = unfinished(state) | (finite & ~usable)
     return jax.lax.cond(again, accelerated, done, state)

@@ -10,6 +10,7 @@ import math
 import os
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,7 @@ from ._working_set import fit_by_working_sets, overview
 from .boundary import Numbers
 from .linear_model import LinearModel
 from .precision import full_precision
-from .solution import Solution
+from .solution import Solution, Status
 
 WIDE = 1024  # columns from which working sets are worth their passes over the design
 MOST_AT_ONCE = 64  # problems of one call of a compiled program
@@ -55,19 +56,21 @@ def one_blas_thread():
     return _libraries().limit(limits=1, user_api="blas")
 
 
-def _solved(data: Data, penalties, tol, max_steps, init, fit_intercept) -> Solution[LinearModel]:
+def _solved(
+    data: Data, penalties, tol, max_steps, init, fit_intercept, last
+) -> Solution[LinearModel]:
     alpha, l1_ratio, l2 = penalties
     problem = from_data(*data, fit_intercept, l2, gram=False)
     assert isinstance(problem.quadratic, DesignQuadratic)
     known = limits(problem, alpha, l1_ratio, tol, max_steps)
     start = init * (problem.x_unit / problem.y_unit)
     outcome = solve_in_turn(
-        problem.quadratic, known.l1, known.l2, start, tol=known.tol, max_steps=max_steps
+        problem.quadratic, known.l1, known.l2, start, tol=known.tol, max_steps=max_steps, last=last
     )
     return finished(problem, known, outcome, outcome.coef)
 
 
-_solved_alone = jax.jit(_solved, static_argnames="fit_intercept")
+_solved_alone = jax.jit(_solved, static_argnames=("fit_intercept", "last"))
 
 
 def fit_one(
@@ -83,13 +86,20 @@ def fit_one(
                 return fit_by_working_sets(
                     data, columns, penalties, float(tol), int(max_steps), init, fit_intercept
                 )
-        return _solved_alone(data, penalties, tol, max_steps, init, fit_intercept)
+        first = _solved_alone(data, penalties, tol, max_steps, init, fit_intercept, last=False)
+        if isinstance(first.status, Tracer):
+            return _solved_alone(data, penalties, tol, max_steps, init, fit_intercept, last=True)
+        if int(first.status) != Status.MAX_STEPS or int(first.steps) >= int(max_steps):
+            return first
+        left, coef = np.int32(int(max_steps) - int(first.steps)), first.value.coef
+        second = _solved_alone(data, penalties, tol, left, coef, fit_intercept, last=True)
+        return Solution(second.value, second.status, first.steps + second.steps, second.optimality)
 
 
-@functools.partial(jax.jit, static_argnames="fit_intercept")
+@functools.partial(jax.jit, static_argnames=("fit_intercept", "last"))
 @full_precision
 def _solved_in_order(
-    data, penalties, tol, max_steps, init, count: Int[Array, ""], fit_intercept: bool
+    data, penalties, tol, max_steps, init, count: Int[Array, ""], fit_intercept: bool, last: bool
 ) -> Solution[LinearModel]:
     """The first `count` members of a batch, one after the other; the rest is zero."""
     x, y, weight = data
@@ -101,7 +111,7 @@ def _solved_in_order(
             weight if weight is None or weight.ndim == 1 else weight[i],
         )
         each = tuple(part[i] for part in penalties)
-        return _solved(own, each, tol, max_steps, init[i], fit_intercept)
+        return _solved(own, each, tol, max_steps[i], init[i], fit_intercept, last)
 
     shapes = jax.eval_shape(member, 0)
     start = jax.tree.map(lambda leaf: jnp.zeros((len(y), *leaf.shape), leaf.dtype), shapes)
@@ -124,36 +134,67 @@ def fit_many(
 ) -> Solution[LinearModel]:
     """A batch, on all cores. Data with a leading axis are batched, others are shared.
 
-    The number of members per call is a power of two: few programs, whatever the batch.
+    Problems that the first stages do not finish are collected and go through the last one.
     """
     x, y, weight = (None if array is None else np.asarray(array) for array in data)
     assert x is not None and y is not None
-    count, workers = len(y), max(1, os.cpu_count() or 1)
-    init = np.asarray(init)
+    count, init, most = len(y), np.asarray(init), np.full(len(y), int(max_steps), np.int32)
     each = tuple(np.broadcast_to(np.asarray(part), (count,)) for part in penalties)
-    own = x.nbytes // len(x) if x.ndim == 3 else 1
+    shared = (x.ndim == 2, False, weight is None or weight.ndim == 1)
+
+    def some(index):
+        return tuple(a if s or a is None else a[index] for a, s in zip((x, y, weight), shared))
+
+    with one_blas_thread():
+        found = _on_all_cores((x, y, weight), each, tol, most, init, shared, fit_intercept, False)
+        (again,) = np.nonzero((found.status == Status.MAX_STEPS) & (found.steps < most))
+        if len(again):
+            rest = _on_all_cores(
+                some(again),
+                tuple(part[again] for part in each),
+                tol,
+                (most - found.steps)[again],
+                found.value.coef[again],
+                shared,
+                fit_intercept,
+                True,
+            )
+            steps = found.steps[again] + rest.steps
+            rest = eqx.tree_at(lambda solution: solution.steps, rest, steps)
+            found = jax.tree.map(lambda whole, part: _replaced(whole, again, part), found, rest)
+    return jax.tree.map(jnp.asarray, found)
+
+
+def _replaced(whole: np.ndarray, index: np.ndarray, part) -> np.ndarray:
+    whole = whole.copy()
+    whole[index] = part
+    return whole
+
+
+def _on_all_cores(data, penalties, tol, max_steps, init, shared, fit_intercept, last):
+    """Each core takes the next few problems. Data are NumPy arrays, `shared` or batched.
+
+    The number of members per call is a power of two: few programs, whatever the batch.
+    """
+    count, workers = len(init), max(1, os.cpu_count() or 1)
+    x, _, _ = data
+    own = 1 if shared[0] else x[0].nbytes
     size = min(MOST_AT_ONCE, max(1, MOST_BYTES // own), max(1, count // (4 * workers)))
     size = 2 ** int(math.log2(size))
 
     def chunk(start: int):
-        def part(array, batched: bool):
-            return _padded(array, start, size) if batched else array
-
         solution = _solved_in_order(
-            (
-                part(x, x.ndim == 3),
-                part(y, True),
-                None if weight is None else part(weight, weight.ndim == 2),
-            ),
-            tuple(part(number, True) for number in each),
+            tuple(a if same else _padded(a, start, size) for a, same in zip(data, shared)),
+            tuple(_padded(part, start, size) for part in penalties),
             tol,
-            max_steps,
-            part(init, True),
+            _padded(max_steps, start, size),
+            _padded(init, start, size),
             np.int32(min(size, count - start)),
             fit_intercept,
+            last,
         )
         return jax.tree.map(np.asarray, solution)
 
-    with one_blas_thread(), concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(chunk, range(0, count, size)))
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:count]), *parts)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)

@@ -42,6 +42,7 @@ class _Round(NamedTuple):
 
     solution: Solution[LinearModel]
     score: Float[Array, " p"]
+    fitted: Bool[Array, ""]
     support: Int[Array, ""]
     violations: Int[Array, ""]
 
@@ -66,7 +67,7 @@ def overview(data: Data, init: Float[Array, " p"], fit_intercept: bool) -> Overv
     return Overview(mean, constant, jnp.where(init != 0, jnp.inf, pull), near & finite)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "fit_intercept"))
+@functools.partial(jax.jit, static_argnames=("size", "fit_intercept", "last"))
 def _fit_some(
     data: Data,
     columns: Overview,
@@ -76,6 +77,7 @@ def _fit_some(
     max_steps: Int[Array, ""],
     size: int,
     fit_intercept: bool,
+    last: bool,
 ) -> _Round:
     """Fit the `size` columns of the greatest `pull` to the first `tol`, judge by the second."""
     x, y, weight = data
@@ -87,11 +89,18 @@ def _fit_some(
     known = limits(problem, alpha, l1_ratio, tol[0], max_steps)
     unit = problem.x_unit / problem.y_unit
     outcome = solve_in_turn(
-        quadratic, known.l1, known.l2, coef[index] * unit, tol=known.tol, max_steps=max_steps
+        quadratic,
+        known.l1,
+        known.l2,
+        coef[index] * unit,
+        tol=known.tol,
+        max_steps=max_steps,
+        last=last,
     )
     rest = quadratic.weight * (quadratic.y - quadratic.x @ outcome.coef)
     slope = (rest @ x - columns.mean * jnp.sum(rest)) / problem.x_unit
     slope = jnp.where(columns.constant, 0, slope)
+    fitted = outcome.converged
     whole = jnp.zeros_like(coef).at[index].set(outcome.coef)
     gap = penalised_gap(slope, whole, outcome.residual, known.l1, known.l2)
     known = limits(problem, alpha, l1_ratio, tol[1], max_steps)
@@ -102,6 +111,7 @@ def _fit_some(
     return _Round(
         Solution(model, solution.status, solution.steps, solution.optimality),
         jnp.where(whole != 0, jnp.inf, violation),
+        fitted,
         jnp.sum(whole != 0),
         jnp.sum((violation > known.l1) & (whole == 0)),
     )
@@ -126,7 +136,7 @@ def fit_by_working_sets(
     fit_intercept: bool,
 ) -> Solution[LinearModel]:
     """[`elastic_net`][] of concrete, checked arguments with an ℓ1 penalty, `columns` usable."""
-    coef, steps, gap = init, 0, 1.0
+    coef, steps, gap, last = init, 0, 1.0, False
     dtype, p = np.dtype(init.dtype), len(init)
     tol = max(tol, 10 * float(np.finfo(dtype).eps))
     size = ladder(2 * int(np.sum(np.isinf(columns.pull))), p)
@@ -141,19 +151,22 @@ def fit_by_working_sets(
             np.int32(max_steps - steps),
             size,
             fit_intercept,
+            last,
         )
         solution = found.solution
         steps += int(solution.steps)
         better = float(solution.optimality)
         done = int(solution.status) != Status.MAX_STEPS or steps >= max_steps
-        stuck = size == p and better >= gap  # rounding allows no less
-        if done or stuck or (int(found.violations) == 0 and better > 0.9 * gap <= 2 * tol):
+        # Rounding may allow no less.
+        stuck = last and better >= gap and (size == p or int(found.violations) == 0)
+        if done or stuck:
             return Solution(
                 solution.value,
                 solution.status,
                 jnp.asarray(steps, jnp.int32),
                 solution.optimality,
             )
+        last = not bool(found.fitted) or better >= gap
         coef, gap = solution.value.coef, min(gap, better)
         support, violations = int(found.support), int(found.violations)
         need = support + min(violations, support // 2 + FIRST // 2)
