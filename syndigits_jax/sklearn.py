@@ -45,9 +45,8 @@ _METHODS = ("soft", "hard", "als")
 def _precision_of(x: np.ndarray) -> Iterator[None]:
     """Double precision for float64."""
     if x.dtype == np.float64:
-        home = jax if hasattr(jax, "enable_x64") else jax.experimental  # where JAX is older
-        enable: Any = home.enable_x64  # noqa: B009: a type checker knows one of them
-        with enable(True):
+        home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # older JAX
+        with home.enable_x64(True):
             yield
     else:
         yield
