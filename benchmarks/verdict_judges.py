@@ -95,6 +95,14 @@ def _over_controls(truths: Truths) -> float:
     return score(truths, *without)
 
 
+def _adds(claim: Numbers, truths: Truths, record: Numbers) -> Judged:
+    """Predictions from twins are better, or worse, than others; useless twins add nothing."""
+    found = direction(of("procedure", "quality.gate"), "twins add", "twins take away")
+    gap, right = found(claim, truths, record)
+    useless = record["kind"] == "useless" and "add" in claim["finding"]
+    return Judged(gap, right and not useless)
+
+
 def _worth(part: str, name: str) -> Any:
     """Worth more than a person: a smaller squared error than the variance of one's answers."""
 
@@ -186,7 +194,7 @@ JUDGES: dict[str, Any] = {
     "quality.calibration_gain": direction(of(_P, "quality.calibration_gain"), "raises", "lowers"),
     "quality.over_best_control": direction(
         _over_controls, "twins beat every control", "a control beats"),
-    "quality.gate": direction(of(_P, "quality.gate"), "twins add", "twins take away"),
+    "quality.gate": _adds,
     "quality.auto_mean_error": _mean_error,
     "left_to_twins.lift": direction(of(_P, "left_to_twins.lift"), "tells questions", "misleads"),
     "left_to_twins.raw": direction(

@@ -75,9 +75,8 @@ def panel_truth(questions: DrawnQuestions, key: int) -> Numbers:
 
     kind = questions.kind
     answers = draw_answers(questions, MANY_PEOPLE, key=10**7 + key)
-    reacts = questions.effect == questions.twin_effect
-    same = kind in ("good", "useless") or kind == "biased"
-    alike = reacts & (questions.bias == 0) & same
+    alike = (questions.effect == questions.twin_effect) & (questions.mean == questions.twin_mean)
+    alike &= kind in ("good", "biased")
     found: Numbers = {
         "level": (~alike).tolist(),
         "effect": (questions.effect != 0).tolist(),

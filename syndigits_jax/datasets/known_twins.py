@@ -21,8 +21,8 @@ from ..schema import Scale
 TwinKind = Literal["good", "collapsed", "biased", "useless", "group-biased"]
 TWIN_KINDS: tuple[TwinKind, ...] = ("good", "collapsed", "biased", "useless", "group-biased")
 """Twins that know their person and have no fault; vary a third as much; answer half of the
-questions too high or too low; know nothing of their person; are good for one group, and know little
-and answer too high for the other."""
+questions too high or too low; know nothing of people nor of questions; are good for one group, and
+know little and answer too high for the other."""
 
 SCALE = Scale(1.0, 5.0, 1.0)
 GROUPS = ("north", "south")
@@ -43,14 +43,16 @@ _COLLAPSE = 0.35
 class DrawnQuestions:
     """m questions, of twins of one kind.
 
-    - `mean`: (m,); `loadings`: (m, 3); `bias`: (m,) how much higher twins answer; `effect`: (m,) of
-      the arm among people, and `twin_effect` among twins, before rounding.
+    - `mean`: (m,); `loadings`: (m, 3); `twin_mean`, `twin_loadings`: of twins.
+    - `effect`: (m,) of the
+      arm among people, and `twin_effect` among twins, before rounding.
     """
 
     kind: TwinKind
     mean: Float[np.ndarray, " m"]
     loadings: Float[np.ndarray, "m 3"]
-    bias: Float[np.ndarray, " m"]
+    twin_mean: Float[np.ndarray, " m"]
+    twin_loadings: Float[np.ndarray, "m 3"]
     effect: Float[np.ndarray, " m"]
     twin_effect: Float[np.ndarray, " m"]
 
@@ -89,23 +91,30 @@ def draw_questions(kind: TwinKind, m: int, *, key: Key) -> DrawnQuestions:
         >>> from syndigits_jax.datasets import draw_answers, draw_questions
         >>> questions = draw_questions("biased", 24, key=0)
         >>> answers = draw_answers(questions, 120, key=1)
-        >>> print(answers.human.shape, (questions.bias == 0).sum())
+        >>> print(answers.human.shape, (questions.twin_mean == questions.mean).sum())
         (120, 24) 12
     """
     if kind not in TWIN_KINDS:
         raise ValueError(f"`kind` must be one of {TWIN_KINDS}, got {kind!r}")
     rng = np.random.default_rng([*np.atleast_1d(entropy(key)).tolist(), 1])
-    direction = rng.standard_normal((m, _RANK)) + np.array([1.0, 0.0, 0.0])
-    size = _SIGNAL * rng.uniform(0.6, 1.4, (m, 1))
-    loadings = size * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    mean = 3 + _SPREAD * rng.standard_normal(m)
+    (mean, loadings), (other_mean, other_loadings) = (_questions(m, rng) for _ in range(2))
     some = np.arange(m) % EVERY == 0
     effect = np.where(some, EFFECT * rng.choice([-1.0, 1.0], m), 0.0)
     bias = np.where(rng.permutation(m) % 2 == 0, 0.3 + 0.5 * rng.standard_normal(m), 0.0)
     reacts = {"collapsed": _COLLAPSE, "useless": 0.0}.get(kind, 1.0)
-    return DrawnQuestions(
-        kind, mean, loadings, bias if kind == "biased" else np.zeros(m), effect, reacts * effect
-    )
+    if kind == "useless":
+        twin_mean, twin_loadings = other_mean, other_loadings
+    else:
+        twin_mean, twin_loadings = mean + bias * (kind == "biased"), loadings
+    return DrawnQuestions(kind, mean, loadings, twin_mean, twin_loadings, effect, reacts * effect)
+
+
+def _questions(m: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Means and loadings of m questions: some people answer high throughout."""
+    direction = rng.standard_normal((m, _RANK)) + np.array([1.0, 0.0, 0.0])
+    size = _SIGNAL * rng.uniform(0.6, 1.4, (m, 1))
+    loadings = size * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    return 3 + _SPREAD * rng.standard_normal(m), loadings
 
 
 def draw_answers(
@@ -122,10 +131,9 @@ def draw_answers(
     treated = rng.permutation(n) % 2 == 0
     noise = _NOISE * rng.standard_normal((2, n, m))
     fidelity = np.full(n, 0.0 if kind == "useless" else _FIDELITY)
-    shift, size = np.broadcast_to(questions.bias, (n, m)), 1.0
+    shift, size = np.zeros((n, 1)), 1.0
     if kind == "group-biased":
-        fidelity = np.where(second, 0.2, fidelity)
-        shift = shift + 0.6 * second[:, None]
+        fidelity, shift = np.where(second, 0.2, fidelity), 0.6 * second[:, None]
     elif kind == "collapsed":
         size = _COLLAPSE
     twin = fidelity[:, None] * person + np.sqrt(1 - fidelity**2)[:, None] * other
@@ -135,6 +143,6 @@ def draw_answers(
     turn[:2, :2] = [[np.cos(_TURN), -np.sin(_TURN)], [np.sin(_TURN), np.cos(_TURN)]]
     arm = treated[:, None].astype(float)
     latent = questions.mean + person @ questions.loadings.T + noise[0] + arm * questions.effect
-    own = twin @ (questions.loadings @ turn).T + noise[1]
-    latent_twin = questions.mean + shift + size * own + arm * questions.twin_effect
+    own = twin @ (questions.twin_loadings @ turn).T + noise[1]
+    latent_twin = questions.twin_mean + shift + size * own + arm * questions.twin_effect
     return DrawnAnswers(scale.nearest(latent), scale.nearest(latent_twin), second, treated)
