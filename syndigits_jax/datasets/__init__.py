@@ -14,7 +14,6 @@ from .known_twins import (
     TWIN_KINDS,
     DrawnAnswers,
     DrawnQuestions,
-    TwinKind,
     draw_answers,
     draw_questions,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "RatingTable",
     "Survey",
     "Truth",
-    "TwinKind",
     "Versions",
     "draw_answers",
     "draw_questions",

@@ -10,7 +10,6 @@ answers have exactly the law of people's: the same means, spreads and correlatio
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,8 +17,7 @@ from jaxtyping import Bool, Float
 from ..results.keys import Key, entropy
 from ..schema import Scale
 
-TwinKind = Literal["good", "collapsed", "biased", "useless", "group-biased"]
-TWIN_KINDS: tuple[TwinKind, ...] = ("good", "collapsed", "biased", "useless", "group-biased")
+TWIN_KINDS = ("good", "collapsed", "biased", "useless", "group-biased")
 """Twins that know their person and have no fault; vary a third as much; answer half of the
 questions too high or too low; know nothing of people nor of questions; are good for one group, and
 know little and answer too high for the other."""
@@ -48,7 +46,7 @@ class DrawnQuestions:
       arm among people, and `twin_effect` among twins, before rounding.
     """
 
-    kind: TwinKind
+    kind: str
     mean: Float[np.ndarray, " m"]
     loadings: Float[np.ndarray, "m 3"]
     twin_mean: Float[np.ndarray, " m"]
@@ -79,7 +77,7 @@ class DrawnAnswers:
         return tuple(ARMS[int(one)] for one in self.treated)
 
 
-def draw_questions(kind: TwinKind, m: int, *, key: Key) -> DrawnQuestions:
+def draw_questions(kind: str, m: int, *, key: Key) -> DrawnQuestions:
     """Questions, and what twins of a kind make of them.
 
     **Arguments:** `kind`: one of [`TWIN_KINDS`][]; `m`: how many; `key`: a JAX key or an integer.

@@ -233,8 +233,8 @@ def _table(rows: _Rows, new: bool) -> Table:
         Column("correlation", "Expected correlation", "number", 2, "correlation_low",
                "correlation_high"),
         Column("realised_correlation", "Realised"),
-        Column("error", "Expected error of the mean", "share", 1, "error_low", "error_high"),
-        Column("realised_error", "Realised error", "share", 1),
+        Column("error", "Expected error of the mean", "share", 3, "error_low", "error_high"),
+        Column("realised_error", "Realised error", "share", 3),
     ]  # fmt: skip
     if new or not rows.realised:
         columns = [one for one in columns if not one.name.startswith("realised")]

@@ -163,7 +163,7 @@ def _tables(
     for key, head in heads.items():
         columns.append(
             Column(key, head, "share" if key == "mean_error" else "number",
-                   1 if key == "mean_error" else 3 if key == "mse" else 2,
+                   2 if key == "correlation" else 3,
                    f"{key}_low", f"{key}_high")
         )  # fmt: skip
     names = (AUTO, RAW, *_WITHOUT)
@@ -201,7 +201,7 @@ def _differences(
     columns = (
         Column("beside", "Beside", "text"),
         Column("correlation", "Correlation", "number", 2, "correlation_low", "correlation_high"),
-        Column("mean_error", "Error of the mean", "share", 1, "mean_error_low", "mean_error_high"),
+        Column("mean_error", "Error of the mean", "share", 3, "mean_error_low", "mean_error_high"),
         Column("mse", "Squared error", "number", 3, "mse_low", "mse_high"),
     )
     note = (

@@ -203,7 +203,7 @@ def _table(evidence: Evidence, known: Mapping[str, PeopleWorth]) -> Table:
     columns = (
         Column("prediction", "Prediction", "text"),
         Column("alone", "Alone worth (people)", "number", 1, "alone_low", "alone_high"),
-        Column("error", "Error of the mean", "share", 1, "error_low", "error_high"),
+        Column("error", "Error of the mean", "share", 3, "error_low", "error_high"),
         Column("r2", "Variance explained", "share", 0, "r2_low", "r2_high"),
     )
     note = (
