@@ -85,8 +85,8 @@ def _level_claims(
         largest = float(np.nanmax(np.abs(np.asarray(found.error))))
         few = f"{name.capitalize()} miss the mean by more than the sampling of people explains "
         text = (
-            f"{few}for at least {beyond} of {judged} questions (all of them at once with "
-            f"{percent(level)} probability); the largest miss is {percent(largest)} of the range."
+            f"{few}for at least {beyond} of {judged} questions (with {percent(level)} probability "
+            f"for all of these); the largest miss is {percent(largest)} of the range."
         )
         if not beyond:
             text = (
@@ -128,10 +128,16 @@ def _spread_claims(evidence: Evidence, notes: list[str]) -> list[Claim]:
     few = int(np.sum(ratios < HARDLY))
     share = few / len(ratios)
     part = Estimated(share, *wilson_interval(share, min(len(ratios), found.units), level))
+    ends = interval(part, level, digits=0, share=True)
     text = (
-        f"To {few} of {len(ratios)} questions twins vary less than a quarter as much as people: "
-        f"{percent(share)} ({interval(part, level, digits=0, share=True)})."
+        f"For {few} of {len(ratios)} questions, {percent(share)}, twins vary less than a quarter as "
+        f"much as people ({ends} of questions like these)."
     )
+    if not few:
+        text = (
+            f"For none of {len(ratios)} questions do twins vary less than a quarter as much as "
+            f"people ({ends} of questions like these)."
+        )
     out.append(claim("population.hardly", text, part, level, _SPREAD))
     return out
 
