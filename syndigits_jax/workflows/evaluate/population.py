@@ -130,8 +130,8 @@ def _spread_claims(evidence: Evidence, notes: list[str]) -> list[Claim]:
     part = Estimated(share, *wilson_interval(share, min(len(ratios), found.units), level))
     ends = interval(part, level, digits=0, share=True)
     text = (
-        f"For {few} of {len(ratios)} questions, {percent(share)}, twins vary less than a quarter as "
-        f"much as people ({ends} of questions like these)."
+        f"For {few} of {len(ratios)} questions, {percent(share)}, twins vary less than a quarter "
+        f"as much as people ({ends} of questions like these)."
     )
     if not few:
         text = (
