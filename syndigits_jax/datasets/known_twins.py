@@ -70,10 +70,12 @@ class DrawnAnswers:
 
     @property
     def groups(self) -> tuple[str, ...]:
+        """The name of every person's group."""
         return tuple(GROUPS[int(one)] for one in self.second)
 
     @property
     def arms(self) -> tuple[str, ...]:
+        """The name of every person's arm."""
         return tuple(ARMS[int(one)] for one in self.treated)
 
 
