@@ -272,13 +272,13 @@ def _table(
     columns = [
         Column("question", "Question", "text"),
         Column("people_mean", "Mean, people"),
-        Column("raw_mean", "raw twins"),
-        Column("auto_mean", "calibrated"),
+        Column("raw_mean", "Mean, raw twins"),
+        Column("auto_mean", "Mean, calibrated"),
         Column("people_sd", "SD, people"),
-        Column("raw_sd", "raw twins"),
+        Column("raw_sd", "SD, raw twins"),
     ]
     if np.isfinite(moments["auto_spread"]).any():
-        columns.append(Column("auto_spread", "calibrated"))
+        columns.append(Column("auto_spread", "SD, calibrated"))
     columns += [
         Column("raw_error", "Raw miss", "share", 0, "raw_low", "raw_high"),
         Column("auto_error", "Calibrated miss", "share", 0, "auto_low", "auto_high"),

@@ -297,10 +297,11 @@ def _halves(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
     if not all(map(math.isfinite, one)) or not one.estimate > 0:
         notes.append("There are too few people or questions to tell how their means repeat.")
         return ()
+    digits = 3 if one.lower > 0.95 else 2
     text = (
         "If as many other people were asked, the means of the questions would correlate with these "
-        f"at {number(one.estimate)} ({interval(one, level)}): no prediction of these means can be "
-        "judged more exactly."
+        f"at {number(one.estimate, digits)} ({interval(one, level, digits=digits)}): no prediction "
+        "of these means can be judged more exactly."
     )
     source = "syndigits_jax.evaluation.mean_reliability(answers)"
     return (claim("quality.mean_reliability", text, one, level, source),)
