@@ -28,7 +28,8 @@ _NOTE = (
     "Every question was predicted without any human answer to it{}. Correlation: of predictions "
     "and answers over people, averaged over the questions. Error of the mean: how far the mean "
     "answer is missed, in percent of the answer range. Squared error: of single answers, in units "
-    "of the range. In brackets: {} intervals, for other people and other {} of this kind."
+    "of the range. In brackets: {} intervals, for other people and other {} of this kind, given "
+    "what was learnt from these: learnt from others, models would differ somewhat more."
 )
 
 

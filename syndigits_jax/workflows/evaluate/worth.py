@@ -164,7 +164,7 @@ def _trial(evidence: Evidence, asked: int, notes: list[str]) -> list[Claim]:
     text = (
         f"In a trial in which {asked} people chosen at random were asked each question, the means "
         f"with twins were as exact as those of {count(one.estimate)} people alone "
-        f"({interval(one, evidence.level, digits=0)})."
+        f"({interval(one, evidence.level, digits=0)}, for other questions)."
     )
     finding = above(one, "twins save people", "twins cost precision", float(asked))
     source = "syndigits_jax.inference.ppi_means(truth, proxies)"
