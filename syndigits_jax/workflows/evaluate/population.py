@@ -57,7 +57,7 @@ def population_section(evidence: Evidence) -> Section:
         "Level, spread and joint structure",
         tuple(claims),
         (_table(evidence, moments, levels),),
-        (_figure(moments),),
+        (_figure(moments, evidence.width),),
         tuple(notes),
     )
 
@@ -296,16 +296,18 @@ def _table(
     )  # fmt: skip
 
 
-def _figure(moments: dict[str, Float[np.ndarray, " q"]]) -> Figure:
+def _figure(moments: dict[str, Float[np.ndarray, " q"]], width: Float[np.ndarray, " q"]) -> Figure:
+    spread = {name: moments[name] / width for name in ("people_sd", "raw_sd", "auto_spread")}
+
     def draw(ax: Any) -> Any:
         from syndigits_jax.plots import plot_agreement
 
         return plot_agreement(
-            moments["people_sd"],
-            {"raw twins": moments["raw_sd"]}
+            spread["people_sd"],
+            {"raw twins": spread["raw_sd"]}
             | (
-                {"calibrated twins": moments["auto_spread"]}
-                if np.isfinite(moments["auto_spread"]).any()
+                {"calibrated twins": spread["auto_spread"]}
+                if np.isfinite(spread["auto_spread"]).any()
                 else {}
             ),
             xlabel="Standard deviation of people's answers",
@@ -318,10 +320,11 @@ def _figure(moments: dict[str, Float[np.ndarray, " q"]]) -> Figure:
         "Spread of answers, by question",
         draw,
         "A point per question: the standard deviation of its answers among people and among twins, "
-        "in units of the answers. On the dashed line both are equal; below it twins vary less than "
-        "people.",
+        "in shares of the answer range. On the dashed line both are equal; below it twins vary "
+        "less than people.",
         "A scatter plot of the standard deviations of twins' answers against those of people's.",
         size=(5.0, 4.8),
+        data={name: [_cell(float(v)) for v in values] for name, values in spread.items()},
     )
 
 
