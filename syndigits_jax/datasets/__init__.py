@@ -10,6 +10,13 @@ from .distributions import (
     simulate_distributions,
 )
 from .films import PURCHASE_OPTIONS, STAR_OPTIONS, film_questions, read_items
+from .known_twins import (
+    TWIN_KINDS,
+    DrawnAnswers,
+    DrawnQuestions,
+    draw_answers,
+    draw_questions,
+)
 from .personas import read_personas, write_personas
 from .questions import read_questions, write_questions
 from .rating_files import load_amazon_2018, load_amazon_2023, load_movielens_ratings
@@ -38,14 +45,19 @@ __all__ = [
     "PURCHASE_OPTIONS",
     "STAR_OPTIONS",
     "TWIN_2K_500_EXPERIMENTS",
+    "TWIN_KINDS",
     "BlockTruth",
     "Construction",
     "DistributionData",
     "DistributionTruth",
+    "DrawnAnswers",
+    "DrawnQuestions",
     "RatingTable",
     "Survey",
     "Truth",
     "Versions",
+    "draw_answers",
+    "draw_questions",
     "film_questions",
     "find_construction",
     "load_amazon_2018",

@@ -64,6 +64,8 @@ class Table:
     - `columns`: those shown, in order; rows may have further cells, which only files have.
     - `note`: sentences below it: what the columns mean, in which unit.
     - `source`: the Python call that computes it.
+    - `part`: name of a cell that neighbouring rows share, such as a measure, which is not a column:
+      it stands once above them.
     """
 
     name: str
@@ -72,6 +74,17 @@ class Table:
     rows: tuple[Mapping[str, Cell], ...]
     note: str = ""
     source: str = ""
+    part: str = ""
+
+    def parts(self) -> list[tuple[str, list[Mapping[str, Cell]]]]:
+        """The rows by their part, in order; all of them under "" without parts."""
+        found: list[tuple[str, list[Mapping[str, Cell]]]] = []
+        for row in self.rows:
+            title = str(row.get(self.part, "")) if self.part else ""
+            if not found or found[-1][0] != title:
+                found.append((title, []))
+            found[-1][1].append(row)
+        return found
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ class Contents:
         for table in self.tables().values():
             known = {name for row in table.rows for name in row}
             used = [n for c in table.columns for n in (c.name, c.low, c.high) if n]
+            used += [table.part] if table.part else []
             absent = [name for name in used if name not in known]
             if absent and table.rows:
                 raise ValueError(f"table {table.name!r}: no row has a cell {absent[0]!r}")

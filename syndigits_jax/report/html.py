@@ -162,15 +162,25 @@ def _table(table: Table) -> Iterable[str]:
     kinds = {column.name: _kind(column, table) for column in table.columns}
     for column in table.columns:
         yield f'<th scope="col" class="{kinds[column.name]}">{_text(column.title)}</th>'
-    yield "</tr></thead>\n<tbody>"
-    for row in table.rows:
-        cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody></table>\n</div>"
-    if len(table.rows) > _WHOLE:
-        rest = len(table.rows) - _FIRST
+    yield "</tr></thead>"
+    for part, rows in table.parts():
+        yield "<tbody>"
+        if part:
+            # In a head of its own, so that the rows below can be sorted and counted.
+            yield (
+                f'<tr class="part"><th colspan="{len(table.columns)}" scope="rowgroup">'
+                f"{_text(part)}</th></tr></tbody>\n<tbody>"
+            )
+        for row in rows:
+            cells = (_cell(c, row, kinds[c.name], i == 0) for i, c in enumerate(table.columns))
+            yield f"<tr>{''.join(cells)}</tr>"
+        yield "</tbody>"
+    yield "</table>\n</div>"
+    rest = sum(max(len(rows) - _FIRST, 0) for _, rows in table.parts())
+    if len(table.rows) > _WHOLE and rest:
         more = f'<span class="more">Show {rest} more rows</span>'
-        fewer = f'<span class="fewer">Show the first {_FIRST} rows only</span>'
+        of = " of each part" if table.part else ""
+        fewer = f'<span class="fewer">Show the first {_FIRST} rows{of} only</span>'
         yield f'<details class="rest"><summary>{more}{fewer}</summary></details>'
     if not table.rows:
         yield '<p class="note">No rows.</p>'

@@ -1,10 +1,10 @@
 """A report as Markdown, with its figures as images beside it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .cells import legible, shown, shown_fact, shown_interval
-from .contents import Contents, Section, Table, file_name
+from .contents import Cell, Contents, Section, Table, file_name
 
 _SPECIAL = re.compile(r"([\\`*_\[\]{}|~#$<>])")
 
@@ -64,7 +64,16 @@ def _section(part: Section, images: str | None) -> Iterable[str]:
 def _table(table: Table) -> list[str]:
     ends = [":--" if column.kind == "text" else "--:" for column in table.columns]
     lines = [_row(column.title for column in table.columns), f"|{'|'.join(ends)}|"]
-    for row in table.rows:
+    for part, rows in table.parts():
+        if part:
+            lines.append(_row([part, *("" for _ in table.columns[1:])]))
+        lines += _rows(table, rows)
+    return lines
+
+
+def _rows(table: Table, rows: Iterable[Mapping[str, Cell]]) -> list[str]:
+    lines = []
+    for row in rows:
         both = ((shown(row.get(c.name), c), shown_interval(row, c)) for c in table.columns)
         lines.append(_row(" ".join(text for text in cell if text) for cell in both))
     return lines

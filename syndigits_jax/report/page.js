@@ -1,5 +1,4 @@
 for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, at) => {
     const number = head.classList.contains("n");
@@ -27,7 +26,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
         // Missing numbers come last either way.
         return Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : sign * (a - b);
       };
-      body.append(...[...body.rows].sort(order));
+      for (const body of table.tBodies) body.append(...[...body.rows].sort(order));
     });
   });
 }

@@ -40,7 +40,11 @@ def _table(table: Table) -> list[str]:
     columns = []
     for column in table.columns:
         texts = [column.title]
+        part = ""
         for row in table.rows[:_ROWS]:
+            if table.part and (now := str(row.get(table.part, ""))) != part:
+                part = now
+                texts.append(part.upper() if column is table.columns[0] else "")
             both = (shown(row.get(column.name), column), shown_interval(row, column))
             texts.append(" ".join(text for text in both if text))
         most = 30 if column.kind == "text" else _WIDTH - 34

@@ -9,8 +9,9 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure as Canvas
+from parsed_pages import parsed
 
-from syndigits_jax.report import Column, Report, Section, Table
+from syndigits_jax.report import Column, Report, Section, Table, to_html, to_markdown
 from syndigits_jax.report import glyphs as glyphs_module
 from syndigits_jax.report.cells import shown, shown_fact, shown_interval
 from syndigits_jax.report.glyphs import escape_unknown, needed_fonts
@@ -121,3 +122,34 @@ def test_a_font_that_has_the_characters_is_found(tmp_path, monkeypatch):
     finally:
         font_manager.fontManager.ttflist[:] = before
         glyphs_module._found.cache_clear()
+
+
+def in_parts(part="measure"):
+    columns = (Column("group", "Group", "text"), Column("value", "Value"))
+    rows = tuple(
+        {"measure": measure, "group": group, "value": value}
+        for measure, value in (("Spread <s>", 1.25), ("Correlation", 0.5))
+        for group in ("old", "young")
+    )
+    table = Table("t", "T", columns, rows, part=part)
+    return Report("R", {}, (), (Section("s", "S", tables=(table,)),))
+
+
+def test_the_title_of_a_part_stands_once_above_its_rows():
+    found = in_parts()
+    wanted = ["Spread <s>", "old", "young", "Correlation", "old", "young"]
+    text = [line.split()[0] for line in str(found).splitlines() if line.startswith("  ")]
+    assert text == ["Group", *(title.split()[0].upper() if title[0].isupper() else title
+                               for title in wanted)]  # fmt: skip
+    lines = [line.split("|")[1].strip() for line in to_markdown(found).splitlines() if "|" in line]
+    assert [line.replace("\\", "") for line in lines[-6:]] == wanted
+    (table,) = [
+        one for one in parsed(to_html(found)).all("table") if "facts" not in str(one.attributes)
+    ]
+    assert [row.all("th")[0].text for row in table.all("tbody")[0].all("tr")] == wanted[:1]
+    assert [[th.text for th in body.all("th")] for body in table.all("tbody")] == [
+        wanted[:1], wanted[1:3], wanted[3:4], wanted[4:],
+    ]  # fmt: skip
+    assert table.all("tbody")[0].all("th")[0].attributes["colspan"] == "2"
+    with pytest.raises(ValueError, match="no row has a cell 'kind'"):
+        in_parts("kind").check()

@@ -120,10 +120,10 @@ def test_who_is_left_out_is_said():
     inputs = dataclasses.replace(evidence.inputs, groups=columns)
     section = groups_section(dataclasses.replace(evidence, truth=truth, inputs=inputs))
     notes = " ".join(section.notes)
-    assert "age: 3 people without a label do not count." in notes
-    assert "with fewer than 20 people (people): one (1), two (1)." in notes
+    assert "Of age, 3 people without a label do not count." in notes
+    assert "with fewer than 20 people are left out (people in brackets): one (1), two (1)." in notes
     assert "1 of 16 questions do not count" in notes
-    assert "all alike: groups cannot be compared, as fewer than two groups are left." in notes
+    assert "By all alike, groups cannot be compared, as fewer than two groups are left." in notes
     assert {row["group"] for row in section.tables[0].rows} == {"mid", "old", "teen"}
     assert "for all 2 columns" in notes
 

@@ -67,7 +67,7 @@ def choose(evidence: Evidence, column: str, labels: Sequence[str]) -> Chosen:
     some = used.any(axis=0)
     notes = []
     if unlabelled := int(np.sum((label == "") & some)):
-        notes.append(f"{column}: {_people(unlabelled)} without a label do not count.")
+        notes.append(f"Of {column}, {_people(unlabelled)} without a label do not count.")
     names = sorted(set(label[some]) - {""})
     size = {name: int(np.sum((label == name) & some)) for name in names}
     counts = {name: used[:, label == name].sum(axis=1) for name in names}
@@ -77,7 +77,9 @@ def choose(evidence: Evidence, column: str, labels: Sequence[str]) -> Chosen:
         out = [f"{name} ({size[name]})" for name in names if name not in kept]
         if out:
             shown = ", ".join(out[:10]) + (f" and {len(out) - 10} more" if len(out) > 10 else "")
-            notes.append(f"{column}: left out, {reason} (people): {shown}.")
+            notes.append(
+                f"By {column}, groups {reason} are left out (people in brackets): {shown}."
+            )
         return [name for name in names if name in kept]
 
     names = without(
@@ -94,12 +96,12 @@ def choose(evidence: Evidence, column: str, labels: Sequence[str]) -> Chosen:
     questions = np.all([enough[name] for name in names], axis=0) if names else np.zeros(0, bool)
     if len(names) < 2 or questions.sum() < FEWEST_QUESTIONS:
         what = "fewer than two groups" if len(names) < 2 else "too few questions that all answered"
-        notes.append(f"{column}: groups cannot be compared, as {what} are left.")
+        notes.append(f"By {column}, groups cannot be compared, as {what} are left.")
         return Chosen((), None, questions, tuple(notes))
     if (fewer := len(questions) - int(questions.sum())) > 0:
         notes.append(
-            f"{column}: {fewer} of {len(questions)} questions do not count, as a group has fewer "
-            f"than {FEWEST_ANSWERS} answers to them."
+            f"By {column}, {fewer} of {len(questions)} questions do not count, as a group has "
+            f"fewer than {FEWEST_ANSWERS} answers to them."
         )
     kept = np.isin(label, names)
     return Chosen(tuple(np.where(kept, label, "")), kept, questions, tuple(notes))

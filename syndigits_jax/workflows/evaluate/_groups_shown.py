@@ -48,7 +48,6 @@ def group_table(found: Found, column: str) -> Table:
         f"groups_{column}",
         f"Twins by {column}",
         (
-            Column("measure", "Measure", "text"),
             Column("group", column, "text"),
             Column("people", "People", "count"),
             *_twin_columns("Raw twins", "raw"),
@@ -59,6 +58,7 @@ def group_table(found: Found, column: str) -> Table:
         tuple(rows),
         note,
         SOURCE,
+        part="measure",
     )
 
 
@@ -91,7 +91,6 @@ def pair_table(found: Found, column: str) -> Table:
         f"group_pairs_{column}",
         f"Differences between groups, by {column}",
         (
-            Column("measure", "Measure", "text"),
             Column("first", "First", "text"),
             Column("second", "Second", "text"),
             _interval_column("raw", "Raw twins"),
@@ -101,6 +100,7 @@ def pair_table(found: Found, column: str) -> Table:
         tuple(rows),
         note,
         SOURCE,
+        part="measure",
     )
 
 

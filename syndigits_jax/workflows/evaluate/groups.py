@@ -46,7 +46,7 @@ def _claims(found: Found, column: str, level: float) -> list[Claim]:
             claims += _worst(found, column, measure, e, name, level)
         claims += _helped(found, column, measure, level)
     if not any(".calibration_" in claim.name for claim in claims):
-        text = f"{column}: for no group can it be told whether calibration helped or harmed it."
+        text = f"By {column}, for no group can it be told whether calibration helped or harmed it."
         claims.append(Claim(f"groups.{column}.calibration", text, {}, level, "", SOURCE))
     return claims
 
@@ -69,15 +69,16 @@ def _worst(
             return []
         ends = say(mean.lower[e]), say(mean.upper[e])
         text = (
-            f"{column}: no group can be told from the average of the groups in {measure.words} of "
-            f"{name} ({say(between)} on average, {percent(level)} interval {ends[0]} to {ends[1]})."
+            f"By {column}, no group can be told from the average of the groups in {measure.words} "
+            f"of {name} ({say(between)} on average, {percent(level)} interval {ends[0]} to "
+            f"{ends[1]})."
         )
         values = _values(measure, mean.value[e], mean.lower[e], mean.upper[e])
         return [Claim(key, text, values, level, "", SOURCE)]
     group = found.errors.groups[worst]
     numbers = [end[e, worst] for end in (own.value, own.lower, own.upper)]
     text = (
-        f"{column}: {name} are worst for {group} in {measure.words}: {say(numbers[0])} "
+        f"By {column}, {name} are worst for {group} in {measure.words}: {say(numbers[0])} "
         f"({percent(level)} interval {say(numbers[1])} to {say(numbers[2])}, which holds for all "
         f"groups at once), against {say(between)} on average over the groups."
     )
@@ -98,7 +99,7 @@ def _helped(found: Found, column: str, measure: Measure, level: float) -> list[C
             continue
         everybody = len(groups) == len(found.errors.groups)
         who = f"every group ({listed(groups)})" if everybody else listed(groups)
-        text = f"{column}: calibration makes {measure.words} {done} for {who}."
+        text = f"By {column}, calibration makes {measure.words} {done} for {who}."
         claims.append(
             Claim(
                 f"groups.{column}.calibration_{verb}_{measure.name}", text, {}, level,

@@ -154,12 +154,13 @@ def _best(rows: _Rows) -> Claim:
 
     def said(j: int) -> str:
         one = Estimated(expected[j], low[j], high[j])
-        return f"{rows.found.questions[j]} {number(expected[j])} ({interval(one, level)})"
+        return (
+            f"{rows.found.questions[j]} (correlation {number(expected[j])}, {interval(one, level)})"
+        )
 
     text = (
         "Most is to be expected of twins for "
-        f"{listed([said(int(j)) for j in order])}: correlations with people's answers, learnt from "
-        "the other questions."
+        f"{listed([said(int(j)) for j in order])}; this is learnt from the other questions."
     )
     j = int(order[0])
     one = Estimated(float(expected[j]), float(low[j]), float(high[j]))
@@ -233,8 +234,8 @@ def _table(rows: _Rows, new: bool) -> Table:
         Column("correlation", "Expected correlation", "number", 2, "correlation_low",
                "correlation_high"),
         Column("realised_correlation", "Realised"),
-        Column("error", "Expected error of the mean", "share", 1, "error_low", "error_high"),
-        Column("realised_error", "Realised error", "share", 1),
+        Column("error", "Expected error of the mean", "share", 3, "error_low", "error_high"),
+        Column("realised_error", "Realised error", "share", 3),
     ]  # fmt: skip
     if new or not rows.realised:
         columns = [one for one in columns if not one.name.startswith("realised")]

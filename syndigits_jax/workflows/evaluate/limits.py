@@ -155,7 +155,7 @@ def _groups(evidence: Evidence) -> Iterator[_Limit]:
 
 
 def _effects(evidence: Evidence) -> Iterator[_Limit]:
-    if evidence.inputs.arms is None:
+    if evidence.inputs.arms is None and not evidence.inputs.outcome_arms:
         yield (
             "no_arms",
             "No randomised arms are given. Whether twins react to a change as people do is not "

@@ -57,7 +57,7 @@ def population_section(evidence: Evidence) -> Section:
         "Level, spread and joint structure",
         tuple(claims),
         (_table(evidence, moments, levels),),
-        (_figure(moments),),
+        (_figure(moments, evidence.width),),
         tuple(notes),
     )
 
@@ -85,8 +85,8 @@ def _level_claims(
         largest = float(np.nanmax(np.abs(np.asarray(found.error))))
         few = f"{name.capitalize()} miss the mean by more than the sampling of people explains "
         text = (
-            f"{few}for at least {beyond} of {judged} questions (all of them at once with "
-            f"{percent(level)} probability); the largest miss is {percent(largest)} of the range."
+            f"{few}for at least {beyond} of {judged} questions (with {percent(level)} probability "
+            f"for all of these); the largest miss is {percent(largest)} of the range."
         )
         if not beyond:
             text = (
@@ -128,10 +128,16 @@ def _spread_claims(evidence: Evidence, notes: list[str]) -> list[Claim]:
     few = int(np.sum(ratios < HARDLY))
     share = few / len(ratios)
     part = Estimated(share, *wilson_interval(share, min(len(ratios), found.units), level))
+    ends = interval(part, level, digits=0, share=True)
     text = (
-        f"To {few} of {len(ratios)} questions twins vary less than a quarter as much as people: "
-        f"{percent(share)} ({interval(part, level, digits=0, share=True)})."
+        f"For {few} of {len(ratios)} questions, {percent(share)}, twins vary less than a quarter "
+        f"as much as people ({ends} of questions like these)."
     )
+    if not few:
+        text = (
+            f"For none of {len(ratios)} questions do twins vary less than a quarter as much as "
+            f"people ({ends} of questions like these)."
+        )
     out.append(claim("population.hardly", text, part, level, _SPREAD))
     return out
 
@@ -266,13 +272,13 @@ def _table(
     columns = [
         Column("question", "Question", "text"),
         Column("people_mean", "Mean, people"),
-        Column("raw_mean", "raw twins"),
-        Column("auto_mean", "calibrated"),
+        Column("raw_mean", "Mean, raw twins"),
+        Column("auto_mean", "Mean, calibrated"),
         Column("people_sd", "SD, people"),
-        Column("raw_sd", "raw twins"),
+        Column("raw_sd", "SD, raw twins"),
     ]
     if np.isfinite(moments["auto_spread"]).any():
-        columns.append(Column("auto_spread", "calibrated"))
+        columns.append(Column("auto_spread", "SD, calibrated"))
     columns += [
         Column("raw_error", "Raw miss", "share", 0, "raw_low", "raw_high"),
         Column("auto_error", "Calibrated miss", "share", 0, "auto_low", "auto_high"),
@@ -290,16 +296,18 @@ def _table(
     )  # fmt: skip
 
 
-def _figure(moments: dict[str, Float[np.ndarray, " q"]]) -> Figure:
+def _figure(moments: dict[str, Float[np.ndarray, " q"]], width: Float[np.ndarray, " q"]) -> Figure:
+    spread = {name: moments[name] / width for name in ("people_sd", "raw_sd", "auto_spread")}
+
     def draw(ax: Any) -> Any:
         from syndigits_jax.plots import plot_agreement
 
         return plot_agreement(
-            moments["people_sd"],
-            {"raw twins": moments["raw_sd"]}
+            spread["people_sd"],
+            {"raw twins": spread["raw_sd"]}
             | (
-                {"calibrated twins": moments["auto_spread"]}
-                if np.isfinite(moments["auto_spread"]).any()
+                {"calibrated twins": spread["auto_spread"]}
+                if np.isfinite(spread["auto_spread"]).any()
                 else {}
             ),
             xlabel="Standard deviation of people's answers",
@@ -312,10 +320,11 @@ def _figure(moments: dict[str, Float[np.ndarray, " q"]]) -> Figure:
         "Spread of answers, by question",
         draw,
         "A point per question: the standard deviation of its answers among people and among twins, "
-        "in units of the answers. On the dashed line both are equal; below it twins vary less than "
-        "people.",
+        "in shares of the answer range. On the dashed line both are equal; below it twins vary "
+        "less than people.",
         "A scatter plot of the standard deviations of twins' answers against those of people's.",
         size=(5.0, 4.8),
+        data={name: [_cell(float(v)) for v in values] for name, values in spread.items()},
     )
 
 

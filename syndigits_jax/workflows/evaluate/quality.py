@@ -23,12 +23,13 @@ from .wording import above, claim, interval, number, percent
 
 _COMPARE = "syndigits_jax.evaluation.compare_predictions(predictions, truth, measure={!r})"
 _MEASURES = {"correlation": "pearson", "mean_error": "mean error", "mse": "mse"}
-_WITHOUT = (*CONTROLS.values(), LEARNED)
+_MEAN = CONTROLS["UserMean"]
 _NOTE = (
     "Every question was predicted without any human answer to it{}. Correlation: of predictions "
     "and answers over people, averaged over the questions. Error of the mean: how far the mean "
     "answer is missed, in percent of the answer range. Squared error: of single answers, in units "
-    "of the range. In brackets: {} intervals, for other people and other {} of this kind."
+    "of the range. In brackets: {} intervals, for other people and other {} of this kind, given "
+    "what was learnt from these: learnt from others, models would differ somewhat more."
 )
 
 
@@ -75,6 +76,17 @@ def compared(evidence: Evidence, measure: str, *, survey: bool = False) -> Compa
         return None
 
 
+def _without(evidence: Evidence) -> tuple[str, ...]:
+    """Names of predictions without twins; a person's mean of unlike ranges predicts nothing."""
+    names = (*CONTROLS.values(), LEARNED)
+    return names if _alike(evidence) else tuple(name for name in names if name != _MEAN)
+
+
+def _alike(evidence: Evidence) -> bool:
+    span = float(evidence.high.max() - evidence.low.min())
+    return span <= 2 * float(evidence.width.min())  # where ranges are not given, they differ little
+
+
 def _setting(
     evidence: Evidence, predictions: Mapping[str, Any], prefix: str, notes: list[str]
 ) -> tuple[tuple[Claim, ...], tuple[Table, ...], tuple[Figure, ...]]:
@@ -87,6 +99,10 @@ def _setting(
     if len(known) < len(found):
         notes.append("There are too few answers to compare predictions with people's answers.")
         return (), (), ()
+    if not _alike(evidence):
+        notes.append(
+            "A person's mean answer is no prediction here, as questions differ in their ranges."
+        )
     by_question = known["correlation"].by_question[0]
     count = int(np.sum(~np.isnan(by_question)))
     if known["correlation"].units < 10:
@@ -116,7 +132,7 @@ def _claims(
         text = f"{words} at {number(one.estimate)} ({interval(one, level)}){end}"
         finding = above(one, f"{name} know something", f"{name} answer the wrong way round")
         out.append(claim(f"quality.{prefix}{key}_correlation", text, one, level, source, finding))
-    best, name = r.over_best(AUTO, _WITHOUT)
+    best, name = r.over_best(AUTO, _without(evidence))
     plain = name.removesuffix(", no twins")
     for key, found_gap, beside, more, less in (
         ("calibration_gain", r.difference(AUTO, RAW), "that of raw twins",
@@ -163,10 +179,10 @@ def _tables(
     for key, head in heads.items():
         columns.append(
             Column(key, head, "share" if key == "mean_error" else "number",
-                   1 if key == "mean_error" else 3 if key == "mse" else 2,
+                   2 if key == "correlation" else 3,
                    f"{key}_low", f"{key}_high")
         )  # fmt: skip
-    names = (AUTO, RAW, *_WITHOUT)
+    names = (AUTO, RAW, *_without(evidence))
     for name in names:
         row: dict[str, Any] = {"prediction": name, "questions": count}
         for key, one in found.items():
@@ -186,14 +202,14 @@ def _tables(
 def _differences(
     evidence: Evidence, found: Mapping[str, Comparison], prefix: str, title: str, source: str
 ) -> Table:
-    rows = []
+    rows, without = [], _without(evidence)
     for label, other in (("raw twins", RAW), ("the best control", ""), (LEARNED, LEARNED)):
         row: dict[str, Any] = {"beside": label}
         for key, one in found.items():
             if other:
                 gap = one.difference(AUTO, other)
             else:
-                gap, name = one.over_best(AUTO, _WITHOUT, largest=key == "correlation")
+                gap, name = one.over_best(AUTO, without, largest=key == "correlation")
                 row[f"{key}_best"] = name
             row |= {key: gap.estimate, f"{key}_low": _end(gap.lower)}
             row[f"{key}_high"] = _end(gap.upper)
@@ -201,20 +217,21 @@ def _differences(
     columns = (
         Column("beside", "Beside", "text"),
         Column("correlation", "Correlation", "number", 2, "correlation_low", "correlation_high"),
-        Column("mean_error", "Error of the mean", "share", 1, "mean_error_low", "mean_error_high"),
+        Column("mean_error", "Error of the mean", "share", 3, "mean_error_low", "mean_error_high"),
         Column("mse", "Squared error", "number", 3, "mse_low", "mse_high"),
     )
     note = (
         "Calibrated twins less the prediction named, on the same answers; above 0 is better for "
         "the correlation, below 0 for errors. The interval of the best control holds whichever of "
-        f"{len(_WITHOUT)} predictions without twins is the best."
+        f"{len(without)} predictions without twins is the best."
     )
     name = f"quality_{prefix}differences"
     return Table(name, f"{title}: what calibrated twins add", columns, tuple(rows), note, source)
 
 
 def _figure(evidence: Evidence, found: Mapping[str, Comparison], prefix: str) -> Figure:
-    scores = {name: found["correlation"].score(name) for name in (AUTO, RAW, *_WITHOUT)}
+    without = _without(evidence)
+    scores = {name: found["correlation"].score(name) for name in (AUTO, RAW, *without)}
     rows = {
         name: tuple(one) if math.isfinite(one.lower) else (one.estimate,)
         for name, one in scores.items()
@@ -224,7 +241,7 @@ def _figure(evidence: Evidence, found: Mapping[str, Comparison], prefix: str) ->
         from syndigits_jax.plots import plot_dot_intervals
 
         return plot_dot_intervals(
-            rows, xlabel="Correlation with people's answers", controls=_WITHOUT, reference=0.0,
+            rows, xlabel="Correlation with people's answers", controls=without, reference=0.0,
             ax=ax,
         )  # fmt: skip
 
@@ -297,10 +314,11 @@ def _halves(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
     if not all(map(math.isfinite, one)) or not one.estimate > 0:
         notes.append("There are too few people or questions to tell how their means repeat.")
         return ()
+    digits = 3 if one.lower > 0.95 else 2
     text = (
         "If as many other people were asked, the means of the questions would correlate with these "
-        f"at {number(one.estimate)} ({interval(one, level)}): no prediction of these means can be "
-        "judged more exactly."
+        f"at {number(one.estimate, digits)} ({interval(one, level, digits=digits)}): no prediction "
+        "of these means can be judged more exactly."
     )
     source = "syndigits_jax.evaluation.mean_reliability(answers)"
     return (claim("quality.mean_reliability", text, one, level, source),)

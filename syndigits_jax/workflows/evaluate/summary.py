@@ -81,7 +81,10 @@ def _where(known: dict[str, Claim]) -> Claim:
     groups = [
         claim
         for key, claim in known.items()
-        if key.startswith("groups.worst") and claim.finding and claim.level is not None
+        if key.startswith("groups.")
+        and key.endswith("_calibrated")
+        and claim.finding
+        and claim.level is not None
     ]
     if lift is None or lift.level is None:
         if groups:
@@ -96,12 +99,20 @@ def _where(known: dict[str, Claim]) -> Claim:
             f"half by expectation correlates {number(gap)} more than the rest "
             f"({interval(ends, lift.level)}); the table names them."
         )
+    elif lift.finding:
+        text = (
+            "Expectations of which questions may be left to twins mislead: the better half by "
+            f"expectation correlates {number(-gap)} less than the rest "
+            f"({interval((-ends[1], -ends[0]), lift.level)})."
+        )
     else:
         text = (
             "Which questions may be left to twins cannot be told beforehand: the better half by "
             f"expectation differs from the rest by {number(gap, sign=True)} "
             f"({interval(ends, lift.level)})."
         )
+    finding = lift.finding
     if groups:
         text += f" {groups[0].text}"
-    return Claim(name, text, values, lift.level, lift.finding, lift.source)
+        finding = "; ".join(one for one in (finding, groups[0].finding) if one)
+    return Claim(name, text, values, lift.level, finding, lift.source)

@@ -164,7 +164,7 @@ def _trial(evidence: Evidence, asked: int, notes: list[str]) -> list[Claim]:
     text = (
         f"In a trial in which {asked} people chosen at random were asked each question, the means "
         f"with twins were as exact as those of {count(one.estimate)} people alone "
-        f"({interval(one, evidence.level, digits=0)})."
+        f"({interval(one, evidence.level, digits=0)}, for other questions)."
     )
     finding = above(one, "twins save people", "twins cost precision", float(asked))
     source = "syndigits_jax.inference.ppi_means(truth, proxies)"
@@ -203,7 +203,7 @@ def _table(evidence: Evidence, known: Mapping[str, PeopleWorth]) -> Table:
     columns = (
         Column("prediction", "Prediction", "text"),
         Column("alone", "Alone worth (people)", "number", 1, "alone_low", "alone_high"),
-        Column("error", "Error of the mean", "share", 1, "error_low", "error_high"),
+        Column("error", "Error of the mean", "share", 3, "error_low", "error_high"),
         Column("r2", "Variance explained", "share", 0, "r2_low", "r2_high"),
     )
     note = (

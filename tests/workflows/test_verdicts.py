@@ -1,0 +1,46 @@
+"""What a report asserts about simulated twins is wrong no more often than its level says."""
+
+import json
+
+import pytest
+
+from benchmarks.report import RESULTS
+from benchmarks.verdicts import LEVEL, chosen, judge, most_wrong, observed, summed
+
+
+@pytest.fixture(scope="module")
+def panels():
+    """Four panels of each kind, which share their compilation, and their sentences judged."""
+    procedures = json.loads((RESULTS / "verdicts.json").read_text("utf-8"))["procedures"]
+    return judge([observed(kind, key) for kind, key in chosen(20)], procedures)
+
+
+@pytest.mark.slow
+def test_a_sentence_is_wrong_no_more_often_than_its_level_says(panels):
+    rows = summed(sentences for _, sentences in panels)
+    assert len(rows) > 25
+    assert all(row["panels"] == 20 for row in rows if row["sentence"].startswith("quality."))
+    too_often = {row["sentence"]: row["wrong"] for row in rows if row["wrong"] > row["most"]}
+    assert not too_often
+
+
+@pytest.mark.slow
+def test_of_all_findings_no_more_are_wrong_than_their_level_says(panels):
+    rows = summed(sentences for _, sentences in panels)
+    found, wrong = (sum(row[name] for row in rows) for name in ("found", "wrong"))
+    assert found > 200  # much is asserted
+    assert wrong <= most_wrong(found, 1 - LEVEL)
+
+
+@pytest.mark.slow
+def test_the_faults_of_twins_are_found(panels):
+    """That nothing wrong is said is not enough: what is wrong with the twins is."""
+    said = {}
+    for record, _ in panels:
+        for name, claim in record["claims"].items():
+            said.setdefault((record["kind"], name), []).append(claim["finding"])
+    assert said["collapsed", "population.spread"] == ["twins vary less than people"] * 4
+    assert said["collapsed", "population.distinct"] == ["twins are fewer kinds than people"] * 4
+    assert said["biased", "population.raw_levels"] == ["raw twins miss means"] * 4
+    assert not any(said["useless", "quality.raw_correlation"])
+    assert said["good", "quality.raw_correlation"] == ["raw twins know something"] * 4
