@@ -248,9 +248,9 @@ def map_rows(
 ) -> Any:
     """`function(rows of x, their positions)` over blocks of rows.
 
-    **Arguments:** `function`: called once per block, see [`over_devices`][]; `x`: (n, d) points; `columns`: entries that
-    `function` holds per row; `block`: entries to hold at a time, on each device; `mesh`: devices
-    over which the blocks are spread.
+    **Arguments:** `function`: called once per block, see [`over_devices`][]; `x`: (n, d) points;
+    `columns`: entries that `function` holds per row; `block`: entries to hold at a time, on each
+    device; `mesh`: devices over which the blocks are spread.
 
     **Returns:** the outputs, with the n rows as the first axis. Padding rows of the last block have
     positions from n on, and their outputs are dropped.
