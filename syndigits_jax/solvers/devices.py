@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 Tree = TypeVar("Tree")
 
 
-def as_mesh(mesh: Mesh | None) -> Mesh | None:
+def as_mesh(mesh: Any) -> Mesh | None:
     """`mesh` with axes that the compiler spreads over, whatever type they have.
 
     `jax.make_mesh` makes axes of the type `Explicit` from JAX 0.9 on, which are part of the types

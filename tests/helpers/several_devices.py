@@ -11,6 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+import pytest
 
 from syndigits_jax.calibration import Ridge, SoftImpute
 from syndigits_jax.datasets import sample_panel, simulate_distributions
@@ -149,6 +150,9 @@ def training(mesh) -> None:
     settings = TrainingSettings(
         epochs=2, batch_size=64, projector_rate=1e-2, mixture_rate=5e-2, chunk_steps=2
     )
+    with pytest.raises(ValueError, match="cannot share evenly"):
+        odd = TrainingSettings(batch_size=mesh.size + 1)
+        train_encoder(truth.vectors, train, key=KEY, settings=odd, mesh=mesh)
     start = init_encoder(KEY, width=12, prototypes=2, hidden=(32,), dim=6, dropout=0.1)
     calls = []
 
