@@ -158,6 +158,7 @@ def timed(name: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=RESULTS / "sharding.json")
+    parser.add_argument("--part", choices=("bytes", "seconds"), help="the other one is kept")
     parser.add_argument("--measure")
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--count")
@@ -166,21 +167,21 @@ def main() -> None:
         return measure(chosen.measure, chosen.devices)
     if chosen.count:
         return count(chosen.count)
-    exchange, seconds = {}, {}
-    names = list(works(True))
-    for name in [*TIMED, *(name for name in names if name not in TIMED)]:
-        exchange[name] = counted(name)
-        if name in TIMED:
-            load = os.getloadavg()[0]
-            seconds[name] = timed(name) | {"load_before": load}
-        write_report(
-            chosen.out,
-            cores=os.cpu_count(),
-            seconds=seconds,
-            devices_counted=DEVICES,
-            bytes_between_devices=exchange,
-            bytes_of_parameters=parameters(),
-        )
+    before = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+    exchange, seconds = before.get("bytes_between_devices", {}), before.get("seconds", {})
+    if chosen.part != "seconds":
+        exchange = {name: counted(name) for name in works(True)}
+    for name in TIMED if chosen.part != "bytes" else ():
+        load = os.getloadavg()[0]
+        seconds[name] = timed(name) | {"load_before": load}
+    write_report(
+        chosen.out,
+        cores=os.cpu_count(),
+        seconds=seconds,
+        devices_counted=DEVICES,
+        bytes_between_devices=exchange,
+        bytes_of_parameters=parameters(),
+    )
 
 
 if __name__ == "__main__":

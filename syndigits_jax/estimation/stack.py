@@ -206,7 +206,8 @@ def fold_moments(
 
     def progress(done: int, _: int) -> None:
         counts = [len(batch) for batch in batches]
-        on_fit(sum(counts[:done]), sum(counts))
+        if on_fit is not None:
+            on_fit(sum(counts[:done]), sum(counts))
 
     def fit(pairs: Sequence[tuple[int, int]]) -> None:
         size = shape[pairs[0][0] == pairs[0][1]]
@@ -224,7 +225,7 @@ def fold_moments(
             store(pair, parts[place][0], *one)
 
     batches = _batches(fold_pairs(fold, nested), shape, devices)
-    in_order(fit, batches, workers, None if on_fit is None else progress)
+    in_order(fit, batches, workers, progress)
     arrays = outer.gram, outer.cross, outer.size, fold
     return FoldMoments(*arrays, values, unexplained, status, imputation)
 
@@ -294,7 +295,11 @@ def _fits(responses, truth: Responses, used, targets, complete: bool, mesh: Mesh
     """The same for several fits, one after the other on every device."""
 
     def each(responses, truth, items):
-        return jax.lax.map(lambda item: _found(responses, truth, *item, complete), items)
+        def one(item):
+            used, targets = item
+            return _found(responses, truth, used, targets, complete)
+
+        return jax.lax.map(one, items)
 
     return over_devices(mesh, Partial(each, responses, truth), (used, targets))
 
