@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers
-from ..solvers.devices import as_mesh
 from ..solvers.keys import PRNGKey, seed_generator
 from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
@@ -106,7 +105,7 @@ def fit_large(
     keep, whole = checked_spec(targets, answers, options, values, floor)
     weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
     whole = Targets(whole.p, weight, whole.options, whole.values)
-    problem, mixed = _start(spec, whole, answers, floor, as_mesh(mesh))
+    problem, mixed = _start(spec, whole, answers, floor, mesh)
     key = jax.random.key(0) if key is None else key
     search = _Search.of(problem, mixed, spec.gap)
     carriers = seed_generator(key).permutation(answers.n)[: columns // 2]

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers
-from ..solvers.devices import as_mesh
 from ._host import host_floats
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
@@ -244,7 +243,7 @@ def fit_ensembles(
     if not specs:
         raise ValueError("`specs` is empty")
     keep, whole = checked_spec(targets, answers, options, values, floor)
-    design = make_design(answers, whole.options, as_mesh(mesh))
+    design = make_design(answers, whole.options, mesh)
     n, k, rows = answers.n, answers.n_options, rows_of(design)
     start = None if base is None else _base(base, n + k)
     if start is not None:

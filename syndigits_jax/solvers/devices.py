@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Tree = TypeVar("Tree")
@@ -51,7 +52,18 @@ def copied(mesh: Mesh) -> NamedSharding:
 
 def everywhere(mesh: Mesh | None, tree: Tree) -> Tree:
     """Arrays, the same in every process, copied to every device."""
-    return tree if mesh is None else jax.device_put(tree, copied(mesh))
+    if mesh is None:
+        return tree
+    layout = copied(mesh)
+
+    def put(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.device_put(leaf, layout)
+        # JAX puts no typed key on the devices of another process.
+        numbers = jax.device_put(jax.random.key_data(leaf), layout)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+
+    return jax.tree.map(put, tree)
 
 
 def over_devices(mesh: Mesh | None, function: Callable[[Any], Any], blocks: Any) -> Any:

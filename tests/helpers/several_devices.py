@@ -31,7 +31,7 @@ from syndigits_jax.preferences import (
 from syndigits_jax.preferences import training as training_module
 from syndigits_jax.solvers.devices import to_host
 
-KEY = np.array([0, 7], np.uint32)
+KEY = jax.random.key(7)
 
 
 def agree(one: Any, all_of_them: Any, mesh, tolerance: float = 2e-4) -> None:
