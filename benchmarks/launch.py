@@ -14,11 +14,13 @@ they return is whole in each. On CPUs the devices talk by gloo.
 """
 
 import argparse
+import os
 import runpy
 import socket
 import subprocess
 import sys
 import time
+import traceback
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +47,16 @@ def _one(chosen: argparse.Namespace) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(chosen.coordinator, chosen.processes, chosen.process)
     sys.argv = [chosen.script, *chosen.rest]
-    runpy.run_path(chosen.script, run_name="__main__")
+    try:
+        runpy.run_path(chosen.script, run_name="__main__")
+    except BaseException as error:
+        status = error.code if isinstance(error, SystemExit) else 1
+        if status in (0, None):
+            return
+        # JAX would wait at exit for the other processes, which may be waiting for this one.
+        traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(status if isinstance(status, int) else 1)
 
 
 def _all_here(chosen: argparse.Namespace) -> int:
@@ -63,8 +74,10 @@ def _all_here(chosen: argparse.Namespace) -> int:
     finally:
         for process in running:
             if process.poll() is None:
-                process.terminate()
-    return next((status for p in running if (status := p.wait())), 0)
+                process.kill()  # JAX catches the signal that asks a process to end
+    # Those that were killed have a negative status, the one that failed has its own.
+    statuses = [process.wait() for process in running]
+    return max(statuses) if max(statuses) > 0 else min(statuses)
 
 
 def _free_port() -> int:

@@ -75,11 +75,12 @@ def panel(users: int = 24, questions: int = 9):
 
 
 def hold_out(mesh) -> None:
-    methods = [Ridge(10.0), SoftImpute(2, 1.0)]
+    # A completion takes the same way, and another program to compile in every process.
+    methods = [Ridge(10.0), SoftImpute(2, 1.0)][: 2 if jax.process_count() == 1 else 1]
     one = leave_one_question_out(methods, panel())
     with Watched(holdout_run, mesh) as watched:
         found = leave_one_question_out(methods, panel(), batch_size=1, mesh=mesh)
-    assert watched.seen == 2 * -(-9 // mesh.size)  # batches of nine folds, two methods
+    assert watched.seen == len(methods) * -(-9 // mesh.size)  # batches of nine folds
     agree(one.predictions, found.predictions, None)
     assert (one.status["Ridge"] == found.status["Ridge"]).all()
 
