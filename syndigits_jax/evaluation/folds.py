@@ -41,8 +41,11 @@ FITTING = ("fitting",)
 def over_batch(function: Callable, batch: Any, vectorised: bool, mesh: Mesh | None = None) -> Any:
     """`function` over the leading axis: `vmap` on accelerators, one by one on a CPU.
 
-    One by one, a fold's matrices stay in cache, and no fold waits for the slowest. With a `mesh`
-    every device does so with its share of the batch, see [`over_devices`][].
+    One by one, a fold's matrices stay in cache, and no fold waits for the slowest.
+
+    **Arguments:** `function`: of one item, see [`over_devices`][]; `batch`: arrays with a leading
+    axis of items; `vectorised`: whether on an accelerator; `mesh`: devices, of which every one has
+    its share of the batch.
     """
 
     def each(function, batch):

@@ -210,7 +210,8 @@ def squared_distances(
 def block_rows(n: int, columns: int, block: int, devices: int = 1) -> int:
     """Rows per block so that rows x `columns` is about `block`, blocks being of equal size.
 
-    With several `devices`, about as many blocks as they can share evenly.
+    **Arguments:** `n`: rows in all; `columns`: entries per row; `block`: entries to hold at a time;
+    `devices`: which share the blocks evenly.
     """
     positive("block", block)
     rows = min(n, max(1, block // columns))
