@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers
+from ..solvers.devices import as_mesh, by_rows, copied, devices_in
 from ..solvers.precision import full_precision
 from .answers import MISSING, Answers
 
@@ -86,8 +87,7 @@ def spread(design: Design, weights: Array) -> Array:
     """`weights`, over twins and dummies, laid out over the design's devices if it has several."""
     if design.mesh is None:
         return weights
-    rows = NamedSharding(design.mesh, PartitionSpec(design.mesh.axis_names[0]))
-    return jax.lax.with_sharding_constraint(weights, rows)
+    return jax.lax.with_sharding_constraint(weights, by_rows(design.mesh))
 
 
 def _specs(answers: Answers, axis: str) -> Answers:
@@ -146,7 +146,8 @@ def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) ->
         [[0.75 0.25]
          [0.   1.  ]]
     """
-    devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
+    mesh = as_mesh(mesh)
+    devices = devices_in(mesh)
     if answers.n * answers.m * answers.n_options * 4 > devices * _DENSE_BYTES:
         return blocked_design(answers, options, mesh)
     answers = answers.restricted(options)
@@ -157,7 +158,7 @@ def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) ->
     cells, column = matrix[:, used], jnp.asarray(column, jnp.int32)
     if mesh is None:
         return DenseDesign(jnp.asarray(cells), column, dummies)
-    rows, everywhere = _layouts(mesh)
+    rows, everywhere = by_rows(mesh), copied(mesh)
     return DenseDesign(
         jax.device_put(np.pad(cells, ((0, -answers.n % devices), (0, 0))), rows),
         jax.device_put(column, everywhere),
@@ -168,12 +169,13 @@ def make_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) ->
 
 def blocked_design(answers: Answers, options: Numbers, mesh: Mesh | None = None) -> BlockedDesign:
     """The answers as they are stored; arguments and errors as in [`make_design`][]."""
+    mesh = as_mesh(mesh)
     answers = answers.restricted(options)
     dummies = _dummies(answers)
     if mesh is None:
         return BlockedDesign(answers, dummies)
-    rows, everywhere = _layouts(mesh)
-    devices = mesh.shape[mesh.axis_names[0]]
+    rows, everywhere = by_rows(mesh), copied(mesh)
+    devices = devices_in(mesh)
     padding = (0, -answers.n % devices)
     codes, probabilities = answers.codes, answers.probabilities
     if codes is not None:
@@ -187,12 +189,6 @@ def blocked_design(answers: Answers, options: Numbers, mesh: Mesh | None = None)
         jax.device_put(_filled(dummies, devices), everywhere),
         mesh,
     )
-
-
-def _layouts(mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
-    """Two layouts: rows spread over the first axis, and a copy on every device."""
-    by_rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
-    return by_rows, NamedSharding(mesh, PartitionSpec())
 
 
 def _filled(dummies: Array, devices: int) -> Array:
@@ -214,15 +210,14 @@ def support_in(variant: str, n: int, n_options: int, design: Design) -> Bool[Arr
     """
     support = support_of(variant, n, n_options, rows_of(design))
     support = jnp.pad(support, (0, design.dummies.shape[1] - n_options))
-    return support if design.mesh is None else jax.device_put(support, _layouts(design.mesh)[0])
+    return support if design.mesh is None else jax.device_put(support, by_rows(design.mesh))
 
 
 def personas_of(weights: Float[Array, " w"], n: int, design: Design) -> Float[Array, " n"]:
     """The weights of the n twins: still spread if the devices divide n, else on every device."""
     if design.mesh is None:
         return weights[:n]
-    by_rows, everywhere = _layouts(design.mesh)
-    layout = by_rows if rows_of(design) == n else everywhere
+    layout = by_rows(design.mesh) if rows_of(design) == n else copied(design.mesh)
     return jax.jit(lambda w: w[:n], out_shardings=layout)(weights)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from ..evaluation.holdout import threads
@@ -51,6 +52,7 @@ def estimate_questions(
     key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
+    mesh: Mesh | None = None,
 ) -> Estimates:
     """Estimate people's answers to new questions, everything chosen by the known questions.
 
@@ -80,13 +82,15 @@ def estimate_questions(
     - `key`: decides the random folds; a JAX random key or an integer.
     - `workers`: folds computed at once; by default the number of cores on a CPU, else 1.
     - `on_fit`: called with (fits done, fits in all).
+    - `mesh`: devices over whose first axis the fits without folds are spread, one
+      at a time on each.
 
     **Returns:** [`Estimates`][].
 
     **Raises:** `ValueError` for a panel without targets, unknown targets, fewer than two other
     questions with human answers, blocks that do not fit the questions, weights that are negative or
-    all zero, answers whose squares overflow, an `alpha` or a level outside (0, 1), or intervals
-    without `expect`.
+    all zero, answers whose squares overflow, an `alpha` or a level outside (0, 1), intervals
+    without `expect`, or several workers with a mesh.
 
     **Example:**
 
@@ -106,6 +110,7 @@ def estimate_questions(
             raise ValueError(f"`intervals` must be shares between 0 and 1, got {level}")
     if intervals and not expect:
         raise ValueError("`intervals` need the nested hold-out: leave `expect` true")
+    count = threads(workers, mesh)
     names = chosen_targets(panel.questions, panel.new_questions, targets, "question")
     at = np.array([panel.questions.index(name) for name in names])
     problem = prepare(panel, at, blocks, sample_weight)
@@ -121,9 +126,8 @@ def estimate_questions(
     found_moments, chosen_weights, scales = {}, {}, {}
     for setting in dict.fromkeys(settings):
         mine = np.flatnonzero([s == setting for s in settings])
-        count = threads(workers)
         if expect:
-            run = nested(problem, setting, key=key, workers=count, on_fit=on_fit)
+            run = nested(problem, setting, key=key, workers=count, on_fit=on_fit, mesh=mesh)
             moments, scales[setting] = run.moments, run.scales
             expected[setting] = _expected(problem, run)
             shares[setting] = _known_shares(problem, run)
@@ -131,7 +135,13 @@ def estimate_questions(
         else:
             fold = problem.folds(setting, key)
             moments = fold_moments(
-                problem.responses, problem.known, fold, nested=False, workers=count, on_fit=on_fit
+                problem.responses,
+                problem.known,
+                fold,
+                nested=False,
+                workers=count,
+                on_fit=on_fit,
+                mesh=mesh,
             )
         chosen, learnt[setting] = moments.weights(PRIOR[setting])
         weights[setting] = dict(zip(COMPONENTS, map(float, chosen), strict=True))
@@ -208,6 +218,7 @@ def hold_out_questions(
     key: Key = 0,
     workers: int | None = None,
     on_fit: OnFit | None = None,
+    mesh: Mesh | None = None,
 ) -> HoldOut:
     """Every question with human answers, estimated from the questions of other folds.
 
@@ -216,8 +227,8 @@ def hold_out_questions(
 
     **Arguments:**
 
-    - `panel`, `blocks`, `sample_weight`, `key`, `workers`, `on_fit`: as in
-      [`estimate_questions`][].
+    - `panel`, `blocks`, `sample_weight`, `key`, `workers`, `on_fit`, `mesh`: as
+      in [`estimate_questions`][].
     - `setting`: `"known battery"` leaves out random tenths of the questions, `"new survey"` whole
       blocks.
 
@@ -226,8 +237,9 @@ def hold_out_questions(
 
     **Raises:** `ValueError` as [`estimate_questions`][], and for a new survey without blocks.
     """
+    workers = threads(workers, mesh)
     problem = prepare_hold_out(panel, setting, blocks, sample_weight)
-    run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)
+    run = nested(problem, setting, key=key, workers=workers, on_fit=on_fit, mesh=mesh)
     return held_out(run)
 
 

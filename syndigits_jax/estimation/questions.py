@@ -12,6 +12,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from ..calibration.inputs import check_squares, person_weight
@@ -246,6 +247,7 @@ def nested(
     workers: int = 1,
     on_fit: OnFit | None = None,
     on_pair: OnPair | None = None,
+    mesh: Mesh | None = None,
 ) -> Nested:
     """Predict every known question from the other folds, choosing everything without its fold.
 
@@ -254,7 +256,7 @@ def nested(
     - `problem`: a panel, prepared.
     - `setting`: how folds are made.
     - `key`: decides random folds; `workers`: folds computed at once; `on_fit`: progress.
-    - `on_pair`: as in [`fold_moments`][].
+    - `on_pair`, `mesh`: as in [`fold_moments`][].
     """
     known = problem.known
     fold = problem.folds(setting, key)
@@ -267,6 +269,7 @@ def nested(
         workers=workers,
         on_fit=on_fit,
         on_pair=on_pair,
+        mesh=mesh,
     )
     folds = range(int(fold.max()) + 1)
     scales = tuple(problem.levels(known[fold != f]) for f in folds)

@@ -6,6 +6,7 @@ once: its fits predict the questions of f for weights without g, and those of g 
 without f. With F folds that is F(F - 1)/2 fits of a method, besides F for the predictions.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 from threadpoolctl import threadpool_limits
 
+from ..evaluation.holdout import padded_targets
 from ..panel import Responses
+from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices, to_host
 from ..solvers.precision import full_precision
 from .components import (
     COMPONENTS,
@@ -148,6 +153,7 @@ def fold_moments(
     workers: int = 1,
     on_fit: OnFit | None = None,
     on_pair: OnPair | None = None,
+    mesh: Mesh | None = None,
 ) -> FoldMoments:
     """Fit every fold, and every pair of folds, of the known questions.
 
@@ -161,6 +167,7 @@ def fold_moments(
     - `workers`: pairs computed at once.
     - `on_fit`: progress.
     - `on_pair`: called with what the fit without each pair of folds predicts of its members.
+    - `mesh`: devices over whose first axis the fits are spread, one at a time on each.
     """
     truth = responses.human if truth is None else truth
     count, n = len(known), responses.human.shape[0]
@@ -173,25 +180,52 @@ def fold_moments(
     complete = is_complete(responses, known)
     everyone = np.zeros(responses.human.shape[1], bool)
     everyone[known] = True
+    mesh = as_mesh(mesh)
+    devices = devices_in(mesh)
+    given = everywhere(mesh, (responses, truth))
 
-    def fit(pair: tuple[int, int]) -> None:
+    def left_out(pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The targets of a fit, and which questions are its donors."""
         f, g = pair
         members = np.flatnonzero((fold == f) | (fold == g))
         if f != g and most is not None and len(members) > most:
             members = members[np.linspace(0, len(members) - 1, most).astype(int)]
         used = everyone.copy()
         used[known[(fold == f) | (fold == g)]] = False
-        size = shape[f == g]
-        found, imputed, moments = _fit(responses, truth, used, known[members], size, complete)
+        return members, used
+
+    def store(pair, members, found, imputed, moments) -> None:
+        f, g = pair
         keep = slice(len(members))
         if f == g:
             values[members], unexplained[members] = found.values[keep], found.unexplained[keep]
-            status[members], imputation[members] = found.status[keep], imputed
+            status[members], imputation[members] = found.status[keep], np.max(imputed)
         outer.store(pair, members, jax.tree.map(lambda leaf: leaf[keep], moments))
         if on_pair is not None:
             on_pair(pair, members, found.values[keep])
 
-    in_order(fit, fold_pairs(fold, nested), workers, on_fit)
+    def progress(done: int, _: int) -> None:
+        counts = [len(batch) for batch in batches]
+        if on_fit is not None:
+            on_fit(sum(counts[:done]), sum(counts))
+
+    def fit(pairs: Sequence[tuple[int, int]]) -> None:
+        size = shape[pairs[0][0] == pairs[0][1]]
+        parts = [left_out(pair) for pair in pairs]
+        parts += parts[-1:] * (devices - len(pairs))
+        used = [used for _, used in parts]
+        index = [padded_targets(known[members], size) for members, _ in parts]
+        if mesh is None:
+            store(pairs[0], parts[0][0], *_fit(*given, used[0], index[0], complete))
+            return
+        args = everywhere(mesh, (jnp.asarray(np.stack(used)), jnp.asarray(np.stack(index))))
+        found = to_host(mesh, _fits(*given, *args, complete, mesh))
+        for place, pair in enumerate(pairs):
+            one = jax.tree.map(lambda leaf, place=place: leaf[place], found)
+            store(pair, parts[place][0], *one)
+
+    batches = _batches(fold_pairs(fold, nested), shape, devices)
+    in_order(fit, batches, workers, progress)
     arrays = outer.gram, outer.cross, outer.size, fold
     return FoldMoments(*arrays, values, unexplained, status, imputation)
 
@@ -230,15 +264,11 @@ def predict(
     prepared = donors(responses, jnp.asarray(used), is_complete(responses, known))
     size = len(targets) if size is None else size
     parts = [
-        jax.device_get(components(responses, prepared, _padded(targets[i : i + size], size)))
-        for i in range(0, len(targets), size)
+        jax.device_get(components(responses, prepared, jnp.asarray(padded_targets(part, size))))
+        for part in (targets[i : i + size] for i in range(0, len(targets), size))
     ]
     found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(targets)], *parts)
     return found, prepared
-
-
-def _padded(targets: Int[np.ndarray, " b"], size: int) -> Int[Array, " s"]:
-    return jnp.asarray(np.concatenate([targets, np.repeat(targets[-1:], size - len(targets))]))
 
 
 def is_complete(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> bool:
@@ -247,13 +277,41 @@ def is_complete(responses: WeightedPanel, known: Int[np.ndarray, " k"]) -> bool:
     return all(bool(np.asarray(side.mask)[:, known].all()) for side in sides)
 
 
-def _fit(responses, truth: Responses, used, targets, size: int, complete: bool):
-    index = _padded(targets, size)
-    prepared = donors(responses, jnp.asarray(used), complete)
-    found = components(responses, prepared, index)
-    moments = truth_moments(found, truth.columns(index), responses.weight)
-    imputed = np.max(np.asarray(prepared.status))
-    return jax.device_get(found), imputed, jax.device_get(moments)
+def _fit(responses, truth: Responses, used, targets, complete: bool):
+    """(components of targets, status of the imputation, moments) without what is not used."""
+    found = _found(responses, truth, jnp.asarray(used), jnp.asarray(targets), complete)
+    return jax.device_get(found)
+
+
+def _found(responses, truth: Responses, used, targets, complete: bool):
+    prepared = donors(responses, used, complete)
+    found = components(responses, prepared, targets)
+    moments = truth_moments(found, truth.columns(targets), responses.weight)
+    return found, prepared.status, moments
+
+
+@functools.partial(jax.jit, static_argnames=("complete", "mesh"))
+def _fits(responses, truth: Responses, used, targets, complete: bool, mesh: Mesh):
+    """The same for several fits, one after the other on every device."""
+
+    def each(responses, truth, items):
+        def one(item):
+            used, targets = item
+            return _found(responses, truth, used, targets, complete)
+
+        return jax.lax.map(one, items)
+
+    return over_devices(mesh, Partial(each, responses, truth), (used, targets))
+
+
+def _batches(
+    pairs: list[tuple[int, int]], shape: dict[bool, int], devices: int
+) -> list[list[tuple[int, int]]]:
+    """Pairs of folds whose fits have one shape, as many together as there are devices."""
+    groups = [pairs]
+    if shape[True] != shape[False]:
+        groups = [[p for p in pairs if (p[0] == p[1]) == alone] for alone in (True, False)]
+    return [group[i : i + devices] for group in groups for i in range(0, len(group), devices)]
 
 
 def in_order(

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from ..calibration.calibrate import Calibrated, calibrate_question, finish
@@ -28,6 +30,7 @@ from ..calibration.problem import (
 from ..calibration.problem import user_stack as _user_stack
 from ..calibration.settings import Settings
 from ..panel import PanelArrays, Responses
+from ..solvers.devices import over_devices
 from ..solvers.solution import Status
 
 QUESTIONS = ("imputation", "preparation")
@@ -35,12 +38,20 @@ USERS = (*QUESTIONS, "new_users")
 FITTING = ("fitting",)
 
 
-def over_batch(function: Callable, batch: Any, vectorised: bool) -> Any:
+def over_batch(function: Callable, batch: Any, vectorised: bool, mesh: Mesh | None = None) -> Any:
     """`function` over the leading axis: `vmap` on accelerators, one by one on a CPU.
 
     One by one, a fold's matrices stay in cache, and no fold waits for the slowest.
+
+    **Arguments:** `function`: of one item, see [`over_devices`][]; `batch`: arrays with a leading
+    axis of items; `vectorised`: whether on an accelerator; `mesh`: devices, of which every one has
+    its share of the batch.
     """
-    return jax.vmap(function)(batch) if vectorised else jax.lax.map(function, batch)
+
+    def each(function, batch):
+        return jax.vmap(function)(batch) if vectorised else jax.lax.map(function, batch)
+
+    return over_devices(mesh, Partial(each, function), batch)
 
 
 def _others(position: Int[Array, ""], count: int) -> Int[Array, " rest"]:
@@ -66,13 +77,14 @@ def without_user(
     return panel.human.rows(rest), panel.twin.rows(rest), panel.twin.rows(i), others
 
 
-@functools.partial(jax.jit, static_argnames="vectorised")
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
 def question_regressions(
     panel: PanelArrays,
     targets: Int[Array, " b"],
     weight: Float[Array, " n"] | None,
     settings: Settings,
     vectorised: bool,
+    mesh: Mesh | None = None,
 ) -> tuple[Regression, Int[Array, " b"]]:
     """Leave-one-question-out regressions for a batch of target columns.
 
@@ -82,17 +94,17 @@ def question_regressions(
     - `targets`: (b,) positions of the questions.
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Settings`][].
-    - `vectorised`: see [`over_batch`][].
+    - `vectorised`, `mesh`: see [`over_batch`][].
 
     **Returns:** the regressions, with a leading axis (b,), and the status of each imputation.
     """
 
-    def prepare(j):
+    def prepare(panel, weight, settings, j):
         human, twin, target = without_question(panel, j)
         human, twin, status = impute_both(human, twin, weight, settings)
         return question_regression(human, twin, target, weight, settings), status
 
-    return over_batch(prepare, targets, vectorised)
+    return over_batch(Partial(prepare, panel, weight, settings), targets, vectorised, mesh)
 
 
 @functools.partial(jax.jit, static_argnames="vectorised")
@@ -128,24 +140,25 @@ def calibrated_without(
     return over_batch(one, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames="vectorised")
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
 def question_stacks(
     panel: PanelArrays,
     targets: Int[Array, " b"],
     weight: Float[Array, " n"] | None,
     settings: Settings,
     vectorised: bool,
+    mesh: Mesh | None = None,
 ) -> Stack:
     """Leave-one-question-out stacks for a batch of target columns.
 
-    **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`: as in
+    **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`, `mesh`: as in
     [`question_regressions`][].
     """
 
-    def prepare(j):
+    def prepare(panel, weight, settings, j):
         return question_stack(*without_question(panel, j), weight, settings)
 
-    return over_batch(prepare, targets, vectorised)
+    return over_batch(Partial(prepare, panel, weight, settings), targets, vectorised, mesh)
 
 
 @jax.jit
@@ -175,7 +188,7 @@ def impute_without(
     return PanelArrays(human, twin), status
 
 
-@functools.partial(jax.jit, static_argnames="vectorised")
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
 def user_regressions(
     panel: PanelArrays,
     completed: PanelArrays,
@@ -183,6 +196,7 @@ def user_regressions(
     weight: Float[Array, " n"] | None,
     settings: Settings,
     vectorised: bool,
+    mesh: Mesh | None = None,
 ) -> Regression:
     """Leave-one-user-out regressions for target rows, given the imputed responses of all users.
 
@@ -191,16 +205,17 @@ def user_regressions(
     - `panel`: humans and twins, from which the targets' twins are taken.
     - `completed`: the same imputed; a target's own row is left out by indexing.
     - `targets`: (b,) positions of the users.
-    - `weight`, `settings`, `vectorised`: as in [`question_regressions`][].
+    - `weight`, `settings`, `vectorised`, `mesh`: as in [`question_regressions`][].
 
     **Returns:** the regressions, with a leading axis (b,).
     """
 
-    def prepare(i):
+    def prepare(panel, completed, weight, settings, i):
         human, twin, _, others = without_user(completed, i, weight)
         return user_regression(human, twin, panel.twin.rows(i), others, settings)
 
-    return over_batch(prepare, targets, vectorised)
+    fold = Partial(prepare, panel, completed, weight, settings)
+    return over_batch(fold, targets, vectorised, mesh)
 
 
 @jax.jit
@@ -228,13 +243,14 @@ def user_stack(
     return _user_stack(panel.human.only(keep), panel.twin.only(keep), own, weight, settings)
 
 
-@functools.partial(jax.jit, static_argnames="vectorised")
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
 def fit_batch(
     method: FitAndTransfer | MatrixCompletion,
     problems: Regression | Stack,
     status: Int[Array, " b"],
     settings: Settings,
     vectorised: bool,
+    mesh: Mesh | None = None,
 ) -> Calibrated:
     """Fit a method to a batch of problems; the result is that of [`finish`][], batched.
 
@@ -244,14 +260,14 @@ def fit_batch(
     - `problems`: regressions or stacks with a leading axis (b,).
     - `status`: (b,) status of the imputation of each.
     - `settings`: see [`Settings`][].
-    - `vectorised`: see [`over_batch`][].
+    - `vectorised`, `mesh`: see [`over_batch`][].
     """
 
-    def solve(item):
+    def solve(method, settings, item):
         problem, code = item  # of the method's kind
         return finish(problem, method.fit(problem, settings), code, None, settings)
 
-    return over_batch(solve, (problems, status), vectorised)
+    return over_batch(Partial(solve, method, settings), (problems, status), vectorised, mesh)
 
 
 @jax.jit

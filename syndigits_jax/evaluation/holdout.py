@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from ..calibration.calibrators import Calibrator, FitAndTransfer, MatrixCompletion
@@ -13,6 +14,7 @@ from ..calibration.inputs import check_squares, person_weight
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers
+from ..solvers.devices import as_mesh, devices_in, everywhere
 from . import folds
 from .controls import controls
 from .holdout_result import HoldOut
@@ -31,6 +33,7 @@ def leave_one_question_out(
     batch_size: int | None = None,
     workers: int | None = None,
     on_progress: OnFold | None = None,
+    mesh: Mesh | None = None,
 ) -> HoldOut:
     """Predict every question's human answers from the other questions (section 3.3).
 
@@ -46,13 +49,15 @@ def leave_one_question_out(
     - `batch_size`: folds in memory at a time, per worker; by default 4 on a CPU, else 64.
     - `workers`: batches computed at once; by default the number of cores on a CPU, else 1.
     - `on_progress`: called with (folds done, folds in all), from one thread at a time.
+    - `mesh`: devices over whose first axis the folds are spread, `batch_size` at a time on each,
+      in one thread.
 
     **Returns:** a [`HoldOut`][] with a row per question.
 
     **Raises:** `ValueError` for unusable methods, targets or weights (such as all zero), for
-    answers whose squares overflow, and for a rank beyond the matrix. Constant twin columns and
-    columns without human answers are accepted: the former predict a constant (training error NaN,
-    correlation 0), the latter score NaN.
+    several workers with a mesh, for answers whose squares overflow, and for a rank beyond the
+    matrix. Constant twin columns and columns without human answers are accepted: the former predict
+    a constant (training error NaN, correlation 0), the latter score NaN.
 
     **Example:**
 
@@ -63,36 +68,40 @@ def leave_one_question_out(
         >>> print(held_out.predictions["Ridge"].shape, sorted(held_out.predictions))
         (8, 200) ['Baseline', 'Ridge', 'UserMean', 'ZScoredUserMean']
     """
+    mesh = as_mesh(mesh)
     named, positions = named_methods(methods), target_positions(targets, panel.m, "question")
     settings = resolve(settings)
     arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
-    size = min(default_batch_size(batch_size, vectorised), len(positions))
+    size = batch_of(default_batch_size(batch_size, vectorised), len(positions), mesh)
+    count = threads(workers, mesh)
+    arrays, weight = everywhere(mesh, (arrays, weight))
     regressions, stacks = methods_by_kind(named)
     preparing, fitting = settings.only(*folds.QUESTIONS), settings.only(*folds.FITTING)
-    run = Run(named, len(positions), panel.n, on_progress)
+    run = Run(named, len(positions), panel.n, on_progress, mesh)
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
-        index = jnp.asarray(padded_targets(positions[slots], size))
+        index = everywhere(mesh, jnp.asarray(padded_targets(positions[slots], size)))
 
         def store(name: str, outcome) -> None:
             run.store(name, slots, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
         if regressions:
             problems, codes = run.prepare(
-                folds.question_regressions, arrays, index, weight, preparing, vectorised
+                folds.question_regressions, arrays, index, weight, preparing, vectorised, mesh
             )
-            run.fit(regressions, folds.fit_batch, (problems, codes, fitting, vectorised), store)
+            args = problems, codes, fitting, vectorised, mesh
+            run.fit(regressions, folds.fit_batch, args, store)
         if stacks:
             problems = run.prepare(
-                folds.question_stacks, arrays, index, weight, preparing, vectorised
+                folds.question_stacks, arrays, index, weight, preparing, vectorised, mesh
             )
-            codes = jnp.zeros((size,), jnp.int32)
-            run.fit(stacks, folds.fit_batch, (problems, codes, fitting, vectorised), store)
+            codes = everywhere(mesh, jnp.zeros((size,), jnp.int32))
+            run.fit(stacks, folds.fit_batch, (problems, codes, fitting, vectorised, mesh), store)
         run.advance(len(slots))
 
     slots = np.arange(len(positions))
-    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], threads(workers))
+    run.execute(batch, [slots[i : i + size] for i in range(0, len(slots), size)], count)
     truth = panel.human[:, positions].T
     return run.result("question", panel, positions, truth, controls(panel, positions, "question"))
 
@@ -107,6 +116,7 @@ def leave_one_user_out(
     batch_size: int | None = None,
     workers: int | None = None,
     on_progress: OnFold | None = None,
+    mesh: Mesh | None = None,
 ) -> HoldOut:
     """Predict every user's answers from the other users (section 6).
 
@@ -114,7 +124,8 @@ def leave_one_user_out(
     never use its members' human answers.
 
     **Arguments:** `methods`, `panel`, `settings`, `batch_size`, `workers`, `on_progress`: as in
-    [`leave_one_question_out`][]; `targets`: positions of users, all by default; `sample_weight`:
+    [`leave_one_question_out`][], and `mesh`, except that every device runs the whole of a matrix
+    completion, which has no folds; `targets`: positions of users, all by default; `sample_weight`:
     (n,) weights of the users where a mean is taken over people.
 
     **Returns:** a [`HoldOut`][] with a row per user. **Raises:** as [`leave_one_question_out`][].
@@ -128,20 +139,23 @@ def leave_one_user_out(
         >>> print(held_out.predictions["Ridge"].shape, held_out.scores("mae", "Ridge").shape)
         (2, 8) (2,)
     """
+    mesh = as_mesh(mesh)
     named, positions = named_methods(methods), target_positions(targets, panel.n, "user")
     settings = resolve(settings)
     arrays, weight = _arrays(panel), _weight(sample_weight, panel)
     vectorised = jax.default_backend() != "cpu"
     blocks = min(int(settings.new_users.blocks) or panel.n, panel.n)
     block_size = -(-panel.n // blocks)
-    size = min(default_batch_size(batch_size, vectorised), block_size)
+    size = batch_of(default_batch_size(batch_size, vectorised), block_size, mesh)
+    count = threads(workers, mesh)
+    arrays, weight = everywhere(mesh, (arrays, weight))
     regressions, stacks = methods_by_kind(named)
     preparing, fitting = settings.only(*folds.USERS), settings.only(*folds.FITTING)
-    run = Run(named, len(positions), panel.m, on_progress)
+    run = Run(named, len(positions), panel.m, on_progress, mesh)
 
     def complete(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
-        padded = jnp.asarray(padded_targets(members, block_size))
-        real = jnp.asarray(np.arange(block_size) < len(members))
+        padded = everywhere(mesh, jnp.asarray(padded_targets(members, block_size)))
+        real = everywhere(mesh, jnp.asarray(np.arange(block_size) < len(members)))
         stack = run.prepare(folds.user_stack, arrays, padded, real, weight, preparing)
         wanted = np.searchsorted(members, positions[slots])
 
@@ -151,19 +165,27 @@ def leave_one_user_out(
         run.fit(stacks, folds.fit_stack, (stack, fitting), store)
 
     def regress(members: Int[np.ndarray, " b"], slots: Int[np.ndarray, " t"]) -> None:
-        held_out = jnp.asarray(np.isin(np.arange(panel.n), members))
+        held_out = everywhere(mesh, jnp.asarray(np.isin(np.arange(panel.n), members)))
         completed, code = run.prepare(folds.impute_without, arrays, held_out, weight, preparing)
         codes = jnp.broadcast_to(code, (size,))
         for part in (slots[i : i + size] for i in range(0, len(slots), size)):
-            index = jnp.asarray(padded_targets(positions[part], size))
+            index = everywhere(mesh, jnp.asarray(padded_targets(positions[part], size)))
             problems = run.prepare(
-                folds.user_regressions, arrays, completed, index, weight, preparing, vectorised
+                folds.user_regressions,
+                arrays,
+                completed,
+                index,
+                weight,
+                preparing,
+                vectorised,
+                mesh,
             )
 
             def store(name: str, outcome, part=part) -> None:
                 run.store(name, part, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
-            run.fit(regressions, folds.fit_batch, (problems, codes, fitting, vectorised), store)
+            args = problems, codes, fitting, vectorised, mesh
+            run.fit(regressions, folds.fit_batch, args, store)
             run.advance(len(part))
 
     def block(slots: Int[np.ndarray, " t"]) -> None:
@@ -177,7 +199,7 @@ def leave_one_user_out(
             run.advance(len(slots))
 
     groups = positions % blocks
-    run.execute(block, [np.flatnonzero(groups == g) for g in np.unique(groups)], threads(workers))
+    run.execute(block, [np.flatnonzero(groups == g) for g in np.unique(groups)], count)
     truth = panel.human[positions]
     return run.result("user", panel, positions, truth, controls(panel, positions, "user"))
 
@@ -252,8 +274,19 @@ def default_batch_size(batch_size: int | None, vectorised: bool) -> int:
     return batch_size
 
 
-def threads(workers: int | None) -> int:
-    """The number of threads, or the default for `None`. **Raises:** `ValueError` if below 1."""
+def batch_of(batch_size: int, count: int, mesh: Mesh | None = None) -> int:
+    """Items of `count` in a batch: up to `batch_size` on each device, as many on every one."""
+    devices = devices_in(mesh)
+    return devices * min(batch_size, -(-count // devices))
+
+
+def threads(workers: int | None, mesh: Mesh | None = None) -> int:
+    """The number of threads, or the default for `None`: 1 with a mesh, whose devices all take part
+    in every program. **Raises:** `ValueError` if below 1, and for several with a mesh."""
+    if mesh is not None:
+        if workers not in (None, 1):
+            raise ValueError(f"workers must be 1 with a `mesh`, got {workers}")
+        return 1
     if workers is None:
         return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     if workers < 1:

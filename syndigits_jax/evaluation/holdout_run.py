@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
 from ..calibration.calibrate import Calibrated
 from ..calibration.calibrators import Calibrator
 from ..panel import Panel
+from ..solvers.devices import to_host
 from .holdout_result import HoldOut
 
 OnFold = Callable[[int, int], None]
@@ -38,7 +40,9 @@ class Run:
         targets: int,
         samples: int,
         on_progress: OnFold | None,
+        mesh: Mesh | None = None,
     ) -> None:
+        self._mesh = mesh
         self._total = targets
         self._on_progress = on_progress
         self._prediction = {name: np.full((targets, samples), np.nan) for name in methods}
@@ -84,7 +88,7 @@ class Run:
                 return
             name, method = item
             start = time.perf_counter()
-            outcome = jax.device_get(function(method, *args))
+            outcome = to_host(self._mesh, function(method, *args))
             store(name, outcome)
             with self._lock:
                 self._seconds[name] += time.perf_counter() - start

@@ -9,11 +9,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..inference.resampling import PermutationResult, permutation_p_value
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices
 from ..solvers.distances import (
     BLOCK,
     Cloud,
@@ -24,6 +27,7 @@ from ..solvers.distances import (
     map_rows,
     population,
     populations,
+    positions,
     positive,
     squared_distances,
 )
@@ -127,18 +131,20 @@ def _mean(values: Float[Array, " n"]) -> Float[Array, ""]:
     return values[0] + jnp.mean(values - values[0])
 
 
-@functools.partial(jax.jit, static_argnames="block")
-def kernel_row_means(x: Cloud, y: Cloud, sigma: Float[Array, ""], block: int) -> Float[Array, " n"]:
+@functools.partial(jax.jit, static_argnames=("block", "mesh"))
+def kernel_row_means(
+    x: Cloud, y: Cloud, sigma: Float[Array, ""], block: int, mesh: Mesh | None = None
+) -> Float[Array, " n"]:
     """Mean over `y` of the kernel, per row of `x`.
 
     **Arguments:** `x`, `y`: populations in one frame; `sigma`: σ in its units; `block`: distances
-    held in memory at a time.
+    held in memory at a time; `mesh`: devices over which the rows of `x` are spread.
     """
 
-    def of_block(rows, _):
+    def of_block(y, sigma, rows, _):
         return jnp.mean(gaussian_kernel(squared_distances(rows, y, sigma), sigma), axis=1)
 
-    return map_rows(of_block, x, len(y.square), block)
+    return map_rows(Partial(of_block, y, sigma), x, len(y.square), block, mesh)
 
 
 def mmd2_unbiased(
@@ -147,6 +153,7 @@ def mmd2_unbiased(
     sigma: ArrayLike | None = None,
     *,
     block: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> Float[Array, ""]:
     """The unbiased squared MMD: mean kernel within x, plus that within y, less twice that between.
 
@@ -161,6 +168,8 @@ def mmd2_unbiased(
     - `sigma`: σ, in their units; by default the [`median_distance`][] of both populations stacked.
       To compare several populations with one, use the same σ for all.
     - `block`: distances held in memory at a time.
+    - `mesh`: devices over whose first axis the rows of the kernel matrices are spread, `block`
+      distances at a time on each. Every device has a copy of the points.
 
     **Raises:** `ValueError` for fewer than two points in either, unequal widths, NaN, or a σ that
     is not positive.
@@ -172,7 +181,8 @@ def mmd2_unbiased(
         >>> print(mmd2_unbiased(real, near, sigma=1.0) < 0 < mmd2_unbiased(real, far, sigma=1.0))
         True
     """
-    x, y = populations(x, y, 2)
+    mesh = as_mesh(mesh)
+    x, y = everywhere(mesh, populations(x, y, 2))
     frame = Frame.of(x, y)
     sigma = bandwidth(sigma, x, y) / frame.unit
     to_x, to_y = frame.cloud(x), frame.cloud(y)
@@ -180,9 +190,9 @@ def mmd2_unbiased(
     def within(z):
         # The kernel of a point with itself is 1; subtracted here, in units of a mean.
         size = len(z.square)
-        return (size * _mean(kernel_row_means(z, z, sigma, block)) - 1) / (size - 1)
+        return (size * _mean(kernel_row_means(z, z, sigma, block, mesh)) - 1) / (size - 1)
 
-    between = _mean(kernel_row_means(to_x, to_y, sigma, block))
+    between = _mean(kernel_row_means(to_x, to_y, sigma, block, mesh))
     return finite_or_nan(within(to_x) - between + (within(to_y) - between), x, y)
 
 
@@ -195,6 +205,7 @@ def mmd_permutation_test(
     *,
     permutations: int = 500,
     block: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> PermutationResult:
     """[`mmd2_unbiased`][] and its p-value, (1 + #{permuted ≥ observed}) / (B + 1).
 
@@ -203,7 +214,7 @@ def mmd_permutation_test(
     Rows of H are computed in blocks and not stored; (n + l) x B indicators are. The median of the
     stacked sample does not change under permutation, so the p-value is exact with the default σ.
 
-    **Arguments:** `key`: of the permutations; `x`, `y`, `sigma`, `block`: as in
+    **Arguments:** `key`: of the permutations; `x`, `y`, `sigma`, `block`, `mesh`: as in
     [`mmd2_unbiased`][]; `permutations`: B.
 
     **Raises:** `ValueError` as [`mmd2_unbiased`][], and for fewer than one permutation.
@@ -219,14 +230,16 @@ def mmd_permutation_test(
         True True
     """
     positive("permutations", permutations)
-    x, y = populations(x, y, 2)
-    value = _permuted(key, x, y, bandwidth(sigma, x, y), permutations, block)
+    mesh = as_mesh(mesh)
+    x, y = everywhere(mesh, populations(x, y, 2))
+    key = everywhere(mesh, key)
+    value = _permuted(key, x, y, bandwidth(sigma, x, y), permutations, block, mesh)
     observed, permuted = finite_or_nan(value[0], x, y), value[1:-1]
     p_value = permutation_p_value(observed, permuted)
     return PermutationResult(observed, finite_or_nan(p_value, x, y))
 
 
-@functools.partial(jax.jit, static_argnames=("permutations", "block"))
+@functools.partial(jax.jit, static_argnames=("permutations", "block", "mesh"))
 def _permuted(
     key: PRNGKey,
     x: Float[Array, "n d"],
@@ -234,6 +247,7 @@ def _permuted(
     sigma: Float[Array, ""],
     permutations: int,
     block: int,
+    mesh: Mesh | None,
 ) -> Float[Array, " b"]:
     """The statistic as observed, of every permutation, and a last entry that means nothing."""
     n, m = x.shape[0], y.shape[0]
@@ -246,10 +260,10 @@ def _permuted(
     shuffled = jax.vmap(lambda k: jax.random.permutation(k, label))(keys)
     # Column 0 is the observed labelling; the last column is all ones, and its product H1.
     columns = jnp.concatenate([label[None, :], shuffled, jnp.ones((1, n + m), dtype)]).T
-    rows = block_rows(n + m, n + m, block)
-    position = jnp.arange(rows * -(-(n + m) // rows)).reshape(-1, rows)
+    devices = devices_in(mesh)
+    rows = block_rows(n + m, n + m, block, devices)
 
-    def of_block(total, block_of):
+    def of_block(z, sigma, columns, total, block_of):
         points, where, mine = block_of
         kernel = gaussian_kernel(squared_distances(points, z, sigma), sigma)
         # A constant subtracted from every pair does not change the unbiased MMD: sums stay small.
@@ -257,9 +271,15 @@ def _permuted(
         product = jnp.where(own, 0, kernel - _TYPICAL) @ columns
         return total + jnp.sum(mine * product, axis=0), jnp.sum(mine * product[:, -1:], axis=0)
 
-    blocks = in_blocks(z, rows), position, in_blocks(columns, rows)
-    within, linear = jax.lax.scan(of_block, jnp.zeros(columns.shape[1], dtype), blocks)
-    linear = jnp.sum(linear, axis=0)
+    def each(z, sigma, columns, blocks):
+        add = functools.partial(of_block, z, sigma, columns)
+        within, linear = jax.lax.scan(add, jnp.zeros(columns.shape[1], dtype), blocks)
+        return within[None], linear
+
+    mine = in_blocks(z, rows, devices)
+    blocks = mine, positions(mine), in_blocks(columns, rows, devices)
+    found = over_devices(mesh, Partial(each, z, sigma, columns), blocks)
+    within, linear = (jnp.sum(part, axis=0) for part in found)
     everything = within[-1]
     between = linear - within
     rest = everything - 2 * linear + within

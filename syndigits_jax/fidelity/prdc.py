@@ -10,9 +10,12 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices
 from ..solvers.distances import (
     BLOCK,
     Frame,
@@ -45,12 +48,14 @@ class PRDC(eqx.Module):
     coverage: Float[Array, "*batch"]
 
 
-def neighbour_radius(x: Numbers, k: int = 5, *, block: int = BLOCK) -> Array:
+def neighbour_radius(
+    x: Numbers, k: int = 5, *, block: int = BLOCK, mesh: Mesh | None = None
+) -> Array:
     """(n,) distance from every point to its `k`-th nearest other point.
 
     `x`: (n, d) points; the distance is in their units.
     `block`: distances held in memory at a time; among hundreds of thousands of points a larger one,
-    such as `1 << 24`, is quicker.
+    such as `1 << 24`, is quicker. `mesh`: as in [`prdc`][].
 
     **Raises:** `ValueError` for fewer than k + 1 points, NaN, or k < 1.
 
@@ -61,8 +66,8 @@ def neighbour_radius(x: Numbers, k: int = 5, *, block: int = BLOCK) -> Array:
         [1. 1. 2.]
     """
     positive("k", k)
-    x = population(x, "x", k + 1)
-    return nearest(x, None, k, block=block)[0][:, -1]
+    mesh = as_mesh(mesh)
+    return _own_radius(everywhere(mesh, population(x, "x", k + 1)), k, block, mesh)
 
 
 def prdc(
@@ -72,6 +77,7 @@ def prdc(
     *,
     radius: Numbers | None = None,
     block: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> PRDC:
     """[`PRDC`][] of synthetic points `y` for real points `x`; sizes may differ.
 
@@ -89,6 +95,8 @@ def prdc(
     - `radius`: (n,) radii of the real balls if known ([`neighbour_radius`][]), such as radii
       within a larger population, of which `x` may be a part.
     - `block`: distances held in memory at a time.
+    - `mesh`: devices over whose first axis the rows of the distance matrices are spread, `block`
+      distances at a time on each. Every device has a copy of the points.
 
     **Raises:** `ValueError` for fewer than k + 1 points in a population whose radii are needed,
     unequal widths, NaN, or k < 1.
@@ -102,11 +110,12 @@ def prdc(
         1.0 0.5 0.75
     """
     positive("k", k)
-    x, y = populations(x, y)
+    mesh = as_mesh(mesh)
+    x, y = everywhere(mesh, populations(x, y))
     population(y, "y", k + 1)
-    own = nearest(y, None, k, block=block)[0][:, -1]
-    balls = _radius(x, radius, k, block)
-    counts = _count(x, y, balls, own, block)
+    own = _own_radius(y, k, block, mesh)
+    balls = _radius(x, radius, k, block, mesh)
+    counts = _count(x, y, balls, own, block, mesh)
     precise, recalled, covered, density = (finite_or_nan(c, x, y, balls) for c in counts)
     return PRDC(precise, recalled, density / k, covered)
 
@@ -118,13 +127,14 @@ def coverage(
     *,
     radius: Numbers | None = None,
     block: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> Float[Array, ""]:
     """The coverage of [`prdc`][] alone; a single synthetic point is enough.
 
     With `radius` from all N real users this is held-in coverage (section 5.3), to be compared with
     [`expected_coverage`][].
 
-    **Arguments:** `x`, `y`, `k`, `radius`, `block`: as in [`prdc`][].
+    **Arguments:** `x`, `y`, `k`, `radius`, `block`, `mesh`: as in [`prdc`][].
 
     **Raises:** `ValueError` as there, except that `y` may have a single point.
 
@@ -135,9 +145,10 @@ def coverage(
         0.75
     """
     positive("k", k)
-    x, y = populations(x, y)
-    balls = _radius(x, radius, k, block)
-    return finite_or_nan(_count(x, y, balls, None, block)[2], x, y, balls)
+    mesh = as_mesh(mesh)
+    x, y = everywhere(mesh, populations(x, y))
+    balls = _radius(x, radius, k, block, mesh)
+    return finite_or_nan(_count(x, y, balls, None, block, mesh)[2], x, y, balls)
 
 
 def expected_coverage(n: int, count: int, k: int = 5) -> float:
@@ -164,16 +175,20 @@ def expected_coverage(n: int, count: int, k: int = 5) -> float:
     return 1 - missed
 
 
-def _radius(x, radius, k, block) -> Float[Array, " n"]:
+def _own_radius(x, k, block, mesh) -> Float[Array, " n"]:
+    return nearest(x, None, k, block=block, mesh=mesh)[0][:, -1]
+
+
+def _radius(x, radius, k, block, mesh) -> Float[Array, " n"]:
     if radius is None:
         population(x, "x", k + 1)
-        return nearest(x, None, k, block=block)[0][:, -1]
+        return _own_radius(x, k, block, mesh)
     radius = as_float("radius", radius).astype(x.dtype)
     if radius.shape != x.shape[:1]:
         raise ValueError(
             f"`radius` must have shape {x.shape[:1]}, one per row of `x`, got {radius.shape}"
         )
-    return radius
+    return everywhere(mesh, radius)
 
 
 def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
@@ -188,16 +203,39 @@ def _inner(radius: Float[Array, " n"], d: int) -> Float[Array, "3 n"]:
     return jnp.stack([inner, square * (1 - 4 * eps), square * (1 + 4 * eps)])
 
 
-@functools.partial(jax.jit, static_argnames="block")
-def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
+@functools.partial(jax.jit, static_argnames=("block", "mesh"))
+def _count(x, y, balls, own, block, mesh) -> tuple[Array, Array, Array, Array]:
     """Fractions precise, recalled and covered, and balls per synthetic point; without the synthetic
     radii `own` the first two are not computed."""
     n, size, d = x.shape[0], y.shape[0], x.shape[1]
     frame = Frame.of(x, y)
     mine, others = jax.lax.stop_gradient((frame.cloud(x), frame.cloud(y)))
     reach = None if own is None else _inner(own / frame.unit, d)[:, None, :]
-    rows = block_rows(n, size, block)
-    blocks = in_blocks(mine, rows), in_blocks(_inner(balls / frame.unit, d).T, rows)
+    devices = devices_in(mesh)
+    rows = block_rows(n, size, block, devices)
+    limits = _inner(balls / frame.unit, d).T
+    blocks = in_blocks(mine, rows, devices), in_blocks(limits, rows, devices)
+
+    of_blocks = Partial(_count_blocks, others, reach)
+    precise, held, recalled = over_devices(mesh, of_blocks, blocks)
+    precise = jnp.any(precise, axis=0)
+    held = held.reshape(-1)[:n]
+
+    def share(flags, of):
+        return jnp.sum(flags, dtype=x.dtype) / of
+
+    density = jnp.sum(held.astype(x.dtype) / size)
+    recall = share(recalled.reshape(-1)[:n], n)
+    return share(precise, size), recall, share(held > 0, n), density
+
+
+def _count_blocks(others, reach, blocks) -> tuple[Array, Array, Array]:
+    """Of blocks of rows: (synthetic points inside any ball (1, l), balls' points, rows recalled).
+
+    **Arguments:** `others`: the synthetic points; `reach`: [`_inner`][] of their radii, or `None`;
+    `blocks`: the real points, and [`_inner`][] of theirs.
+    """
+    size = others.square.shape[0]
 
     def judged(points, limit):
         """Pairs that are surely inside a ball of `x`, and of `y`, and those that may be either."""
@@ -240,12 +278,5 @@ def _count(x, y, balls, own, block) -> tuple[Array, Array, Array, Array]:
         held, recalled, some = jax.lax.cond(jnp.any(pairs[2]), again, certain, pairs)
         return precise | some, (held, recalled)
 
-    precise, (held, recalled) = jax.lax.scan(of_block, jnp.zeros(size, bool), blocks)
-    held = held.reshape(-1)[:n]
-
-    def share(flags, of):
-        return jnp.sum(flags, dtype=x.dtype) / of
-
-    density = jnp.sum(held.astype(x.dtype) / size)
-    recall = share(recalled.reshape(-1)[:n], n)
-    return share(precise, size), recall, share(held > 0, n), density
+    precise, of_rows = jax.lax.scan(of_block, jnp.zeros(size, bool), blocks)
+    return precise[None], *of_rows

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from ..solvers.descent import moved, updates
+from ..solvers.devices import copied
 from ..solvers.keys import PRNGKey
 from ._pair_loss import effective_gap
 from ._row_adam import add_to_rows, row_adamw, rows_at, sum_by_row
@@ -242,7 +244,7 @@ def _clamped(encoder: PreferenceEncoder) -> PreferenceEncoder:
     return eqx.tree_at(lambda e: e.logit_scale, encoder, scale)
 
 
-@functools.partial(jax.jit, static_argnames=("steps", "settings"), donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("steps", "settings", "mesh"), donate_argnames="state")
 def run_steps(
     state: TrainingState,
     batches: Batch,
@@ -253,8 +255,13 @@ def run_steps(
     *,
     steps: int,
     settings: TrainingSettings,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
-    """The first `count` of the `l` batches: (state, summed loss, pairs ordered correctly)."""
+    """The first `count` of the `l` batches: (state, summed loss, pairs ordered correctly).
+
+    With a `mesh`, pairs and items of the batches are spread over its devices and everything else
+    is on each. XLA adds what the devices find: gradients, and the forms of the items.
+    """
 
     def body(i, carry):
         state, loss, right = carry
@@ -262,7 +269,8 @@ def run_steps(
             lambda b: jax.lax.dynamic_index_in_dim(b, i, 0, keepdims=False), batches
         )
         state, batch_loss, batch_right = train_step(state, batch, x, context, key, steps, settings)
-        return state, loss + batch_loss, right + batch_right
+        after = state, loss + batch_loss, right + batch_right
+        return after if mesh is None else jax.lax.with_sharding_constraint(after, copied(mesh))
 
     zero = jnp.zeros((), x.dtype)
     return jax.lax.fori_loop(0, count, body, (state, zero, zero))
@@ -287,17 +295,23 @@ def cut_batches(
 
 
 def make_batches(
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray], n: int, size: int, chunk: int
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+    n: int,
+    size: int,
+    chunk: int,
+    devices: int = 1,
 ) -> tuple[list[Batch], int]:
     """(chunks of batches, number of batches) with the different items of every batch.
 
     All batches have room for the largest number of different items, rounded up so that epochs
-    rarely differ (each width is compiled once).
+    rarely differ (each width is compiled once) and that `devices`, which divide `size`, can share
+    them evenly.
     """
     chunks, count = cut_batches(columns, n, size, chunk)
     batches = [_with_items(*c) for c in chunks]
     room = max(int(positions.max()) + 1 for _, _, positions in batches)
-    room = min(-(-room // _ROOM) * _ROOM, 2 * size)
+    multiple = math.lcm(_ROOM, devices)
+    room = min(-(-room // multiple) * multiple, 2 * size)
     return [
         Batch(user, _resized(items, room), positions[:, :size], positions[:, size:])
         for user, items, positions in batches

@@ -11,10 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
 from ..solvers.checks import check_positive, check_steps, number
+from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution
@@ -84,11 +87,13 @@ def _tiled(
     ratings: Float[Array, "n M"],
     w: Float[Array, "n p"],
     batch_size: int,
+    mesh: Mesh | None,
 ) -> Placement:
-    """`solve` for `batch_size` raters at a time; the last tile is padded with empty raters."""
-    n = w.shape[0]
-    size = min(batch_size, n)
+    """`solve` for `batch_size` raters at a time; the last tiles are padded with empty raters."""
+    n, devices = w.shape[0], devices_in(mesh)
+    size = min(batch_size, -(-n // devices))
     tiles = -(-n // size)
+    tiles += -tiles % devices
     padding = ((0, tiles * size - n), (0, 0))
     own = gram.numerator.ndim == 3
 
@@ -96,17 +101,19 @@ def _tiled(
         values = jnp.pad(values, padding + ((0, 0),) * (values.ndim - 2), constant_values=fill)
         return values.reshape(tiles, size, *values.shape[1:])
 
-    def one(tile):
+    def one(solve, gram, tile):
         ratings, w, *forms = tile
-        mine = gram
         if forms:
-            mine = eqx.tree_at(lambda g: (g.numerator, g.square), gram, tuple(forms))
-        return solve(mine, ratings.T, w.T)
+            gram = eqx.tree_at(lambda g: (g.numerator, g.square), gram, tuple(forms))
+        return solve(gram, ratings.T, w.T)
+
+    def each(solve, gram, rows):
+        return jax.lax.map(functools.partial(one, solve, gram), rows)
 
     rows = (cut(ratings, jnp.nan), cut(w, 0))
     if own:
         rows += (cut(gram.numerator, 0), cut(gram.square, 0))
-    out = jax.lax.map(one, rows)
+    out = over_devices(mesh, Partial(each, solve, gram), rows)
     w = jnp.swapaxes(out.w, 1, 2).reshape(tiles * size, -1)[:n]
     flat = (out.status, out.steps, out.gradient_norm, out.loss, out.pairs)
     status, steps, norm, loss, pairs = (a.reshape(-1)[:n] for a in flat)
@@ -125,6 +132,7 @@ def place_ssr(
     steps: int | Int[Array, ""] = 200,
     learning_rate: Numbers = 0.01,
     batch_size: int = 1024,
+    mesh: Mesh | None = None,
 ) -> Placement:
     """Place raters by the paper's Algorithm 1: `steps` of Adam on the summed pair loss.
 
@@ -142,8 +150,10 @@ def place_ssr(
       common unit of both, nor on the origin of the ratings.
     - `steps`, `learning_rate`: of Adam; may be traced.
     - `batch_size`: raters solved together; bounds the memory to a few (M, `batch_size`) arrays.
+    - `mesh`: devices over whose first axis the raters are spread, `batch_size` at a time on each.
+      The results stay spread if the devices divide the raters.
 
-    Under `jax.jit`, `gap` and `batch_size` are static. It has no derivatives.
+    Under `jax.jit`, `gap`, `batch_size` and `mesh` are static. It has no derivatives.
 
     **Returns:** a [`Placement`][], with status `FIXED_STEPS` (`NONFINITE` for a loss that is not
     finite).
@@ -162,20 +172,23 @@ def place_ssr(
         >>> print(placed.embedding.shape, placed.pairs, placed.constant)
         (2, 5) [3. 0.] [False  True]
     """
+    mesh = as_mesh(mesh)
     ratings, w = _checked(gram, ratings, key, init, batch_size)
     check_steps(steps, "steps")
     check_positive(learning_rate=learning_rate)
     effective_gap(gap)
     rate = number("learning_rate", learning_rate, w.dtype)
-    return _ssr(gram, ratings, w, steps, rate, float(gap), batch_size)
+    arrays = everywhere(mesh, (gram, ratings, w, jnp.asarray(steps, jnp.int32), rate))
+    return _ssr(*arrays, float(gap), batch_size, mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("gap", "batch_size"))
+@functools.partial(jax.jit, static_argnames=("gap", "batch_size", "mesh"))
 @full_precision
-def _ssr(gram, ratings, w, steps, rate, gap: float, batch_size: int) -> Placement:
-    return _tiled(
-        lambda g, r, w: adam_tile(g, r, w, gap, steps, rate), gram, ratings, w, batch_size
-    )
+def _ssr(gram, ratings, w, steps, rate, gap: float, batch_size: int, mesh) -> Placement:
+    def solve(steps, rate, gram: ScoreGram, ratings: Array, w: Array) -> Tile:
+        return adam_tile(gram, ratings, w, gap, steps, rate)
+
+    return _tiled(Partial(solve, steps, rate), gram, ratings, w, batch_size, mesh)
 
 
 @full_precision
@@ -190,6 +203,7 @@ def place_newton(
     tol: Numbers = 1e-5,
     max_steps: int | Int[Array, ""] = 60,
     batch_size: int = 1024,
+    mesh: Mesh | None = None,
 ) -> Placement:
     """Place raters at an optimum of (mean pair loss) + `ridge` / 2 · |w|²; not in the paper.
 
@@ -203,7 +217,7 @@ def place_newton(
 
     **Arguments:**
 
-    - `gram`, `ratings`, `gap`, `batch_size`: as in [`place_ssr`][].
+    - `gram`, `ratings`, `gap`, `batch_size`, `mesh`: as in [`place_ssr`][].
     - `key` or `init`: random or given starts, as in [`place_ssr`][], in place of the default one.
     - `ridge`: penalty on |w|², positive.
     - `tol`: largest length of the gradient at convergence.
@@ -229,27 +243,28 @@ def place_newton(
     if search:
         ratings = as_float("ratings", ratings)
         init = jnp.zeros((len(ratings), p), gram.numerator.dtype)
+    mesh = as_mesh(mesh)
     ratings, w = _checked(gram, ratings, key, init, batch_size)
     check_steps(max_steps)
     check_positive(ridge=ridge, tol=tol)
     effective_gap(gap)
     penalty, stop = number("ridge", ridge, w.dtype), number("tol", tol, w.dtype)
     limits = penalty, stop, jnp.asarray(max_steps, jnp.int32)
-    return _newton(gram, ratings, w, limits, float(gap), search, batch_size)
+    arrays = everywhere(mesh, (gram, ratings, w, limits))
+    return _newton(*arrays, float(gap), search, batch_size, mesh)
 
 
-@functools.partial(jax.jit, static_argnames=("gap", "search", "batch_size"))
+@functools.partial(jax.jit, static_argnames=("gap", "search", "batch_size", "mesh"))
 @full_precision
-def _newton(gram, ratings, w, limits, gap: float, search: bool, batch_size: int) -> Placement:
+def _newton(gram, ratings, w, limits, gap: float, search: bool, batch_size: int, mesh) -> Placement:
     """From the starts `w`, or with `search` from the best of the default ones."""
-    penalty, stop, max_steps = limits
     p = gram.prototypes.shape[0]
 
-    def solve(gram: ScoreGram, ratings: Array, w: Array) -> Tile:
+    def solve(limits, gram: ScoreGram, ratings: Array, w: Array) -> Tile:
         start = best_start(gram, ratings, p, gap) if search else w
-        return newton_tile(gram, ratings, start, gap, penalty, stop, max_steps)
+        return newton_tile(gram, ratings, start, gap, *limits)
 
-    return _tiled(solve, gram, ratings, w, batch_size)
+    return _tiled(Partial(solve, limits), gram, ratings, w, batch_size, mesh)
 
 
 def _checked(

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.devices import as_mesh, by_rows, devices_in, everywhere, in_charge, to_host
 from ..solvers.keys import PRNGKey
 from ._store import write_arrays
 from ._training_run import TrainingRun, run_identity
@@ -138,6 +141,7 @@ def train_encoder(
     context: Numbers | None = None,
     checkpoint: str | PathLike[str] | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> TrainedEncoder:
     """Fit projectors, mixtures and scale to the pairs of `train` (equation 3).
 
@@ -161,9 +165,12 @@ def train_encoder(
     - `checkpoint`: a file, written whole after every epoch. If it exists, training continues from
       it, with the same result bit for bit as without a stop (on the same machine and versions).
     - `on_progress`: called with [`TrainingProgress`][].
+    - `mesh`: devices over whose first axis the pairs of every batch, and the projection of their
+      items, are spread. Their number divides `batch_size`. With several processes, all read the
+      same `checkpoint` and the first one writes it.
 
-    **Raises:** `ValueError` if shapes disagree, `items` is not finite, no user has a pair, no
-    held-out item has one, or `checkpoint` is of another run.
+    **Raises:** `ValueError` if shapes disagree, the devices do not divide the batch, `items` is
+    not finite, no user has a pair, no held-out item has one, or `checkpoint` is of another run.
 
     **Example:**
 
@@ -180,6 +187,12 @@ def train_encoder(
         (2, 2) (2,)
     """
     settings = TrainingSettings() if settings is None else settings
+    mesh = as_mesh(mesh)
+    if settings.batch_size % devices_in(mesh):
+        raise ValueError(
+            f"`batch_size` is {settings.batch_size}, which {devices_in(mesh)} devices of `mesh` "
+            "cannot share evenly"
+        )
     x = _checked_items(items, train)
     context = _checked_context(context, x)
     start_key, epoch_key, validation_key = jax.random.split(key, 3)
@@ -191,7 +204,7 @@ def train_encoder(
             "another scale need another gap"
         )
     held_out = _held_out_pairs(validation_key, train, validation, settings)
-    data = _Data(x, context, table, held_out)
+    data = _Data(x, context, table, held_out, mesh)
     # Copies, because training reuses the buffers of its state.
     own_encoder, own_w = jax.tree.map(jnp.copy, (encoder, w))
     run = TrainingRun(start_state(own_encoder, own_w, settings))
@@ -200,6 +213,7 @@ def train_encoder(
         file = Path(checkpoint)
         identity = run_identity(key, settings, x, context, encoder, w, train, validation)
         run = run.restored(file, identity)
+    run = replace(run, state=everywhere(mesh, run.state))
 
     def report(progress: TrainingProgress) -> None:
         if on_progress is not None:
@@ -207,11 +221,11 @@ def train_encoder(
 
     while not run.ended(settings):
         run, progress = _epoch(run, data, epoch_key, settings, report)
-        if file is not None:
+        if file is not None and in_charge(mesh):
             write_arrays(file, run.arrays(identity))
         report(progress)
     assert run.best is not None  # at least one epoch was run
-    best_encoder, best_w = run.best
+    best_encoder, best_w = _own_arrays(mesh, run.best)
     return TrainedEncoder(
         best_encoder,
         best_w,
@@ -224,6 +238,11 @@ def train_encoder(
     )
 
 
+def _own_arrays(mesh: Mesh | None, tree: Any) -> Any:
+    """Arrays that every device has, as ordinary arrays of this process."""
+    return tree if mesh is None else jax.tree.map(jnp.asarray, to_host(mesh, tree))
+
+
 @dataclass(frozen=True, eq=False)
 class _Data:
     """What every epoch needs; `held_out` decides on early stopping."""
@@ -232,6 +251,7 @@ class _Data:
     context: Float[Array, " e"]
     table: PairTable
     held_out: Pairs | None
+    mesh: Mesh | None = None
 
     def epoch_pairs(self, settings: TrainingSettings) -> int:
         """Pairs of an epoch."""
@@ -246,14 +266,21 @@ class _Data:
         order = _shuffled(order_key, len(pairs), settings.together)
         columns = (pairs.user[order], pairs.better[order], pairs.worse[order])
         users = len(self.table.counts)
-        return make_batches(columns, users, settings.batch_size, settings.chunk_steps)
+        devices = devices_in(self.mesh)
+        return make_batches(columns, users, settings.batch_size, settings.chunk_steps, devices)
+
+    def placed(self, chunk: Batch) -> Batch:
+        """A chunk where its steps are taken: every device has its share of the pairs."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, chunk)
+        return jax.device_put(chunk, by_rows(self.mesh, 1))
 
     def held_out_accuracy(self, state: TrainingState) -> float:
         """Accuracy on the held-out pairs; NaN without any."""
         if self.held_out is None:
             return float("nan")
-        gram = _gram(state.encoder, self.x, self.context)
-        return pairwise_accuracy(gram, state.w, self.held_out)
+        encoder, w = _own_arrays(self.mesh, (state.encoder, state.w))
+        return pairwise_accuracy(_gram(encoder, self.x, self.context), w, self.held_out)
 
 
 def _epoch(
@@ -269,19 +296,19 @@ def _epoch(
     pair_key, order_key, dropout_key = jax.random.split(jax.random.fold_in(key, epoch), 3)
     chunks, batches = data.batches(pair_key, order_key, settings)
     state, loss, right, done = run.state, 0.0, 0.0, 0
+    shared = everywhere(data.mesh, (data.x, data.context, dropout_key))
     progress = TrainingProgress(epoch, 0, steps, *[float("nan")] * 4)
     for chunk in chunks:
         began = time.perf_counter()
         count = min(len(chunk.user), batches - done)
         state, chunk_loss, chunk_right = run_steps(
             state,
-            jax.tree.map(jnp.asarray, chunk),
-            jnp.int32(count),
-            data.x,
-            data.context,
-            dropout_key,
+            data.placed(chunk),
+            everywhere(data.mesh, jnp.int32(count)),
+            *shared,
             steps=steps,
             settings=settings,
+            mesh=data.mesh,
         )
         loss, right = loss + float(chunk_loss), right + float(chunk_right)  # waits
         seen = min((done + count) * size, total)

@@ -16,9 +16,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from .boundary import Numbers, as_float, as_floats, concrete
+from .devices import devices_in, over_devices
 from .exact import lengths, resolve
 from .precision import full_precision
 from .units import power_of_two
@@ -204,22 +207,37 @@ def squared_distances(
     return jnp.where(doubtful, fine + (coarse - jax.lax.stop_gradient(coarse)), squares)
 
 
-def block_rows(n: int, columns: int, block: int) -> int:
-    """Rows per block so that rows x `columns` is about `block`, blocks being of equal size."""
+def block_rows(n: int, columns: int, block: int, devices: int = 1) -> int:
+    """Rows per block so that rows x `columns` is about `block`, blocks being of equal size.
+
+    **Arguments:** `n`: rows in all; `columns`: entries per row; `block`: entries to hold at a time;
+    `devices`: which share the blocks evenly.
+    """
     positive("block", block)
     rows = min(n, max(1, block // columns))
-    return -(-n // -(-n // rows))
+    blocks = -(-n // rows)
+    return -(-n // (blocks + -blocks % devices))
 
 
-def in_blocks(rows_of: Any, rows: int) -> Any:
-    """An array as (blocks, rows, ...), padded with zeros; a [`Cloud`][] likewise."""
+def in_blocks(rows_of: Any, rows: int, devices: int = 1) -> Any:
+    """An array as (blocks, rows, ...), padded with zeros; a [`Cloud`][] likewise.
+
+    `devices` divide the number of blocks.
+    """
+    size = jax.tree.leaves(rows_of)[0].shape[0]
+    count = -(-size // rows)
+    count += -count % devices
     if isinstance(rows_of, Cloud):
-        size = len(rows_of.square)
-        rows_of = rows_of.filled(-(-size // rows) * rows - size)
+        rows_of = rows_of.filled(count * rows - size)
         return jax.tree.map(lambda array: in_blocks(array, rows), rows_of)
-    count = -(-rows_of.shape[0] // rows)
-    padding = [(0, count * rows - rows_of.shape[0])] + [(0, 0)] * (rows_of.ndim - 1)
+    padding = [(0, count * rows - size)] + [(0, 0)] * (rows_of.ndim - 1)
     return jnp.pad(rows_of, padding).reshape(count, rows, *rows_of.shape[1:])
+
+
+def positions(blocks: Any) -> Int[Array, "k b"]:
+    """The positions of the rows in [`in_blocks`][], those of padding from n on."""
+    count, rows = jax.tree.leaves(blocks)[0].shape[:2]
+    return jnp.arange(count * rows).reshape(count, rows)
 
 
 def map_rows(
@@ -227,20 +245,25 @@ def map_rows(
     x: Float[Array, "n d"] | Cloud,
     columns: int,
     block: int,
+    mesh: Mesh | None = None,
 ) -> Any:
     """`function(rows of x, their positions)` over blocks of rows.
 
-    **Arguments:** `function`: called once per block; `x`: (n, d) points; `columns`: entries that
-    `function` holds per row; `block`: entries to hold at a time.
+    **Arguments:** `function`: called once per block, see [`over_devices`][]; `x`: (n, d) points;
+    `columns`: entries that `function` holds per row; `block`: entries to hold at a time, on each
+    device; `mesh`: devices over which the blocks are spread.
 
     **Returns:** the outputs, with the n rows as the first axis. Padding rows of the last block have
     positions from n on, and their outputs are dropped.
     """
-    n = jax.tree.leaves(x)[0].shape[0]
-    rows = block_rows(n, columns, block)
-    blocks = in_blocks(x, rows)
-    position = jnp.arange(-(-n // rows) * rows).reshape(-1, rows)
-    out = jax.lax.map(lambda pair: function(*pair), (blocks, position))
+    n, devices = jax.tree.leaves(x)[0].shape[0], devices_in(mesh)
+    rows = block_rows(n, columns, block, devices)
+    blocks = in_blocks(x, rows, devices)
+
+    def each(function, pairs):
+        return jax.lax.map(lambda pair: function(*pair), pairs)
+
+    out = over_devices(mesh, Partial(each, function), (blocks, positions(blocks)))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], out)
 
 
@@ -261,13 +284,14 @@ def _smallest(
     return -smallest, jnp.take_along_axis(position.reshape(len(values), -1), chosen, axis=1)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "block"))
+@functools.partial(jax.jit, static_argnames=("k", "block", "mesh"))
 def nearest(
     x: Float[Array, "n d"],
     y: Float[Array, "l d"] | None,
     k: int,
     *,
     block: int = BLOCK,
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, "n k"], Int[Array, "n k"]]:
     """Distances to the `k` nearest rows of `y`, ascending, and their positions.
 
@@ -275,7 +299,8 @@ def nearest(
     the nearest undecided, all candidates are compared by differences. Nothing is checked.
 
     **Arguments:** `x`: (n, d) points; `y`: (l, d) candidates, or `None` for the other rows of `x`;
-    `k`: number of neighbours; `block`: distances held at a time.
+    `k`: number of neighbours; `block`: distances held at a time; `mesh`: devices over which the
+    rows of `x` are spread.
     """
     alone = y is None
     frame = Frame.of(x) if alone else Frame.of(x, y)
@@ -297,7 +322,7 @@ def nearest(
         columns = jnp.take_along_axis(columns, order, axis=1)
         return carry[0].at[rows].set(-best), carry[1].at[rows].set(columns)
 
-    def of_block(rows, position):
+    def of_block(others, unit, rows, position):
         fixed = jax.lax.stop_gradient(rows)
         least, _ = bounds(fixed, jax.lax.stop_gradient(others))
         if alone:
@@ -320,6 +345,7 @@ def nearest(
                 return jnp.where(doubtful[:, None], found, shortlist)
 
             chosen = jax.lax.cond(jnp.any(doubtful), again, lambda: shortlist)
-        return frame.unit * lengths(rows.raw[:, None, :] - others.raw[chosen]), chosen
+        return unit * lengths(rows.raw[:, None, :] - others.raw[chosen]), chosen
 
-    return map_rows(of_block, mine, members * groups, block)
+    each = Partial(of_block, others, frame.unit)
+    return map_rows(each, mine, members * groups, block, mesh)

@@ -7,12 +7,11 @@ import sys
 SCRIPT = """
 import jax, numpy as np
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from syndigits_jax.datasets import simulate_distributions
 from syndigits_jax.distribution import Answers, Spec, design, fit_ensembles, fit_large, make_design
 
 assert jax.device_count() == 8
-mesh = Mesh(np.array(jax.devices()), ("twins",))
+mesh = jax.make_mesh((8,), ("twins",))
 everywhere = jnp.ones((12, 3), bool)
 
 def poll(twins):
