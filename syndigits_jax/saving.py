@@ -44,13 +44,13 @@ from .estimation.share_intervals import KnownShares
 from .estimation.stack import FoldMoments
 from .estimation.units import AnswerUnits
 from .evaluation.adaptive import AdaptiveChoice, AdaptiveCurve, AdaptiveTransfer, UncertaintyRule
-from .evaluation.ceilings import Retest, SplitHalf
 from .evaluation.few_shot import FewShotCurve
 from .evaluation.gate import TwinGain
 from .evaluation.holdout_result import HoldOut
 from .evaluation.metrics import Summary
 from .evaluation.probability_calibration import Scaling
 from .evaluation.reliability_diagram import Reliability
+from .evaluation.repeatability import Retest, SplitHalf
 from .evaluation.threshold import ThresholdChoice
 from .evaluation.tuning import Choice
 from .inference.conformal import Interval

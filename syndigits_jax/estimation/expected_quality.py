@@ -147,7 +147,9 @@ def expected_quality(problem: Problem, run: Nested, *, level: float = 0.95) -> E
         problem.weight, blocks=problem.blocks,
     )  # fmt: skip
     groups = np.asarray(table.groups)
-    centre, size = features.mean(1, keepdims=True), features.std(1, keepdims=True)
+    # Of known questions only: predictions of new ones have seen every fold.
+    centre = features[:, known].mean(1, keepdims=True)
+    size = features[:, known].std(1, keepdims=True)
     scaled = (features - centre) / np.where(size > 1e-6, size, 1)
     shape = (places, panel.m)
     x = np.concatenate(

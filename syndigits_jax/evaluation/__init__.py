@@ -7,11 +7,7 @@ from .arm_effects import EffectSlope as EffectSlope
 from .arm_effects import arm_effects as arm_effects
 from .arm_effects import effect_slope as effect_slope
 from .ceilings import attenuation_corrected as attenuation_corrected
-from .ceilings import mean_reliability as mean_reliability
-from .ceilings import retest_answers as retest_answers
-from .ceilings import retest_reliability as retest_reliability
 from .ceilings import share_of_ceiling as share_of_ceiling
-from .ceilings import split_half as split_half
 from .comparison import Comparison as Comparison
 from .comparison import Estimated as Estimated
 from .comparison import compare_predictions as compare_predictions
@@ -54,6 +50,10 @@ from .probability_scores import skill as skill
 from .reliability_diagram import Reliability as Reliability
 from .reliability_diagram import expected_calibration_error as expected_calibration_error
 from .reliability_diagram import reliability as reliability
+from .repeatability import mean_reliability as mean_reliability
+from .repeatability import retest_answers as retest_answers
+from .repeatability import retest_reliability as retest_reliability
+from .repeatability import split_half as split_half
 from .threshold import ThresholdChoice as ThresholdChoice
 from .threshold import choose_threshold as choose_threshold
 from .tuning import Choice as Choice

@@ -117,7 +117,7 @@ def judge_expectations(
         spread = share.estimate * (1 - share.estimate)
         size = min(len(y), spread / square) if square > 0 and spread > 0 else len(y)
         share = Estimated(share.estimate, *wilson_interval(share.estimate, size, level))
-    return ExpectationsJudged(*(at(i) for i in range(5)), share, int(used.sum()))
+    return ExpectationsJudged(at(0), at(1), at(2), at(3), at(4), share, int(used.sum()))
 
 
 @functools.partial(jax.jit, static_argnames=("replicates", "level"))

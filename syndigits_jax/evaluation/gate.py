@@ -135,7 +135,8 @@ def _resampled(
     key, data, weight, member, *, comparison: str, blocks: int, replicates: int, batch_size: int
 ):
     """The mean gain of every replicate, and the gain of every question."""
-    gains = _gains(comparison, *data, weight)
+    x, z, y, used = data
+    gains = _gains(comparison, x, z, y, used, weight)
     draws = pigeonhole_means(
         key, lambda people: gains(people)[None], weight, member, blocks,
         replicates=replicates, batch_size=batch_size,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..inference.student_t import student_t_quantile
+from ..inference.pigeonhole import interval_factor
 from ..results.keys import Key, entropy
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.precision import full_precision
@@ -108,7 +108,7 @@ def joint_structure(
         error = np.sqrt((groups - 1) / groups * np.sum((rest - rest.mean()) ** 2))
         return float(groups * whole - (groups - 1) * rest.mean() if bias else whole), float(error)
 
-    quantile = float(student_t_quantile(level, jnp.asarray(groups - 1.0, x.dtype)))
+    quantile = interval_factor(level, groups) / (groups / (groups - 1)) ** 0.5
 
     def estimated(values: Float[np.ndarray, " r"], bias: bool) -> Estimated:
         value, error = jackknifed(values, bias)
@@ -116,7 +116,8 @@ def joint_structure(
 
     def root(squares: Float[np.ndarray, " r"]) -> Estimated:
         # The bias of a mean square is the variance of what is squared.
-        return Estimated(*(float(np.sqrt(max(e, 0.0))) for e in estimated(squares, True)))
+        value, lower, upper = (float(np.sqrt(max(e, 0.0))) for e in estimated(squares, True))
+        return Estimated(value, lower, upper)
 
     return JointStructure(
         root(gap), root(own), estimated(people, False), estimated(twins, False),
@@ -135,7 +136,7 @@ def _replicates(
         used = ~jnp.isnan(values) & (weight > 0)[:, None]
         filled = jnp.where(used, values, 0)
         sides.append((scaled_rows(filled.T, used.T, weight).T, used.astype(x.dtype)))
-    both = [_correlations(*side, weight) for side in sides]
+    both = [_correlations(values, used, weight) for values, used in sides]
     diagonal = jnp.eye(x.shape[1], dtype=bool)
     usable = both[0][1] & both[1][1] & ~diagonal
     pairs = jnp.sum(usable)
@@ -149,7 +150,7 @@ def _replicates(
 
     def one(kept: Array):
         people = jnp.where(kept, weight, 0)
-        r, s = (_correlations(*side, people)[0] for side in sides)
+        r, s = (_correlations(values, used, people)[0] for values, used in sides)
         safe = jnp.maximum(pairs, 1).astype(x.dtype)
         gap = jnp.sum(jnp.where(usable, (r - s) ** 2, 0)) / safe
         own = jnp.sum(jnp.where(usable, r**2, 0)) / safe

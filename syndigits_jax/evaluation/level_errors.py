@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..inference.alike import alike
 from ..inference.student_t import student_t_quantile
 from ..solvers.boundary import Numbers, as_float, as_floats
 from ..solvers.checks import check_fraction
@@ -68,7 +69,8 @@ def level_errors(
         weight = as_float("sample_weight", sample_weight).astype(x.dtype)
         if weight.shape != x.shape[1:]:
             raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
-    return LevelErrors(*_errors(x, y, weight, jnp.asarray(1 - level, x.dtype)), level)
+    error, lower, upper, beyond = _errors(x, y, weight, jnp.asarray(1 - level, x.dtype))
+    return LevelErrors(error, lower, upper, beyond, level)
 
 
 @jax.jit
@@ -88,7 +90,11 @@ def _errors(x: Array, y: Array, weight: Array, alpha: Array):
     freedom = jnp.maximum(size - 1, 1)
     reach = standard * student_t_quantile(1 - alpha / count, freedom)
     # From the largest t on, each against as many questions as are left.
-    some = enough & (standard > 0)
+    some = (
+        enough
+        & (standard > 0)
+        & ~alike(gap, w > 0, 1, size=jnp.where(used, jnp.maximum(jnp.abs(x), jnp.abs(y)), 0))
+    )
     t = jnp.where(some, jnp.abs(error) / jnp.where(some, standard, 1), 0)
     order = jnp.argsort(-t)
     left = jnp.maximum(count - jnp.arange(x.shape[0], dtype=x.dtype), 1)

@@ -95,7 +95,9 @@ def effective_numbers(
     rate = -jnp.log(jnp.asarray(LIKE, x.dtype)) / mean
     rows = [jnp.sum(both * jnp.exp(-rate * d), axis=1) for d in (people, twins)]
     own, pair = weight**2, jnp.sum(both, axis=1)
-    return _numbers(*(np.asarray(a, np.float64) for a in (*rows, own, pair, weight)), level)
+    sides = [np.asarray(a, np.float64) for a in rows]
+    own, pair, weight = (np.asarray(a, np.float64) for a in (own, pair, weight))
+    return _numbers(sides[0], sides[1], own, pair, weight, level)
 
 
 def _numbers(people, twins, own, pair, weight, level: float) -> EffectiveNumbers:
@@ -114,7 +116,7 @@ def _numbers(people, twins, own, pair, weight, level: float) -> EffectiveNumbers
     reach = float(student_t_quantile(level, jnp.asarray(n - 1.0, jnp.result_type(float)))) * error
     ratio = whole[1] / whole[0]
     return EffectiveNumbers(
-        *whole, ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
+        whole[0], whole[1], ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
     )
 
 

@@ -16,7 +16,8 @@ from .conformal import (
 )
 from .prediction_powered.cross_fitting import cross_fit, person_folds
 from .prediction_powered.estimate import Basis, Estimate, PointEstimate
-from .prediction_powered.means import ppi_difference, ppi_mean, ppi_means, ppi_share
+from .prediction_powered.many_means import ppi_means
+from .prediction_powered.means import ppi_difference, ppi_mean, ppi_share
 from .prediction_powered.planning import Split, cheapest_split, people_needed
 from .prediction_powered.quantiles import ppi_quantile
 from .prediction_powered.regression import ppi_linear, ppi_logistic

@@ -132,7 +132,7 @@ def floor_divisor(value: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.maximum(value, float(jnp.finfo(value.dtype).tiny))
 
 
-def soft(value: Float[Array, "*k p"], threshold: Float[Array, ""]) -> Float[Array, "*k p"]:
+def soft(value: Float[Array, "..."], threshold: Float[Array, ""]) -> Float[Array, "..."]:
     """The proximal map of `threshold` |b|₁."""
     return jnp.sign(value) * jnp.maximum(jnp.abs(value) - threshold, 0)
 

@@ -232,6 +232,34 @@ def test_carried_choices_rest_on_the_question_they_come_from(tmp_path):
     assert survey.questions[-1].options == (Option(1, "Cat"), Option(4, "Dog"))
 
 
+def test_odd_ways_of_writing_a_questionnaire_are_read(tmp_path):
+    """Empty objects are lists in them, orders may be objects, and codes words or empty."""
+    asked = [
+        mc("QID1", "a", ["Yes", "No", "None"], RecodeValues={"1": "5", "2": "", "3": "NA"},
+           VariableNaming=[], Validation=[], Configuration=[], AnalyzeChoices=[]),
+        mc("QID2", "b", ["Yes", "No"]) | {"ChoiceOrder": {"0": "2", "1": "1"}, "RecodeValues": []},
+        mc("QID3", "c", ["Yes", "No"], RecodeValues={"1": "y", "2": "n"}),
+        other("QID4", "d", "MC", "SAVR", Choices=[]),
+        other("QID5", "e", "SBS", AdditionalQuestions=[]),
+        mc("QID6", "f", ["Yes"], "MAVR"),
+    ]  # fmt: skip
+    blocks = [block("b", *[q["QuestionID"] for q in asked])]
+    blocks[0]["Options"] = []
+    qsf = write_qsf(tmp_path / "s.qsf", blocks, asked)
+    survey = read_qualtrics(qsf)
+    a, b, c, f = survey.questions
+    assert a.options == (Option(5, "Yes"), Option(2, "No"))
+    assert b.options == (Option(2, "No"), Option(1, "Yes"))
+    assert c.options == (Option(1, "Yes"), Option(2, "No"))
+    assert (f.identifier, f.text) == ("f_1", "About f? - Yes")
+    assert survey.left_out == dict.fromkeys("de", "it has no choices")
+    columns = [("ResponseId", "", "_recordId"), ("a", "", "QID1"), ("c", "", "QID3")]
+    path = write_export(tmp_path / "r.csv", columns, [["x", "NA", "n"], ["y", "5", "y"]])
+    found = read_qualtrics(qsf, path)
+    np.testing.assert_array_equal(found.answers.to_numpy(), [[np.nan, 2], [5, 1]])
+    assert any("'NA'" in said for said in found.report)
+
+
 def test_an_export_alone_has_numbers_and_no_options(tmp_path):
     rows = [row(FIRST), row(["1", "", "1", "1", *FIRST[4:]], "b")]
     path = write_export(tmp_path / "r.csv", COLUMNS, rows)

@@ -9,12 +9,12 @@ import scipy.stats
 from syndigits_jax import Panel
 from syndigits_jax.evaluation import (
     attenuation_corrected,
-    ceilings,
     mean_reliability,
+    repeatability,
     share_of_ceiling,
     split_half,
 )
-from syndigits_jax.evaluation.ceilings import spearman_brown
+from syndigits_jax.evaluation.repeatability import spearman_brown
 
 KEY = jax.random.key(0)
 
@@ -31,7 +31,7 @@ def twice(seed: int, people: int, reliabilities):
 def test_retest_finds_the_reliability_and_corrects_for_it():
     reliabilities = [0.3, 0.6, 0.9]
     true, first, second = twice(0, 20_000, reliabilities)
-    found = ceilings.retest_reliability(first, second)
+    found = repeatability.retest_reliability(first, second)
     np.testing.assert_allclose(found.reliability, reliabilities, atol=0.02)
     seen = [np.corrcoef(true[:, j], first[:, j])[0, 1] for j in range(3)]
     np.testing.assert_allclose(seen, np.sqrt(reliabilities), atol=0.02)
@@ -43,7 +43,7 @@ def test_only_people_who_answered_twice_count_with_their_weights():
     first, second = np.round(first), np.round(second)
     second[:20, 0], first[50:, 1] = np.nan, np.nan
     times = np.arange(60) % 3 + 1
-    found = ceilings.retest_reliability(first, second, sample_weight=times.astype(float))
+    found = repeatability.retest_reliability(first, second, sample_weight=times.astype(float))
     for j in range(2):
         both = ~np.isnan(first[:, j] + second[:, j])
         x, y = (np.repeat(a[both, j], times[both]) for a in (first, second))
@@ -59,7 +59,7 @@ def test_too_few_or_equal_answers_have_no_reliability():
     nan = np.nan
     first = np.array([[1, 1, nan, 2], [2, 2, 1, 2], [nan, 3, 2, 2], [nan, 1, nan, 2]])
     second = np.array([[1, 1, 1, 1], [2, 3, 1, 2], [3, 3, nan, 3], [nan, 2, 2, 1.0]])
-    found = ceilings.retest_reliability(first, second)
+    found = repeatability.retest_reliability(first, second)
     assert np.isnan(found.reliability[np.array([0, 2, 3])]).all()
     assert not np.isnan(found.reliability[1])
     np.testing.assert_array_equal(found.count, [2, 4, 1, 4])
@@ -68,12 +68,12 @@ def test_too_few_or_equal_answers_have_no_reliability():
 def test_a_second_table_is_aligned_by_identifier():
     panel = Panel.from_arrays(np.eye(3), np.eye(3), ["ann", "bob", "cat"], ["q1", "q2", "q3"])
     frame = pd.DataFrame({"q3": [5, 6], "q1": [7, 8]}, index=["cat", "ann"])
-    got = ceilings.retest_answers(panel, frame)
+    got = repeatability.retest_answers(panel, frame)
     np.testing.assert_array_equal(got, [[8, np.nan, 6], [np.nan] * 3, [7, np.nan, 5]])
     with pytest.raises(ValueError, match="no person in common with the panel: it has 'dan'"):
-        ceilings.retest_answers(panel, pd.DataFrame({"q1": [1]}, index=["dan"]))
+        repeatability.retest_answers(panel, pd.DataFrame({"q1": [1]}, index=["dan"]))
     with pytest.raises(ValueError, match="no question in common"):
-        ceilings.retest_answers(panel, pd.DataFrame({"x": [1]}, index=["ann"]))
+        repeatability.retest_answers(panel, pd.DataFrame({"x": [1]}, index=["ann"]))
 
 
 def test_split_halves_find_the_reliability_of_means():
@@ -140,17 +140,17 @@ ANSWERS = [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ceilings.retest_reliability(ANSWERS, [[0.0, 1.0]]), "must have the shape of"),
+        (lambda: repeatability.retest_reliability(ANSWERS, [[0.0, 1.0]]), "must have the shape of"),
         (
-            lambda: ceilings.retest_reliability(ANSWERS, np.full((3, 2), np.nan)),
+            lambda: repeatability.retest_reliability(ANSWERS, np.full((3, 2), np.nan)),
             "nobody answered a question in both tables",
         ),
         (
-            lambda: ceilings.retest_reliability(ANSWERS, ANSWERS, sample_weight=[1.0, 1.0]),
+            lambda: repeatability.retest_reliability(ANSWERS, ANSWERS, sample_weight=[1.0, 1.0]),
             "`sample_weight` must have shape",
         ),
         (
-            lambda: ceilings.retest_reliability(ANSWERS, ANSWERS, sample_weight=[0.0, 0, 0]),
+            lambda: repeatability.retest_reliability(ANSWERS, ANSWERS, sample_weight=[0.0, 0, 0]),
             "nor zero for everybody",
         ),
         (lambda: split_half([[1.0, 2.0]], key=KEY), "at least two of each"),

@@ -14,6 +14,7 @@ from syndigits_jax.solvers import (
     elastic_net,
     elastic_net_from_gram,
     elastic_net_path,
+    elastic_nets,
     exponentiated_gradient,
     gram_statistics,
     hard_impute,
@@ -181,6 +182,9 @@ LIMITED = {
     "elastic_net_from_gram": _moments(elastic_net_from_gram, 0.05, 0.5),
     "elastic_net_path": _regression(elastic_net_path, _ALPHAS, 0.5),
     "elastic_net_path_from_gram": _moments(elastic_net_path_from_gram, _ALPHAS, 0.5),
+    "elastic_nets": lambda d, **limits: elastic_nets(
+        d["x"], d["y"][None], 0.05, 0.5, sample_weight=d["weight"], **limits
+    ),
     "simplex_least_squares": _regression(simplex_least_squares, 0.1),
     "simplex_least_squares_from_gram": _moments(simplex_least_squares_from_gram, 0.1),
     "minimize_on_simplex": lambda d, **limits: minimize_on_simplex(

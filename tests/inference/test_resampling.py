@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from compilations import compilations
 
 from syndigits_jax.inference import (
     bootstrap,
@@ -108,3 +109,31 @@ def test_permutation_test_is_uniform_under_the_null_and_small_off_it():
     assert abs(jnp.mean(null <= 0.1) - 0.1) < 0.04
     assert jnp.min(null) >= 0.01
     assert jnp.mean(p(jax.random.split(KEY, 500), 2.0) <= 0.05) > 0.9
+
+
+def test_statistics_of_modules_are_compiled_once():
+    key, values = jax.random.key(0), jnp.arange(6.0)
+    others = values + 1
+
+    def calls(data):
+        bootstrap(key, nan_mean, data, replicates=10)
+        permutation_test(key, jnp.dot, data, data, replicates=10)
+        sign_flip_test(key, data, replicates=10)
+
+    calls(values)
+    with compilations() as compiled:
+        calls(others)
+    assert not compiled
+
+
+def test_what_a_local_statistic_reads_may_change():
+    factor = 1.0
+
+    def scaled(values):
+        return factor * jnp.mean(values)
+
+    key, values = jax.random.key(0), jnp.arange(1.0, 7.0)
+    once = bootstrap(key, scaled, values, replicates=10)
+    factor = 2.0
+    twice = bootstrap(key, scaled, values, replicates=10)
+    np.testing.assert_allclose(twice.lower, 2 * once.lower, rtol=1e-6)

@@ -222,7 +222,9 @@ def _number(payload: Payload, context: Context) -> Column:
 
 
 def _side_by_side(payload: Payload, context: Context) -> Iterator[Column]:
-    for number, sub in (payload.get("AdditionalQuestions") or {}).items():
+    parts = payload.get("AdditionalQuestions") or {}
+    parts = dict(enumerate(parts, start=1)) if isinstance(parts, list) else parts
+    for number, sub in parts.items():
         if not isinstance(sub, Mapping):
             continue
         qid = str(payload["QuestionID"])
@@ -262,15 +264,18 @@ def _choices(payload: Payload, which: str, context: Context, row: str = "") -> C
     if payload.get("QuestionType") == "Matrix" and which == "Choice":
         recoded = naming = analysed = {}
     labels, codes, texts, suffixes = {}, {}, {}, {}
-    words = {name: str(recoded.get(name, name.removeprefix("x"))).strip() for name in shown}
-    coded = all(_finite(word) is not None for word in words.values())
+    words = {name: _recoded(recoded, name, name.removeprefix("x")) for name in shown}
+    numeric = [name for name in shown if _finite(words[name]) is not None]
+    if len(numeric) > 1:  # a choice coded by a word ("NA") beside numbers is no answer
+        shown = {name: shown[name] for name in numeric}
+    coded = len(numeric) == len(shown)
     for position, (name, entry) in enumerate(shown.items(), start=1):
         display = entry.get("Display") if isinstance(entry, Mapping) else entry
         labels[name] = context.text(display)
         code = _finite(words[name]) if coded else float(position)
         assert code is not None
         codes[name] = code
-        suffixes[name] = str(recoded.get(name, name)).strip()
+        suffixes[name] = _recoded(recoded, name, name)
         for text in (display, labels[name], naming.get(name), None if coded else words[name]):
             if text is not None and comparable(str(text)):
                 texts.setdefault(comparable(str(text)), code)
@@ -278,6 +283,11 @@ def _choices(payload: Payload, which: str, context: Context, row: str = "") -> C
     unseen = unseen if len(unseen) < len(shown) else frozenset()
     excluded = frozenset(codes[name] for name in unseen)
     return Choices(labels, codes, texts, suffixes, excluded, unseen)
+
+
+def _recoded(recoded: Mapping[str, Any], name: str, default: str) -> str:
+    own = recoded.get(name)
+    return default if own is None or not str(own).strip() else str(own).strip()
 
 
 def _rows(payload: Payload, context: Context) -> dict[str, str]:
@@ -297,6 +307,7 @@ def _entries(given: Any, order: Any) -> dict[str, Any]:
     if isinstance(given, list):
         given = dict(enumerate(given, start=1))
     by_name = {str(name): entry for name, entry in given.items()}
+    order = list(order.values()) if isinstance(order, Mapping) else order
     names = [str(name) for name in order] if isinstance(order, list) and order else list(by_name)
     return {name: by_name[name] for name in names if name in by_name}
 

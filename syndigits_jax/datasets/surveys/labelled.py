@@ -158,7 +158,7 @@ def _read_file(
 def _read(path: Path, encoding: str | None) -> tuple[Any, Any]:
     import_pandas()
     try:
-        import pyreadstat
+        import pyreadstat  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "SPSS and Stata files need pyreadstat, which is not installed: "

@@ -319,5 +319,5 @@ def _figure(rows: _Rows) -> Figure:
     )
 
 
-def _cell(value: float) -> float | None:
+def _cell(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None

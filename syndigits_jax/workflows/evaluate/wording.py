@@ -31,7 +31,11 @@ def count(value: float | int) -> str:
 def interval(
     found: Estimated | Sequence[float], level: float, *, digits: int = 2, share: bool = False
 ) -> str:
-    """`95% interval 0.37 to 0.47`; of an end that is infinite, that there is none."""
+    """`95% interval 0.37 to 0.47`; of an end that is infinite, that there is none.
+
+    **Arguments:** `found`: whose last two numbers are the ends; `level`: its probability; `digits`:
+    decimals; `share`: whether it is a share, shown as percent.
+    """
     lower, upper = (float(end) for end in tuple(found)[-2:])
     say = (lambda v: percent(v, digits)) if share else (lambda v: number(v, digits))
     name = f"{percent(level)} interval"
@@ -47,7 +51,12 @@ def interval(
 def claim(
     name: str, text: str, found: Estimated, level: float, source: str, finding: str = ""
 ) -> Claim:
-    """A sentence about a number with its interval; ends that are infinite are left out."""
+    """A sentence about a number with its interval; ends that are infinite are left out.
+
+    **Arguments:** `name`, `text`, `level`, `source`, `finding`: of the
+    [`Claim`][syndigits_jax.report.Claim]; `found`: the number and its ends. Without any end there
+    is no finding.
+    """
     values = {"estimate": found.estimate, "lower": found.lower, "upper": found.upper}
     values = {key: float(value) for key, value in values.items() if math.isfinite(value)}
     known = "lower" in values or "upper" in values
@@ -55,7 +64,11 @@ def claim(
 
 
 def above(found: Estimated, positive: str, negative: str = "", than: float = 0.0) -> str:
-    """The finding that an interval supports: beyond `than` on either side, or none."""
+    """The finding that an interval supports, or none.
+
+    **Arguments:** `found`: a number with its ends; `positive`, `negative`: the findings if it is
+    all above, or all below, `than`.
+    """
     if found.lower > than:
         return positive
     return negative if found.upper < than else ""
