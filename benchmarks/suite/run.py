@@ -24,6 +24,7 @@ def in_child(
     """Figures and answers of a side, from a process of its own with every core."""
     cores = str(os.cpu_count() or 1)
     environment = os.environ | dict.fromkeys(_THREADS, cores)
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin take cores from one another
     environment["JAX_ENABLE_X64"] = "1" if side.dtype == "float64" else "0"
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder) / "answers"

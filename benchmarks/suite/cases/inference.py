@@ -79,7 +79,7 @@ CASES = (
         },
         problem,
         {
-            "ours": Side(_ours, lambda p, r: {"estimate": np.asarray(r.estimate)}),
+            "ours": Side(_ours, lambda p, r: {"estimate": np.asarray(r.value)}),
             "ppi-python": Side(
                 _ppi_python,
                 lambda p, r: {"estimate": r[:, 0]},
