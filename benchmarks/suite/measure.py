@@ -13,7 +13,7 @@ _COMPILED = "/jax/core/compile/backend_compile_duration"
 _counted = {"programs": 0}
 
 
-def _count(event: str, duration: float, **_: Any) -> None:
+def _count(event: str, duration_secs: float, **_: Any) -> None:
     if event == _COMPILED:
         _counted["programs"] += 1
 

@@ -1,5 +1,8 @@
 """Distances between two populations of points: PRDC, MMD, sliced Wasserstein, Fréchet."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from benchmarks.fidelity_metrics import populations
@@ -90,9 +93,8 @@ def _sliced_pot(problem: Problem):
     import ot
 
     x, y, directions = problem["x"], problem["y"], np.ascontiguousarray(problem["directions"].T)
-    return lambda _: {
-        "w1": float(ot.sliced_wasserstein_distance(x, y, projections=directions, p=1))
-    }
+    distance: Callable[..., Any] = ot.sliced_wasserstein_distance
+    return lambda _: {"w1": float(distance(x, y, projections=directions, p=1))}
 
 
 def _sliced_torch(problem: Problem):
@@ -116,7 +118,7 @@ def _frechet_scipy(problem: Problem):
     def solve(_):
         first, second = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
         shift = x.mean(axis=0) - y.mean(axis=0)
-        root = np.trace(sqrtm(first @ second).real)
+        root = np.real(np.trace(np.asarray(sqrtm(first @ second))))
         return {"frechet": shift @ shift + np.trace(first) + np.trace(second) - 2 * root}
 
     return solve

@@ -155,7 +155,7 @@ CASES = (
         "nets",
         "many elastic nets",
         {
-            "small": {"batch": 8, "n": 30, "p": 12, "alpha": 0.01, "timed": 8},
+            "small": {"batch": 8, "n": 30, "p": 60, "alpha": 0.01, "timed": 8},
             "paper": {"batch": 2000, "n": 50, "p": 200, "alpha": 0.001, "timed": 100},
             "large": {"batch": 20_000, "n": 50, "p": 200, "alpha": 0.001, "timed": 100},
         },

@@ -59,7 +59,7 @@ def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     x, y = x - x.mean(axis=0), y - y.mean()
     coef = answer["coef"].astype(np.float64)
     left = (y[None] - coef @ x.T) @ x - problem["penalty"][:, None] * coef
-    return {"error": np.max(np.linalg.norm(left, axis=1)) / np.linalg.norm(x.T @ y)}
+    return {"error": float(np.max(np.linalg.norm(left, axis=1)) / np.linalg.norm(x.T @ y))}
 
 
 def work(problem: Problem, answer: Answer) -> Work:
@@ -97,7 +97,7 @@ def judge_loo(problem: Problem, answer: Answer) -> dict[str, float]:
         shrink = values**2 / (values**2 + penalty)
         exact = (y - left @ (shrink * (left.T @ y))) / (1 - 1 / n - left**2 @ shrink)
         worst = max(worst, np.max(np.abs(np.abs(exact) - found)))
-    return {"error": worst / np.std(y)}
+    return {"error": float(worst / np.std(y))}
 
 
 def work_loo(problem: Problem, answer: Answer) -> Work:

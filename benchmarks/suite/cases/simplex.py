@@ -76,7 +76,7 @@ def _highs(problem: Problem):
     def solve(_):
         gram, linear = _moments(problem)
         p = len(linear)
-        lower = sparse.tril(sparse.csc_matrix(gram), format="csc")
+        lower = sparse.csc_matrix(np.tril(gram))
         model = highspy.HighsModel()
         program, hessian = model.lp_, model.hessian_
         program.num_col_, program.num_row_ = p, 1
