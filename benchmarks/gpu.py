@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=("small", "paper"), default="paper")
     parser.add_argument("--data", type=Path, default=os.environ.get("SYNDIGITS_DATA"))
-    parser.add_argument("--budget", type=float, default=420, help="no step begins after so long")
+    parser.add_argument("--budget", type=float, default=360, help="no step begins after so long")
     parser.add_argument("--only", nargs="+", help="steps whose names begin so")
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.json")
     args = parser.parse_args(arguments)
