@@ -124,14 +124,15 @@ def test_exponent_of_a_power():
 
 def test_page_says_who_is_faster():
     fast = {"seconds": 0.006, "least_seconds": 0.005, "spread": 0.1, "compilation_seconds": 1.0}
-    fast |= {"operations": 1e6, "bytes": 1e3, "floor_seconds": 1e-3, "share_of_floor": 0.2}
+    fast |= {"operations": 1e6, "bytes": 1e3, "processor_seconds": 0.01}
+    slow = {"seconds": 0.0036, "processor_seconds": 0.02}
     case = {
         "what": "w", "size": {"n": 5}, "target": 1e-4, "why": "because",
         "sides": {"ours": {"peak_gib": 1.0}, "a": {}, "b": {}, "c": {"left_out": "c missing"}},
-        "chosen": {"ours": fast, "a": {"seconds": 0.0036}, "b": None},
+        "chosen": {"ours": fast, "a": slow, "b": None}, "load_before": 1.0, "load_after": 9.0,
     }  # fmt: skip
     [*_, line] = page.peers({"k": case})
-    assert "0.60 times as fast as a; b does not get there; c: c missing" in line
+    assert "0.60 times as fast as a (2.0); b does not get there; c: c missing" in line
     assert "6 ms ± 10%" in line
     rates = {"bytes_per_second": 1e9, "operations_per_second": 1e9}
     [*_, line] = page.floors({"k": case}, {"rates": rates})

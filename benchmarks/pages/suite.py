@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.pages.tables import head, row
 from benchmarks.report import RESULTS
+from benchmarks.suite.case import Work
 
 _SIZE = "paper"
 
@@ -43,8 +44,11 @@ def duration(seconds: float) -> str:
 
 def said(ratio: float, peer: str) -> str:
     """How fast we are beside a peer, in words: below one the peer is faster."""
-    digits = 1 if ratio >= 1 else 2
-    return f"{ratio:.{digits}f} times as fast as {peer}"
+    return f"{_ratio(ratio)} times as fast as {peer}"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.{1 if ratio >= 1 else 2}f}"
 
 
 def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
@@ -59,13 +63,23 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
         elif run is None:
             words.append(f"{name} does not get there")
         elif mine is not None:
-            words.append(said(run["seconds"] / mine["seconds"], name))
+            processor = run["processor_seconds"] / mine["processor_seconds"]
+            words.append(f"{said(run['seconds'] / mine['seconds'], name)} ({_ratio(processor)})")
     return "; ".join(words)
 
 
 def peers(kernels: Mapping[str, Any]) -> list[str]:
     """A row per kernel: our time to the target, compilation, memory, and the peers in words."""
-    lines = head(["", "size", "error at most", "ours", "compilation", "memory", "beside"])
+    loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
+    lines = [
+        "Medians of repeated calls; ± is half the distance between the quartiles. In parentheses "
+        "the same ratio in processor time of all threads, the least of the repeats, which other "
+        "work on the machine hardly changes. While this was measured the machine's load was "
+        f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, others "
+        "were at work and times are longer than they need be.",
+        "",
+    ]
+    lines += head(["", "size", "error at most", "ours", "compilation", "memory", "beside"])
     for name, case in kernels.items():
         mine = ours(case)
         size = " x ".join(f"{v:g}" for k, v in case["size"].items() if k not in ("timed", "share"))
@@ -90,7 +104,7 @@ def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"The machine moves {rates['bytes_per_second'] / 1e9:.0f} GB and multiplies "
         f"{rates['operations_per_second'] / 1e9:.0f} billion float32 numbers and adds, counted as "
-        "two, a second (measured in the same run). A floor is what the least operations and bytes "
+        "two, a second (the best of the runs). A floor is what the least operations and bytes "
         "take at these rates; beside it is the share that the fastest call reached.",
         "",
         *head(["", "operations", "bytes", "floor", "share", "below half, because"]),
@@ -99,12 +113,14 @@ def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
         mine = ours(case)
         if mine is None:
             continue
-        share = mine["share_of_floor"]
+        work = Work(mine["operations"], mine["bytes"])
+        floor = work.seconds(rates["operations_per_second"], rates["bytes_per_second"])
+        share = floor / mine["least_seconds"]
         cells = [
             f"`{name}`",
             f"{mine['operations']:.2g}",
             f"{mine['bytes']:.2g}",
-            duration(mine["floor_seconds"]),
+            duration(floor),
             f"{100 * share:.2g}%",
             "" if share >= 0.5 else case["why"],
         ]

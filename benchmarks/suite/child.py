@@ -7,6 +7,7 @@ the judge; its figures are the last line printed.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -14,6 +15,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from benchmarks.suite.case import Case, Side
 from benchmarks.suite.measure import measured, peak_gib
@@ -27,16 +30,25 @@ def run_side(
     problem = case.problem(**shape)
     solve, before = side.prepare(problem), peak_gib()
     figures, answers = [], []
+    own = any(side is one for name, one in case.sides.items() if name.startswith("ours"))
     repeats = {"least": 2, "most": 2} if quick else {}
-    for effort in efforts:
-        with contextlib.redirect_stdout(io.StringIO()):
+    for effort, threads in itertools.product(efforts, threads_of(own, quick)):
+        with contextlib.redirect_stdout(io.StringIO()), threadpool_limits(threads):
             found, result = measured(lambda: solve(effort), **repeats)  # noqa: B023
         share = side.share(problem)
         for name in ("seconds", "least_seconds", "processor_seconds"):
             found[name] /= share
-        figures.append({"effort": effort, "share_timed": share, **found})
+        figures.append({"effort": effort, "threads": threads, "share_timed": share, **found})
         answers.append(side.answer(problem, result))
     return figures, answers, before
+
+
+def threads_of(own: bool, quick: bool) -> tuple[int | None, ...]:
+    """How many threads libraries may use: peers with all cores and with one, whichever is best.
+
+    Small products are slower with several. Ours decides for itself.
+    """
+    return (None,) if quick or own else (os.cpu_count() or 1, 1)
 
 
 def main() -> None:

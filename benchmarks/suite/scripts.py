@@ -1,11 +1,9 @@
 """Claims that a script of `benchmarks` or a command makes: run, timed, and its figures picked."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,23 +151,14 @@ def run_script(script: Script, size: str, data: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"
         words = {"DATA": str(data), "OUT": str(out), "FOLDER": folder}
-        command = [sys.executable, "-m", script.module]
+        command = [sys.executable, "-m", "benchmarks.suite.used", f"{folder}/used"]
+        command += [sys.executable, "-m", script.module]
         command += [words.get(word, word) for word in script.arguments[size]]
-        with (Path(folder) / "said").open("w+") as said:
-            start = time.perf_counter()
-            child = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            seconds = time.perf_counter() - start
-            said.seek(0)
-            lines = said.read().strip().splitlines()
-        if child.returncode:
-            return head | {"failed": lines[-1] if lines else f"exit {child.returncode}"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip() or f"exit {done.returncode}"
+            return head | {"failed": said.splitlines()[-1]}
+        used = json.loads((Path(folder) / "used").read_text(encoding="utf-8"))
         figures = script.pick(json.loads(out.read_text())) if out.exists() else {}
-    print(f"\n{script.what}: {seconds:.1f} s in all; {figures}", flush=True)
-    return head | {
-        "process_seconds": seconds,
-        "processor_seconds": used.ru_utime + used.ru_stime,
-        "peak_gib": used.ru_maxrss / 2**20,
-        "figures": figures,
-    }
+    print(f"\n{script.what}: {used['process_seconds']:.1f} s in all; {figures}", flush=True)
+    return head | used | {"figures": figures}
