@@ -63,8 +63,10 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
         elif run is None:
             words.append(f"{name} does not get there")
         elif mine is not None:
-            processor = run["processor_seconds"] / mine["processor_seconds"]
-            words.append(f"{said(run['seconds'] / mine['seconds'], name)} ({_ratio(processor)})")
+            word = said(run["seconds"] / mine["seconds"], name)
+            if run["processor_seconds"] is not None:
+                word += f" ({_ratio(run['processor_seconds'] / mine['processor_seconds'])})"
+            words.append(word)
     return "; ".join(words)
 
 

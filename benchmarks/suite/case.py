@@ -31,6 +31,7 @@ class Side:
     - `efforts`: tolerances or numbers of steps, loosest first; `(None,)` for a closed form.
     - `needs`: modules without which the side is left out.
     - `dtype`: what it computes in. Ours runs with JAX's float64 where it says so.
+    - `processes`: whether it works in processes of its own, whose time is not counted.
     - `share`: `share(problem)` is the part of the problem that is timed, the rest extrapolated.
     """
 
@@ -40,6 +41,7 @@ class Side:
     needs: tuple[str, ...] = ()
     dtype: str = "float32"
     share: Callable[[Problem], float] = lambda problem: 1.0
+    processes: bool = False
 
     @property
     def lacking(self) -> list[str]:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import os
 import pickle
 import warnings
@@ -38,6 +39,8 @@ def run_side(
         share = side.share(problem)
         for name in ("seconds", "least_seconds", "processor_seconds"):
             found[name] /= share
+        if side.processes:
+            found["processor_seconds"] = math.nan
         figures.append({"effort": effort, "threads": threads, "share_timed": share, **found})
         answers.append(side.answer(problem, result))
     return figures, answers, before

@@ -117,6 +117,7 @@ _MANY = {
         efforts=TOLERANCES[1:],
         needs=needs,
         share=_share,
+        processes=True,
     )
     for name, (fit, needs) in _PEERS.items()
     if name != "skglm"
