@@ -11,17 +11,16 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.peer import ensembles as peer
 from benchmarks.report import RESULTS, write_report
+from benchmarks.suite.rates import arithmetic, bandwidth
 from syndigits_jax.datasets import load_movielens_distributions, load_opinionqa
 from syndigits_jax.distribution import DIVERGENCES, Answers, Spec, fit_ensembles
 from syndigits_jax.distribution.design import VARIANTS, DenseDesign, make_design
@@ -130,40 +129,6 @@ def certified(data: Training) -> dict[str, Any]:
         ],
         "steps": {f"{s.divergence}/{s.variant}": int(f.steps) for s, f in zip(specs, fits)},
     }
-
-
-def bandwidth(cores: int, mib: int = 256, repeats: int = 7) -> dict[str, float]:
-    """Bytes per second of NumPy's copy, triad and sum, every core on arrays of its own."""
-    size = mib * 2**20 // 4
-    arrays = [tuple(np.ones(size, np.float32) for _ in range(3)) for _ in range(cores)]
-
-    def copy(a, b, c):
-        np.copyto(a, b)
-
-    def triad(a, b, c):
-        np.multiply(c, np.float32(3), out=a)
-        np.add(a, b, out=a)
-
-    def read(a, b, c):
-        b.sum()
-
-    found = {}
-    with ThreadPoolExecutor(cores) as pool:
-        for function, streams in ((copy, 2), (triad, 5), (read, 1)):
-            seconds = [
-                clocked(lambda f=function: list(pool.map(lambda each: f(*each), arrays)))[0]
-                for _ in range(repeats)
-            ]
-            found[function.__name__] = streams * cores * size * 4 / min(seconds)
-    return found
-
-
-def arithmetic(size: int = 2048, repeats: int = 5) -> float:
-    """Operations per second of a large float32 product."""
-    x = jnp.ones((size, size), jnp.float32)
-    product = jax.jit(lambda x: x @ x)
-    clocked(lambda: product(x))
-    return 2 * size**3 / min(clocked(lambda: product(x))[0] for _ in range(repeats))
 
 
 def floors(ours: dict[str, Any], bytes_per_second: float, operations: float) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 
 from benchmarks.report import RESULTS, write_report
 from syndigits_jax.preferences.encoder import (
@@ -58,26 +57,6 @@ def simulate(seed: int, personas: int, probes: int):
     return encoder, vectors, gram, w, jnp.asarray(ratings)
 
 
-def torch_persona(
-    items: torch.Tensor, context: torch.Tensor, scale: float, r: np.ndarray, w0: np.ndarray, steps
-) -> np.ndarray:
-    """One persona by Algorithm 1. `items`: (p, M, d) and `context`: (p, d) projections."""
-    a, b = np.nonzero(r[:, None] - r[None, :] >= 1)
-    better, worse = torch.as_tensor(a), torch.as_tensor(b)
-    w = torch.tensor(w0, requires_grad=True)
-    adam = torch.optim.Adam([w], lr=0.01)
-    for _ in range(steps):
-        adam.zero_grad()
-        pi = torch.softmax(w, dim=0)
-        u = torch.nn.functional.normalize(pi @ context, dim=0)
-        v = torch.nn.functional.normalize(torch.einsum("p,pmd->md", pi, items), dim=1)
-        s = scale * (v @ u)
-        loss = -torch.nn.functional.logsigmoid(s[better] - s[worse]).sum()
-        loss.backward()
-        adam.step()
-    return w.detach().numpy()
-
-
 def differentiated(gram: ScoreGram, ratings, w, steps: int):
     """Adam on the same loss, its gradient by JAX through all pairs of probes."""
 
@@ -108,6 +87,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "ssr_speed.json")
     args = parser.parse_args()
+    # Not above: what is ours in this file needs no PyTorch.
+    import torch
+
+    from benchmarks.peer.placement import torch_persona
 
     encoder, vectors, gram, truth, ratings = simulate(args.seed, args.personas, args.probes)
     start = jax.random.normal(jax.random.key(1), truth.shape)

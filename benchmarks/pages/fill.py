@@ -12,6 +12,7 @@ from benchmarks.pages.draws import draws
 from benchmarks.pages.fidelity import fidelity, fidelity_speed
 from benchmarks.pages.individual import few_shot, figure5, speed, table2, table4, table5
 from benchmarks.pages.inference import prediction_powered
+from benchmarks.pages.suite import suite
 from benchmarks.report import RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ class Block:
 
 
 BLOCKS = {
+    "suite": Block(suite, ("suite-paper",)),
     "prediction-powered": Block(
         prediction_powered, ("prediction_powered_study", "prediction_powered_coverage")
     ),

@@ -3,6 +3,7 @@
 Longer than 400 lines: every function has an example.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -277,6 +278,13 @@ def ridge(
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     penalties = _penalties(penalty, x.dtype)
+    return _ridge(x, y, sample_weight, penalties, fit_intercept, np.ndim(penalty) == 0)
+
+
+@functools.partial(jax.jit, static_argnames=("fit_intercept", "single"))
+def _ridge(x, y, sample_weight, penalties, fit_intercept, single) -> Solution[LinearModel]:
+    """[`ridge`][] from checked arguments; without an axis of penalties where `single`."""
+    penalty = penalties[0] if single else penalties
     design = _centre(x, y, sample_weight, penalties, fit_intercept)
     if x.shape[0] >= x.shape[1]:
         weighted = design.weight[:, None] * design.x
@@ -311,6 +319,13 @@ def ridge_from_gram(stats: GramStatistics, penalty: Numbers) -> Solution[LinearM
          [1.]]
     """
     penalties = _penalties(penalty, stats.gram.dtype)
+    return _from_gram(stats, penalties, np.ndim(penalty) == 0)
+
+
+@functools.partial(jax.jit, static_argnames="single")
+def _from_gram(stats: GramStatistics, penalties, single) -> Solution[LinearModel]:
+    """[`ridge_from_gram`][] from checked arguments, as [`_ridge`][]."""
+    penalty = penalties[0] if single else penalties
     gram, cross, target_square = stats.moments()
     x_raw, y_raw = stats.raw_squares()
     square = jnp.sum(jnp.diagonal(gram))[None]
@@ -388,6 +403,13 @@ def ridge_loo_residuals(
     """
     x, y, sample_weight = regression_arrays(x, y, sample_weight, targets=True)
     given = _penalties(penalty, x.dtype)
+    return _loo_residuals(x, y, sample_weight, given, fit_intercept, np.ndim(penalty) == 0)
+
+
+@functools.partial(jax.jit, static_argnames=("fit_intercept", "single"))
+def _loo_residuals(x, y, sample_weight, given, fit_intercept, single) -> Solution[Array]:
+    """[`ridge_loo_residuals`][] from checked arguments, as [`_ridge`][]."""
+    penalty = given[0] if single else given
     design = _centre(x, y, sample_weight, given, fit_intercept)
     w, total, penalties = design.weight, design.total, design.penalty
     share = w / total if fit_intercept else jnp.zeros_like(w)

@@ -1,0 +1,164 @@
+"""The page of the suite: every kernel beside its peers, its floor, and what keeps it from there."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.pages.tables import head, row
+from benchmarks.report import RESULTS
+from benchmarks.suite.case import Work
+
+_SIZE = "paper"
+
+
+def suite() -> list[str]:
+    """Tables of times, floors and growth; nothing while the suite has not been run."""
+    path = RESULTS / f"suite-{_SIZE}.json"
+    if not path.exists():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    kernels = {name: case for name, case in report["cases"].items() if "sides" in case}
+    parts = [peers(kernels), floors(kernels, report), scripts(report["cases"])]
+    if report.get("growth"):
+        parts.append(growth(report["growth"]))
+    lines: list[str] = []
+    for part in filter(None, parts):
+        lines += [*part, ""]
+    return lines[:-1]
+
+
+def ours(case: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Our fastest side within the target, by its name."""
+    found = [
+        {"name": name, **run, "peak_gib": case["sides"][name]["peak_gib"]}
+        for name, run in case["chosen"].items()
+        if run is not None and name.startswith("ours")
+    ]
+    return min(found, key=lambda run: run["seconds"], default=None)
+
+
+def duration(seconds: float) -> str:
+    """Three digits, in seconds or milliseconds."""
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def said(ratio: float, peer: str) -> str:
+    """How fast we are beside a peer, in words: below one the peer is faster."""
+    return f"{_ratio(ratio)} times as fast as {peer}"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.{1 if ratio >= 1 else 2}f}"
+
+
+def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
+    """All peers in words."""
+    words = []
+    for name, side in case["sides"].items():
+        if name.startswith("ours"):
+            continue
+        run = case["chosen"].get(name)
+        if "left_out" in side or "failed" in side:
+            words.append(f"{name}: {side.get('left_out', 'failed')}")
+        elif run is None:
+            words.append(f"{name} does not get there")
+        elif mine is not None:
+            word = said(run["seconds"] / mine["seconds"], name)
+            if run["processor_seconds"] is not None:
+                word += f" ({_ratio(run['processor_seconds'] / mine['processor_seconds'])})"
+            words.append(word)
+    return "; ".join(words)
+
+
+def peers(kernels: Mapping[str, Any]) -> list[str]:
+    """A row per kernel: our time to the target, compilation, memory, and the peers in words."""
+    loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
+    lines = [
+        "Medians of repeated calls; ± is half the distance between the quartiles. In parentheses "
+        "the same ratio in processor time of all threads, the least of the repeats, which other "
+        "work on the machine hardly changes. While this was measured the machine's load was "
+        f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, others "
+        "were at work and times are longer than they need be.",
+        "",
+    ]
+    lines += head(["", "size", "error at most", "ours", "compilation", "memory", "beside"])
+    for name, case in kernels.items():
+        mine = ours(case)
+        size = " x ".join(f"{v:g}" for k, v in case["size"].items() if k not in ("timed", "share"))
+        cells = [f"`{name}`: {case['what']}", size, f"{case['target']:g}"]
+        if mine is None:
+            cells += ["not reached", "–", "–"]
+        else:
+            spread = f" ± {100 * mine['spread']:.0f}%"
+            which = "" if mine["name"] == "ours" else f" ({mine['name'].removeprefix('ours, ')})"
+            cells += [
+                duration(mine["seconds"]) + spread + which,
+                f"{mine['compilation_seconds']:.1f} s",
+                f"{mine['peak_gib']:.2f} GiB",
+            ]
+        lines.append(row([*cells, beside(case, mine)]))
+    return lines
+
+
+def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Operations and bytes that no method avoids, and our share of the machine's rate."""
+    rates = report["rates"]
+    lines = [
+        f"The machine moves {rates['bytes_per_second'] / 1e9:.0f} GB and multiplies "
+        f"{rates['operations_per_second'] / 1e9:.0f} billion float32 numbers and adds, counted as "
+        "two, a second (the best of the runs). A floor is what the least operations and bytes "
+        "take at these rates; beside it is the share that the fastest call reached.",
+        "",
+        *head(["", "operations", "bytes", "floor", "share", "below half, because"]),
+    ]
+    for name, case in kernels.items():
+        mine = ours(case)
+        if mine is None:
+            continue
+        work = Work(mine["operations"], mine["bytes"])
+        floor = work.seconds(rates["operations_per_second"], rates["bytes_per_second"])
+        share = floor / mine["least_seconds"]
+        cells = [
+            f"`{name}`",
+            f"{mine['operations']:.2g}",
+            f"{mine['bytes']:.2g}",
+            duration(floor),
+            f"{100 * share:.2g}%",
+            "" if share >= 0.5 else case["why"],
+        ]
+        lines.append(row(cells))
+    return lines
+
+
+def scripts(cases: Mapping[str, Any]) -> list[str]:
+    """Figures of the claims that scripts make, a row each."""
+    done = {name: case for name, case in cases.items() if case.get("figures")}
+    if not done:
+        return []
+    lines = head(["", "whole process", "memory", "figures"])
+    for name, case in done.items():
+        figures = "; ".join(
+            f"{key.replace('_', ' ')} {value:.3g}" for key, value in case["figures"].items()
+        )
+        seconds = duration(case["process_seconds"])
+        cells = [f"`{name}`: {case['what']}", seconds, f"{case['peak_gib']:.1f} GiB", figures]
+        lines.append(row(cells))
+    return lines
+
+
+def growth(sweeps: Mapping[str, Any]) -> list[str]:
+    """Fitted exponents, and the largest problem in a stated memory."""
+    lines = head(["processor time grows with", "kernel", "as", "largest tried that fits"])
+    for sweep in sweeps.values():
+        if "exponent" not in sweep:
+            continue
+        largest = sweep.get("largest", {})
+        fits = "–"
+        if "value" in largest:
+            fits = (
+                f"{largest['value']:,.0f} in {largest['peak_gib']:.1f} GiB, "
+                f"{duration(largest['seconds'])} (limit {largest['memory_gib']:g} GiB)"
+            )
+        power = f"{sweep['what']}^{sweep['exponent']:.2f}"
+        lines.append(row([sweep["what"], f"`{sweep['case']}`", power, fits]))
+    return lines

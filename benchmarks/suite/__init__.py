@@ -1,0 +1,1 @@
+"""One command for everything that is claimed about speed: `python -m benchmarks`."""

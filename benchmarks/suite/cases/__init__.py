@@ -1,0 +1,1 @@
+"""The cases: each file holds the kernels of one kind."""

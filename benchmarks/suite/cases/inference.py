@@ -1,0 +1,97 @@
+"""Prediction-powered means of many questions at once."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.suite.case import Answer, Case, Problem, Side, Work
+from syndigits_jax.inference import ppi_means
+
+
+def problem(questions: int, people: int, asked: int, timed: int) -> Problem:
+    """The first `asked` people answer, twins of all do; the peer is timed on `timed` questions."""
+    rng = np.random.default_rng(0)
+    answers = rng.normal(size=(people, questions)).astype(np.float32)
+    twins = answers + rng.normal(size=answers.shape).astype(np.float32)
+    truth = np.where((np.arange(people) < asked)[:, None], answers, np.float32(np.nan))
+    return {"truth": truth, "twins": twins, "asked": asked, "timed": timed}
+
+
+def _ours(problem: Problem):
+    truth, twins = jnp.asarray(problem["truth"]), jnp.asarray(problem["twins"])
+    return lambda _: ppi_means(truth, twins)
+
+
+def _ppi_python(problem: Problem):
+    from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+
+    asked, timed = problem["asked"], problem["timed"]
+    columns = [
+        (y[:asked].astype(float), t[:asked].astype(float), t[asked:].astype(float))
+        for y, t in zip(problem["truth"].T[:timed], problem["twins"].T[:timed], strict=True)
+    ]
+
+    def solve(_):
+        return np.asarray(
+            [
+                (float(ppi_mean_pointestimate(*one)[0]), *map(float, np.ravel(ppi_mean_ci(*one))))
+                for one in columns
+            ]
+        )
+
+    return solve
+
+
+def judge(problem: Problem, answer: Answer) -> dict[str, float]:
+    """Estimates beside the exact mean of the population, whose answers are known to the judge.
+
+    Root mean square, over that of the mean of those asked: definitions of the tuning parameter
+    differ between programs, so that no estimate is the only right one.
+    """
+    estimate = answer["estimate"]
+    columns = slice(len(estimate))
+    truth = problem["truth"][:, columns].astype(np.float64)
+    twins = problem["twins"][:, columns].astype(np.float64)
+    asked = problem["asked"]
+    y, t, rest = truth[:asked], twins[:asked], twins[asked:]
+    # The estimate with the variance-optimal coefficient, by definition.
+    share = asked / len(rest)
+    covariance = np.mean((y - y.mean(0)) * (t - t.mean(0)), axis=0)
+    tuned = np.clip(covariance / ((1 + share) * np.var(twins, axis=0)), 0, 1)
+    exact = y.mean(0) - tuned * (t.mean(0) - rest.mean(0))
+    apart = np.sqrt(np.mean((estimate - exact) ** 2))
+    return {"error": apart / np.sqrt(np.mean((y.mean(0)) ** 2))}
+
+
+def work(problem: Problem, answer: Answer) -> Work:
+    """Each answer is read twice, for means and for second moments."""
+    size = problem["twins"].size
+    return Work(10.0 * size, 16.0 * size)
+
+
+CASES = (
+    Case(
+        "ppi",
+        "prediction-powered means with intervals",
+        {
+            "small": {"questions": 30, "people": 60, "asked": 30, "timed": 30},
+            "paper": {"questions": 10_000, "people": 1000, "asked": 100, "timed": 300},
+            "large": {"questions": 50_000, "people": 1000, "asked": 100, "timed": 300},
+        },
+        problem,
+        {
+            "ours": Side(_ours, lambda p, r: {"estimate": np.asarray(r.value)}),
+            "ppi-python": Side(
+                _ppi_python,
+                lambda p, r: {"estimate": r[:, 0]},
+                needs=("ppi_py",),
+                dtype="float64",
+                share=lambda p: p["timed"] / p["twins"].shape[1],
+            ),
+        },
+        judge,
+        work,
+        target=0.3,
+        why="intervals are corrected for skewness and small samples, with many passes over the "
+        "answers",
+    ),
+)
