@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -47,6 +48,6 @@ def draw() -> None:
         ax.set_xlim(-0.06, 0.68)
         ax.set_xticks([0, 0.2, 0.4, 0.6])
     axes[1].set_xlabel("correlation with people's answers, mean over questions (95% interval)")
-    fixed = {"svg.hashsalt": "syndigits_jax", "svg.fonttype": "path"}
+    fixed: dict[Any, Any] = {"svg.hashsalt": "syndigits_jax", "svg.fonttype": "path"}
     with matplotlib.rc_context(fixed), replacing(PICTURE) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")
