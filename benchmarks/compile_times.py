@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from syndigits_jax.datasets.tables import write_table
+from syndigits_jax.results.files import write_text
+
 STAGES = {
     "tracing": "/jax/core/compile/jaxpr_trace_duration",
     "lowering": "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -84,7 +87,7 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 def run_command(folder: Path, words: list[str]) -> None:
     """Run the command line, and write what was heard as it ends."""
     heard = Heard()
-    atexit.register(lambda: (folder / "heard.json").write_text(json.dumps(heard.figures())))
+    atexit.register(lambda: write_text(folder / "heard.json", json.dumps(heard.figures())))
     from syndigits_jax.cli import main as command_line
 
     sys.argv = ["syndigits", *words]
@@ -105,7 +108,7 @@ def run_methods(folder: Path) -> None:
         found = calibrate_question(method, panel.human[:, :-2], panel.twin)
         jax.block_until_ready(found.prediction)
         figures[name] = heard.figures()
-    (folder / "heard.json").write_text(json.dumps(figures))
+    write_text(folder / "heard.json", json.dumps(figures))
 
 
 def write_tables(folder: Path) -> list[str]:
@@ -113,8 +116,8 @@ def write_tables(folder: Path) -> list[str]:
     from syndigits_jax.datasets import sample_panel
 
     human, twin = sample_panel().to_frames()
-    human.iloc[:, :-2].to_csv(folder / "human.csv")
-    twin.to_csv(folder / "twin.csv")
+    write_table(folder / "human.csv", human.iloc[:, :-2])
+    write_table(folder / "twin.csv", twin)
     return ["--human", str(folder / "human.csv"), "--twin", str(folder / "twin.csv")]
 
 

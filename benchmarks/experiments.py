@@ -53,8 +53,8 @@ def main() -> None:
     (plot,) = section.figures
     figure = Figure(figsize=plot.size, layout="constrained")
     plot.draw(figure.subplots())
-    with replacing(options.out.with_suffix(".png")) as path:
-        figure.savefig(path, dpi=150)
+    with replacing(options.out.with_suffix(".png")) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 
 def main() -> None:
@@ -22,7 +21,8 @@ def main() -> None:
         "processor_seconds": used.ru_utime + used.ru_stime,
         "peak_gib": used.ru_maxrss / 2**20,
     }
-    Path(file).write_text(json.dumps(found), encoding="utf-8")
+    with open(file, "w", encoding="utf-8") as told:
+        told.write(json.dumps(found))
     raise SystemExit(code)
 
 

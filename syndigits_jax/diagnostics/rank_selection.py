@@ -68,7 +68,9 @@ def scaled_columns(x: Numbers, mask: Numbers, *, min_sd: float = 1.0) -> Float[A
     )
 
 
-def hide_entries(key: PRNGKey, mask: Numbers, share: float = 0.2) -> Bool[Array, "n m"]:
+def hide_entries(
+    key: PRNGKey, mask: Numbers, share: float | Float[Array, ""] = 0.2
+) -> Bool[Array, "n m"]:
     """Mark ⌊share · count⌋ of the observed entries, drawn uniformly without replacement."""
     mask = as_mask("mask", mask)
     draws = jnp.where(mask, jax.random.uniform(key, mask.shape), jnp.inf).ravel()

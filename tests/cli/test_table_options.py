@@ -147,7 +147,7 @@ def test_a_pipeline_checks_its_table_in_the_same_way(tmp_path):
     (tmp_path / "h.csv").write_text("\n".join(rows) + "\n")
     people = [Persona(name, "A person.") for name in "abc"]
     asked = [Question(f"Q{j}", "?", scale=Scale(1, 3, 1)) for j in (1, 2, 3)]
-    settings = Calibrate(tmp_path / "h.csv", {})
+    settings = Calibrate(tmp_path / "h.csv")
     with pytest.raises(ValueError, match=r"'refused' at row 'a', column 'Q3'.*missing='refused'"):
         check_calibration(settings, people, asked)
     check_calibration(dataclasses.replace(settings, missing="refused,-99"), people, asked)

@@ -14,7 +14,8 @@ def found():
     human = panel.human.copy()
     human[:, -2:] = np.nan  # two questions that nobody has answered
     panel = panel.replace(human=human)
-    return panel, *hold_out_quality(panel, level=0.8)
+    held, _, quality = hold_out_quality(panel, level=0.8)
+    return panel, held, quality
 
 
 def test_every_question_has_an_expectation(found):
@@ -33,7 +34,7 @@ def test_noise_for_a_folds_answers_moves_none_of_its_expectations(found):
     inside = np.flatnonzero(quality.fold == fold)
     human = panel.human.copy()
     human[:, inside] = np.random.default_rng(5).integers(1, 8, (panel.n, len(inside)))
-    _, other = hold_out_quality(panel.replace(human=human), level=0.8)
+    *_, other = hold_out_quality(panel.replace(human=human), level=0.8)
     moved = False
     for name in OUTCOMES:
         for before, after in (
@@ -47,7 +48,7 @@ def test_noise_for_a_folds_answers_moves_none_of_its_expectations(found):
 
 def test_too_few_questions_say_nothing():
     panel = twins_of_kind("informative").take(questions=slice(0, 8))
-    _, quality = hold_out_quality(panel)
+    *_, quality = hold_out_quality(panel)
     assert np.isnan(quality.expected["raw error"]).all()
     assert np.isinf(quality.upper["raw error"]).all()
     with pytest.raises(ValueError, match="`level` must lie"):
