@@ -66,7 +66,9 @@ def test_numbers_text_arrays_and_containers_come_back(tmp_path, value):
 
 @pytest.mark.parametrize("kind", calibrators.Calibrator.__subclasses__())
 def test_calibrators_come_back(tmp_path, kind, dtype):
-    for one in kind.__subclasses__():
+    ours = [one for one in kind.__subclasses__() if one.__module__.startswith("syndigits_jax.")]
+    assert len(ours) > 2
+    for one in ours:
         number = {"penalty", "alpha", "weight_decay"} & {f.name for f in dataclasses.fields(one)}
         method = one(**dict.fromkeys(number, jnp.asarray(0.3, dtype)))
         back = returned(tmp_path / "m", method)

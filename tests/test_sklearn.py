@@ -51,8 +51,9 @@ def test_solutions_are_scikit_learn_s(data, ours, theirs):
     for w in (None, weight):
         a, b = ours.fit(x, y, w), theirs.fit(x, y, w)
         assert a.coef_.dtype == np.float64
-        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(a.predict(x), b.predict(x), rtol=1e-6)
+        # A duality gap of 1e-12 leaves coefficients its square root apart.
+        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(a.predict(x), b.predict(x), rtol=1e-5)
     narrow = ours.fit(x.astype(np.float32), y.astype(np.float32), weight)
     assert narrow.coef_.dtype == np.float32
     np.testing.assert_allclose(narrow.coef_, theirs.coef_, rtol=2e-3, atol=2e-3)
