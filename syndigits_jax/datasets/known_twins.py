@@ -123,6 +123,13 @@ def draw_answers(
     """Answers of n people and their twins to drawn questions.
 
     **Arguments:** `questions`; `n`: how many people; `key`; `scale`: to which answers are rounded.
+
+    **Example:**
+
+        >>> from syndigits_jax.datasets import draw_answers, draw_questions
+        >>> answers = draw_answers(draw_questions("collapsed", 12, key=0), 50, key=1)
+        >>> print(answers.twin.std() < answers.human.std())
+        True
     """
     rng = np.random.default_rng([*np.atleast_1d(entropy(key)).tolist(), 2])
     m, kind = len(questions.mean), questions.kind

@@ -12,7 +12,18 @@ _ROWS = 8  # more are in the files
 
 
 def to_text(report: Contents) -> str:
-    """Sentences and the first rows of tables, in 80 columns; figures by their captions' titles."""
+    """Sentences and the first rows of tables, in 80 columns; figures by their captions' titles.
+
+    **Example:**
+
+        >>> from syndigits_jax.report import Report, to_text
+        >>> print(to_text(Report("Twins", {"people": 200}, summary=(), sections=())))
+        Twins
+        =====
+        <BLANKLINE>
+          people: 200
+        <BLANKLINE>
+    """
     lines = [*_wrapped(report.title), "=" * min(_cells(report.title), _WIDTH), ""]
     for claim in report.summary:
         lines += [*_wrapped(claim.text), ""]
