@@ -75,7 +75,7 @@ def test_the_report_is_written_and_its_first_sentences_are_printed(whole):
     for name in report["summary"]:
         assert " ".join(report["claims"][name]["text"].split()) in printed
     assert f"written: {out / 'report.html'}" in said
-    assert "holding out known questions: " in said and " left\n" in said
+    assert "holding out known questions: " in said  # with the time left, if it takes a while
 
 
 def test_python_gives_the_same_report_and_computes_no_finished_hold_out(
