@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ..inference.conformal import Interval
+from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
 from ..inference.student_t import student_t_quantile
 from ..solvers.boundary import Numbers, as_float, concrete
@@ -95,16 +96,7 @@ def arm_effects(
     kind = max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
     values = jnp.stack([array.astype(kind) for array in arrays])
     values = jnp.stack([values[: len(names)], values[len(names) :]])  # (2, s, c, n)
-    weight = jnp.ones(values.shape[-1:], kind)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(kind)
-        if weight.shape != values.shape[-1:]:
-            raise ValueError(
-                f"`sample_weight` must have shape {values.shape[-1:]}, got {weight.shape}"
-            )
-        known = concrete(weight)
-        if known is not None and np.any(known < 0):
-            raise ValueError("`sample_weight` must not be negative")
+    weight = checked_weight(sample_weight, values.shape[-1], kind)
     if replicates < 2:
         raise ValueError(f"`replicates` must be at least 2, got {replicates}")
     there = ~jnp.isnan(values) & (weight > 0)[None, None, None]

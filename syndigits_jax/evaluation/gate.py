@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from ..inference.pigeonhole import block_members, pigeonhole_means
 from ..inference.resampling import nan_mean
+from ..inference.sample_weight import checked_weight
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -101,14 +102,7 @@ def twin_gain(
         twins add
     """
     x, z, y, used = _compared(estimate, control, truth, comparison)
-    weight = jnp.ones((x.shape[1],), x.dtype)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(x.dtype)
-        known = concrete(weight)
-        if weight.shape != x.shape[1:]:
-            raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
-        if known is not None and (np.any(known < 0) or not np.any(known)):
-            raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
+    weight = checked_weight(sample_weight, x.shape[1], x.dtype)
     if replicates < 2 or not 0 < level < 1:
         raise ValueError(
             f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"

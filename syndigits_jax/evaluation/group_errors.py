@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.pigeonhole import block_members
+from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
-from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.boundary import Numbers, as_float
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ._group_bootstrap import THRESHOLDS, Answers, bootstrap_groups
@@ -120,14 +121,7 @@ def group_errors(
     extra = None if within is None else _stacked("within", within, names, y)
     shares = None if cumulative is None else _stacked("cumulative", cumulative, names, y)
     labels, code = _codes(groups, y.shape[1])
-    weight = jnp.ones((y.shape[1],), y.dtype)
-    if sample_weight is not None:
-        (weight, _) = as_floats(sample_weight=sample_weight, truth=y)
-        known = concrete(weight)
-        if weight.shape != y.shape[1:]:
-            raise ValueError(f"`sample_weight` must have shape {y.shape[1:]}, got {weight.shape}")
-        if known is not None and (np.any(known < 0) or not np.any(known)):
-            raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
+    weight = checked_weight(sample_weight, y.shape[1], y.dtype)
     if replicates < 2:
         raise ValueError(f"`replicates` must be at least 2, got {replicates}")
     member, count = block_members(blocks, y.shape[0])

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..inference.pigeonhole import interval_factor
+from ..inference.sample_weight import checked_weight
 from ..results.keys import Key, entropy
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.boundary import Numbers, as_floats
 from ..solvers.precision import full_precision
 from .comparison import Estimated
 from .people_scores import scaled_rows
@@ -84,11 +85,7 @@ def joint_structure(
             f"`twin` must have the shape of `human`, people x questions, got {y.shape} and "
             f"{x.shape}"
         )
-    weight = jnp.ones((x.shape[0],), x.dtype)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(x.dtype)
-        if weight.shape != x.shape[:1]:
-            raise ValueError(f"`sample_weight` must have shape {x.shape[:1]}, got {weight.shape}")
+    weight = checked_weight(sample_weight, x.shape[0], x.dtype)
     counted = np.flatnonzero(np.asarray(weight) > 0)
     if len(counted) < 10:
         raise ValueError(f"`human`: {len(counted)} people are too few for correlations")

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..inference.alike import alike
+from ..inference.sample_weight import checked_weight
 from ..inference.student_t import student_t_quantile
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.boundary import Numbers, as_floats
 from ..solvers.checks import check_fraction
 
 FEWEST_PEOPLE = 10
@@ -64,11 +65,7 @@ def level_errors(
         raise ValueError(
             f"`prediction` must have the shape of `truth`, (t, n), got {x.shape} and {y.shape}"
         )
-    weight = jnp.ones((x.shape[1],), x.dtype)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(x.dtype)
-        if weight.shape != x.shape[1:]:
-            raise ValueError(f"`sample_weight` must have shape {x.shape[1:]}, got {weight.shape}")
+    weight = checked_weight(sample_weight, x.shape[1], x.dtype)
     error, lower, upper, beyond = _errors(x, y, weight, jnp.asarray(1 - level, x.dtype))
     return LevelErrors(error, lower, upper, beyond, level)
 

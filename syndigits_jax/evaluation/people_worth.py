@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..inference.pigeonhole import block_members, interval_factor, pigeonhole_means
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..inference.sample_weight import checked_weight
+from ..solvers.boundary import Numbers, as_floats
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from .comparison import Estimated
@@ -99,13 +100,7 @@ def people_worth(
             f"`prediction` must have the shape of `truth`, (t, n), a row per question, got "
             f"{x.shape} and {y.shape}"
         )
-    weight = jnp.ones((y.shape[1],), y.dtype)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(y.dtype)
-        if weight.shape != y.shape[1:]:
-            raise ValueError(f"`sample_weight` must have shape {y.shape[1:]}, got {weight.shape}")
-        if not (np.all(np.asarray(weight) >= 0) and np.any(np.asarray(weight) > 0)):
-            raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
+    weight = checked_weight(sample_weight, y.shape[1], y.dtype)
     if replicates < 2 or not 0 < level < 1:
         raise ValueError(
             f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"

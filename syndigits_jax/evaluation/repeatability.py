@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import BootstrapResult, bootstrap, nan_mean
+from ..inference.sample_weight import checked_weight
 from ..panel import Panel
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
@@ -100,7 +101,7 @@ def retest_reliability(
             f"`second` must have the shape of `first`, people x questions, got {y.shape} and "
             f"{x.shape}; `retest_answers` aligns a table with a panel"
         )
-    weight = _weights(sample_weight, x)
+    weight = checked_weight(sample_weight, x.shape[0], x.dtype)
     both = ~(jnp.isnan(x) | jnp.isnan(y)) & (weight > 0)[:, None]
     known = concrete(both)
     if known is not None and not known.any():
@@ -123,18 +124,6 @@ def retest_reliability(
         mean(jnp.abs(x - y)),
         count,
     )
-
-
-def _weights(sample_weight: Numbers | None, like: Float[Array, "n m"]) -> Float[Array, " n"]:
-    if sample_weight is None:
-        return jnp.ones((like.shape[0],), like.dtype)
-    weight = as_float("sample_weight", sample_weight).astype(like.dtype)
-    if weight.shape != like.shape[:1]:
-        raise ValueError(f"`sample_weight` must have shape {like.shape[:1]}, got {weight.shape}")
-    known = concrete(weight)
-    if known is not None and (np.any(known < 0) or not np.any(known)):
-        raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
-    return weight
 
 
 def spearman_brown(correlation: Numbers, factor: Numbers = 2.0) -> Float[Array, "*shape"]:
@@ -209,7 +198,7 @@ def split_half(
         raise ValueError(f"`of` must be 'means' or 'shares', got {of!r}")
     if repeats < 1:
         raise ValueError(f"`repeats` must be at least 1, got {repeats}")
-    weight = _weights(sample_weight, values)
+    weight = checked_weight(sample_weight, values.shape[0], values.dtype)
     known = concrete(values)
     if known is not None:
         _check_answers(known, of, size)
@@ -284,7 +273,9 @@ def mean_reliability(
     values = as_float("answers", answers)
     if values.ndim != 2:
         raise ValueError(f"`answers` must be people x questions, got shape {values.shape}")
-    weight = jnp.where(jnp.isnan(values), 0, _weights(sample_weight, values)[:, None])
+    weight = jnp.where(
+        jnp.isnan(values), 0, checked_weight(sample_weight, values.shape[0], values.dtype)[:, None]
+    )
     filled = jnp.where(jnp.isnan(values), 0, values)
     total, square = jnp.sum(weight, axis=0), jnp.sum(weight**2, axis=0)
     safe = jnp.where(total > 0, total, 1)

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..inference.sample_weight import checked_weight
 from ..inference.student_t import student_t_quantile
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.boundary import Numbers, as_floats
 from ..solvers.precision import full_precision
 
 LIKE = 0.01
@@ -62,11 +63,7 @@ def effective_numbers(
             f"`twin` must have the shape of `human`, people x questions, got {y.shape} and "
             f"{x.shape}"
         )
-    weight = jnp.ones((x.shape[0],), x.dtype)
-    if sample_weight is not None:
-        weight = as_float("sample_weight", sample_weight).astype(x.dtype)
-        if weight.shape != x.shape[:1]:
-            raise ValueError(f"`sample_weight` must have shape {x.shape[:1]}, got {weight.shape}")
+    weight = checked_weight(sample_weight, x.shape[0], x.dtype)
     if int(np.sum(np.asarray(weight) > 0)) < 3:
         raise ValueError("`human`: at least three people are needed")
     used = ~(jnp.isnan(x) | jnp.isnan(y))
