@@ -5,8 +5,18 @@ import math
 import numpy as np
 import pytest
 
+from syndigits_jax.estimation import ExpectedQuality
+from syndigits_jax.estimation.expected_quality import OUTCOMES
 from syndigits_jax.panel import Panel
-from syndigits_jax.workflows.evaluate.evidence import AUTO, CONTROLS, LEARNED, RAW, Evidence, Inputs
+from syndigits_jax.workflows.evaluate.evidence import (
+    AUTO,
+    CONTROLS,
+    LEARNED,
+    RAW,
+    Evidence,
+    Inputs,
+    with_new_surveys,
+)
 from syndigits_jax.workflows.evaluate.left_to_twins import left_to_twins_section
 from syndigits_jax.workflows.evaluate.population import population_section
 from syndigits_jax.workflows.evaluate.quality import quality_section
@@ -124,3 +134,22 @@ def test_numbers_in_words():
     assert interval((0.1, 0.25), 0.9) == "90% interval 0.10 to 0.25"
     assert interval((0.1, math.inf), 0.9) == "90% interval: 0.10 or more"
     assert "too few" in interval((-math.inf, math.inf), 0.9)
+
+
+def test_a_question_of_an_unknown_block_is_expected_as_in_a_new_survey():
+    def quality(value):
+        every = dict.fromkeys(OUTCOMES, np.full(4, value))
+        known, fold = np.array([True, True, False, False]), np.array([0, 1, -1, -1])
+        return ExpectedQuality(
+            ("a1", "b1", "a2", "c1"), known, fold, every, every, every, np.full((4, 9), value), 0.9
+        )
+
+    human = np.full((5, 4), np.nan)
+    human[:, [0, 1]] = 1.0
+    panel = Panel.from_arrays(human, np.ones((5, 4)), questions=["a1", "b1", "a2", "c1"])
+    panel = panel.with_blocks(["a", "b", "a", "c"])
+    found = with_new_surveys(quality(0.5), quality(0.2), panel)
+    for values in (found.expected, found.lower, found.upper):
+        for name in OUTCOMES:
+            np.testing.assert_array_equal(values[name], [0.5, 0.5, 0.5, 0.2])
+    np.testing.assert_array_equal(found.features[:, 0], [0.5, 0.5, 0.5, 0.2])

@@ -4,6 +4,7 @@ Computed once; each section is a function of it. All arrays have a row per judge
 column per person, in the units of the answers.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,8 +88,8 @@ class Evidence:
     - `probabilities`: the calibrated twins' probabilities of options, for the questions whose
       options can be listed; `None` if there are none.
     - `expected`: quality that was to be expected of the judged questions, in their order, and then
-      of the questions that nobody has answered; `survey_expected`: as of questions of a new
-      survey, `None` without two blocks.
+      of the questions that nobody has answered; where none of their block has been, as is to be
+      expected of a new survey.
     """
 
     inputs: Inputs
@@ -104,7 +105,6 @@ class Evidence:
     weight: Float[np.ndarray, " n"]
     probabilities: HeldOutProbabilities | None = None
     expected: ExpectedQuality | None = None
-    survey_expected: ExpectedQuality | None = None
     level: float = 0.95
     key: int = 0
 
@@ -149,8 +149,9 @@ def gather_evidence(
         share(1.0)
     battery = found[BATTERY]
     at = battery["at"]
-    survey = {}
+    survey, expected = {}, _expected(battery, level)
     if SURVEY in found:
+        expected = with_new_surveys(expected, _expected(found[SURVEY], level), panel)
         survey = _predictions(found[SURVEY]) | _predictions(found[SURVEY_CONTROL])
     ones = np.ones(panel.n) if weight is None else np.asarray(weight, np.float64)
     return Evidence(
@@ -166,8 +167,7 @@ def gather_evidence(
         survey=survey,
         weight=effective_weight(ones),
         probabilities=_probabilities(battery),
-        expected=_expected(battery, level),
-        survey_expected=_expected(found[SURVEY], level) if SURVEY in found else None,
+        expected=expected,
         level=level,
         key=key,
     )
@@ -262,6 +262,32 @@ def _expected(arrays: Mapping[str, np.ndarray], level: float) -> ExpectedQuality
         fields[name] = dict(zip(OUTCOMES, arrays[_EXPECTED + name], strict=True))
     questions = tuple(map(str, arrays[_EXPECTED + "questions"]))
     return ExpectedQuality(questions=questions, level=level, **fields)
+
+
+def with_new_surveys(
+    expected: ExpectedQuality, survey: ExpectedQuality, panel: Panel
+) -> ExpectedQuality:
+    """Expectations of known batteries, and those of new surveys for questions of unknown blocks.
+
+    **Arguments:** `expected`, `survey`: of the same questions, learnt from questions and from whole
+    blocks left out; `panel`: with the blocks.
+    """
+    block = dict(zip(panel.questions, panel.blocks, strict=True))
+    named = zip(expected.questions, expected.known, strict=True)
+    answered = {block[name] for name, known in named if known}
+    new = np.array([block[name] not in answered for name in expected.questions])
+
+    def chosen(name: str) -> dict[str, np.ndarray]:
+        ours, theirs = getattr(expected, name), getattr(survey, name)
+        return {one: np.where(new, theirs[one], ours[one]) for one in ours}
+
+    return dataclasses.replace(
+        expected,
+        expected=chosen("expected"),
+        lower=chosen("lower"),
+        upper=chosen("upper"),
+        features=np.where(new[:, None], survey.features, expected.features),
+    )
 
 
 def counted_answers(
