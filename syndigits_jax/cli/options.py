@@ -73,6 +73,13 @@ Weights = Annotated[
         help="Column of survey weights, which is no question; only their ratios matter.",
     ),
 ]
+Batteries = Annotated[
+    bool,
+    typer.Option(
+        "--batteries",
+        help="Questions whose names differ by a number only (Q5_1, Q5_2) are one battery.",
+    ),
+]
 
 # Questions and people
 Ask = Annotated[list[str], typer.Option("--ask", help="Question that is asked; repeatable.")]

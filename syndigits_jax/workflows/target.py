@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.estimation import estimate_questions
-from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.evaluation import other_answers, person_mean
 from syndigits_jax.inference import (
     Basis,
@@ -31,6 +30,7 @@ from syndigits_jax.workflows.blocks import with_batteries, with_questions
 from syndigits_jax.workflows.people import (
     as_label,
     checked_weights,
+    design_effect,
     people_column,
     people_labels,
     people_weights,
@@ -191,7 +191,7 @@ def estimate_target(
         answers=answers,
         unavailable=unavailable,
         dropped=panel.dropped,
-        design_effect=_design_effect(weight[~np.isnan(truth)]),
+        design_effect=design_effect(weight[~np.isnan(truth)]),
     )
 
 
@@ -334,7 +334,3 @@ def _calibrated(
         if chosen.any():
             return found.option_probabilities(target)[:, chosen].sum(axis=1)
     return found.prediction[:, 0]
-
-
-def _design_effect(weight: Float[np.ndarray, " k"]) -> float:
-    return len(weight) / float(np.sum(effective_weight(weight)))

@@ -7,7 +7,16 @@ import typer
 
 from syndigits_jax.cli.choices import Join, What
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import Human, IdColumn, Missing, Seed, Twin, Weights, check_tables
+from syndigits_jax.cli.options import (
+    Batteries,
+    Human,
+    IdColumn,
+    Missing,
+    Seed,
+    Twin,
+    Weights,
+    check_tables,
+)
 
 NO_ANSWERS: list[float] = []
 
@@ -66,13 +75,7 @@ def estimate(
         Path | None,
         typer.Option(metavar="FILE", help="Questions, for their ranges and their blocks."),
     ] = None,
-    batteries: Annotated[
-        bool,
-        typer.Option(
-            "--batteries",
-            help="Questions whose names differ by a number only (Q5_1, Q5_2) are one battery.",
-        ),
-    ] = False,
+    batteries: Batteries = False,
     seed: Seed = 0,
     out: Annotated[
         Path | None,

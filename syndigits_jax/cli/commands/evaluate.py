@@ -7,7 +7,16 @@ import typer
 
 from syndigits_jax.cli.choices import Join
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import NO_OPTIONS, Human, IdColumn, Missing, Seed, Twin, Weights
+from syndigits_jax.cli.options import (
+    NO_OPTIONS,
+    Batteries,
+    Human,
+    IdColumn,
+    Missing,
+    Seed,
+    Twin,
+    Weights,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +60,7 @@ def evaluate(
             "default block.",
         ),
     ] = None,
-    batteries: Annotated[
-        bool,
-        typer.Option(
-            "--batteries",
-            help="Questions whose names differ by a number only (Q5_1, Q5_2) are one battery.",
-        ),
-    ] = False,
+    batteries: Batteries = False,
     arms: Annotated[
         str | None,
         typer.Option(
