@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from syndigits_jax.datasets import DrawnQuestions, draw_answers, draw_questions
+from syndigits_jax.datasets import SimulatedQuestions, simulate_answers, simulate_questions
 
 PEOPLE, TWINS = 120, 24
 MANY_PEOPLE, MANY_QUESTIONS = 3000, 1200
@@ -27,8 +27,8 @@ Numbers = dict[str, Any]
 @functools.cache
 def law_truth(kind: Any) -> Numbers:
     """Of raw twins of a kind, for people and questions of this law."""
-    questions = draw_questions(kind, MANY_QUESTIONS, key=10**6)
-    answers = draw_answers(questions, MANY_PEOPLE, key=10**6)
+    questions = simulate_questions(kind, MANY_QUESTIONS, key=10**6)
+    answers = simulate_answers(questions, MANY_PEOPLE, key=10**6)
     human, twin = (answers.human - 1) / RANGE, (answers.twin - 1) / RANGE
     correlation = _correlations(human, twin)
     bias = np.mean(twin - human, axis=0)
@@ -68,13 +68,13 @@ def law_truth(kind: Any) -> Numbers:
     return found
 
 
-def panel_truth(questions: DrawnQuestions, key: int) -> Numbers:
+def panel_truth(questions: SimulatedQuestions, key: int) -> Numbers:
     """Of raw twins of other people, on drawn questions."""
     from syndigits_jax.evaluation import joint_structure
     from syndigits_jax.fidelity import effective_numbers
 
     kind = questions.kind
-    answers = draw_answers(questions, MANY_PEOPLE, key=10**7 + key)
+    answers = simulate_answers(questions, MANY_PEOPLE, key=10**7 + key)
     alike = (questions.effect == questions.twin_effect) & (questions.mean == questions.twin_mean)
     alike &= kind in ("good", "biased")
     found: Numbers = {

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.report import RESULTS, write_report
 from benchmarks.verdict_judges import judged
 from benchmarks.verdict_truths import law_truth, panel_truth, procedure_truth
-from syndigits_jax.datasets import TWIN_KINDS, draw_answers, draw_questions
+from syndigits_jax.datasets import TWIN_KINDS, simulate_answers, simulate_questions
 from syndigits_jax.panel import Panel
 
 PEOPLE, QUESTIONS = 120, 24
@@ -35,8 +35,8 @@ def observed(kind: Any, key: int) -> dict[str, Any]:
     from syndigits_jax.workflows.evaluate.checks import inputs_of
     from syndigits_jax.workflows.evaluate.run import evaluate_panel
 
-    questions = draw_questions(kind, QUESTIONS, key=key)
-    answers = draw_answers(questions, PEOPLE, key=key)
+    questions = simulate_questions(kind, QUESTIONS, key=key)
+    answers = simulate_answers(questions, PEOPLE, key=key)
     panel = Panel.from_arrays(answers.human, answers.twin, scale=(1, 5, 1))
     inputs = inputs_of(panel, groups={"region": answers.groups}, arms=answers.arms)
     assert inputs.panel.m == QUESTIONS, inputs.notes

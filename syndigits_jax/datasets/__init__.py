@@ -12,10 +12,10 @@ from .distributions import (
 from .films import PURCHASE_OPTIONS, STAR_OPTIONS, film_questions, read_items
 from .known_twins import (
     TWIN_KINDS,
-    DrawnAnswers,
-    DrawnQuestions,
-    draw_answers,
-    draw_questions,
+    SimulatedAnswers,
+    SimulatedQuestions,
+    simulate_answers,
+    simulate_questions,
 )
 from .personas import read_personas, write_personas
 from .questions import read_questions, write_questions
@@ -50,14 +50,12 @@ __all__ = [
     "Construction",
     "DistributionData",
     "DistributionTruth",
-    "DrawnAnswers",
-    "DrawnQuestions",
     "RatingTable",
+    "SimulatedAnswers",
+    "SimulatedQuestions",
     "Survey",
     "Truth",
     "Versions",
-    "draw_answers",
-    "draw_questions",
     "film_questions",
     "find_construction",
     "load_amazon_2018",
@@ -82,9 +80,11 @@ __all__ = [
     "read_twin_2k_500_questions",
     "sample_panel",
     "sample_panel_with_truth",
+    "simulate_answers",
     "simulate_block_panel",
     "simulate_distributions",
     "simulate_panel",
+    "simulate_questions",
     "write_personas",
     "write_questions",
 ]

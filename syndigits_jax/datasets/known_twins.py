@@ -38,7 +38,7 @@ _COLLAPSE = 0.35
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnQuestions:
+class SimulatedQuestions:
     """m questions, of twins of one kind.
 
     - `mean`: (m,); `loadings`: (m, 3); `twin_mean`, `twin_loadings`: of twins.
@@ -56,7 +56,7 @@ class DrawnQuestions:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnAnswers:
+class SimulatedAnswers:
     """n people and their twins, who answered m questions.
 
     - `human`, `twin`: (n, m); `second`: (n,) whether of the second of [`GROUPS`][];
@@ -79,7 +79,7 @@ class DrawnAnswers:
         return tuple(ARMS[int(one)] for one in self.treated)
 
 
-def draw_questions(kind: str, m: int, *, key: Key) -> DrawnQuestions:
+def simulate_questions(kind: str, m: int, *, key: Key) -> SimulatedQuestions:
     """Questions, and what twins of a kind make of them.
 
     **Arguments:** `kind`: one of [`TWIN_KINDS`][]; `m`: how many; `key`: a JAX key or an integer.
@@ -88,9 +88,9 @@ def draw_questions(kind: str, m: int, *, key: Key) -> DrawnQuestions:
 
     **Example:**
 
-        >>> from syndigits_jax.datasets import draw_answers, draw_questions
-        >>> questions = draw_questions("biased", 24, key=0)
-        >>> answers = draw_answers(questions, 120, key=1)
+        >>> from syndigits_jax.datasets import simulate_answers, simulate_questions
+        >>> questions = simulate_questions("biased", 24, key=0)
+        >>> answers = simulate_answers(questions, 120, key=1)
         >>> print(answers.human.shape, (questions.twin_mean == questions.mean).sum())
         (120, 24) 12
     """
@@ -106,7 +106,9 @@ def draw_questions(kind: str, m: int, *, key: Key) -> DrawnQuestions:
         twin_mean, twin_loadings = other_mean, other_loadings
     else:
         twin_mean, twin_loadings = mean + bias * (kind == "biased"), loadings
-    return DrawnQuestions(kind, mean, loadings, twin_mean, twin_loadings, effect, reacts * effect)
+    return SimulatedQuestions(
+        kind, mean, loadings, twin_mean, twin_loadings, effect, reacts * effect
+    )
 
 
 def _questions(m: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -117,17 +119,17 @@ def _questions(m: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     return 3 + _SPREAD * rng.standard_normal(m), loadings
 
 
-def draw_answers(
-    questions: DrawnQuestions, n: int, *, key: Key, scale: Scale = SCALE
-) -> DrawnAnswers:
+def simulate_answers(
+    questions: SimulatedQuestions, n: int, *, key: Key, scale: Scale = SCALE
+) -> SimulatedAnswers:
     """Answers of n people and their twins to drawn questions.
 
     **Arguments:** `questions`; `n`: how many people; `key`; `scale`: to which answers are rounded.
 
     **Example:**
 
-        >>> from syndigits_jax.datasets import draw_answers, draw_questions
-        >>> answers = draw_answers(draw_questions("collapsed", 12, key=0), 50, key=1)
+        >>> from syndigits_jax.datasets import simulate_answers, simulate_questions
+        >>> answers = simulate_answers(simulate_questions("collapsed", 12, key=0), 50, key=1)
         >>> print(answers.twin.std() < answers.human.std())
         True
     """
@@ -152,4 +154,4 @@ def draw_answers(
     latent = questions.mean + person @ questions.loadings.T + noise[0] + arm * questions.effect
     own = twin @ (questions.twin_loadings @ turn).T + noise[1]
     latent_twin = questions.twin_mean + shift + size * own + arm * questions.twin_effect
-    return DrawnAnswers(scale.nearest(latent), scale.nearest(latent_twin), second, treated)
+    return SimulatedAnswers(scale.nearest(latent), scale.nearest(latent_twin), second, treated)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from syndigits_jax.datasets import TWIN_KINDS, draw_answers, draw_questions
+from syndigits_jax.datasets import TWIN_KINDS, simulate_answers, simulate_questions
 from syndigits_jax.datasets.known_twins import EVERY
 
 PEOPLE, QUESTIONS = 8000, 24
@@ -13,8 +13,8 @@ PEOPLE, QUESTIONS = 8000, 24
 def drawn():
     out = {}
     for kind in TWIN_KINDS:
-        questions = draw_questions(kind, QUESTIONS, key=3)
-        out[kind] = questions, draw_answers(questions, PEOPLE, key=4)
+        questions = simulate_questions(kind, QUESTIONS, key=3)
+        out[kind] = questions, simulate_answers(questions, PEOPLE, key=4)
     return out
 
 
@@ -77,7 +77,7 @@ def test_arms_have_effects_on_every_third_question_which_good_twins_share(drawn)
 
 
 def test_the_same_key_gives_the_same_and_an_unknown_kind_is_refused():
-    one, two = (draw_answers(draw_questions("good", 5, key=1), 9, key=2) for _ in range(2))
+    one, two = (simulate_answers(simulate_questions("good", 5, key=1), 9, key=2) for _ in range(2))
     np.testing.assert_array_equal(one.human, two.human)
     with pytest.raises(ValueError, match="`kind` must be one of"):
-        draw_questions("bad", 5, key=0)
+        simulate_questions("bad", 5, key=0)

@@ -3,14 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from syndigits_jax.report import Report, to_markdown
 from syndigits_jax.respond.store.export import ResponseTable
 from syndigits_jax.respond.store.tallies import Tally
-from syndigits_jax.results.format import fixed, scientific
+from syndigits_jax.results.format import scientific
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas
 
 _DASH = "–"
@@ -116,10 +115,6 @@ def fidelity_section(
 
 def _ordinal(number: int) -> str:
     return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
-
-
-def _fixed(value: Any) -> str:
-    return fixed(float(value), undefined=_DASH)
 
 
 def _scientific(record: FidelityRecord | None) -> str:
