@@ -48,7 +48,6 @@ readout = "probabilities"
 orders = 24
 [calibrate]
 human = "human.csv"
-methods = ["ridge"]
 """
 
 
@@ -146,7 +145,10 @@ def test_what_a_kill_left_is_kept_and_only_the_rest_asked(small_survey, killed):
         np.testing.assert_array_equal(after[key][1], shares)
     assert all(session == 2 for key, (session, _) in after.items() if key not in before)
     report = (small_survey / "killed/report.md").read_text()
-    assert f"{PEOPLE} personas, {len(ASKED)} questions" in report and "## Calibration" in report
+    assert (
+        f"{PEOPLE} personas, {len(ASKED)} questions" in report
+        and "(evaluation/report.html)" in report
+    )
 
 
 class Kept:
