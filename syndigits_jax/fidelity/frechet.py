@@ -6,15 +6,18 @@ from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
-from ..solvers.distances import Frame, finite_or_nan, populations
+from ..solvers.distances import finite_or_nan, populations
+from ..solvers.low_rank import orthonormal_basis
 from ..solvers.precision import full_precision
+from ..solvers.sums import largest_size, sum_of_squares
+from ..solvers.units import power_of_two
 
 
 # On a CPU, batched factorisations share a thread pool with other work and can deadlock (jaxlib
 # 0.10.2, two threads): under `vmap` these run one after the other.
 @sequential_vmap
-def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n r"]:
-    return jnp.linalg.qr(x)[0]
+def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return orthonormal_basis(x)
 
 
 @sequential_vmap
@@ -30,6 +33,8 @@ def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     The rotation is held fixed: turning R does not change RᵀR.
     """
     deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
+    if x.shape[0] <= x.shape[1]:
+        return deviations
     rotation = _orthonormal(jax.lax.stop_gradient(deviations))
     return jax.lax.stop_gradient(rotation).T @ deviations
 
@@ -60,12 +65,15 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
         25.0
     """
     x, y = populations(x, y, 2)
-    given, frame = (x, y), Frame.of(x, y)
-    x, y = frame.cloud(x).about, frame.cloud(y).about
+    given = x, y
+    unit = jax.lax.stop_gradient(power_of_two(jnp.maximum(largest_size(x), largest_size(y))))
+    # Nothing depends on a common origin but rounding, which is least near the points.
+    origin = jax.lax.stop_gradient(x[0] / unit)
+    x, y = (z / unit - origin[None, :] for z in given)
     shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
     x_root, y_root = psd_root(x), psd_root(y)
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
     rotation = jax.lax.stop_gradient(closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
-    value = jnp.dot(shift, shift) + jnp.sum((x_root - rotation @ y_root) ** 2)
-    return finite_or_nan(value * frame.unit * frame.unit, *given)
+    value = jnp.dot(shift, shift) + sum_of_squares(x_root - rotation @ y_root)
+    return finite_or_nan(value * unit * unit, *given)

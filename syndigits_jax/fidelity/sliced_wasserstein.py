@@ -11,6 +11,7 @@ from ..solvers.boundary import Numbers, as_float
 from ..solvers.distances import BLOCK, Frame, finite_or_nan, map_rows, populations, positive
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
+from ..solvers.sorting import ascending
 
 _LARGEST_NETWORK = 4096
 
@@ -51,7 +52,7 @@ def _network(values: Float[Array, "n c"]) -> Float[Array, "n c"]:
 
 
 def _sorted(values: Float[Array, "n c"]) -> Float[Array, "n c"]:
-    return _network(values) if values.shape[0] <= _LARGEST_NETWORK else jnp.sort(values, axis=0)
+    return _network(values) if values.shape[0] <= _LARGEST_NETWORK else ascending(values.T).T
 
 
 def _wasserstein_columns(u: Float[Array, "n c"], v: Float[Array, "l c"]) -> Float[Array, " c"]:

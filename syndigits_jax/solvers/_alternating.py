@@ -23,8 +23,7 @@ def alternate(
     eps = jnp.finfo(data.dtype).eps
     identity = jnp.eye(rank, dtype=data.dtype)
 
-    def half_step(filled, factor):
-        gram = factor.T @ factor
+    def projection(gram, factor):
         # A ridge of rounding size keeps the first systems, built from tiny factors, solvable.
         ridge = penalty + eps * jnp.trace(gram)
         ridge = jnp.where(ridge == 0, 1, ridge)
@@ -33,7 +32,7 @@ def alternate(
             jnp.linalg.cholesky(gram), identity, left_side=True, lower=True
         )
         # Products with the small inverse are far faster than a solve with n right-hand sides.
-        return filled @ (factor @ (root.T @ root))
+        return factor @ (root.T @ root)
 
     # The size of a fit that counts as zero, which a penalty far above the data leads to.
     nothing = eps * jnp.sqrt(jnp.sum(data**2))
@@ -43,36 +42,30 @@ def alternate(
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, scores, loadings, _ = carry
+        step, scores, loadings, square, _ = carry
         filled = jnp.where(mask, data, scores @ loadings.T)
-        new_scores = half_step(filled, loadings)
+        new_scores = filled @ projection(loadings.T @ loadings, loadings)
+        new_scores_square = new_scores.T @ new_scores
         filled = jnp.where(mask, data, new_scores @ loadings.T)
-        new_loadings = half_step(filled.T, new_scores)
-        old, new = (scores, loadings), (new_scores, new_loadings)
-        size = _product_norm(new) + nothing
+        # A product whose left side is the thin one: the tall matrix is not transposed for it.
+        new_loadings = (projection(new_scores_square, new_scores).T @ filled).T
+        new_loadings_square = new_loadings.T @ new_loadings
+        size = jnp.sqrt(jnp.maximum(jnp.sum(new_scores_square * new_loadings_square), 0)) + nothing
+        # The change of the fit without the fit: (A' - A)B'ᵀ + A(B' - B)ᵀ, in Gram matrices.
+        moved, turned = new_scores - scores, new_loadings - loadings
+        change = jnp.sum((moved.T @ moved) * new_loadings_square)
+        change = change + 2 * jnp.sum((moved.T @ scores) * (new_loadings.T @ turned))
+        change = jnp.sqrt(jnp.maximum(change + jnp.sum(square * (turned.T @ turned)), 0))
         # Zero data have a zero fit, which does not change.
-        change = jnp.where(size == 0, 0, _product_change(old, new) / jnp.where(size == 0, 1, size))
-        return step + 1, new_scores, new_loadings, change
+        change = jnp.where(size == 0, 0, change / jnp.where(size == 0, 1, size))
+        return step + 1, new_scores, new_loadings, new_scores_square, change
 
     scores = jnp.zeros((data.shape[0], rank), data.dtype)
-    carry = (jnp.int32(0), scores, loadings, jnp.asarray(jnp.inf, data.dtype))
-    step, scores, loadings, change = lax.while_loop(cond, body, carry)
+    zero = jnp.zeros_like(identity)
+    carry = (jnp.int32(0), scores, loadings, zero, jnp.asarray(jnp.inf, data.dtype))
+    step, scores, loadings, _, change = lax.while_loop(cond, body, carry)
     # Balanced factors (equal Grams), which both the fixed point and its gradient assume.
     return balance(scores, loadings), step, change
-
-
-def _product_norm(factors: tuple[Array, Array]) -> Float[Array, ""]:
-    """‖ABᵀ‖_F from the factors' Gram matrices."""
-    a, b = factors
-    return jnp.sqrt(jnp.maximum(jnp.sum((a.T @ a) * (b.T @ b)), 0))
-
-
-def _product_change(old: tuple[Array, Array], new: tuple[Array, Array]) -> Float[Array, ""]:
-    """‖A'B'ᵀ - ABᵀ‖_F without either product: (A' - A)B'ᵀ + A(B' - B)ᵀ, in one pair of factors."""
-    (a, b), (a_new, b_new) = old, new
-    left = jnp.concatenate([a_new - a, a], axis=1)
-    right = jnp.concatenate([b_new, b_new - b], axis=1)
-    return _product_norm((left, right))
 
 
 def balance(scores: Float[Array, "n r"], loadings: Float[Array, "m r"]) -> Factors:

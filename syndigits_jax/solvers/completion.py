@@ -33,9 +33,10 @@ from ._fold_in import fold_in as fold_in
 from ._fold_in import place
 from .boundary import Numbers, as_float
 from .checks import check_steps
-from .low_rank import OVERSAMPLE, Factors, block_width, start_block, subspace_step
+from .low_rank import OVERSAMPLE, Factors, block_width, start_block, warm_step
 from .precision import full_precision
 from .solution import Solution, Status, status_code
+from .sums import sum_of_squares
 
 
 class Completion(eqx.Module):
@@ -49,11 +50,6 @@ class Completion(eqx.Module):
     completed: Float[Array, "n m"]
     fitted: Float[Array, "n m"]
     loadings: Float[Array, "m r"]
-
-
-def _relative_change(new: Float[Array, "n m"], old: Float[Array, "n m"]) -> Float[Array, ""]:
-    tiny = jnp.finfo(old.dtype).tiny
-    return jnp.sqrt(jnp.sum((new - old) ** 2) / jnp.maximum(jnp.sum(old**2), tiny))
 
 
 @functools.partial(jax.jit, static_argnames=("rank", "oversample"))
@@ -106,21 +102,23 @@ def _spectral_impute(
     block = start_block(filled, width)
 
     def cond(carry):
-        step, _, _, _, change = carry
+        step, *_, change = carry
         # Comparisons with NaN are false: a member with NaN stops at once, the others go on.
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, filled, _, right, _ = carry
-        wide = subspace_step(filled, right)
-        fit = wide.truncate(rank)
+        step, filled, square, _, right, _ = carry
+        fit, right = warm_step(filled, right, rank)
         fit = Factors(fit.left, shrink(fit.values), fit.right)
         new = jnp.where(mask, x, fit.matrix())
-        return step + 1, new, fit, wide.right, _relative_change(new, filled)
+        change = jnp.sqrt(sum_of_squares(new - filled) / jnp.maximum(square, tiny))
+        return step + 1, new, sum_of_squares(new), fit, right, change
 
+    tiny = jnp.finfo(x.dtype).tiny
     zero = Factors(*(jnp.zeros(s, x.dtype) for s in ((x.shape[0], rank), rank, (x.shape[1], rank))))
-    carry = (jnp.int32(0), filled, zero, block, jnp.asarray(jnp.inf, x.dtype))
-    step, filled, fit, _, change = lax.while_loop(cond, body, carry)
+    infinity = jnp.asarray(jnp.inf, x.dtype)
+    carry = (jnp.int32(0), filled, sum_of_squares(filled), zero, block, infinity)
+    step, filled, _, fit, _, change = lax.while_loop(cond, body, carry)
     finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
     no_distance = jnp.full_like(change, jnp.nan)
     return Solution(fit, status_code(change < tol, finite), step, no_distance, change)

@@ -24,6 +24,7 @@ from .boundary import Numbers, as_float, as_floats, concrete
 from .devices import devices_in, over_devices
 from .exact import lengths, resolve
 from .precision import full_precision
+from .sums import all_finite, largest_size
 from .units import power_of_two
 
 BLOCK = 1 << 22
@@ -88,7 +89,9 @@ def positive(name: str, value: int, at_least: int = 1) -> None:
 
 def finite_or_nan(value: Float[Array, "..."], *arrays: Array) -> Float[Array, "..."]:
     """`value`, or NaN if any entry of `arrays` is not finite, which comparisons would hide."""
-    finite = jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]).all()
+    finite = jnp.stack(
+        [all_finite(array.reshape(-1, array.shape[-1] if array.ndim else 1)) for array in arrays]
+    ).all()
     return jnp.where(finite, value, jnp.nan)
 
 
@@ -126,7 +129,7 @@ class Frame(eqx.Module):
     def of(cls, x: Float[Array, "n d"], *others: Float[Array, "..."]) -> "Frame":
         """The frame of one or more populations."""
         x, *rest = jax.lax.stop_gradient((x, *others))
-        largest = jnp.stack([jnp.max(jnp.abs(each)) for each in (x, *rest)])
+        largest = jnp.stack([largest_size(each) for each in (x, *rest)])
         unit = power_of_two(jnp.max(largest))
         scaled = x / unit
         first = scaled[0]

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syndigits_jax.solvers.low_rank import leading_subspace, orthonormalise, subspace_step
+from syndigits_jax.solvers.low_rank import (
+    leading_subspace,
+    orthonormal_basis,
+    orthonormalise,
+    subspace_step,
+)
 from syndigits_jax.solvers.solution import Status
 
 N, M, RANK = 30, 20, 4
@@ -178,3 +183,22 @@ def test_a_weight_of_two_is_a_row_twice_and_of_zero_none(dtype):
 def test_weights_that_do_not_fit_are_refused(weight):
     with pytest.raises(ValueError, match="`sample_weight` must"):
         leading_subspace(jnp.ones((N, M)), RANK, sample_weight=weight)
+
+
+@pytest.mark.parametrize("kind", ["alike", "one column", "dependent", "steep"])
+def test_a_basis_of_whatever_the_columns_are(kind, dtype):
+    """QQᵀx is x, with orthonormal columns in Q where they are not zero."""
+    rng = np.random.default_rng(0)
+    x = {
+        "alike": np.ones((50, 6)),
+        "one column": rng.normal(size=(50, 1)) * np.ones((1, 6)),
+        "dependent": rng.normal(size=(50, 3)) @ rng.normal(size=(3, 6)),
+        "steep": rng.normal(size=(50, 6))
+        @ np.diag(10.0 ** -np.arange(6))
+        @ rng.normal(size=(6, 6)),
+    }[kind].astype(dtype)
+    basis = np.asarray(orthonormal_basis(jnp.asarray(x)), float)
+    gram = basis.T @ basis
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(gram, np.diag(np.diagonal(gram) > 0.5), atol=40 * eps)
+    np.testing.assert_allclose(basis @ (basis.T @ x), x, atol=20 * eps * np.abs(x).max())

@@ -1,0 +1,52 @@
+"""Sums and maxima of large matrices, in an order that compilers for CPUs vectorise."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+_SLABS = 8
+
+
+def _by_slabs(x: Float[Array, "n m"], maximum: bool = False) -> Array:
+    """Eight slabs of rows added as matrices, then eight slabs of that, to (<64, m); or maxima."""
+    combine = jnp.maximum if maximum else jnp.add
+    while x.shape[0] >= _SLABS**2:
+        rows = x.shape[0] // _SLABS
+        combined = x[:rows]
+        for slab in range(1, _SLABS):
+            combined = combine(combined, x[slab * rows : (slab + 1) * rows])
+        left_over = x[_SLABS * rows :]
+        if count := left_over.shape[0]:
+            # In place: a concatenation would keep the loop above from being vectorised.
+            first = combined.at[:count]
+            combined = first.max(left_over) if maximum else first.add(left_over)
+        # Without it one loop would compute all levels, and every number several times.
+        x = lax.optimization_barrier(combined)
+    return x
+
+
+def total(x: Float[Array, "n m"]) -> Float[Array, ""]:
+    """The sum of all entries.
+
+    XLA adds the terms of a sum on a CPU one after the other, as they stand in memory, each waiting
+    for the one before. Whole rows added to rows are vectorised: for 4,000 x 123 numbers that takes
+    an eighth of the time, and rounds less.
+    """
+    return lax.platform_dependent(x, cpu=lambda x: jnp.sum(_by_slabs(x)), default=jnp.sum)
+
+
+def sum_of_squares(x: Float[Array, "n m"]) -> Float[Array, ""]:
+    """The sum of the squares of all entries; see [`total`][]."""
+    return total(x * x)
+
+
+def largest_size(x: Float[Array, "n m"]) -> Float[Array, ""]:
+    """The largest absolute entry; see [`total`][]."""
+    return lax.platform_dependent(
+        jnp.abs(x), cpu=lambda x: jnp.max(_by_slabs(x, maximum=True)), default=jnp.max
+    )
+
+
+def all_finite(x: Float[Array, "n m"]) -> Bool[Array, ""]:
+    """Whether no entry is NaN or infinite; see [`total`][]."""
+    return total(lax.stop_gradient(x) * 0) == 0
