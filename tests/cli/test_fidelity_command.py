@@ -12,6 +12,7 @@ from syndigits_jax.cli.render import fidelity as shell
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import run as command
+from syndigits_jax.workflows.fidelity import texts as item_texts
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
@@ -164,6 +165,8 @@ def test_the_numbers_are_printed_and_written(measured):
     [
         (["--epochs", 0], ["--epochs must be positive"]),
         (["--gap", -1], ["gap"]),
+        (["--text-encoder", "tfidf"], ["--text-encoder", "--embeddings"]),
+        (["--text-encoder", "bert"], ["--text-encoder", "minilm"]),
         (["--control", "none"], ["--control", "held_out"]),
     ],
 )
@@ -210,16 +213,24 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, meas
 
     monkeypatch.setattr(command, "measure_fidelity", measure)
     monkeypatch.setattr(shell, "save_fidelity_figures", lambda report, out: [])
-    monkeypatch.setattr(command, "sentence_encoder", encoder)
+    monkeypatch.setattr(item_texts, "sentence_encoder", encoder)
     titles = [f"film {i}" for i in range(M)]
     pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)
     pd.read_csv(own / "r.csv").drop(columns="timestamp").to_csv(own / "r.csv", index=False)
     for _ in range(2):
-        result = fidelity(own, "--epochs", 1, embeddings="")
+        result = fidelity(own, "--epochs", 1, "--text-encoder", "minilm", embeddings="")
         assert result.exit_code == 0, (result.output, result.exception)
         assert "note: the ratings have no times" in result.stdout
     assert calls == [titles] and given[0].shape == (M, 4)
     np.testing.assert_array_equal(*given)
+    # Without the extra, by the words of the texts, and the terminal and the report say so.
+    monkeypatch.setattr(item_texts, "_installed", lambda module: False)
+    result = fidelity(own, "--epochs", 1, embeddings="")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert f"encoding {M} item texts by TF-IDF (sentence-transformers is not" in result.stderr
+    assert "note: item texts are compared by their words (TF-IDF)" in result.stdout
+    assert "TF-IDF" in json.loads((own / "out" / "results.json").read_text())["notes"][0]
+    assert len(calls) == 1 and len(np.unique(given[-1], axis=0)) == M
 
 
 def test_an_interrupt_leaves_the_old_results(own, monkeypatch):

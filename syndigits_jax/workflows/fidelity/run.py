@@ -1,19 +1,16 @@
 """Fidelity of a user's own personas: files read, measured, and results written."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
 
 from syndigits_jax.datasets.tables import write_table
-from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
-from syndigits_jax.results.checkpoints import UNITS
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
@@ -21,7 +18,6 @@ from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
-    read_embeddings,
     read_fidelity_files,
 )
 from syndigits_jax.workflows.fidelity.measure import (
@@ -31,6 +27,7 @@ from syndigits_jax.workflows.fidelity.measure import (
 )
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import write_fidelity_results
+from syndigits_jax.workflows.fidelity.texts import AUTO, ItemVectors, item_vectors
 
 PERSONAS = "personas.csv"
 Settings = TypeVar("Settings", bound=FidelitySettings)
@@ -47,6 +44,7 @@ def run_fidelity(
     *,
     settings: FidelitySettings,
     embeddings: _Path | None = None,
+    text_encoder: str = AUTO,
     missing: str = "",
     key: Key = 0,
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
@@ -63,6 +61,7 @@ def run_fidelity(
     - `out`: the folder for results.
     - `settings`: of the measurement, such as [`fidelity_settings`][] returns.
     - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, once.
+    - `text_encoder`: how they are encoded, as in [`item_vectors`][].
     - `missing`: what stands for a missing rating, as in
       [`read_table`][syndigits_jax.datasets.read_table].
     - `key`: a JAX random key or an integer, of training, placement and resampling.
@@ -75,7 +74,7 @@ def run_fidelity(
     out = Path(out)
     check_results_path(out / RESULTS)
     data = read_fidelity_files(ratings, items, personas, missing=missing)
-    vectors = item_vectors(data.texts, embeddings, out, on_step)
+    vectors = item_vectors(data.texts, embeddings, out, on_step, text_encoder)
     return measure_and_write(
         data, vectors, out, settings=settings, key=key, showing_progress=showing_progress
     )
@@ -83,7 +82,7 @@ def run_fidelity(
 
 def measure_and_write(
     data: FidelityData,
-    vectors: Float[np.ndarray, "m e"],
+    vectors: ItemVectors,
     out: _Path,
     *,
     settings: FidelitySettings,
@@ -92,8 +91,8 @@ def measure_and_write(
 ) -> FidelityReport:
     """[`run_fidelity`][] with what has been read already.
 
-    **Arguments:** `data`: ratings of real people and personas; `vectors`: (m, e) of the items'
-    texts; `out`: the folder for results, without a results file of something else; `settings`,
+    **Arguments:** `data`: ratings of real people and personas; `vectors`: of the items' texts;
+    `out`: the folder for results, without a results file of something else; `settings`,
     `key`, `showing_progress`: as in [`run_fidelity`][].
 
     **Raises:** `ValueError` as `measure_fidelity` does, before anything is written.
@@ -101,14 +100,15 @@ def measure_and_write(
     out = Path(out)
     with showing_progress() as show:
         report = measure_fidelity(
-            data.ratings, vectors, data.personas,
+            data.ratings, vectors.values, data.personas,
             key=random_key(key), seeds=data.seeds, conditions=data.conditions,
             settings=settings, out=out,
             on_progress=show,
         )  # fmt: skip
+    notes = list(vectors.notes)
     if not data.dated:
-        text = "the ratings have no times: their order in the file was used instead"
-        report = dataclasses.replace(report, notes=(text, *report.notes))
+        notes.append("the ratings have no times: their order in the file was used instead")
+    report = dataclasses.replace(report, notes=(*notes, *report.notes))
     write_fidelity_results(
         out / RESULTS, report.records, counts=report.counts, settings=settings, notes=report.notes
     )
@@ -141,29 +141,6 @@ def quick_settings(settings: Settings) -> Settings:
     """The settings with few epochs and resamples, for a quick run."""
     training = dataclasses.replace(settings.training, epochs=_QUICK_EPOCHS)
     return dataclasses.replace(settings, training=training, panel=PanelSettings(**_QUICK))
-
-
-def item_vectors(
-    texts: Sequence[str], embeddings: _Path | None, out: _Path, on_step: OnStep = no_step
-) -> Float[np.ndarray, "m d"]:
-    """Text vectors of the items, (m, e).
-
-    **Arguments:** `texts`: of the m items; `embeddings`: path of a file of vectors, or `None` to
-    encode the texts; `out`: a folder where encoded vectors are saved; `on_step`: entered while the
-    texts are encoded.
-
-    **Raises:** `ValueError` if all texts are empty, or as `read_embeddings` does.
-    """
-    if embeddings is not None:
-        return read_embeddings(embeddings, len(texts))
-    if not any(texts):
-        raise ValueError(
-            "items: the table has no texts, only identifiers; add a column such as title, or give "
-            "`embeddings`"
-        )
-    with on_step(f"encoding {len(texts)} item texts ..."):
-        encoder = sentence_encoder()
-        return embed_texts(texts, encoder, cache=Path(out) / UNITS / "texts", name=MINILM)
 
 
 def _placements(data: FidelityData, report: FidelityReport):
