@@ -33,7 +33,10 @@ PERSONAS = "personas.csv"
 Settings = TypeVar("Settings", bound=FidelitySettings)
 _Path = str | PathLike[str]
 _QUICK_EPOCHS = 3
-_QUICK = {"replicates": 20, "projections": 50, "permutations": 100, "paired_replicates": 200}
+_QUICK = {
+    "replicates": 20, "projections": 50, "permutations": 100, "paired_replicates": 200,
+    "samplers": ("dirichlet",),
+}  # fmt: skip
 
 
 def run_fidelity(
@@ -52,7 +55,8 @@ def run_fidelity(
 ) -> FidelityReport:
     """Measure the fidelity of a user's personas and write the results under `out`.
 
-    Finished epochs are saved there, so that an interrupted measurement can be resumed.
+    Finished epochs, placements and comparisons are saved there, so that an interrupted measurement
+    can be resumed.
 
     **Arguments:**
 
@@ -105,7 +109,7 @@ def measure_and_write(
             settings=settings, out=out,
             on_progress=show,
         )  # fmt: skip
-    notes = list(vectors.notes)
+    notes = [*quick_notes(settings), *vectors.notes]
     if not data.dated:
         notes.append("the ratings have no times: their order in the file was used instead")
     report = dataclasses.replace(report, notes=(*notes, *report.notes))
@@ -138,9 +142,37 @@ def fidelity_settings(
 
 
 def quick_settings(settings: Settings) -> Settings:
-    """The settings with few epochs and resamples, for a quick run."""
+    """Settings for a first look: few epochs and resamples, one procedure, one baseline."""
     training = dataclasses.replace(settings.training, epochs=_QUICK_EPOCHS)
-    return dataclasses.replace(settings, training=training, panel=PanelSettings(**_QUICK))
+    return dataclasses.replace(
+        settings, training=training, panel=PanelSettings(**_QUICK), procedures=("ssr",), quick=True
+    )
+
+
+def quick_notes(settings: FidelitySettings) -> list[str]:
+    """What a quick measurement left out; nothing for one that is not quick."""
+    if not settings.quick:
+        return []
+    usual = FidelitySettings()
+    less = [
+        f"{few} {name} in place of {many}"
+        for name, few, many in (
+            ("epochs", settings.training.epochs, usual.training.epochs),
+            ("bootstrap replicates", settings.panel.replicates, usual.panel.replicates),
+            ("projections", settings.panel.projections, usual.panel.projections),
+            ("permutations", settings.panel.permutations, usual.panel.permutations),
+        )
+        if few < many
+    ]
+    methods = [
+        f"placement by {name}" for name in usual.procedures if name not in settings.procedures
+    ]
+    samplers = [name for name in usual.panel.samplers if name not in settings.panel.samplers]
+    left = [*methods, *(f"the baseline {name.replace('_', ' ')}" for name in samplers)]
+    return [
+        f"a first look (quick): {', '.join(less)}; without {', '.join(left)}. Intervals are rough "
+        "and the encoder may not be trained out: measure what you report without `quick`"
+    ]
 
 
 def _placements(data: FidelityData, report: FidelityReport):
@@ -148,11 +180,13 @@ def _placements(data: FidelityData, report: FidelityReport):
     pd = import_pandas()
     told = {"seed": data.seeds, "condition": data.conditions}
     columns: dict[str, Any] = {k: list(v) for k, v in told.items() if v is not None}
-    columns["constant"] = np.asarray(report.personas["ssr"].constant)
-    columns["pairs"] = np.asarray(report.personas["ssr"].pairs).astype(int)
+    one = next(iter(report.personas.values()))
+    columns["constant"] = np.asarray(one.constant)
+    columns["pairs"] = np.asarray(one.pairs).astype(int)
     for name, people in report.personas.items():
         columns[f"{name}_loss"] = np.asarray(people.loss)
         columns[f"{name}_gradient_norm"] = np.asarray(people.gradient_norm)
-    codes = np.asarray(report.personas["newton"].status)
-    columns["newton_status"] = [Status(int(code)).word for code in codes]
+    if "newton" in report.personas:
+        codes = np.asarray(report.personas["newton"].status)
+        columns["newton_status"] = [Status(int(code)).word for code in codes]
     return pd.DataFrame(columns, index=pd.Index(data.personas.users, name="persona"))
