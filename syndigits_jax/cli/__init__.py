@@ -20,4 +20,12 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        from syndigits_jax.cli.exits import INTERRUPTED
+        from syndigits_jax.cli.termination import TERMINATED, leave_soon
+
+        if end.code in (INTERRUPTED, TERMINATED):
+            leave_soon(end.code)
+        raise

@@ -49,7 +49,7 @@ def _entry(
     distance between the two.
 
     Exit codes: 0 done, 1 ended but incomplete, 2 bad options or files, 3 failed at run time, 130
-    interrupted."""
+    interrupted, 143 terminated."""
 
 
 for _module in (

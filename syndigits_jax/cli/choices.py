@@ -107,6 +107,14 @@ class Control(enum.StrEnum):
     ALL = "all"
 
 
+class TextEncoder(enum.StrEnum):
+    """What makes vectors of the items' texts."""
+
+    AUTO = "auto"
+    MINILM = "minilm"
+    TFIDF = "tfidf"
+
+
 class EngineKind(enum.StrEnum):
     """vLLM on this machine, or any server with OpenAI's interface."""
 

@@ -18,6 +18,7 @@ import typer
 from syndigits_jax.cli.exits import BAD_INPUT, FAILED, INCOMPLETE, INTERRUPTED, Ended, say
 from syndigits_jax.cli.exits import ending_well as _ending_well
 from syndigits_jax.cli.program_cache import kept_programs
+from syndigits_jax.cli.termination import TERMINATED
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 Verbose = Annotated[
@@ -29,7 +30,7 @@ Json = Annotated[
 _SHARED = {"quiet": Quiet, "verbose": Verbose, "json": Json}
 _WORDS = {
     0: "done", INCOMPLETE: "incomplete", BAD_INPUT: "bad input", FAILED: "failed",
-    INTERRUPTED: "interrupted",
+    INTERRUPTED: "interrupted", TERMINATED: "terminated",
 }  # fmt: skip
 
 
@@ -66,19 +67,22 @@ def command(
         @functools.wraps(function)
         def run(*args: Any, quiet: bool, verbose: bool, json: bool, **options: Any) -> None:
             with _shown(Showing(not (quiet or json), not quiet), verbose, quiet):
-                code, content = 0, {}
-                try:
-                    with _ending_well(resume), kept_programs():
-                        content = function(*args, **options) or {}
-                except Ended as end:
-                    code = end.code
-                    content = {"error": end.line.removeprefix("error: ")} if end.line else {}
+
+                def tell(end: Ended) -> None:
                     if end.line:
                         say(end.line)
+                    if json:
+                        said = {"error": end.line.removeprefix("error: ")} if end.line else {}
+                        _print_json({"status": _WORDS.get(end.code, str(end.code)), **said})
+
+                try:
+                    with _ending_well(resume, tell), kept_programs():
+                        content = function(*args, **options) or {}
+                except Ended as end:
+                    tell(end)
+                    raise typer.Exit(end.code) from None
                 if json:
-                    _print_json({"status": _WORDS.get(code, str(code)), **content})
-                if code:
-                    raise typer.Exit(code)
+                    _print_json({"status": _WORDS[0], **content})
 
         signature = inspect.signature(function)
         shared = [

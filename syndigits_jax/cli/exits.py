@@ -5,15 +5,15 @@ Only of several problems in a user's files, each has a line of its own."""
 import contextlib
 import errno
 import logging
-import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import typer
 import typer.core
 
+from syndigits_jax.cli.termination import TERMINATED, heeding_sigterm
 from syndigits_jax.cli.wording import as_typed
 
 INCOMPLETE = 1
@@ -23,6 +23,7 @@ BAD_INPUT = 2
 FAILED = 3
 """The command failed while it ran: a full disk, an engine that stopped, a solver that failed."""
 INTERRUPTED = 130
+"""Ctrl-C; SIGTERM ends with [`TERMINATED`][]."""
 _LONGEST = 1000
 # Errors of the machine; other errors of files are the user's, who may name another file.
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
@@ -61,25 +62,30 @@ class OneLineErrors(typer.core.TyperGroup):
 
 
 @contextlib.contextmanager
-def ending_well(resume: str) -> Iterator[None]:
-    """Convert exceptions and interrupts into an [`Ended`][] with its code and one line.
+def ending_well(
+    resume: str, last_words: Callable[[Ended], Any] = lambda end: say(end.line)
+) -> Iterator[None]:
+    """Convert exceptions, Ctrl-C and SIGTERM into an [`Ended`][] with its code and one line.
 
-    `resume`: advice to print after an interrupt. A termination signal is treated as an interrupt,
-    so that temporary files are removed then too.
+    **Arguments:** `resume`: advice to print after Ctrl-C and SIGTERM; `last_words`: called with the
+    end after a SIGTERM to which the command did not listen in time; then the process ends.
     """
-    previous = _on_terminate(_interrupt)
+    terminated = Ended(TERMINATED, f"stopped; {resume}")
+    termination = None
     try:
-        with _noting():
+        with heeding_sigterm(lambda: last_words(terminated)) as termination, _noting():
             yield
     except (typer.Exit, typer.Abort, Ended):
         raise
     except KeyboardInterrupt:
+        if termination is not None and termination.asked:
+            raise terminated from None
         raise Ended(INTERRUPTED, f"stopped; {resume}") from None
     except Exception as error:
         _log.debug("the error's traceback:", exc_info=error)
+        if termination is not None and termination.asked:  # a failure of what was interrupted
+            raise terminated from None
         raise Ended(_code(error), f"error: {_said(error)}") from None
-    finally:
-        _on_terminate(previous)
 
 
 def say(line: str) -> None:
@@ -132,15 +138,3 @@ def _noting() -> Iterator[None]:
 
         warnings.showwarning = note
         yield
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _on_terminate(handler: Any) -> Any:
-    """Set the handler of SIGTERM and return the previous one; no effect outside the main thread."""
-    try:
-        return signal.signal(signal.SIGTERM, handler)
-    except ValueError:
-        return signal.SIG_DFL

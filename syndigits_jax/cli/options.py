@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import EngineKind
+from syndigits_jax.cli.choices import EngineKind, TextEncoder
 
 NO_OPTIONS: list[str] = []  # not None: old versions of typer do not support optional lists
 
@@ -40,6 +40,14 @@ Embeddings = Annotated[
         "--embeddings",
         metavar="FILE",
         help="Text vectors of the items (.npy, .npz), a row per row of the items.",
+    ),
+]
+TextEncoderOption = Annotated[
+    TextEncoder,
+    typer.Option(
+        "--text-encoder",
+        help="What makes vectors of item texts: MiniLM (extra `text`), or TF-IDF, which needs no "
+        "extra; auto is MiniLM where it is installed.",
     ),
 ]
 OutTable = Annotated[

@@ -14,7 +14,6 @@ from ..solvers.keys import PRNGKey, host_generator
 from .index import fidelity_gap_index, stable_gap
 from .real_users import (
     METRICS,
-    Draws,
     PopulationMetrics,
     RealUsers,
     evaluate,
@@ -104,13 +103,13 @@ def fidelity_measures(key: PRNGKey, users: RealUsers, y: Numbers) -> FidelityMea
         pool = everyone if first == 0 else rng.integers(0, size, size)
         for i in range(first, first + resamples):
             rows[i] = pool if size == count else rng.choice(pool, count, replace=False)
-    draws = Draws(y, jnp.asarray(rows), "rows", count)
+    draws, real = users.floor.of(y, jnp.asarray(rows)), users.floor.points
     values = evaluate(
-        users.real, users.rows, users.radius, draws, users.sigma, users.directions, k=users.k
+        real, users.rows, users.radius, draws, users.sigma, users.directions, k=users.k
     )
     p_values = permute(
         p_key,
-        users.real,
+        real,
         users.rows[:resamples],
         draws,
         users.sigma,

@@ -7,6 +7,7 @@ computed once, in a [`RealUsers`][], and every population is compared with the s
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -83,24 +84,62 @@ def population_metrics(
 
 
 class Draws(eqx.Module):
-    """The source of the users of every resample: rows, noise or random mixtures (`kind`)."""
+    """The source of the users of every resample.
 
-    source: Any
-    each: Array
-    kind: str = eqx.field(static=True)
-    count: int = eqx.field(static=True)
+    All sources have the same arrays, so that one compiled program serves every population.
+
+    - `kind`: 0 for rows of `points`, 1 for noise, 2 for random mixtures.
+    - `points`: (l, d) a population, and rows of zeros up to a common size; `rows`: (S, count) the
+      rows of each resample.
+    - `keys`: (S,) of the noise and the mixtures.
+    - `moments`: (2, d) mean and SD of the noise; `prototypes`: (p, d) of the mixtures.
+    """
+
+    kind: Int[Array, ""]
+    points: Float[Array, "l d"]
+    rows: Int[Array, "s count"]
+    keys: Any
+    moments: Float[Array, "2 d"]
+    prototypes: Float[Array, "p d"]
     temperature: float = eqx.field(static=True, default=1.0)
 
+    def of(self, points: Float[Array, "l d"], rows: Int[Array, "s count"]) -> "Draws":
+        """The draws of these `rows` of another population."""
+        moments, prototypes = (a.astype(points.dtype) for a in (self.moments, self.prototypes))
+        return Draws(
+            jnp.int32(0), _padded(points, len(self.points)), rows, self.keys, moments, prototypes,
+            self.temperature,
+        )  # fmt: skip
+
+    def each(self, resamples: int | None = None) -> tuple[Any, ...]:
+        """What [`sample`][Draws.sample] takes of the first `resamples`, or of all of them."""
+        return self.rows[:resamples], self.keys[:resamples]
+
     @full_precision
-    def sample(self, one: Array) -> Float[Array, "count d"]:
-        """The users of one resample, from its entry of `each`: row numbers or a key."""
-        if self.kind == "rows":
-            return self.source[one]
-        if self.kind == "noise":
-            mean, sd = self.source
-            draws = jax.random.normal(one, (self.count, len(mean)), mean.dtype)
+    def sample(self, one: tuple[Any, ...]) -> Float[Array, "count d"]:
+        """The users of one resample."""
+        rows, key = one
+        count, temperature = len(rows), self.temperature
+
+        def noise() -> Float[Array, "count d"]:
+            mean, sd = self.moments
+            draws = jax.random.normal(key, (count, len(mean)), mean.dtype)
             return mean[None, :] + sd[None, :] * draws
-        return random_mixture(one, self.source, self.count, temperature=self.temperature)
+
+        return jax.lax.switch(
+            self.kind,
+            (
+                lambda: self.points[rows],
+                noise,
+                lambda: random_mixture(key, self.prototypes, count, temperature=temperature),
+            ),
+        )
+
+
+def _padded(points: Float[Array, "l d"], least: int = 256) -> Float[Array, "m d"]:
+    """`points` and rows of zeros: `least` rows, or the next power of two, so that shapes recur."""
+    rows = max(least, 1 << (len(points) - 1).bit_length())
+    return jnp.pad(points, ((0, rows - len(points)), (0, 0)))
 
 
 class RealUsers(eqx.Module):
@@ -112,7 +151,7 @@ class RealUsers(eqx.Module):
     **Arguments:**
 
     - `real`: all real users; `rows`: (S, size) those of each reference sample; `radius`: of their
-      balls; `sigma`, `directions`: shared by all populations.
+      balls; `sigma`, `directions`: shared by all populations; `floor`: the floor's users.
     - `populations`: metrics of "real" (the floor), "noise" and, with prototypes, "random_mixture".
     - `p_values`: (resamples,) of the MMD, by population.
     - `size`, `count`, `resamples`, `k`, `permutations`: as in [`real_users`][].
@@ -125,6 +164,7 @@ class RealUsers(eqx.Module):
     radius: Float[Array, "s size"]
     sigma: Float[Array, ""]
     directions: Float[Array, "c d"]
+    floor: Draws
     populations: dict[str, PopulationMetrics]
     p_values: dict[str, Float[Array, " r"]]
     size: int = eqx.field(static=True)
@@ -153,8 +193,8 @@ class RealUsers(eqx.Module):
 def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> PopulationMetrics:
     """[`population_metrics`][] of every resample.
 
-    **Arguments:** `real`, `rows`, `radius`, `sigma`, `directions`, `k`: as in
-    [`RealUsers`][]; `draws`: the population.
+    **Arguments:** `real`: the points that `rows` number; `rows`, `radius`, `sigma`, `directions`,
+    `k`: as in [`RealUsers`][]; `draws`: the population.
     """
 
     def one(inputs):
@@ -162,15 +202,15 @@ def evaluate(real, rows, radius, draws: Draws, sigma, directions, *, k) -> Popul
         y = draws.sample(each)
         return population_metrics(real[chosen], y, sigma, directions, k=k, radius=reach)
 
-    return jax.lax.map(one, (rows, radius, draws.each), batch_size=_batch())
+    return jax.lax.map(one, (rows, radius, draws.each()), batch_size=_batch())
 
 
 @functools.partial(jax.jit, static_argnames=("permutations",))
 def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Array, " r"]:
     """P-values of [`mmd_permutation_test`][] for the resamples in `rows`.
 
-    **Arguments:** `key`: of the permutations; `real`, `rows`, `sigma`, `permutations`: as in
-    [`RealUsers`][]; `draws`: the population.
+    **Arguments:** `key`: of the permutations; `real`, `rows`: as in [`evaluate`][]; `sigma`,
+    `permutations`: as in [`RealUsers`][]; `draws`: the population.
     """
 
     def one(inputs):
@@ -180,7 +220,7 @@ def permute(key, real, rows, draws: Draws, sigma, *, permutations) -> Float[Arra
         return test.p_value
 
     keys = jax.random.split(key, rows.shape[0])
-    return jax.lax.map(one, (keys, rows, draws.each[: rows.shape[0]]))
+    return jax.lax.map(one, (keys, rows, draws.each(rows.shape[0])))
 
 
 @functools.partial(jax.jit, static_argnames=("k",))
@@ -207,6 +247,7 @@ def real_users(
     k: int = 5,
     projections: int = 500,
     permutations: int = 500,
+    on_part: Callable[[int], None] | None = None,
 ) -> RealUsers:
     """Resamples of real users with the metrics of floor and ceilings (section 3.4).
 
@@ -224,6 +265,7 @@ def real_users(
       that are compared.
     - `resamples`: averaged in an estimate; `replicates`: of the bootstrap.
     - `k`, `projections`, `permutations`: of PRDC, sliced Wasserstein and the MMD's p-value.
+    - `on_part`: called with the number of its two or three populations that have been measured.
 
     **Raises:** `ValueError` if there are too few users for disjoint samples, for NaN, or numbers
     that are not positive.
@@ -253,16 +295,19 @@ def real_users(
     sigma, pool, picked = _resamples(split_key, real, size, count, total)
     rows, others = picked[:, :size], picked[:, size:]
     directions = random_directions(direction_key, real.shape[1], projections, real.dtype)
-    radius = radii(real, rows, k)
     controls = _controls(noise_key, mixture_key, real, others, prototypes, temperature)
+    floor = controls["real"]
+    radius = radii(floor.points, rows, k)
     found, p_values = {}, {}
     for name, each in controls.items():
-        found[name] = evaluate(real, rows, radius, each, sigma, directions, k=k)
+        found[name] = evaluate(floor.points, rows, radius, each, sigma, directions, k=k)
         p_values[name] = permute(
-            p_key, real, rows[:resamples], each, sigma, permutations=permutations
+            p_key, floor.points, rows[:resamples], each, sigma, permutations=permutations
         )
+        if on_part is not None:
+            on_part(len(found))
     return RealUsers(
-        real, rows, radius, sigma, directions, found, p_values,
+        real, rows, radius, sigma, directions, floor, found, p_values,
         size=size, count=count, resamples=resamples, k=k, permutations=permutations, pool=pool,
         temperature=temperature,
     )  # fmt: skip
@@ -296,12 +341,16 @@ def _controls(
     temperature: float,
 ) -> dict[str, Draws]:
     """Floor and ceilings by name."""
-    total, count = others.shape
-    draws = {
-        "real": Draws(real, others, "rows", count),
-        "noise": Draws(spread(real), jax.random.split(noise_key, total), "noise", count),
-    }
+    total = len(others)
+    mixed = real[:1] if prototypes is None else prototypes.astype(real.dtype)  # unused if None
+    noise_keys = jax.random.split(noise_key, total)
+    floor = Draws(
+        jnp.int32(0), _padded(real), others, noise_keys, jnp.stack(spread(real)), mixed, temperature
+    )  # fmt: skip
+    draws = {"real": floor, "noise": eqx.tree_at(lambda d: d.kind, floor, jnp.int32(1))}
     if prototypes is not None:
         keys = jax.random.split(mixture_key, total)
-        draws["random_mixture"] = Draws(prototypes, keys, "mixture", count, temperature)
+        draws["random_mixture"] = eqx.tree_at(
+            lambda d: (d.kind, d.keys), floor, (jnp.int32(2), keys)
+        )
     return draws

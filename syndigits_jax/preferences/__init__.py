@@ -28,6 +28,7 @@ from .rankers import ranking_accuracy as ranking_accuracy
 from .rankers import remembered_scores as remembered_scores
 from .text import embed_texts as embed_texts
 from .text import sentence_encoder as sentence_encoder
+from .tfidf import tfidf_encoder as tfidf_encoder
 from .training import TrainedEncoder as TrainedEncoder
 from .training import TrainingProgress as TrainingProgress
 from .training import TrainingSettings as TrainingSettings

@@ -94,15 +94,7 @@ def embed_texts(
         [[ 6.  1.]
          [12.  1.]]
     """
-    if isinstance(texts, str):
-        raise ValueError("`texts` must be a sequence of texts, not one string")
-    texts = list(texts)
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"`texts`: the entry at position {position} is {text!r}; every item needs a text "
-                "(an empty one if it has none)"
-            )
+    texts = check_texts(texts)
     if not callable(encoder):
         return _checked(encoder, len(texts), "encoder")
     if not texts:
@@ -130,6 +122,20 @@ def embed_texts(
             "encoder differently"
         )
     return np.stack([known[digest] for digest in digests])
+
+
+def check_texts(texts: Sequence[Any]) -> list[str]:
+    """`texts` as a list. **Raises:** `ValueError` for one string, or an entry that is no string."""
+    if isinstance(texts, str):
+        raise ValueError("`texts` must be a sequence of texts, not one string")
+    texts = list(texts)
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"`texts`: the entry at position {position} is {text!r}; every item needs a text "
+                "(an empty one if it has none)"
+            )
+    return texts
 
 
 def _read_cache(folder: Path, wanted: Any) -> dict[str, Float[np.ndarray, " e"]]:

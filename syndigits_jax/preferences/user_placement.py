@@ -5,6 +5,7 @@ preferences; users placed from their own ratings by SSR differ from personas in 
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from .pairs import Ratings, check_ratings
 from .placement import Placement, place_newton, place_ssr
 
 _STATIC = ("gap", "batch_size")
+_PAIRS = 5_000_000  # of padding: two hundred steps of Adam take a second, as compiling does
 _PLACERS = {
     "ssr": jax.jit(place_ssr, static_argnames=_STATIC),
     "newton": jax.jit(place_newton, static_argnames=_STATIC),
@@ -34,12 +36,13 @@ def place_users(
     init: Float[Array, "n p"] | None = None,
     users: Bool[np.ndarray, " n"] | None = None,
     batch_entries: int = 1 << 17,
+    on_progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Placement:
     """Place every user of a rating table from all of their ratings, however many.
 
     Users are grouped by their number of ratings, so that a user with thousands does not slow down
-    the others.
+    the others; few users are in few groups, as each group compiles a program.
 
     **Arguments:**
 
@@ -50,6 +53,7 @@ def place_users(
     - `key`, `init`: random or given (n, p) starts, as in the two.
     - `users`: place only these; the others are left at their start, with no pairs.
     - `batch_entries`: ratings solved together; bounds the memory.
+    - `on_progress`: called with the number of users placed so far, and of all to be placed.
     - `settings`: further arguments of the method.
 
     **Returns:** a [`Placement`][] with one row per user of the table; users without a pair of
@@ -85,6 +89,7 @@ def place_users(
         "pairs": np.zeros(n, dtype),
     }
     place = functools.partial(_PLACERS[method], **settings)
+    done = 0
     for width, size, part in _parts(rows_of.counts, wanted, batch_entries):
         # The last part repeats users, so that each width has one compiled shape.
         people = np.resize(part, size)
@@ -99,6 +104,9 @@ def place_users(
         w[part] = np.asarray(placed.w)[kept]
         for name, column in out.items():
             column[part] = np.asarray(getattr(placed, name))[kept]
+        done += len(part)
+        if on_progress is not None:
+            on_progress(done, int(wanted.sum()))
     logits = jnp.asarray(w)
     embedding = user_embedding(gram.prototypes, logits, gram.temperature)
     columns = {name: jnp.asarray(column) for name, column in out.items()}
@@ -140,12 +148,20 @@ def _parts(counts: Int[np.ndarray, " n"], wanted: Bool[np.ndarray, " n"], batch_
 def _groups(
     counts: Int[np.ndarray, " n"], wanted: Bool[np.ndarray, " n"]
 ) -> list[tuple[int, Int[np.ndarray, " k"]]]:
-    """(width, users with at most `width` ratings and more than half as many)."""
+    """(width, users with at most `width` ratings), every user in one group.
+
+    Widths are powers of two. Each is a program to compile, so that a small group joins the next
+    wider one, although its users' padding takes part in the computation there.
+    """
     widths = 2 ** np.ceil(np.log2(np.maximum(counts, 8))).astype(int)
-    return [
-        (int(width), np.flatnonzero(wanted & (widths == width)))
-        for width in np.unique(widths[wanted])
-    ]
+    found = np.unique(widths[wanted]).tolist()
+    groups, members = [], np.zeros(0, int)
+    for width, wider in zip(found, [*found[1:], None], strict=True):
+        members = np.union1d(members, np.flatnonzero(wanted & (widths == width)))
+        if wider is None or len(members) * (wider**2 - width**2) > _PAIRS:
+            groups.append((width, members))
+            members = np.zeros(0, int)
+    return groups
 
 
 @dataclass(frozen=True, eq=False)

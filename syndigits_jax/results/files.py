@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PARTIAL = ".partial-"
+_unfinished: dict[Path, int | None] = {}  # temporary files, with handles of their folders
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -43,7 +44,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:  # name the requested file, not the temporary one
         raise _unwritten(error, path) from error
     temporary = Path(name)
-    folder = _opened(target.parent)
+    folder = _unfinished[temporary] = _opened(target.parent)
     os.close(handle)
     try:
         yield temporary
@@ -59,6 +60,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         _remove(temporary, folder)
+        _unfinished.pop(temporary, None)
+        if folder is not None:
+            os.close(folder)
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files of all [`replacing`][] of this process, which is about to end."""
+    for temporary, folder in list(_unfinished.items()):
+        with contextlib.suppress(OSError):
+            _remove(temporary, folder)
 
 
 def _unwritten(error: OSError, path: str | os.PathLike[str], why: str | None = None) -> OSError:
@@ -80,7 +91,6 @@ def _remove(temporary: Path, folder: int | None) -> None:
     if folder is not None:
         with gone:
             os.unlink(temporary.name, dir_fd=folder)
-        os.close(folder)
     with gone:  # a writer may have made it in a new folder of that name
         temporary.unlink()
 

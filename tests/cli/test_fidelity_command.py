@@ -12,6 +12,7 @@ from syndigits_jax.cli.render import fidelity as shell
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import run as command
+from syndigits_jax.workflows.fidelity import texts as item_texts
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
@@ -65,7 +66,7 @@ def measured(tmp_path_factory):
             "measure_fidelity",
             lambda *a, **b: reports.append(measure(*a, **b)) or reports[-1],
         )
-        first, again = (fidelity(folder, "--quick", "--epochs", 1) for _ in range(2))
+        first, again = (fidelity(folder, "--epochs", 1) for _ in range(2))
     return folder, first, again, reports[0]
 
 
@@ -73,7 +74,7 @@ def replace_panels(patch):
     """Training and placement as they are; known numbers in place of the panels, whose rooms have
     tests of their own."""
 
-    def populations(key, users, personas, prototypes, settings, notes, temperature, on_part):
+    def populations(key, users, personas, prototypes, settings, notes, **others):
         records, found = [], {}
         for reference, group in users.items():
             real = np.asarray(group.population())
@@ -86,7 +87,7 @@ def replace_panels(patch):
                     for m in (*INDEX, "coverage", "precision", "cosine_mean", "norm_ratio", "mmd_p")
                 ]
         records.append(FidelityRecord("dirichlet", INDEX[0], "trained", "trained", *[np.nan] * 3))
-        on_part("panels", 1, 1)
+        others["on_part"]("panels", 1, 1)
         return records, found
 
     def pairs(key, gram, ratings, seed_rows, users, personas, settings, notes):
@@ -126,7 +127,7 @@ def test_the_numbers_are_printed_and_written(measured):
         "records",
     } == set(document)
     assert document["counts"]["personas"] == PERSONAS and document["counts"]["epochs"] == 1
-    assert document["settings"]["panel"]["replicates"] == 20
+    assert document["settings"]["panel"]["replicates"] == 200
     fields = {"population", "metric", "procedure", "reference", "mean", "low", "high"}
     assert all(set(record) == fields for record in document["records"])
     rankers = {r["population"]: r for r in document["records"]
@@ -164,6 +165,8 @@ def test_the_numbers_are_printed_and_written(measured):
     [
         (["--epochs", 0], ["--epochs must be positive"]),
         (["--gap", -1], ["gap"]),
+        (["--text-encoder", "tfidf"], ["--text-encoder", "--embeddings"]),
+        (["--text-encoder", "bert"], ["--text-encoder", "minilm"]),
         (["--control", "none"], ["--control", "held_out"]),
     ],
 )
@@ -210,16 +213,29 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, meas
 
     monkeypatch.setattr(command, "measure_fidelity", measure)
     monkeypatch.setattr(shell, "save_fidelity_figures", lambda report, out: [])
-    monkeypatch.setattr(command, "sentence_encoder", encoder)
+    monkeypatch.setattr(item_texts, "sentence_encoder", encoder)
     titles = [f"film {i}" for i in range(M)]
     pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)
     pd.read_csv(own / "r.csv").drop(columns="timestamp").to_csv(own / "r.csv", index=False)
     for _ in range(2):
-        result = fidelity(own, "--epochs", 1, embeddings="")
+        result = fidelity(own, "--epochs", 1, "--text-encoder", "minilm", embeddings="")
         assert result.exit_code == 0, (result.output, result.exception)
         assert "note: the ratings have no times" in result.stdout
     assert calls == [titles] and given[0].shape == (M, 4)
     np.testing.assert_array_equal(*given)
+    # Without the extra, by the words of the texts, and the terminal and the report say so; they
+    # say too what a first look leaves out.
+    monkeypatch.setattr(item_texts, "_installed", lambda module: False)
+    result = fidelity(own, "--quick", embeddings="")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert f"encoding {M} item texts by TF-IDF (sentence-transformers is not" in result.stderr
+    assert "note: item texts are compared by their words (TF-IDF)" in result.stdout
+    document = json.loads((own / "out" / "results.json").read_text())
+    assert "TF-IDF" in document["notes"][1] and document["settings"]["quick"]
+    assert document["notes"][0].startswith("a first look (quick): 3 epochs in place of 20, 20 boot")
+    for left_out in ("placement by newton", "the baseline gaussian mixture full"):
+        assert left_out in document["notes"][0] and left_out in " ".join(result.stdout.split())
+    assert len(calls) == 1 and len(np.unique(given[-1], axis=0)) == M
 
 
 def test_an_interrupt_leaves_the_old_results(own, monkeypatch):

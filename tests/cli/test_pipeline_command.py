@@ -323,7 +323,7 @@ def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, m
     assert len(engine.asked) == 5 + 4 * 2
     ((data, vectors, out),) = calls
     assert out == films / "out/fidelity"
-    np.testing.assert_array_equal(vectors, np.load(films / "e.npy").astype(np.float32))
+    np.testing.assert_array_equal(vectors.values, np.load(films / "e.npy").astype(np.float32))
     assert data.ratings.items == tuple(f"f{j}" for j in range(8)) and len(data.ratings) == 32
     assert sorted(data.conditions) == ["backstory"] * 2 + ["grounded"] * 2
     ratings = pd.read_csv(films / "out/ratings.csv")

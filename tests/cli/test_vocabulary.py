@@ -103,6 +103,7 @@ VOCABULARY = {
     "temperature": "of texts",
     "template": "a prompt",
     "tensor": "a file of probabilities",
+    "text-encoder": "what makes vectors of item texts",
     "threshold": "of the training error",
     "timeout": "seconds",
     "top-p": "of texts",
@@ -195,6 +196,7 @@ def test_choices_are_those_of_the_library():
     from syndigits_jax.respond.requests import READOUTS
     from syndigits_jax.results.names import METHODS, SETTINGS, kebab
     from syndigits_jax.workflows.fidelity.parts import CONTROLS
+    from syndigits_jax.workflows.fidelity.texts import TEXT_ENCODERS
     from syndigits_jax.workflows.target import WHAT
 
     assert presets is not None
@@ -204,6 +206,7 @@ def test_choices_are_those_of_the_library():
         choices.Divergence: DIVERGENCES,
         choices.Variant: VARIANTS,
         choices.Control: CONTROLS,
+        choices.TextEncoder: TEXT_ENCODERS,
         choices.EngineKind: ENGINES,
         choices.Readout: READOUTS,
         choices.RatingScale: films._ANSWERS,

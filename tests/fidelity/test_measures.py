@@ -11,7 +11,13 @@ from syndigits_jax.fidelity.frechet import frechet_distance
 from syndigits_jax.fidelity.measures import INDEXED, control_measures, fidelity_measures
 from syndigits_jax.fidelity.mmd import mmd2_unbiased
 from syndigits_jax.fidelity.prdc import expected_coverage, prdc
-from syndigits_jax.fidelity.real_users import METRICS, population_metrics, real_users
+from syndigits_jax.fidelity.real_users import (
+    METRICS,
+    evaluate,
+    permute,
+    population_metrics,
+    real_users,
+)
 from syndigits_jax.fidelity.sliced_wasserstein import sliced_wasserstein
 
 KEY = jax.random.key(0)
@@ -122,6 +128,13 @@ def test_rows_and_reproducibility(reference):
     assert all(set(row) == {"metric", "mean", "low", "high"} for row in rows)
     assert panel.resampled["frechet"].shape == (5,)
     assert panel.metrics["frechet"].mean == pytest.approx(panel.resampled["frechet"].mean())
+
+
+def test_populations_of_other_sizes_compile_nothing(reference):
+    sizes = evaluate._cache_size(), permute._cache_size()
+    for count in (250, 333, 700):
+        fidelity_measures(KEY, reference, users(9, count))
+    assert (evaluate._cache_size(), permute._cache_size()) == sizes
 
 
 def test_samples_are_disjoint():

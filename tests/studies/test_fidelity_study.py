@@ -10,6 +10,7 @@ import pytest
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.preferences import TrainedEncoder, TrainingSettings, user_embedding
 from syndigits_jax.preferences.encoder import gram_scores
+from syndigits_jax.results.checkpoints import Checkpoints
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import populations as populations_module
 from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
@@ -48,7 +49,7 @@ def of_procedure(people):
     return {("personas", name): users for name, users in people.items()}
 
 
-def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
+def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world, tmp_path, monkeypatch):
     _, truth = world
     users = placed(truth, truth.w)
     faithful = placed(truth, truth.w[:PERSONAS])
@@ -56,7 +57,8 @@ def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
     said = []
     records, populations = compare_populations(
         KEY, {"trained": users}, of_procedure({"ssr": faithful, "newton": collapsed}),
-        truth.gram.prototypes, SMALL, [], on_part=lambda *part: said.append(part),
+        truth.gram.prototypes, SMALL, [], store=Checkpoints(tmp_path),
+        on_part=lambda *part: said.append(part),
     )  # fmt: skip
     mean = {(r.population, r.procedure, r.metric): r.mean for r in records}
     assert len(mean) == len(records)
@@ -85,6 +87,19 @@ def test_a_planted_collapse_is_found_and_a_faithful_population_is_not(world):
     assert names <= {r.population for r in records}
     assert set(populations["trained"]) == names | {"personas (ssr)", "personas (newton)"}
     assert said[-1][1] == said[-1][2] and [p[1] for p in said] == sorted(p[1] for p in said)
+
+    # A second call compares nobody again, and returns the same, bit for bit.
+    monkeypatch.setattr(populations_module, "compare_with_real", None)
+    again, same = compare_populations(
+        KEY, {"trained": users}, of_procedure({"ssr": faithful, "newton": collapsed}),
+        truth.gram.prototypes, SMALL, [], store=Checkpoints(tmp_path), on_part=lambda *_: None,
+    )  # fmt: skip
+    np.testing.assert_equal(
+        *([dataclasses.astuple(r) for r in found] for found in (records, again))
+    )
+    assert list(same["trained"]) == list(populations["trained"])
+    for name, points in populations["trained"].items():
+        assert points.tobytes() == same["trained"][name].tobytes()
 
 
 def test_personas_are_compared_with_their_own_seeds(world):
@@ -227,12 +242,14 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
             if r.population == "personas" and r.metric == "placement_loss"}  # fmt: skip
     assert loss["newton"] <= loss["ssr"] < np.log(2)
     assert {p.label.partition(",")[0] for p in said} == {"encoder", "placing personas"}
-    [kept] = list(tmp_path.rglob("encoder-*.npz"))
+    kept = sorted(tmp_path.rglob("*.npz"))
+    whose = sorted(path.name.partition("-")[0] for path in kept)
+    assert whose == ["encoder", "placement", "placement"]
     # The second call trains nothing, and finds the same.
     again = []
     same = measure_fidelity(*arguments, **options, on_progress=again.append)
     assert not [p for p in again if "pairs/s" in p.label]
-    assert same.records == report.records and list(tmp_path.rglob("*.npz")) == [kept]
+    assert same.records == report.records and sorted(tmp_path.rglob("*.npz")) == kept
 
     flat = dataclasses.replace(answers, rating=np.ones(len(answers)))
     with pytest.raises(ValueError, match=r"personas: 0 of 60 have two ratings 1 or more apart"):

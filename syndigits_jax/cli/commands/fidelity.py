@@ -5,9 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import Control
+from syndigits_jax.cli.choices import Control, TextEncoder
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import Embeddings, Items, Missing, OutFolder, Ratings, Seed
+from syndigits_jax.cli.options import (
+    Embeddings,
+    Items,
+    Missing,
+    OutFolder,
+    Ratings,
+    Seed,
+    TextEncoderOption,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +36,7 @@ def fidelity(
     ],
     out: OutFolder,
     embeddings: Embeddings = None,
+    text_encoder: TextEncoderOption = TextEncoder.AUTO,
     missing: Missing = "",
     epochs: Annotated[int | None, typer.Option(help="Most epochs of the encoder.")] = None,
     gap: Annotated[
@@ -54,7 +63,7 @@ def fidelity(
     report = run_fidelity(
         ratings, items, personas, out,
         settings=fidelity_settings(epochs, gap, str(control), quick),
-        embeddings=embeddings, missing=missing, key=seed,
+        embeddings=embeddings, text_encoder=str(text_encoder), missing=missing, key=seed,
         showing_progress=showing_progress, on_step=showing_step,
     )  # fmt: skip
     return {"written": show_fidelity(report, out), "counts": report.counts, "notes": report.notes}

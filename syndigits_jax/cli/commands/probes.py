@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import RatingScale
+from syndigits_jax.cli.choices import RatingScale, TextEncoder
 from syndigits_jax.cli.command import command
-from syndigits_jax.cli.options import Embeddings, Items, Missing, Ratings, Seed
+from syndigits_jax.cli.options import Embeddings, Items, Missing, Ratings, Seed, TextEncoderOption
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,7 @@ def probes(
         RatingScale, typer.Option(help="Answers: purchase from 1 to 5, or 0.5 to 5 stars.")
     ] = RatingScale.PURCHASE,
     embeddings: Embeddings = None,
+    text_encoder: TextEncoderOption = TextEncoder.AUTO,
     missing: Missing = "",
     seed: Seed = 0,
 ) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def probes(
 
     chosen, rated = choose_probes(
         ratings, items, out,
-        count=count, scale=str(scale), embeddings=embeddings, missing=missing, key=seed,
-        on_step=showing_step,
+        count=count, scale=str(scale), embeddings=embeddings, text_encoder=str(text_encoder),
+        missing=missing, key=seed, on_step=showing_step,
     )  # fmt: skip
     output().print(
         f"{chosen.size} of {int((rated > 0).sum())} rated items, with {rated[chosen].min()} to "

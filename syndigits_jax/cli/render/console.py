@@ -49,13 +49,12 @@ def showing_progress() -> Iterator[OnProgress]:
     )
     with Bars(*columns, console=console) as bars:
         tasks: dict[int, object] = {}
-        started: dict[int, float] = {}
+        left = _Left()
 
         def show(progress: Progress) -> None:
             place = f"[{progress.unit + 1}/{progress.units}] {progress.label}"
             if progress.resumed:
                 place += " (resumed)"
-            start = started.setdefault(progress.unit, time.monotonic())
             if progress.unit not in tasks:
                 tasks[progress.unit] = bars.add_task(place, total=progress.total, left="")
             bars.update(
@@ -63,17 +62,28 @@ def showing_progress() -> Iterator[OnProgress]:
                 description=place,
                 completed=progress.done,
                 total=progress.total,
-                left=time_left(progress, time.monotonic() - start),
+                left=left(progress),
             )
 
         yield show
 
 
-def time_left(progress: Progress, seconds: float) -> str:
-    """How long the rest takes if it goes on as in the `seconds` since the start; may be ""."""
-    if not 0 < progress.done < progress.total:
-        return ""
-    return f"{duration(seconds / progress.done * (progress.total - progress.done))} left"
+class _Left:
+    """How long the rest of a unit takes if it goes on as since its first report; may be "".
+
+    What was done at the first report counts for nothing: it was read back, or done before.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[float, int]] = {}
+
+    def __call__(self, progress: Progress) -> str:
+        now = time.monotonic()
+        start, before = self._first.setdefault(progress.unit, (now, progress.done))
+        if not before < progress.done < progress.total:
+            return ""
+        rate = (now - start) / (progress.done - before)
+        return f"{duration(rate * (progress.total - progress.done))} left"
 
 
 @contextlib.contextmanager
@@ -153,11 +163,12 @@ def _lines(console: Console) -> Callable[[Progress], None]:
     started: dict[int, float] = {}
     said: dict[int, float] = {}
     ended: set[int] = set()
+    time_left = _Left()
 
     def show(progress: Progress) -> None:
         unit, now = progress.unit, time.monotonic()
         start = started.setdefault(unit, now)
-        text = None
+        text, left = None, time_left(progress)
         if progress.done >= progress.total:
             if unit not in ended:
                 ended.add(unit)
@@ -166,7 +177,6 @@ def _lines(console: Console) -> Callable[[Progress], None]:
             text = f"{progress.total} {progress.counted} ..."
         elif now - said[unit] > SECONDS_BETWEEN_LINES:
             text = f"{progress.done} of {progress.total} {progress.counted}, {now - start:.0f} s"
-            left = time_left(progress, now - start)
             text += left and f", {left}"
         if text is not None:
             said[unit] = now

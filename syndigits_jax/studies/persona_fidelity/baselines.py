@@ -52,7 +52,13 @@ from syndigits_jax.workflows.fidelity.parts import (
     trained_gram,
     untrained_encoder,
 )
-from syndigits_jax.workflows.fidelity.populations import NO_PAIR, REAL, Compared, compare_with_real
+from syndigits_jax.workflows.fidelity.populations import (
+    NO_PAIR,
+    REAL,
+    Compared,
+    compare_with_real,
+    part_count,
+)
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
 REVIEWS = 10
@@ -331,7 +337,7 @@ def _compare(
                     f"{len(each.points)} users, {size} are needed"
                 )
         sizes[reference], tasks[reference] = size, [*enough, own]
-    done, total = 0, sum(5 + len(task) for task in tasks.values())
+    done, total = 0, sum(part_count(task, panel) for task in tasks.values())
     results = {}
     for reference, task in tasks.items():
 
@@ -344,7 +350,7 @@ def _compare(
             gram.prototypes, panel, size=size, count=size,
             temperature=gram.temperature, on_part=tell,
         ), size  # fmt: skip
-        done += 5 + len(task)
+        done += part_count(task, panel)
     say("panels", total, total)
     return results
 

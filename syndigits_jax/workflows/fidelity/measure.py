@@ -8,19 +8,22 @@ the encoder was not trained on). Every number has an interval.
 import dataclasses
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from syndigits_jax.datasets.ratings import RatingTable
-from syndigits_jax.preferences import Placement, TrainedEncoder, place_users
+from syndigits_jax.preferences import Placement, TrainedEncoder
 from syndigits_jax.preferences.pairs import held_out_pair_table
+from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.accuracy import held_out_accuracies
 from syndigits_jax.workflows.fidelity.parts import CONTROLS as CONTROLS
+from syndigits_jax.workflows.fidelity.parts import PROCEDURES as PROCEDURES
 from syndigits_jax.workflows.fidelity.parts import FidelitySettings as FidelitySettings
 from syndigits_jax.workflows.fidelity.parts import (
     checked_items,
@@ -31,6 +34,7 @@ from syndigits_jax.workflows.fidelity.parts import (
     train_on_ratings,
     trained_gram,
 )
+from syndigits_jax.workflows.fidelity.placing import place_populations
 from syndigits_jax.workflows.fidelity.populations import (
     PairedColumns,
     Users,
@@ -43,8 +47,6 @@ from syndigits_jax.workflows.fidelity.records import (
     panel_records,
     personas_of,
 )
-
-PROCEDURES = ("ssr", "newton")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def measure_fidelity(
 ) -> FidelityReport:
     """Train the encoder on real users, place personas, and compare the populations.
 
-    Personas are placed by SSR and by Newton's method from all their ratings. Real users are placed
+    Personas are placed by SSR and by Newton's method (or by `settings.procedures`) from all their
+    ratings. Real users are placed
     in two ways: those with a training pair, as the encoder trained them (reference `trained`); and
     those with a pair of control ratings, like personas (references `ssr` and `newton`, for personas
     placed by the same procedure). Users and personas without a pair of ratings that differ by the
@@ -99,7 +102,8 @@ def measure_fidelity(
     - `conditions`: for each persona the condition under which it was made; each condition is then
       a separate population.
     - `settings`: the defaults if `None`.
-    - `out`: a folder where training is saved after every epoch, to be resumed.
+    - `out`: a folder where training is saved after every epoch, placements and comparisons once
+      they are finished: an interrupted measurement is resumed, with the same result.
     - `on_progress`: called with a [`Progress`][syndigits_jax.results.progress.Progress].
 
     **Raises:** `ValueError` if the tables differ in items or have fewer than two, embeddings do not
@@ -110,6 +114,7 @@ def measure_fidelity(
     seed_rows = _seed_rows(ratings, personas, seeds)
     members = _members(personas, conditions)
     say = stage_reporter(on_progress)
+    store = None if out is None else Checkpoints(Path(out) / UNITS)
     gap = settings.training.gap
     train, validation, test = ratings.split(settings.train, settings.validation)
     notes: list[str] = []
@@ -131,25 +136,20 @@ def measure_fidelity(
         row = {"metric": "pairwise_accuracy", **value._asdict()}
         records += panel_records(ranker, "trained", "", [row])
 
-    say("placing personas", 0, 4)
-    placed = {}
-    for done, procedure in enumerate(PROCEDURES):
-        # Newton's method does not need random starts.
-        start = purpose_key(key, "personas") if procedure == "ssr" else None
-        placed[procedure] = place_users(gram, personas, method=procedure, gap=gap, key=start)
+    control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
+    placed, real = place_populations(
+        key, gram, personas, control,
+        procedures=settings.procedures, gap=gap, store=store, say=say,
+    )  # fmt: skip
+    for procedure in settings.procedures:
         for population, rows in members.items():
             some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], placed[procedure])
             records += placement_records(population, procedure, some)
-        say("placing personas", done + 1, 4)
-    control = ratings if settings.control == "all" else ratings.where(complement(ratings, train))
-    real = {}
-    for done, procedure in enumerate(PROCEDURES):
-        start = purpose_key(key, "control") if procedure == "ssr" else None
-        real[procedure] = place_users(gram, control, method=procedure, gap=gap, key=start)
+    for procedure in settings.procedures:
         records += placement_records("real", procedure, real[procedure])
-        say("placing personas", done + 3, 4)
 
-    there = ~np.asarray(placed["ssr"].constant)
+    one = settings.procedures[0]
+    there = ~np.asarray(placed[one].constant)
     users = {
         "trained": Users(trained.w, trained.embedding(), np.asarray(trained.trained)),
         **{name: Users(p.w, p.embedding, ~np.asarray(p.constant)) for name, p in real.items()},
@@ -160,7 +160,7 @@ def measure_fidelity(
         "items": len(ratings.items),
         "users": len(ratings.users),
         "users_without_pairs": int((~users["trained"].there).sum()),
-        "users_with_control_pairs": int(users["ssr"].there.sum()),
+        "users_with_control_pairs": int(users[one].there.sum()),
         "personas": len(personas.users),
         "constant_personas": int((~there).sum()),
         "paired_personas": 0 if seed_rows is None else int((there & (seed_rows >= 0)).sum()),
@@ -195,7 +195,7 @@ def measure_fidelity(
     }
     found, populations = compare_populations(
         purpose_key(key, "panels"), users, people, gram.prototypes, settings.panel, notes,
-        temperature=gram.temperature, on_part=say,
+        temperature=gram.temperature, store=store, on_part=say,
     )  # fmt: skip
     records += found
     paired: dict[tuple[str, str, str], PairedColumns] = {}

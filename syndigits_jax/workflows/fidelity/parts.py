@@ -31,6 +31,8 @@ from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
 
 CONTROLS = ("held_out", "all")
+PROCEDURES = ("ssr", "newton")
+"""How raters are placed: the paper's procedure, and the same to the optimum."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,8 @@ class FidelitySettings:
       `held_out` from training (validation and test), or `all`. With short histories few users have
       a held-out pair.
     - `train`, `validation`: shares of each user's ratings, in order of time; the rest is for test.
+    - `procedures`: those of `PROCEDURES` by which personas and users are placed.
+    - `quick`: whether these are settings for a first look, which reports say.
     """
 
     training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
@@ -56,10 +60,14 @@ class FidelitySettings:
     control: str = "held_out"
     train: float = 0.8
     validation: float = 0.1
+    procedures: tuple[str, ...] = PROCEDURES
+    quick: bool = False
 
     def __post_init__(self):
         if self.control not in CONTROLS:
             raise ValueError(f"`control` must be one of {CONTROLS}, got {self.control!r}")
+        if not self.procedures or not set(self.procedures) <= set(PROCEDURES):
+            raise ValueError(f"`procedures` must be some of {PROCEDURES}, got {self.procedures!r}")
 
 
 def checked_items(ratings: RatingTable, item_embeddings: Array | np.ndarray) -> Float[Array, "m e"]:
@@ -125,7 +133,10 @@ def train_on_ratings(
         columns = [[t.user, t.item, t.rating] for t in (train, validation) if t is not None]
         name = unit_key(
             ("workflows.fidelity.parts",),
-            settings=dataclasses.replace(settings, panel=PanelSettings()),
+            # Not those of what comes after the training.
+            settings=dataclasses.replace(
+                settings, panel=PanelSettings(), procedures=PROCEDURES, quick=False
+            ),
             key=key_data(key), items=x, ratings=columns,
         )  # fmt: skip
         file = Path(out) / UNITS / f"encoder-{name}.npz"

@@ -1,9 +1,9 @@
 """Comparison of personas, baselines and real users as populations, and of personas with seeds."""
 
 import dataclasses
-import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,60 +14,25 @@ from jaxtyping import Array, Bool, Float, Int
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.fidelity import (
     control_measures,
-    dirichlet_interpolation,
     fidelity_measures,
-    fit_gaussian_mixture,
     held_in_coverage,
     moment_matched_noise,
     paired_distance,
     paired_measures,
-    prototype_perturbation,
     random_mixture,
     real_users,
 )
 from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
-from syndigits_jax.solvers.keys import PRNGKey
+from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
+from syndigits_jax.workflows.fidelity.samplers import PanelSettings as PanelSettings
+from syndigits_jax.workflows.fidelity.samplers import baselines
 
 REAL = "real"
 NO_PAIR = "real (no training pair)"
-_FIT_USERS = 5000  # the most users to which a Gaussian mixture is fitted
+_ALIKE = 0.8  # sizes of samples that far apart or less become one
 _PROBES = 1000  # the most items whose scores are compared, those with most persona ratings
-
-
-@dataclasses.dataclass(frozen=True)
-class PanelSettings:
-    """Settings of metrics, resamples and baselines.
-
-    - `size`: the most real users and personas per resample; at most half of the users are used.
-    - `resamples`, `replicates`, `k`, `projections`, `permutations`: as in `real_users`.
-    - `components`: of the Gaussian mixtures; at most one per ten users.
-    - `anchors`, `concentration`: of Dirichlet interpolation; `sigma`: of prototype perturbation.
-    - `held_in_limit`: the most users for which held-in coverage is computed; its cost grows with
-      the square of their number.
-    - `triplets`: of rank accuracy; `paired_replicates`: of the paired metrics' bootstrap.
-    """
-
-    size: int = 500
-    resamples: int = 5
-    replicates: int = 200
-    k: int = 5
-    projections: int = 500
-    permutations: int = 500
-    components: int = 16
-    anchors: int = 3
-    concentration: float = 1.0
-    sigma: float = 0.01
-    held_in_limit: int = 50_000
-    triplets: int = 10_000
-    paired_replicates: int = 1000
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(
-                    f"`{field.name}` must be positive, got {getattr(self, field.name)}"
-                )
 
 
 class Users(NamedTuple):
@@ -115,6 +80,7 @@ def compare_populations(
     notes: list[str],
     *,
     temperature: float = 1.0,
+    store: Checkpoints | None = None,
     on_part: Callable[[str, int, int], None],
 ) -> tuple[list[FidelityRecord], dict[str, dict[str, Float[np.ndarray, "l d"]]]]:
     """Panels of all populations against each placement of real users, and their embeddings.
@@ -131,6 +97,8 @@ def compare_populations(
     - `prototypes`: (p, d) of the encoder; `temperature`: of the encoder.
     - `settings`: metrics, resamples and baselines.
     - `notes`: a list to which comparisons that are left out are added.
+    - `store`: where the comparisons with one placement of real users are kept once they are
+      finished, and read back; `None` for nowhere.
     - `on_part`: called with the comparison that begins, the number done, and the total.
 
     **Returns:** records, and embeddings (l, d) by reference and population.
@@ -138,13 +106,14 @@ def compare_populations(
     records: list[FidelityRecord] = []
     populations: dict[str, dict[str, np.ndarray]] = {}
     people = [Compared(*name, p.population()) for name, p in personas.items()]
+    sizes = _sizes({n: int(u.there.sum()) for n, u in users.items()}, settings.size)
     tasks = {}
     for reference, group in users.items():
         mine = [p for p in people if reference in ("trained", p.procedure)]
         if not mine:
             continue
         real = group.population()
-        size = min(settings.size, len(real) // 2)
+        size = sizes[reference]
         count = min(size, *(len(p.points) for p in mine))
         if reference == "trained":
             controls = [
@@ -167,20 +136,77 @@ def compare_populations(
                 f"{settings.held_in_limit}"
             )
         tasks[reference] = (real, mine, size, count)
-    done, total = 0, sum(5 + len(mine) for _, mine, _, _ in tasks.values()) + 1
+    done, total = 0, sum(part_count(mine, settings) for _, mine, _, _ in tasks.values()) + 1
     for number, (reference, (real, others, size, count)) in enumerate(tasks.items()):
 
         def tell(text: str, more: int, done: int = done) -> None:
             on_part(text, done + more, total)
 
-        found, populations[reference] = compare_with_real(
-            jax.random.fold_in(key, number), reference, real, others, prototypes, settings,
+        found, populations[reference] = _kept(
+            store, jax.random.fold_in(key, number), reference, real, others, prototypes, settings,
             size=size, count=count, temperature=temperature, on_part=tell,
         )  # fmt: skip
         records += found
-        done += 5 + len(others)
+        done += part_count(others, settings)
     on_part("panels", total, total)
     return records, populations
+
+
+def part_count(others: Sequence[Compared], settings: PanelSettings) -> int:
+    """The parts of [`compare_with_real`][]: floor, two ceilings, the others and the baselines."""
+    return 3 + len(others) + len(settings.samplers)
+
+
+def _sizes(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """Real users per reference sample: half of them, at most `most`.
+
+    Metrics depend on the size, so that references of nearly as many users have the same one (and
+    the same compiled programs).
+    """
+    sizes = {name: min(most, count // 2) for name, count in counts.items()}
+    return {
+        name: min(other for other in sizes.values() if _ALIKE * size <= other)
+        for name, size in sizes.items()
+    }
+
+
+def _kept(
+    store: Checkpoints | None,
+    key: PRNGKey,
+    reference: str,
+    real: Float[Array, "n d"],
+    others: Sequence[Compared],
+    prototypes: Float[Array, "p d"],
+    settings: PanelSettings,
+    *,
+    on_part: Callable[[str, int], None],
+    **sizes: Any,
+) -> tuple[list[FidelityRecord], dict[str, Float[np.ndarray, "l d"]]]:
+    """[`compare_with_real`][], or what it found before."""
+
+    def compute() -> dict[str, np.ndarray]:
+        records, populations = compare_with_real(
+            key, reference, real, others, prototypes, settings, on_part=on_part, **sizes
+        )
+        said = json.dumps([dataclasses.astuple(record) for record in records])
+        return {
+            "records": np.array(said),
+            "names": np.array(json.dumps(list(populations))),
+            **{f"population{i}": z for i, z in enumerate(populations.values())},
+        }
+
+    if store is None:
+        arrays = compute()
+    else:
+        name = unit_key(
+            ("workflows.fidelity.populations",), key=key_data(key), reference=reference, real=real,
+            others=[list(each) for each in others], prototypes=prototypes, settings=settings,
+            **sizes,
+        )  # fmt: skip
+        arrays, _ = store.get(f"panels-{reference}-{name}", compute)
+    records = [FidelityRecord(*values) for values in json.loads(str(arrays["records"]))]
+    names = json.loads(str(arrays["names"]))
+    return records, {name: arrays[f"population{i}"] for i, name in enumerate(names)}
 
 
 def compare_with_real(
@@ -207,18 +233,22 @@ def compare_with_real(
     - `prototypes`: (p, d) of the encoder.
     - `settings`: metrics, resamples and baselines.
     - `size`, `count`, `temperature`: as in `real_users`.
-    - `on_part`: called with the comparison that begins, and how many of the 5 + len(others) parts
-      are done.
+    - `on_part`: called with the comparison that begins, and how many of the parts (3 for floor and
+      ceilings, one for each of `others` and of the baselines) are done.
 
     **Returns:** records, and embeddings by population, those of `real` first.
     """
     ref_key, base_key, panel_key = jax.random.split(key, 3)
-    on_part(f"panels, floor and ceilings ({reference})", 0)
+
+    def begun(done: int) -> None:
+        on_part(f"panels, floor and ceilings ({reference})", done)
+
+    begun(0)
     made = real_users(
         ref_key, real, prototypes=prototypes, size=size, count=count,
         resamples=settings.resamples, replicates=settings.replicates, k=settings.k,
         projections=settings.projections, permutations=settings.permutations,
-        temperature=temperature,
+        temperature=temperature, on_part=begun,
     )  # fmt: skip
     records: list[FidelityRecord] = []
     for name in made.populations:
@@ -227,7 +257,7 @@ def compare_with_real(
     everyone = [*others, *(Compared(name, reference, y) for name, y in samplers.items())]
     for position, each in enumerate(everyone):
         label = each.label(reference)
-        on_part(f"panels, {label} against real users ({reference})", 1 + position)
+        on_part(f"panels, {label} against real users ({reference})", 3 + position)
         panel = fidelity_measures(jax.random.fold_in(panel_key, position), made, each.points)
         rows = panel.rows()
         if is_personas(each.population) and len(real) <= settings.held_in_limit:
@@ -243,41 +273,6 @@ def compare_with_real(
             random_mixture(mixture_key, prototypes, count, temperature=temperature)
         ),
     }
-
-
-def baselines(
-    key: PRNGKey,
-    real: Float[Array, "n d"],
-    prototypes: Float[Array, "p d"],
-    count: int,
-    settings: PanelSettings,
-) -> dict[str, Float[Array, "count d"]]:
-    """Draws from the samplers of section 4 that are neither floor nor ceiling, by name.
-
-    **Arguments:** `key`: for fits and draws; `real`: (n, d) embeddings of real users; `prototypes`:
-    (p, d) of the encoder; `count`: number of draws from each; `settings`: of the samplers.
-    """
-    keys = jax.random.split(key, 7)
-    fitted = real
-    if len(real) > _FIT_USERS:
-        fitted = real[jax.random.choice(keys[0], len(real), (_FIT_USERS,), replace=False)]
-    components = max(1, min(settings.components, len(fitted) // 10))
-    found = {
-        "dirichlet": dirichlet_interpolation(
-            keys[1], real, count, anchors=min(settings.anchors, len(real)),
-            concentration=settings.concentration,
-        ),
-        "prototype_perturbation": prototype_perturbation(
-            keys[2], prototypes, count, sigma=settings.sigma, concentration=settings.concentration
-        ),
-    }  # fmt: skip
-    for position, covariance in enumerate(("diagonal", "full")):
-        fit = jax.jit(
-            functools.partial(fit_gaussian_mixture, components=components, covariance=covariance)
-        )
-        mixture = fit(keys[3 + position], fitted).value
-        found[f"gaussian_mixture_{covariance}"] = mixture.sample(keys[5 + position], count)
-    return found
 
 
 def _held_in(real: Float[Array, "n d"], y: Float[Array, "l d"], k: int) -> list[dict]:

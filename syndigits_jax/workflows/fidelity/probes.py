@@ -12,7 +12,7 @@ from syndigits_jax.preferences import select_probes
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnStep, no_step
 from syndigits_jax.workflows.fidelity.files import read_rated_items
-from syndigits_jax.workflows.fidelity.run import item_vectors
+from syndigits_jax.workflows.fidelity.texts import AUTO, item_vectors
 
 _Path = str | PathLike[str]
 
@@ -25,6 +25,7 @@ def choose_probes(
     count: int = 100,
     scale: str = "purchase",
     embeddings: _Path | None = None,
+    text_encoder: str = AUTO,
     missing: str = "",
     key: Key = 0,
     on_step: OnStep = no_step,
@@ -38,7 +39,9 @@ def choose_probes(
     - `count`: number of items chosen.
     - `scale`: "purchase" or "stars".
     - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, and the
-      vectors saved beside `out`.
+      vectors of MiniLM saved beside `out`.
+    - `text_encoder`: how they are encoded, as in
+      [`item_vectors`][syndigits_jax.workflows.fidelity.texts.item_vectors].
     - `missing`: what stands for a missing rating.
     - `key`: a JAX random key or an integer, of the choice.
     - `on_step`: entered while the texts are encoded.
@@ -54,8 +57,8 @@ def choose_probes(
         raise ValueError(f"`count` must be at least 1, got {count}")
     questions = {q.identifier: q for q in film_questions(items, answers=scale)}
     rated = read_rated_items(ratings, items, missing=missing)
-    vectors = item_vectors(rated.texts, embeddings, out.parent, on_step)
+    vectors = item_vectors(rated.texts, embeddings, out.parent, on_step, text_encoder)
     counts = rated.ratings.item_counts()
-    chosen = np.asarray(select_probes(random_key(key), vectors, counts, size=count))
+    chosen = np.asarray(select_probes(random_key(key), vectors.values, counts, size=count))
     write_questions(out, [questions[rated.ratings.items[j]] for j in chosen])
     return chosen, counts

@@ -1,19 +1,16 @@
 """Fidelity of a user's own personas: files read, measured, and results written."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
 
 from syndigits_jax.datasets.tables import write_table
-from syndigits_jax.preferences.text import MINILM, embed_texts, sentence_encoder
 from syndigits_jax.preferences.training import TrainingSettings
-from syndigits_jax.results.checkpoints import UNITS
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
@@ -21,7 +18,6 @@ from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import import_pandas
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
-    read_embeddings,
     read_fidelity_files,
 )
 from syndigits_jax.workflows.fidelity.measure import (
@@ -31,12 +27,16 @@ from syndigits_jax.workflows.fidelity.measure import (
 )
 from syndigits_jax.workflows.fidelity.populations import PanelSettings
 from syndigits_jax.workflows.fidelity.records import write_fidelity_results
+from syndigits_jax.workflows.fidelity.texts import AUTO, ItemVectors, item_vectors
 
 PERSONAS = "personas.csv"
 Settings = TypeVar("Settings", bound=FidelitySettings)
 _Path = str | PathLike[str]
 _QUICK_EPOCHS = 3
-_QUICK = {"replicates": 20, "projections": 50, "permutations": 100, "paired_replicates": 200}
+_QUICK = {
+    "replicates": 20, "projections": 50, "permutations": 100, "paired_replicates": 200,
+    "samplers": ("dirichlet",),
+}  # fmt: skip
 
 
 def run_fidelity(
@@ -47,6 +47,7 @@ def run_fidelity(
     *,
     settings: FidelitySettings,
     embeddings: _Path | None = None,
+    text_encoder: str = AUTO,
     missing: str = "",
     key: Key = 0,
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
@@ -54,7 +55,8 @@ def run_fidelity(
 ) -> FidelityReport:
     """Measure the fidelity of a user's personas and write the results under `out`.
 
-    Finished epochs are saved there, so that an interrupted measurement can be resumed.
+    Finished epochs, placements and comparisons are saved there, so that an interrupted measurement
+    can be resumed.
 
     **Arguments:**
 
@@ -63,6 +65,7 @@ def run_fidelity(
     - `out`: the folder for results.
     - `settings`: of the measurement, such as [`fidelity_settings`][] returns.
     - `embeddings`: path of vectors of the items' texts; by default the texts are encoded, once.
+    - `text_encoder`: how they are encoded, as in [`item_vectors`][].
     - `missing`: what stands for a missing rating, as in
       [`read_table`][syndigits_jax.datasets.read_table].
     - `key`: a JAX random key or an integer, of training, placement and resampling.
@@ -75,7 +78,7 @@ def run_fidelity(
     out = Path(out)
     check_results_path(out / RESULTS)
     data = read_fidelity_files(ratings, items, personas, missing=missing)
-    vectors = item_vectors(data.texts, embeddings, out, on_step)
+    vectors = item_vectors(data.texts, embeddings, out, on_step, text_encoder)
     return measure_and_write(
         data, vectors, out, settings=settings, key=key, showing_progress=showing_progress
     )
@@ -83,7 +86,7 @@ def run_fidelity(
 
 def measure_and_write(
     data: FidelityData,
-    vectors: Float[np.ndarray, "m e"],
+    vectors: ItemVectors,
     out: _Path,
     *,
     settings: FidelitySettings,
@@ -92,8 +95,8 @@ def measure_and_write(
 ) -> FidelityReport:
     """[`run_fidelity`][] with what has been read already.
 
-    **Arguments:** `data`: ratings of real people and personas; `vectors`: (m, e) of the items'
-    texts; `out`: the folder for results, without a results file of something else; `settings`,
+    **Arguments:** `data`: ratings of real people and personas; `vectors`: of the items' texts;
+    `out`: the folder for results, without a results file of something else; `settings`,
     `key`, `showing_progress`: as in [`run_fidelity`][].
 
     **Raises:** `ValueError` as `measure_fidelity` does, before anything is written.
@@ -101,14 +104,15 @@ def measure_and_write(
     out = Path(out)
     with showing_progress() as show:
         report = measure_fidelity(
-            data.ratings, vectors, data.personas,
+            data.ratings, vectors.values, data.personas,
             key=random_key(key), seeds=data.seeds, conditions=data.conditions,
             settings=settings, out=out,
             on_progress=show,
         )  # fmt: skip
+    notes = [*quick_notes(settings), *vectors.notes]
     if not data.dated:
-        text = "the ratings have no times: their order in the file was used instead"
-        report = dataclasses.replace(report, notes=(text, *report.notes))
+        notes.append("the ratings have no times: their order in the file was used instead")
+    report = dataclasses.replace(report, notes=(*notes, *report.notes))
     write_fidelity_results(
         out / RESULTS, report.records, counts=report.counts, settings=settings, notes=report.notes
     )
@@ -138,32 +142,37 @@ def fidelity_settings(
 
 
 def quick_settings(settings: Settings) -> Settings:
-    """The settings with few epochs and resamples, for a quick run."""
+    """Settings for a first look: few epochs and resamples, one procedure, one baseline."""
     training = dataclasses.replace(settings.training, epochs=_QUICK_EPOCHS)
-    return dataclasses.replace(settings, training=training, panel=PanelSettings(**_QUICK))
+    return dataclasses.replace(
+        settings, training=training, panel=PanelSettings(**_QUICK), procedures=("ssr",), quick=True
+    )
 
 
-def item_vectors(
-    texts: Sequence[str], embeddings: _Path | None, out: _Path, on_step: OnStep = no_step
-) -> Float[np.ndarray, "m d"]:
-    """Text vectors of the items, (m, e).
-
-    **Arguments:** `texts`: of the m items; `embeddings`: path of a file of vectors, or `None` to
-    encode the texts; `out`: a folder where encoded vectors are saved; `on_step`: entered while the
-    texts are encoded.
-
-    **Raises:** `ValueError` if all texts are empty, or as `read_embeddings` does.
-    """
-    if embeddings is not None:
-        return read_embeddings(embeddings, len(texts))
-    if not any(texts):
-        raise ValueError(
-            "items: the table has no texts, only identifiers; add a column such as title, or give "
-            "`embeddings`"
+def quick_notes(settings: FidelitySettings) -> list[str]:
+    """What a quick measurement left out; nothing for one that is not quick."""
+    if not settings.quick:
+        return []
+    usual = FidelitySettings()
+    less = [
+        f"{few} {name} in place of {many}"
+        for name, few, many in (
+            ("epochs", settings.training.epochs, usual.training.epochs),
+            ("bootstrap replicates", settings.panel.replicates, usual.panel.replicates),
+            ("projections", settings.panel.projections, usual.panel.projections),
+            ("permutations", settings.panel.permutations, usual.panel.permutations),
         )
-    with on_step(f"encoding {len(texts)} item texts ..."):
-        encoder = sentence_encoder()
-        return embed_texts(texts, encoder, cache=Path(out) / UNITS / "texts", name=MINILM)
+        if few < many
+    ]
+    methods = [
+        f"placement by {name}" for name in usual.procedures if name not in settings.procedures
+    ]
+    samplers = [name for name in usual.panel.samplers if name not in settings.panel.samplers]
+    left = [*methods, *(f"the baseline {name.replace('_', ' ')}" for name in samplers)]
+    return [
+        f"a first look (quick): {', '.join(less)}; without {', '.join(left)}. Intervals are rough "
+        "and the encoder may not be trained out: measure what you report without `quick`"
+    ]
 
 
 def _placements(data: FidelityData, report: FidelityReport):
@@ -171,11 +180,13 @@ def _placements(data: FidelityData, report: FidelityReport):
     pd = import_pandas()
     told = {"seed": data.seeds, "condition": data.conditions}
     columns: dict[str, Any] = {k: list(v) for k, v in told.items() if v is not None}
-    columns["constant"] = np.asarray(report.personas["ssr"].constant)
-    columns["pairs"] = np.asarray(report.personas["ssr"].pairs).astype(int)
+    one = next(iter(report.personas.values()))
+    columns["constant"] = np.asarray(one.constant)
+    columns["pairs"] = np.asarray(one.pairs).astype(int)
     for name, people in report.personas.items():
         columns[f"{name}_loss"] = np.asarray(people.loss)
         columns[f"{name}_gradient_norm"] = np.asarray(people.gradient_norm)
-    codes = np.asarray(report.personas["newton"].status)
-    columns["newton_status"] = [Status(int(code)).word for code in codes]
+    if "newton" in report.personas:
+        codes = np.asarray(report.personas["newton"].status)
+        columns["newton_status"] = [Status(int(code)).word for code in codes]
     return pd.DataFrame(columns, index=pd.Index(data.personas.users, name="persona"))

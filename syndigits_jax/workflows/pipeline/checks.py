@@ -16,6 +16,7 @@ from syndigits_jax.tables.cells import MissingCodes, refuse_unusable
 from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.workflows.fidelity.files import RatedItems, read_embeddings, read_rated_items
 from syndigits_jax.workflows.fidelity.run import fidelity_settings
+from syndigits_jax.workflows.fidelity.texts import ItemVectors, check_text_encoder
 from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.people import people_column, people_weights
 from syndigits_jax.workflows.personas import FROM_FILES, KINDS
@@ -186,7 +187,7 @@ class FidelityInputs:
     `None` where these are to be encoded."""
 
     rated: RatedItems
-    embeddings: Any
+    embeddings: ItemVectors | None
 
 
 def check_fidelity(
@@ -202,9 +203,10 @@ def check_fidelity(
             settings.ratings, settings.items, missing=MissingCodes.of(settings.missing),
             read=(files or Files()).columns,
         )  # fmt: skip
+        check_text_encoder(settings.text_encoder, settings.embeddings)
         embeddings = None
         if settings.embeddings is not None:
-            embeddings = read_embeddings(settings.embeddings, len(rated.texts))
+            embeddings = ItemVectors(read_embeddings(settings.embeddings, len(rated.texts)))
         elif not any(rated.texts):
             raise ValueError(f"{settings.items} has no texts; give `embeddings`")
     except ValueError as error:

@@ -137,6 +137,7 @@ class Fidelity:
     ratings: File
     items: File
     embeddings: MaybeFile = None
+    text_encoder: str = "auto"
     epochs: int | None = None
     gap: float = 1.0
     control: str = "held_out"

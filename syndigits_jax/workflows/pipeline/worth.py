@@ -16,11 +16,8 @@ from syndigits_jax.workflows.evaluate.checks import inputs_of
 from syndigits_jax.workflows.evaluate.run import evaluate_panel
 from syndigits_jax.workflows.fidelity.files import read_persona_ratings
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
-from syndigits_jax.workflows.fidelity.run import (
-    fidelity_settings,
-    item_vectors,
-    measure_and_write,
-)
+from syndigits_jax.workflows.fidelity.run import fidelity_settings, measure_and_write
+from syndigits_jax.workflows.fidelity.texts import item_vectors
 from syndigits_jax.workflows.people import people_column, people_labels, people_weights
 from syndigits_jax.workflows.pipeline.checks import (
     FidelityInputs,
@@ -123,7 +120,7 @@ def measure_personas(
     data = read_persona_ratings(ratings, given.rated)
     vectors = given.embeddings
     if vectors is None:
-        vectors = item_vectors(data.texts, None, out, step)
+        vectors = item_vectors(data.texts, None, out, step, settings.text_encoder)
     return measure_and_write(
         data, vectors, out,
         settings=fidelity_settings(
