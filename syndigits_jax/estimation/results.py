@@ -3,13 +3,14 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
 from ..results.keys import Key, random_key
+from ..tables.frames import long_frame
 from .answer_model import AnswerModel, draw_people
 from .options import number_of_options
 from .person_intervals import Judged, PersonIntervals
@@ -105,6 +106,33 @@ class Estimates:
     people: PersonIntervals | None = field(default=None, repr=False)
     judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict, repr=False)
     source: DrawSource | None = field(default=None, repr=False, compare=False)
+
+    def to_long(self, backend: str = "pandas", *, level: float | None = None) -> Any:
+        """A data frame in long form: a row per person and question.
+
+        Its columns are `user`, `question`, `prediction`, `answer` where human answers to the
+        targets were used, and with a `level` the ends `lower` and `upper` of [`intervals`][].
+
+        **Arguments:** `backend`: as in [`Panel.to_frames`][]; `level`: as in [`intervals`][].
+
+        **Raises:** `ValueError` as these.
+
+        **Example:**
+
+            >>> from syndigits_jax import estimate_questions
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel()
+            >>> found = estimate_questions(panel, panel.questions[-2:], expect=False)
+            >>> print(found.to_long("pyarrow").column_names)
+            ['user', 'question', 'prediction', 'answer']
+        """
+        cells = {"prediction": self.prediction}
+        if self.answers is not None:
+            cells["answer"] = self.answers
+        if level is not None:
+            ends = self.intervals(level)
+            cells |= {"lower": np.asarray(ends.lower), "upper": np.asarray(ends.upper)}
+        return long_frame(self.users, self.questions, cells, backend)
 
     def intervals(self, level: float) -> Interval:
         """An interval for every person's answer, (n, q), within each question's range.

@@ -2,13 +2,14 @@
 
 import functools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
 from ..results.format import fixed, html_table, with_error
+from ..tables.frames import long_frame
 from .metrics import score_targets, summarize
 
 _FAR = 4096.0
@@ -128,6 +129,36 @@ class HoldOut:
                 }
             )
         return rows
+
+    def to_long(self, backend: str = "pandas") -> Any:
+        """A data frame in long form: a row per target and person (or question).
+
+        Its columns are `user`, `question`, `human`, the answer, and every prediction by name.
+
+        **Arguments:** `backend`: as in [`Panel.to_frames`][].
+
+        **Raises:** as there, and `ValueError` for a prediction called like another column.
+
+        **Example:**
+
+            >>> from syndigits_jax import Ridge, leave_one_question_out
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel().take(questions=slice(0, 8))
+            >>> rows = leave_one_question_out([Ridge(10.0)], panel).to_long()
+            >>> print(len(rows), list(rows.columns)[:4])
+            1600 ['user', 'question', 'human', 'Baseline']
+        """
+        taken = {"user", "question", "human"} & set(self.predictions)
+        if taken:
+            raise ValueError(f"`predictions`: one is called {min(taken)!r}, as is another column")
+        cells = {"human": self.truth, **self.predictions}
+        users, questions = self.panel.users, self.panel.questions
+        if self.direction == "question":
+            questions = self.target_ids
+            cells = {name: np.transpose(values) for name, values in cells.items()}
+        else:
+            users = self.target_ids
+        return long_frame(users, questions, cells, backend)
 
     def __str__(self) -> str:
         head, rows = self._shown()

@@ -13,6 +13,7 @@ from syndigits_jax.report import Report, Section
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS
+from syndigits_jax.tables.frames import Table
 from syndigits_jax.version import __version__
 from syndigits_jax.workflows.evaluate.effects import effects_section
 from syndigits_jax.workflows.evaluate.evidence import (
@@ -54,16 +55,16 @@ _STEPS = {BATTERY: 60, CONTROL: 15, SURVEY: 60, SURVEY_CONTROL: 10}
 
 
 def evaluate(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     *,
-    questions: str | os.PathLike[str] | None = None,
-    people: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
+    people: Table | None = None,
     weights: str | None = None,
     groups: Sequence[str] = (),
     blocks: str | None = None,
     arms: str | None = None,
-    retest: str | os.PathLike[str] | None = None,
+    retest: Table | None = None,
     id_column: str | None = None,
     join: str = "error",
     missing: str | Iterable[Any] = (),
