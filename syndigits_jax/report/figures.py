@@ -14,9 +14,6 @@ FIGURE_FORMATS = ("png", "svg", "pdf")
 _DPI = 150
 _SETTINGS: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
-    "pdf.fonttype": 42,  # embedded as TrueType, so that text stays text
-    "svg.fonttype": "path",
-    "svg.hashsalt": "syndigits",
     "text.parse_math": False,  # a question may contain dollars
 }
 # Colours that follow the page's theme, by the variables of page.css.
@@ -54,7 +51,7 @@ def inline_svg(figure: Figure, prefix: str, width: float | None = None) -> str:
     """
     wide, high = figure.size
     stream = io.BytesIO()
-    with _drawn(figure, wide if width is None else width, high, wide) as canvas:
+    with _drawn(figure, wide if width is None else width, high, wide, "path") as canvas:
         canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(stream.getvalue())
     _strip(root)
@@ -66,11 +63,18 @@ def inline_svg(figure: Figure, prefix: str, width: float | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _drawn(figure: Figure, width: float, height: float, full: float = 0.0) -> Iterator[Any]:
-    """A Matplotlib figure, in the settings that it is to be saved in."""
+def _drawn(
+    figure: Figure, width: float, height: float, full: float = 0.0, text: str = "none"
+) -> Iterator[Any]:
+    """A Matplotlib figure, in the settings that it is to be saved in.
+
+    **Arguments:** `full`: the width for which the height is; `text`: how SVG has it: `"none"` as
+    text, `"path"` as outlines, which look alike wherever a page is read.
+    """
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
+    from ..plots.save import VECTORS
     from .glyphs import escape_unknown, needed_fonts
 
     def draw() -> Any:
@@ -83,7 +87,7 @@ def _drawn(figure: Figure, width: float, height: float, full: float = 0.0) -> It
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update({**_SETTINGS, **VECTORS, "svg.fonttype": text})
         canvas = draw()
         fonts = needed_fonts(canvas)
         if fonts:

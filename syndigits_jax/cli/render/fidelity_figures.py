@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from syndigits_jax.cli.render.figures import save_figure
 from syndigits_jax.plots import (
     has_umap,
     plot_collapse,
@@ -14,6 +13,7 @@ from syndigits_jax.plots import (
     plot_histograms,
     plot_local_against_global,
     plot_projection,
+    save_figure,
 )
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
