@@ -24,7 +24,7 @@ def read_table(
     *,
     missing: str | Iterable[Any] | MissingCodes = (),
     numeric: bool = True,
-    questions: str | PathLike[str] | None = None,
+    questions: str | PathLike[str] | Any | None = None,
     argument: str = "path",
 ) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
@@ -87,7 +87,7 @@ def read_table(
         return _read_parquet(path, id_column, codes)
 
     if is_survey(path):
-        answers = read_answers(path, id_column, questions)
+        answers = read_answers(path, id_column, None if is_frame(questions) else questions)
         frame = codes.masked(answers) if codes else answers
     else:
         frame = open_table(path, dict.fromkeys(SEPARATORS, text) | dict.fromkeys(PARQUET, parquet))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
-from ..results.format import fixed, html_table, with_error
+from ..results.format import fixed, html_table, text_table, with_error
 from ..tables.frames import long_frame
 from .metrics import score_targets, summarize
 
@@ -16,7 +16,7 @@ _FAR = 4096.0
 """Answers that are so many ranges from 0 are counted from their smallest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HoldOut:
     """Out-of-sample predictions of several methods: one row per target in both directions.
 
@@ -161,10 +161,12 @@ class HoldOut:
         return long_frame(users, questions, cells, backend)
 
     def __str__(self) -> str:
-        head, rows = self._shown()
-        wide = max(len(row[0]) for row in [head, *rows])
-        lines = [f"{row[0]:<{wide}}  {row[1]:>15}  {row[2]:>12}" for row in [head, *rows]]
-        return "\n".join([self._title, *lines])
+        return text_table(self._title, *self._shown())
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.predictions)
+        held = f"{len(self.targets)} {self.direction}s of {self.panel.name!r} held out"
+        return f"HoldOut({held}: {names})"
 
     def _repr_html_(self) -> str:
         return html_table(self._title, *self._shown())

@@ -65,7 +65,7 @@ _R = TypeVar("_R")
 
 # New figures without a height of their own: they grow with what stands above and below the plot.
 _FITTING: "weakref.WeakSet[Figure]" = weakref.WeakSet()
-_LINE, _ROW = 0.19, 0.19  # inches of a line of text, and of a row of a legend
+_LINE, _ROW = 0.19, 0.18  # inches of a line of text, and of a row of a legend
 
 
 def sized(plot: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -186,7 +186,7 @@ def finish(
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_parse_math(False)
     if title:
-        pad = 8 + 14 * text_scale() * legend_rows if legend_rows else 6
+        pad = 9 + 12.8 * text_scale() * legend_rows if legend_rows else 6
         look: dict[str, Any] = {"fontsize": "medium", "fontweight": "bold", "color": INK}
         shown = ax.set_title(above, loc="left", pad=pad, **look)
         shown.set_parse_math(False)

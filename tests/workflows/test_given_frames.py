@@ -20,7 +20,7 @@ OTHERS = ["polars", "pyarrow"]
 
 @pytest.fixture(scope="module")
 def panel() -> Panel:
-    return small_panel(missing=0)
+    return small_panel(missing=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,7 @@ def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
     plot_fidelity_gap(
         {name: {m: r.mean for m, r in row.items()} for name, row in found.items()},
         {name: {m: (r.low, r.high) for m, r in row.items()} for name, row in found.items()},
+        interval_label="95% interval",
         ax=right,
         title="0: as real users, 1: as noise",
     )
