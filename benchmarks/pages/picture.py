@@ -43,8 +43,9 @@ def draw() -> None:
             mean, reach = values[method]["mean"], 1.96 * values[method]["se"]
             intervals[name] = mean, mean - reach, mean + reach
         plot_dot_intervals(
-            intervals, xlabel="", title=title, controls=["person's mean, no twins"], ax=ax
-        )
+            intervals, xlabel="", title=title, controls=["person's mean, no twins"], ax=ax,
+            interval_label="",
+        )  # fmt: skip
         ax.set_xlim(-0.06, 0.68)
         ax.set_xticks([0, 0.2, 0.4, 0.6])
     axes[1].set_xlabel("correlation with people's answers, mean over questions (95% interval)")

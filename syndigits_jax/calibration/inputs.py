@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..tables.frames import column_names, is_frame
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 
 
@@ -20,14 +21,13 @@ def check_method(method: Calibrator) -> None:
 
 def check_labels(human, twin, axis: int) -> None:
     """Refuse data frames whose labels disagree: arrays are matched by position."""
-    if not all(hasattr(x, "columns") and hasattr(x, "index") for x in (human, twin)):
+    if not (is_frame(human) and is_frame(twin)):
         return
-    for name, ours, theirs, longer in (
-        ("columns", human.columns, twin.columns, axis == 0),
-        ("index", human.index, twin.index, axis == 1),
-    ):
-        common = list(theirs)[: len(ours)] if longer else list(theirs)
-        if list(ours) != common:
+    labels = [("columns", column_names(human), column_names(twin), axis == 0)]
+    if hasattr(human, "index") and hasattr(twin, "index"):
+        labels.append(("index", list(human.index), list(twin.index), axis == 1))
+    for name, ours, theirs, longer in labels:
+        if ours != (theirs[: len(ours)] if longer else theirs):
             raise ValueError(
                 f"twin: the labels of its {name} differ from human's, but rows and columns are "
                 "matched by position here; align them, or use Panel.from_frames"

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 
 from ..results.keys import Key, entropy
 from ..tables.cells import MissingCodes
-from ..tables.frames import FrameTable, is_frame
+from ..tables.frame_table import FrameTable
+from ..tables.frames import is_frame
 from ..tables.near_misses import hint, only_in
 from ..tables.responses import some
 from .syn_digits import data_root, required_file
@@ -161,7 +162,7 @@ def load_distributions(
 ) -> DistributionData:
     """Your own files: a table of option counts, and one of the twins' answers.
 
-    Both are paths, or data frames with the first column as the index.
+    Both are paths, or data frames with the first column as the index, if they have one.
 
     `targets` has a row per question and a column per option, named by the option's value (1, 2, 3);
     a blank cell is an option that the question does not have. `twins` has a row per twin and a
@@ -197,9 +198,12 @@ def load_distributions(
         ('q1', 'q2', 'q3') [ True  True False] [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
     codes = MissingCodes.of(missing)
-    frames = [one if is_frame(one) else read_table(one, numeric=False) for one in (targets, twins)]
-    counts = FrameTable.read(frames[0], "targets", None)
-    answers = FrameTable.read(frames[1], "twins", None, codes)
+    counts, answers = (
+        FrameTable.read(
+            table if is_frame(table) else read_table(table, numeric=False), name, None, c
+        )
+        for table, name, c in ((targets, "targets", None), (twins, "twins", codes))
+    )
     codes.warn_unmet("`twins`")
     for table in (counts, answers):
         if not table.users:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import Option, Question, Scale
-from ..tables.frames import is_frame
+from ..tables.frames import is_frame, place_of
 from ..tables.responses import positions
 from .rating_files import top_tags
-from .text_tables import as_cell, read_rows, unique
+from .text_tables import read_rows, unique
 
 STAR_OPTIONS = tuple(
     Option(half / 2, "1 star" if half == 2 else f"{half / 2:g} stars") for half in range(1, 11)
@@ -119,10 +119,7 @@ def read_items(items: Any) -> dict[str, dict[str, str]]:
         {'1': {'title': 'Alien (1979)', 'genre': 'Horror'}}
     """
     if is_frame(items):
-        frame = items if _has_plain_index(items) else items.reset_index()
-        header = tuple(str(name).strip() for name in frame.columns)
-        columns = [[as_cell(v) for v in frame.iloc[:, j].tolist()] for j in range(len(header))]
-        return _items(Path("`items`"), header, list(zip(*columns, strict=True)))
+        return _items(place_of(items, "items"), *read_rows(items))
     path = Path(items)
     path = path / "movies.csv" if path.is_dir() else path
     header, rows = read_rows(path)
@@ -173,7 +170,3 @@ def _listed(field: str, cell: str) -> str:
             return cell
         return ", ".join(str(part).strip() for part in parts)
     return ", ".join(part.strip() for part in cell.split("|"))
-
-
-def _has_plain_index(frame: Any) -> bool:
-    return type(frame.index).__name__ == "RangeIndex" and frame.index.name is None

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..results.files import write_text
 from ..schema import Persona
+from ..tables.frames import is_frame, place_of
 from .text_tables import (
     TABLES,
     as_text,
@@ -30,15 +31,16 @@ _FIELDS = ("identifier", "text", "attributes", "answers")
 _FORMATS = ".json, .jsonl, .csv, .tsv or .parquet"
 
 
-def read_personas(path: str | PathLike[str]) -> tuple[Persona, ...]:
+def read_personas(path: str | PathLike[str] | Any) -> tuple[Persona, ...]:
     """Personas, in the order of the file.
 
     - `.json`: a list of objects with the fields of [`Persona`][], of which only `identifier` is
       needed, or one object of texts (or such objects) by identifier, such as SYN-DIGITS'
       `personas.json`.
     - `.jsonl`: one such object a line.
-    - `.csv`, `.tsv` (UTF-8, also `.gz`) or `.parquet`: a row per persona, the identifier in the
-      first column, the text in the column `text`; the others are attributes, where not empty.
+    - `.csv`, `.tsv` (UTF-8, also `.gz`) or `.parquet`, or a data frame of pandas, polars or Arrow:
+      a row per persona, the identifier in the first column, the text in the column `text`; the
+      others are attributes, where not empty.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file and the entry or line that is
     wrong; `ImportError` without pandas (Parquet).
@@ -55,10 +57,10 @@ def read_personas(path: str | PathLike[str]) -> tuple[Persona, ...]:
         ...     print(read_personas(path)[0].attributes)
         {'age': '45'}
     """
-    path = Path(path)
+    table, path = path, place_of(path, "personas")
     suffix = suffix_of(path)
-    if suffix in TABLES:
-        personas = _from_table(path)
+    if is_frame(table) or suffix in TABLES:
+        personas = _from_table(table, path)
     elif suffix == ".jsonl":
         personas = _from_lines(path)
     elif suffix == ".json":
@@ -175,8 +177,8 @@ def _from_lines(path: Path) -> tuple[Persona, ...]:
     return tuple(personas)
 
 
-def _from_table(path: Path) -> tuple[Persona, ...]:
-    header, rows = read_rows(path)
+def _from_table(table: Any, path: Path) -> tuple[Persona, ...]:
+    header, rows = read_rows(table)
     if "text" not in header[1:] and len(header) < 2:
         raise ValueError(f"{path}: has identifiers only; add a column 'text' or attributes")
     names = unique(path, [row[0] for row in rows])

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..results.files import write_text
 from ..schema import SCALE_KINDS, Option, Question, Scale
+from ..tables.frames import is_frame, place_of
 from .distributions import REFUSED
 from .surveys.files import is_survey, read_survey_questions
 from .syn_digits import twin_question
@@ -40,7 +41,7 @@ _COLUMNS = (
 _TRUE, _FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0", "")
 
 
-def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
+def read_questions(path: str | PathLike[str] | Any) -> tuple[Question, ...]:
     """Questions, in the order of the file, whose format is recognised from its content.
 
     - A `.json` object of questions by identifier: the Twin-2K-500 catalogue, as in
@@ -51,11 +52,11 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
       needed. `options` are `{"value": 1, "label": "Yes"}` or just labels, coded 1, 2, ...; `scale`
       is `{"low": 0, "high": 100, "step": 1}`, also with `kind`. This is what
       [`write_questions`][] writes.
-    - A `.csv`, `.tsv` or `.parquet` table, a row per question, columns `identifier` and, as far as
-      there are any, `text` (or, where there is none, `question`), `options` (`1=Yes|2=No`, or
-      `Yes|No` coded 1, 2), `low`, `high`, `step` and `kind` (ordinal, interval or nominal) of the
-      scale, `refusal`, `reverse_coded` (true or false), `block`. Any other column is a field of
-      the item.
+    - A `.csv`, `.tsv` or `.parquet` table, or a data frame of pandas, polars or Arrow, a row per
+      question, columns `identifier` and, as far as there are any, `text` (or, where there is none,
+      `question`), `options` (`1=Yes|2=No`, or `Yes|No` coded 1, 2), `low`, `high`, `step` and
+      `kind` (ordinal, interval or nominal) of the scale, `refusal`, `reverse_coded` (true or
+      false), `block`. Any other column is a field of the item.
     - A `.qsf` questionnaire of Qualtrics ([`read_qualtrics`][]), or an SPSS or Stata file
       ([`read_spss`][], [`read_stata`][]); also Qualtrics' export of answers with its three header
       rows, which has no options. A warning says which questions are left out.
@@ -76,6 +77,8 @@ def read_questions(path: str | PathLike[str]) -> tuple[Question, ...]:
         ...     print(read_questions(path)[0].options)
         (Option(value=1.0, label='Yes'), Option(value=2.0, label='No'))
     """
+    if is_frame(path):
+        return _from_table(path)
     path = Path(path)
     if is_survey(path):
         return read_survey_questions(path)
@@ -265,8 +268,9 @@ def _without_options(text: str, labels: Sequence[str]) -> str:
     return text
 
 
-def _from_table(path: Path) -> tuple[Question, ...]:
-    header, rows = read_rows(path)
+def _from_table(table: Any) -> tuple[Question, ...]:
+    path = place_of(table, "questions")
+    header, rows = read_rows(table)
     if "identifier" not in header:
         raise ValueError(f"{path}: no column 'identifier'; there are {list(header)}")
     names = unique(path, [row[header.index("identifier")] for row in rows])

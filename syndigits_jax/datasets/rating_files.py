@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tables.frames import import_pandas
+from ..tables.frames import as_pandas_columns, import_pandas, is_frame, place_of
 from ..tables.responses import some
 from .delimited import SEPARATORS, refuse_ragged
 from .ratings import RatingTable, rating_table
@@ -23,16 +23,17 @@ _FIELDS += ("description",)
 _TAGS = 10  # most frequent tags that describe a film
 
 
-def read_columns(path: Path, columns: Iterable[str] = ()) -> Any:
+def read_columns(path: Path | Any, columns: Iterable[str] = ()) -> Any:
     """A table of ratings or items as a data frame: the text of a `.csv` or `.tsv` file, the values
-    of a `.jsonl` file (these also `.gz`) or a `.parquet` file.
+    of a `.jsonl` file (these also `.gz`), a `.parquet` file or a data frame of any kind.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file if it cannot be read, has no rows,
     or lacks one of the `columns`.
     """
-    frame = open_table(path, _READERS)
+    frame = as_pandas_columns(path) if is_frame(path) else open_table(path, _READERS)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
+        path = place_of(path, "table")
         raise ValueError(f"{path}: no column {missing[0]!r}; there are {list(frame.columns)}")
     return frame
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ..solvers.boundary import host_array
 from ..tables.responses import identifiers, numeric_column, positions, some
 
 
@@ -236,7 +237,7 @@ def _seconds(time: Any) -> Float[np.ndarray, " k"]:
 
 def _plain(column: Any) -> np.ndarray:
     """A column as a NumPy array, from any kind of data frame."""
-    return np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+    return host_array("column", column)
 
 
 def _codes(column: Any, argument: str) -> tuple[tuple[str, ...], Int[np.ndarray, " k"]]:

@@ -10,7 +10,7 @@ from ..panel import Panel
 from ..results.files import replacing
 from ..schema import ScaleLike
 from ..tables.cells import MissingCodes, refuse_unusable
-from ..tables.frames import import_pandas, read_parquet
+from ..tables.frames import as_pandas, import_pandas, indexed, is_frame, read_parquet
 from ..tables.responses import identifier, identifiers
 from .columns import as_parquet_frame, as_text_frame, parse_column
 from .delimited import SEPARATORS, looks_separated, read_delimited, refuse_qualtrics
@@ -19,12 +19,13 @@ from .text_tables import PARQUET, TableError, open_table, suffix_of
 
 
 def read_table(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Any,
     id_column: str | None = None,
     *,
     missing: str | Iterable[Any] | MissingCodes = (),
     numeric: bool = True,
-    questions: str | PathLike[str] | None = None,
+    questions: str | PathLike[str] | Any | None = None,
+    argument: str = "path",
 ) -> Any:
     """A response table as a pandas data frame: respondents in the index, questions in the columns.
 
@@ -34,9 +35,11 @@ def read_table(
 
     - `path`: a `.csv` or `.tsv` file (UTF-8, possibly `.gz`) or a `.parquet` file; an export of
       Qualtrics with its three header rows, as [`read_qualtrics`][] reads it; or an SPSS or Stata
-      file, as [`read_spss`][] and [`read_stata`][] do. A warning says what these leave out.
+      file, as [`read_spss`][] and [`read_stata`][] do. A warning says what these leave out. Or a
+      data frame of pandas, polars or Arrow, which is not changed.
     - `id_column`: the column of respondent identifiers; by default the index that a Parquet file
-      stores, or else the first column (in an export of Qualtrics, the response identifier).
+      stores, or else the first column (in an export of Qualtrics, the response identifier). Of a
+      pandas data frame it is the index, of others the first column, of text or whole numbers.
       Identifiers are text, so leading zeros survive and a respondent may be called NA.
     - `missing`: further codes of a missing answer, beside empty cells, NA and the like: texts
       (whatever their case) and numbers (-99 is -99.0 too), or these in one text, separated by
@@ -45,6 +48,7 @@ def read_table(
       for the caller to drop.
     - `questions`: where `path` is an export of Qualtrics, its questionnaire (`.qsf`), which has the
       codes of texts; other files of questions change nothing.
+    - `argument`: what messages call a data frame.
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` naming the file if it is
     empty or has no rows, is of another format, not readable, has no column `id_column`, repeats or
@@ -67,6 +71,13 @@ def read_table(
     """
     codes = MissingCodes.of(missing)
     import_pandas()  # its absence is said first
+    if is_frame(path):
+        return _given(path, argument, id_column, codes, numeric, codes is not missing)
+    if not isinstance(path, str | PathLike):
+        raise ValueError(
+            f"`{argument}` must be the path of a table or a data frame, got {type(path).__name__}; "
+            "arrays have no identifiers: see `Panel.from_arrays`"
+        )
     path = Path(path)
 
     def text(path: Path) -> Any:
@@ -76,7 +87,7 @@ def read_table(
         return _read_parquet(path, id_column, codes)
 
     if is_survey(path):
-        answers = read_answers(path, id_column, questions)
+        answers = read_answers(path, id_column, None if is_frame(questions) else questions)
         frame = codes.masked(answers) if codes else answers
     else:
         frame = open_table(path, dict.fromkeys(SEPARATORS, text) | dict.fromkeys(PARQUET, parquet))
@@ -88,8 +99,8 @@ def read_table(
 
 
 def load_panel(
-    human: str | PathLike[str],
-    twin: str | PathLike[str],
+    human: str | PathLike[str] | Any,
+    twin: str | PathLike[str] | Any,
     *,
     id_column: str | None = None,
     join: str = "error",
@@ -97,7 +108,7 @@ def load_panel(
     new_users: bool = False,
     name: str = "",
     scale: ScaleLike | Mapping[Any, ScaleLike] | None = None,
-    controls: Mapping[str, str | PathLike[str]] | None = None,
+    controls: Mapping[str, str | PathLike[str] | Any] | None = None,
     missing: str | Iterable[Any] = (),
     questions: str | PathLike[str] | None = None,
 ) -> Panel:
@@ -105,7 +116,7 @@ def load_panel(
 
     **Arguments:**
 
-    - `human`, `twin`: paths of the two tables, as in [`read_table`][].
+    - `human`, `twin`: paths of the two tables, or data frames, as in [`read_table`][].
     - `id_column`, `missing`, `questions`: as in [`read_table`][], for all tables.
     - `join`, `new_questions`, `new_users`: what to do with respondents and questions that only one
       table has; as in `Panel.from_frames`.
@@ -132,15 +143,17 @@ def load_panel(
         ('ann', 'bob') [[1.0, 1.0], [3.0, 5.0]]
     """
     return Panel.from_frames(
-        read_table(human, id_column, numeric=False, questions=questions),
-        read_table(twin, id_column, numeric=False, questions=questions),
+        read_table(human, id_column, numeric=False, questions=questions, argument="human"),
+        read_table(twin, id_column, numeric=False, questions=questions, argument="twin"),
         join=join,
         new_questions=new_questions,
         new_users=new_users,
         name=name,
         scale=scale,
         controls={
-            key: read_table(path, id_column, numeric=False, questions=questions)
+            key: read_table(
+                path, id_column, numeric=False, questions=questions, argument=f"controls[{key!r}]"
+            )
             for key, path in (controls or {}).items()
         },
         missing=missing,
@@ -150,12 +163,14 @@ def load_panel(
 def write_table(path: str | PathLike[str], frame: Any) -> None:
     """Write a data frame with its index as `.csv`, `.tsv` or `.parquet`, replacing the whole file.
 
-    [`read_table`][] restores the same content: numbers have enough digits to be exact in their
-    precision, integers have no decimal point, identifiers are unchanged.
+    Of a frame of polars or Arrow the first column stands for an index. [`read_table`][] restores
+    the same content: numbers have enough digits to be exact in their precision, integers have no
+    decimal point, identifiers are unchanged.
 
     **Raises:** `ValueError` for another suffix.
     """
     check_table_path(path)
+    frame = indexed(frame)
     suffix = Path(path).suffix.lower()
     if suffix in SEPARATORS:
         text = as_text_frame(frame)
@@ -182,6 +197,24 @@ def check_table_path(path: str | PathLike[str]) -> None:
         raise ValueError(f"{path}: unknown table format; expected .csv, .tsv or .parquet")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder")
+
+
+def _given(
+    frame: Any, argument: str, id_column: str | None, codes: MissingCodes, numeric: bool, last: bool
+) -> Any:
+    """A data frame as [`read_table`][] returns it; `last`: whether no other table has the codes."""
+    pd = import_pandas()
+    frame = as_pandas(frame, argument, id_column)
+    users = identifiers(frame.index, f"{argument} (rows)")
+    questions = identifiers(frame.columns, f"{argument} (columns)")
+    frame = frame.set_axis(pd.Index(questions, dtype=object), axis=1)
+    frame = frame.set_axis(pd.Index(users, name=frame.index.name, dtype=object))
+    frame = codes.masked(frame) if codes else frame
+    if numeric:
+        refuse_unusable(frame, f"`{argument}`")
+    if last:
+        codes.warn_unmet(f"`{argument}`")
+    return frame
 
 
 def _read_text(path: Path, separator: str, id_column: str | None, codes: MissingCodes) -> Any:

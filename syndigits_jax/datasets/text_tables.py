@@ -14,7 +14,7 @@ from typing import Any
 
 from ..results.files import replacing
 from ..solvers.boundary import is_missing
-from ..tables.frames import import_pandas, read_parquet
+from ..tables.frames import as_pandas_columns, frame_rows, import_pandas, is_frame, read_parquet
 from ..tables.responses import identifiers
 from .delimited import SEPARATORS, read_delimited
 
@@ -66,12 +66,12 @@ def open_table(path: str | PathLike[str], readers: Mapping[str, Callable[[Path],
 def parquet_columns(path: Path) -> Any:
     """A Parquet file as a data frame; an index that it stores is the first columns."""
     pd = import_pandas()
-    frame = read_parquet(pd, path)
-    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    return as_pandas_columns(read_parquet(pd, path))
 
 
-def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """(column names, rows) of a `.csv` or `.tsv` (UTF-8, also `.gz`) or `.parquet` file.
+def read_rows(path: str | PathLike[str] | Any) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(column names, rows) of a `.csv` or `.tsv` (UTF-8, also `.gz`) or `.parquet` file, or of a
+    data frame.
 
     All cells are text, exactly as written; missing ones are "".
 
@@ -79,7 +79,7 @@ def read_rows(path: str | PathLike[str]) -> tuple[tuple[str, ...], list[tuple[st
     repeats a column or has a row of another length than its header; `ImportError` for Parquet
     without pandas and pyarrow.
     """
-    return open_table(path, _TEXT)
+    return _frame_text(path) if is_frame(path) else open_table(path, _TEXT)
 
 
 def write_rows(
@@ -174,9 +174,13 @@ def _delimited(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _parquet(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    frame = parquet_columns(path)
-    cells = [[as_cell(value) for value in frame.iloc[:, j].tolist()] for j in range(frame.shape[1])]
-    return _columns([str(name) for name in frame.columns]), list(zip(*cells, strict=True))
+    return _frame_text(parquet_columns(path))
+
+
+def _frame_text(frame: Any) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    names, columns = frame_rows(frame)
+    cells = [[as_cell(value) for value in column] for column in columns]
+    return _columns([str(name) for name in names]), list(zip(*cells, strict=True))
 
 
 _TEXT = dict.fromkeys(SEPARATORS, _delimited) | dict.fromkeys(PARQUET, _parquet)

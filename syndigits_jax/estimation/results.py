@@ -3,13 +3,15 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
+from ..results.format import fixed, html_table, text_table, whole
 from ..results.keys import Key, random_key
+from ..tables.frames import long_frame
 from .answer_model import AnswerModel, draw_people
 from .options import number_of_options
 from .person_intervals import Judged, PersonIntervals
@@ -21,6 +23,8 @@ from .share_intervals import (
     interval_of_shares,
     probabilities_on,
 )
+
+_SHOWN = 20  # targets that a display lists
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Expected:
         return max(self.controls, key=lambda name: self.controls[name])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimates:
     """Estimated answers: one row per user, one column per question.
 
@@ -105,6 +109,62 @@ class Estimates:
     people: PersonIntervals | None = field(default=None, repr=False)
     judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict, repr=False)
     source: DrawSource | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        size = f"{len(self.users)} users x {len(self.questions)} questions"
+        return f"Estimates({size}; {self.direction}s, {', '.join(dict.fromkeys(self.setting))})"
+
+    def __str__(self) -> str:
+        return text_table(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._shown())
+
+    def _shown(self) -> tuple[str, list[str], list[list[str]]]:
+        """Title, head and rows of a table of the targets, at most twenty of them."""
+        names = self.questions if self.direction == "question" else self.users
+        rows = []
+        for t, name in enumerate(names[:_SHOWN]):
+            row = [name, self.setting[t], whole(int(self.known_answers[t]))]
+            if self.direction == "question":
+                ends = self.mean_interval
+                low, high = float(ends.lower[t]), float(ends.upper[t])
+                finite = np.isfinite([low, high]).all()
+                interval = f"{fixed(low, 2)} to {fixed(high, 2)}" if finite else "too few known"
+                row += [fixed(float(self.mean[t]), 2), interval, fixed(float(self.sd[t]), 2)]
+            rows.append(row)
+        head = ["", "setting", "answers"]
+        if self.direction == "question":
+            head += ["mean", f"{self.level:.0%} interval", "SD"]
+        more = f", the first {_SHOWN}" if len(names) > _SHOWN else ""
+        return f"Estimates of {len(names)} new {self.direction}s{more}", head, rows
+
+    def to_long(self, backend: str = "pandas", *, level: float | None = None) -> Any:
+        """A data frame in long form: a row per person and question.
+
+        Its columns are `user`, `question`, `prediction`, `answer` where human answers to the
+        targets were used, and with a `level` the ends `lower` and `upper` of [`intervals`][].
+
+        **Arguments:** `backend`: as in [`Panel.to_frames`][]; `level`: as in [`intervals`][].
+
+        **Raises:** `ValueError` as these.
+
+        **Example:**
+
+            >>> from syndigits_jax import estimate_questions
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel()
+            >>> found = estimate_questions(panel, panel.questions[-2:], expect=False)
+            >>> print(found.to_long("pyarrow").column_names)
+            ['user', 'question', 'prediction', 'answer']
+        """
+        cells = {"prediction": self.prediction}
+        if self.answers is not None:
+            cells["answer"] = self.answers
+        if level is not None:
+            ends = self.intervals(level)
+            cells |= {"lower": np.asarray(ends.lower), "upper": np.asarray(ends.upper)}
+        return long_frame(self.users, self.questions, cells, backend)
 
     def intervals(self, level: float) -> Interval:
         """An interval for every person's answer, (n, q), within each question's range.

@@ -2,20 +2,21 @@
 
 import functools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..panel import Panel
-from ..results.format import fixed, html_table, with_error
+from ..results.format import fixed, html_table, text_table, with_error
+from ..tables.frames import long_frame
 from .metrics import score_targets, summarize
 
 _FAR = 4096.0
 """Answers that are so many ranges from 0 are counted from their smallest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HoldOut:
     """Out-of-sample predictions of several methods: one row per target in both directions.
 
@@ -129,11 +130,43 @@ class HoldOut:
             )
         return rows
 
+    def to_long(self, backend: str = "pandas") -> Any:
+        """A data frame in long form: a row per target and person (or question).
+
+        Its columns are `user`, `question`, `human`, the answer, and every prediction by name.
+
+        **Arguments:** `backend`: as in [`Panel.to_frames`][].
+
+        **Raises:** as there, and `ValueError` for a prediction called like another column.
+
+        **Example:**
+
+            >>> from syndigits_jax import Ridge, leave_one_question_out
+            >>> from syndigits_jax.datasets import sample_panel
+            >>> panel = sample_panel().take(questions=slice(0, 8))
+            >>> rows = leave_one_question_out([Ridge(10.0)], panel).to_long()
+            >>> print(len(rows), list(rows.columns)[:4])
+            1600 ['user', 'question', 'human', 'Baseline']
+        """
+        taken = {"user", "question", "human"} & set(self.predictions)
+        if taken:
+            raise ValueError(f"`predictions`: one is called {min(taken)!r}, as is another column")
+        cells = {"human": self.truth, **self.predictions}
+        users, questions = self.panel.users, self.panel.questions
+        if self.direction == "question":
+            questions = self.target_ids
+            cells = {name: np.transpose(values) for name, values in cells.items()}
+        else:
+            users = self.target_ids
+        return long_frame(users, questions, cells, backend)
+
     def __str__(self) -> str:
-        head, rows = self._shown()
-        wide = max(len(row[0]) for row in [head, *rows])
-        lines = [f"{row[0]:<{wide}}  {row[1]:>15}  {row[2]:>12}" for row in [head, *rows]]
-        return "\n".join([self._title, *lines])
+        return text_table(self._title, *self._shown())
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.predictions)
+        held = f"{len(self.targets)} {self.direction}s of {self.panel.name!r} held out"
+        return f"HoldOut({held}: {names})"
 
     def _repr_html_(self) -> str:
         return html_table(self._title, *self._shown())

@@ -19,7 +19,7 @@ from ..inference.sample_weight import checked_weight
 from ..panel import Panel
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
-from ..tables.frames import FrameTable
+from ..tables.frame_table import FrameTable
 from .weighted_correlation import weighted_correlation
 
 FEWEST_COMMON = 3
@@ -45,8 +45,9 @@ class Retest(eqx.Module):
 def retest_answers(panel: Panel, frame: Any, *, id_column: str | None = None) -> np.ndarray:
     """A second table of people's answers in the order of a panel, (n, m), NaN where it has none.
 
-    **Arguments:** `panel`: the people and questions; `frame`: a pandas data frame, a row per
-    person; `id_column`: the column of identifiers, the index by default.
+    **Arguments:** `panel`: the people and questions; `frame`: a data frame of any kind, a row
+    per person; `id_column`: the column of identifiers, by default the index, or the first column of
+    frames that have none.
 
     **Raises:** `ValueError` for a table that shares no person, or no question, with the panel.
 

@@ -16,7 +16,8 @@ from ..results.format import html_table, percent
 from ..schema import ScaleLike, answer_ranges
 from ..solvers.boundary import Numbers, as_mask
 from ..tables.cells import MissingCodes
-from ..tables.frames import FrameTable, import_pandas, is_frame
+from ..tables.frame_table import FrameTable
+from ..tables.frames import is_frame, long_frame, new_frame
 from ..tables.matching import matched
 from ..tables.responses import identifiers, matrix_shape, panel_fields, positions
 from ._contents import check_contents, constant_columns, names_where, shared_value
@@ -93,8 +94,9 @@ class Panel:
 
         **Arguments:**
 
-        - `human`, `twin`: (n, m) NumPy (also masked) or JAX arrays or nested lists of numbers,
-          booleans or numeric text; NaN, `None`, `pandas.NA` and empty text are missing.
+        - `human`, `twin`: (n, m) NumPy (also masked) or JAX arrays, tensors that speak DLPack, or
+          nested lists, of numbers, booleans or numeric text; NaN, `None`, `pandas.NA` and empty
+          text are missing.
         - `users`, `questions`: identifiers; "user_0", ... and "question_0", ... by default.
         - `name`: name of the panel in reports.
         - `scale`: the answer range of all questions, a [`Scale`][] or `(low, high[, step])`, or a
@@ -150,16 +152,17 @@ class Panel:
         controls: Mapping[str, Any] | None = None,
         missing: str | Iterable[Any] | MissingCodes = (),
     ) -> "Panel":
-        """A panel from pandas data frames, aligned by identifier, never by position.
+        """A panel from data frames, aligned by identifier, never by position.
 
-        Respondents are the index (or the column `id_column`), questions the column names. The
-        order is that of `human`; twin-only questions and users follow in the order of `twin`.
+        Questions are the column names. Respondents are the column `id_column`; by default the index
+        of pandas data frames, and of others the first column, if it holds text or whole numbers.
+        The order is that of `human`; twin-only questions and users follow in the order of `twin`.
 
         **Arguments:**
 
-        - `human`, `twin`: data frames of responses; NaN, `None`, `pandas.NA` and empty text are
-          missing.
-        - `id_column`: column of respondent identifiers; the index by default.
+        - `human`, `twin`: data frames of responses (pandas, polars, Arrow), of any two kinds; NaN,
+          `None`, null, `pandas.NA` and empty text are missing.
+        - `id_column`: column of respondent identifiers.
         - `name`: name of the panel in reports.
         - `new_questions`: keep questions that only `twin` has, as new questions, whatever `join`.
         - `new_users`: keep respondents that only `twin` has, as new users, whatever `join`.
@@ -425,12 +428,44 @@ class Panel:
             step=np.where(fill, np.where(whole, 1.0, np.nan), self.step),
         )
 
-    def to_frames(self) -> tuple[Any, Any]:
-        """`(human, twin)` as pandas data frames. **Raises:** `ImportError` without pandas."""
-        pd = import_pandas()
-        index = pd.Index(self.users, name="user")
+    def to_frames(self, backend: str = "pandas") -> tuple[Any, Any]:
+        """`(human, twin)` as data frames, a row per respondent and a column per question.
+
+        **Arguments:** `backend`: `"pandas"`, with respondents in the index `user`; `"polars"` or
+        `"pyarrow"`, with respondents in the first column `user`.
+
+        **Raises:** `ValueError` for another `backend`, or a question called `user`; `ImportError`
+        where it is not installed.
+
+        **Example:**
+
+            >>> from syndigits_jax import Panel
+            >>> panel = Panel.from_arrays([[1, None], [5, 4]], [[1, 1], [3, 5]])
+            >>> human, twin = panel.to_frames("pyarrow")
+            >>> print(human.column_names, human["question_1"].to_pylist())
+            ['user', 'question_0', 'question_1'] [None, 4.0]
+        """
         human, twin = (
-            pd.DataFrame(values.copy(), index=index, columns=list(self.questions))
+            new_frame(dict(zip(self.questions, values.T.copy())), backend, self.users)
             for values in (self.human, self.twin)
         )
         return human, twin
+
+    def to_long(self, backend: str = "pandas") -> Any:
+        """One data frame in long form: a row per respondent and question, as mixed models want it.
+
+        Its columns are `user`, `question`, `block` (where blocks are known), `human`, `twin`, and
+        the controls by name. Missing answers have a row too.
+
+        **Arguments** and **raises:** as [`to_frames`][].
+
+        **Example:**
+
+            >>> from syndigits_jax import Panel
+            >>> panel = Panel.from_arrays([[1, None], [5, 4]], [[1, 1], [3, 5]])
+            >>> print(panel.to_long().dropna().values.tolist()[0])
+            ['user_0', 'question_0', 1.0, 1.0]
+        """
+        columns = {"block": np.array(self.blocks, object)} if self.blocks else {}
+        columns |= {"human": self.human, "twin": self.twin, **self.controls}
+        return long_frame(self.users, self.questions, columns, backend)

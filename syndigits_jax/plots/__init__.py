@@ -21,6 +21,7 @@ from syndigits_jax.plots.intervals import plot_dot_intervals, plot_group_interva
 from syndigits_jax.plots.methods import plot_methods, plot_score_differences
 from syndigits_jax.plots.questions import plot_questions
 from syndigits_jax.plots.reliability import plot_reliability
+from syndigits_jax.plots.save import save_figure
 from syndigits_jax.plots.variance import plot_cumulative_variance
 from syndigits_jax.plots.worth import plot_error_by_people
 
@@ -48,4 +49,5 @@ __all__ = [
     "plot_reliability",
     "plot_score_differences",
     "plot_variance_ratios",
+    "save_figure",
 ]

@@ -1,4 +1,4 @@
-"""Plots with a row per name: labels that fit, dots with intervals, legends on top."""
+"""Plots with a row per name: labels that fit, dots with intervals."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.transforms import blended_transform_factory
 from numpy.typing import ArrayLike
 
-from syndigits_jax.plots.style import GREY, INK, SERIES, finish
+from syndigits_jax.plots.style import GREY, SERIES, Figsize, room, text_scale
 
 Values = ArrayLike | Sequence[Any]
 """Numbers: an array, or a sequence of any kind."""
 
-ROW = 0.27
-"""Height of a row, in inches."""
 _CHARACTER = 0.07  # mean width of a character of a tick label, in inches
+
+
+def row_height(names: Sequence[str], figsize: Figsize | None, inches: float = 0.27) -> float:
+    """The height of a row, in inches, for the size of texts: where names do not fit into a narrow
+    figure they are folded."""
+    fitting = np.inf if figsize is None else 0.42 * figsize[0] / (_CHARACTER * text_scale())
+    folded = max(map(len, names), default=0) > fitting
+    return (max(inches, 0.36) if folded else inches) * text_scale()
 
 
 def shortened(text: str, length: int) -> str:
@@ -31,15 +36,15 @@ def shortened(text: str, length: int) -> str:
 
 def characters(ax: Axes, share: float) -> int:
     """How many characters fit into a share of the figure's width."""
-    return max(int(share * _width(ax) / _CHARACTER), 8)
+    return max(int(share * room(ax)[0] / _CHARACTER), 8)
 
 
 def name_rows(ax: Axes, names: Sequence[str], notes: Sequence[str] | None = None) -> None:
     """Label the rows 0, 1, ... from top to bottom; `notes` follow the names and are never cut."""
     notes = [""] * len(names) if notes is None else [f"  {note}" for note in notes]
-    room = characters(ax, 0.42)
-    lines = 2 if (_height(ax) - 1.0) / len(names) > 0.25 else 1
-    fitted = [_folded(name, room, lines, note) for name, note in zip(names, notes)]
+    most = characters(ax, 0.42)
+    lines = 2 if (room(ax)[1] - 1.0) / len(names) > 0.25 else 1
+    fitted = [_folded(name, most, lines, note) for name, note in zip(names, notes)]
     ax.set_yticks(np.arange(len(names)), fitted, parse_math=False)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -94,69 +99,7 @@ def dots(
     )  # fmt: skip
 
 
-def legend_on_top(ax: Axes, handles: Sequence[Any]) -> None:
-    """A legend above the plot from the left edge of the figure, in as many columns as fit."""
-    if not handles:
-        return
-    room = _width(ax)
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = int(room / (longest * _CHARACTER + 0.7))
-    legend = ax.legend(
-        handles=list(handles),
-        frameon=False,
-        fontsize="small",
-        loc="lower left",
-        bbox_to_anchor=(0.005, 1.0),
-        bbox_transform=blended_transform_factory(ax.figure.transFigure, ax.transAxes),
-        borderaxespad=0.4,
-        columnspacing=1.4,
-        labelcolor=INK,
-        ncols=min(max(columns, 1), len(handles)),
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
 def raw_first(count: int) -> list[dict[str, Any]]:
     """Looks of `count` series: the first of several is grey, the one after it blue."""
     grey, others = SERIES[2], [look for look in SERIES if look["color"] != GREY]
     return [grey, *others][:count] if count > 1 else [others[0]]
-
-
-def label_axes(ax: Axes, xlabel: str, ylabel: str, grid: str) -> None:
-    """Labels on as many lines as they need, a light grid and plain spines."""
-    across = max(int(0.65 * _width(ax) / 0.083), 12)
-    along = max(int((_height(ax) - 1.7) / 0.085), 12)
-    lines = [_balanced(text, room) for text, room in ((xlabel, across), (ylabel, along))]
-    finish(ax, xlabel=lines[0], ylabel=lines[1], title=None, grid=grid)
-    ax.xaxis.label.set_parse_math(False)
-    ax.yaxis.label.set_parse_math(False)
-
-
-def _balanced(text: str, room: int) -> str:
-    """`text` on as few lines as it needs, of about equal length."""
-    lines = len(textwrap.wrap(text, room))
-    for narrower in range(len(text) // max(lines, 1), room):
-        if narrower and len(found := textwrap.wrap(text, narrower)) <= lines:
-            return "\n".join(found)
-    return "\n".join(textwrap.wrap(text, room))
-
-
-def title_on_top(ax: Axes, title: str | None, legend: bool) -> None:
-    """The title of a plot, over its legend if it has one."""
-    if title:
-        pad = 24 if legend else 6
-        ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK, pad=pad)
-
-
-def _height(ax: Axes) -> float:
-    return float(_figure(ax).get_figheight())
-
-
-def _width(ax: Axes) -> float:
-    return float(_figure(ax).get_figwidth())
-
-
-def _figure(ax: Axes) -> Any:
-    """The whole figure, also if `ax` is in a subfigure."""
-    return ax.figure.figure

@@ -9,13 +9,15 @@ from syndigits_jax.plots.style import (
     GREY,
     INK,
     ORANGE,
+    Figsize,
     axes_or_new,
     finish,
     legend_above,
-    title_above_legend,
+    sized,
 )
 
 
+@sized
 def plot_adaptive_curve(
     thresholds: ArrayLike,
     scores: ArrayLike,
@@ -26,6 +28,8 @@ def plot_adaptive_curve(
     chosen: float | None = None,
     metric: str = "Mean correlation",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Mean score of the threshold rule against its threshold on the training MSE (Figure 5).
@@ -36,7 +40,8 @@ def plot_adaptive_curve(
     - `baseline`: score of the uncalibrated twins; `always`: score of calibrating every target.
     - `chosen`: a threshold to mark, such as one chosen on the other questions.
     - `metric`: label of the scores.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if the arrays are not of one length.
     """
@@ -45,12 +50,15 @@ def plot_adaptive_curve(
         raise ValueError(
             f"scores: expected one per threshold, got {scores.shape} for {thresholds.shape}"
         )
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     if se is not None:
         se = np.asarray(se, dtype=float)
         if se.shape != scores.shape:
             raise ValueError(f"se: expected shape {scores.shape}, got {se.shape}")
-        ax.fill_between(thresholds, scores - se, scores + se, color=BLUE, alpha=0.15, linewidth=0)
+        ax.fill_between(
+            thresholds, scores - se, scores + se, color=BLUE, alpha=0.15, linewidth=0,
+            label="± standard error",
+        )  # fmt: skip
     ax.plot(thresholds, scores, color=BLUE, linewidth=1.8, label="Adaptive")
     ax.axhline(always, color=ORANGE, linestyle="--", linewidth=1.4, label="Always calibrate")
     ax.axhline(baseline, color=GREY, linestyle=":", linewidth=1.8, label="Never calibrate")
@@ -67,6 +75,7 @@ def plot_adaptive_curve(
         textcoords="offset points",
         fontsize="small",
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         ha="right" if left else "left",
         va="bottom",
     )
@@ -80,14 +89,13 @@ def plot_adaptive_curve(
             textcoords="offset points",
             fontsize="x-small",
             color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
     # Room for the label above the maximum; the axis need not start at 0.
     ax.margins(x=0.01, y=0.12)
-    legend_above(ax, ncols=3)
-    finish(ax, xlabel="Threshold τ on the training MSE", ylabel=metric, title=None)
-    if title:
-        title_above_legend(ax, title)
-    return ax
+    rows = legend_above(ax)
+    xlabel = "Threshold τ on the training MSE"
+    return finish(ax, xlabel=xlabel, ylabel=metric, title=title, legend_rows=rows)
 
 
 def _just_beyond(chosen: float | None, best: float) -> float:

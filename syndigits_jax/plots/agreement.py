@@ -12,15 +12,24 @@ from syndigits_jax.plots._rows import (
     Values,
     characters,
     interval,
-    label_axes,
-    legend_on_top,
     raw_first,
     shortened,
-    title_on_top,
 )
-from syndigits_jax.plots.style import GREY, INK, PALE, SERIES, axes_or_new
+from syndigits_jax.plots.style import (
+    GREY,
+    INK,
+    PALE,
+    SERIES,
+    Figsize,
+    axes_or_new,
+    finish,
+    interval_handle,
+    legend_above,
+    sized,
+)
 
 
+@sized
 def plot_agreement(
     x: Values,
     series: Mapping[str, Values],
@@ -29,10 +38,13 @@ def plot_agreement(
     ylabel: str,
     x_ends: Sequence[Values] | None = None,
     y_ends: Mapping[str, Sequence[Values]] | None = None,
+    interval_label: str = "interval",
     names: Sequence[str] | None = None,
     named: int = 3,
     zero: bool = False,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """A point per question or outcome: its value among people, and among twins, by series.
@@ -44,11 +56,13 @@ def plot_agreement(
     - `x`: (q,) values of people; `series`: by name, at most six, (q,) values of twins, such as raw
       ones first, then calibrated ones. NaN is left out.
     - `xlabel`, `ylabel`: labels of the axes, with their unit.
-    - `x_ends`: (lower, upper), each (q,), of people; `y_ends`: the same by series. Drawn as bars.
+    - `x_ends`: (lower, upper), each (q,), of people; `y_ends`: the same by series. Drawn as bars,
+      called `interval_label` in the legend.
     - `names`: (q,) of the points; the `named` points of the last series that are farthest from the
       line are labelled.
     - `zero`: also draw lines at 0, for effects, whose sign matters.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if there is nothing to draw, for other lengths,
     or if a lower end is above its upper end.
@@ -66,7 +80,7 @@ def plot_agreement(
         raise ValueError(f"series: expected (q,) values and 1 to {len(SERIES)} series")
     count = across.size
     _, left, right = interval("x_ends", (None, *(x_ends or (None, None))), count)
-    ax = axes_or_new(ax, size=(4.6, 4.8))
+    ax = axes_or_new(ax, figsize, (4.6, 4.8))
     reach = [across, left, right]
     handles: list[Any] = []
     up = across
@@ -96,10 +110,12 @@ def plot_agreement(
     ax.set_aspect("equal", adjustable="box")
     if names is not None:
         _name_farthest(ax, across, up, names, named)
-    legend_on_top(ax, handles)
-    label_axes(ax, xlabel, ylabel, "both")
-    title_on_top(ax, title, True)
-    return ax
+    if x_ends or y_ends:
+        handles.append(interval_handle(interval_label))
+    rows = legend_above(ax, handles=handles, edge=True)
+    return finish(
+        ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both", legend_rows=rows, edge=True
+    )
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
@@ -14,28 +15,34 @@ from syndigits_jax.plots.style import (
     GREY,
     INK,
     SERIES,
+    Figsize,
     axes_or_new,
     finish,
+    interval_handle,
     legend_above,
-    title_above_legend,
+    sized,
 )
 
 _HUMANS, _CALIBRATED, _UNIFORM = "Humans", "Calibrated", "Equal weights"
 _LOOKS: dict[str, dict[str, Any]] = {
-    _HUMANS: {"color": INK, "edgecolor": INK},
-    _CALIBRATED: {"color": BLUE, "edgecolor": BLUE},
-    _UNIFORM: {"color": "white", "edgecolor": GREY, "hatch": "/////"},
+    _HUMANS: {"facecolor": INK, "edgecolor": INK},
+    _CALIBRATED: {"facecolor": BLUE, "edgecolor": BLUE},
+    _UNIFORM: {"facecolor": "white", "edgecolor": GREY, "hatch": "/////"},
 }
 
 
+@sized
 def plot_answer_distribution(
     calibrated: ArrayLike,
     *,
     true: ArrayLike | None = None,
     baseline: ArrayLike | None = None,
     interval: tuple[ArrayLike, ArrayLike] | None = None,
+    interval_label: str = "Interval",
     options: Sequence[str] | None = None,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """The answers to one question as bars: people, calibrated twins, uncalibrated twins.
@@ -46,9 +53,11 @@ def plot_answer_distribution(
 
     - `calibrated`: (K,) predicted shares; `true`: those of people, if they are known; `baseline`:
       those of equally weighted twins.
-    - `interval`: lower and upper ends (K,) for the true shares, drawn on the calibrated bars.
+    - `interval`: lower and upper ends (K,) for the true shares, drawn on the calibrated bars
+      and called `interval_label` in the legend.
     - `options`: K labels; 1, 2, ... by default.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` unless everything has K entries.
     """
@@ -63,7 +72,7 @@ def plot_answer_distribution(
     if len(labels) != k:
         raise ValueError(f"options: {len(labels)} labels for {k} options")
 
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     width = 0.8 / len(bars)
     for i, (name, q) in enumerate(bars.items()):
         x = np.arange(k) + (i - (len(bars) - 1) / 2) * width
@@ -71,23 +80,26 @@ def plot_answer_distribution(
         if name == _CALIBRATED and interval is not None:
             ends = _ends(interval, q)
             ax.errorbar(x, q, yerr=ends, fmt="none", ecolor=GREY, elinewidth=1.4, capsize=3)
-    ax.set_xticks(np.arange(k), labels)
+    handles: list[Any] = [Patch(label=name, linewidth=0.8, **_LOOKS[name]) for name in bars]
+    if interval is not None:
+        handles.append(interval_handle(interval_label))
+    ax.set_xticks(np.arange(k), labels, parse_math=False)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    legend_above(ax, ncols=len(bars))
-    finish(ax, xlabel="Answer", ylabel="Share of answers", title=None)
+    rows = legend_above(ax, handles=handles)
     ax.tick_params(axis="x", length=0)
-    if title:
-        title_above_legend(ax, title)
-    return ax
+    return finish(ax, xlabel="Answer", ylabel="Share of answers", title=title, legend_rows=rows)
 
 
+@sized
 def plot_variance_ratios(
     calibrated: ArrayLike,
     baseline: ArrayLike,
     *,
     bins: int = 20,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Histograms over questions of the predicted over the true variance; 1 is ideal.
@@ -98,7 +110,8 @@ def plot_variance_ratios(
 
     - `calibrated`, `baseline`: (q,) ratios, such as those of `variance_ratio`; NaN is left out.
     - `bins`: number of bins, which both share.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if either has no number, or is not a vector.
     """
@@ -106,21 +119,19 @@ def plot_variance_ratios(
         _CALIBRATED: _numbers(calibrated, "calibrated"),
         _UNIFORM: _numbers(baseline, "baseline"),
     }
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     edges = np.linspace(0, max(1.0, *(r.max() for r in ratios.values())), bins + 1)
     for name, r in ratios.items():
         look = {"color": BLUE, "alpha": 0.75} if name == _CALIBRATED else _outline()
         ax.hist(r, edges.tolist(), label=f"{name} (median {np.median(r):.2f})", **look)
-    ax.axvline(1, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.axvline(1, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="As people vary")
     ax.set_xlim(0, edges[-1])
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_above(ax, ncols=2)
-    finish(ax, xlabel="Predicted variance / true variance", ylabel="Questions", title=None)
-    if title:
-        title_above_legend(ax, title)
-    return ax
+    rows, xlabel = legend_above(ax), "Predicted variance / true variance"
+    return finish(ax, xlabel=xlabel, ylabel="Questions", title=title, legend_rows=rows)
 
 
+@sized
 def plot_gap(
     curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
@@ -128,6 +139,8 @@ def plot_gap(
     xlabel: str = "Seconds",
     xscale: str = "log",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """The certified gap against time or steps, with the gap on a logarithmic axis.
@@ -136,28 +149,30 @@ def plot_gap(
 
     - `curves`: by label, the times (or steps) and the gaps reached by then, both (t,). A gap of 0
       cannot be shown on the axis and is left out.
-    - `level`: a gap to mark, such as the one at which fits stop.
+    - `level`: a gap to mark, such as the one at which fits stop; the legend has it.
     - `xlabel`: label of the times or steps.
     - `xscale`: `"log"` or `"linear"`.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six curves, or times and
     gaps that do not match.
     """
     if not 1 <= len(curves) <= len(SERIES):
         raise ValueError(f"curves: expected 1 to {len(SERIES)}, got {len(curves)}")
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     for (name, (x, gap)), style in zip(curves.items(), SERIES, strict=False):
         x, gap = np.asarray(x, float), np.asarray(gap, float)
         if x.ndim != 1 or x.shape != gap.shape:
             raise ValueError(f"curves: {name!r} has gaps {gap.shape} at times {x.shape}")
         ax.plot(x, np.where(gap > 0, gap, np.nan), label=name, linewidth=1.6, markersize=4, **style)
     if level is not None:
-        ax.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+        look = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (2, 2))}
+        ax.axhline(level, label=f"gap of {level:g}", **look)  # pyright: ignore[reportArgumentType]
     ax.set_yscale("log")
     ax.set_xscale(xscale)
-    ax.legend(frameon=False, fontsize="small", loc="best")
-    return finish(ax, xlabel=xlabel, ylabel="Gap / improvement", title=title, grid="both")
+    rows, ylabel = legend_above(ax), "Gap / improvement"
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both", legend_rows=rows)
 
 
 def _shares(q: ArrayLike | None, name: str, k: int) -> Float[np.ndarray, " K"] | None:

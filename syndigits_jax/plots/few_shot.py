@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from syndigits_jax.evaluation import FewShotCurve, equivalent_respondents
-from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish, label
+from syndigits_jax.plots.style import (
+    GREY,
+    INK,
+    SERIES,
+    Figsize,
+    axes_or_new,
+    finish,
+    label,
+    legend_above,
+    sized,
+)
 
 _METRICS = {"mse": "Mean squared error", "mae": "Mean absolute error", "pearson": "Correlation"}
 _UNITS = {"question": "respondents", "user": "questions asked"}
@@ -17,6 +27,7 @@ _LOOKS = tuple(look for look in SERIES if look["color"] != GREY)
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 
 
+@sized
 def plot_few_shot(
     curve: FewShotCurve,
     *,
@@ -25,6 +36,8 @@ def plot_few_shot(
     worth: str | None = None,
     control: str = "HumansOnly",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Mean score against the number of known human answers: methods in colour, controls in grey.
@@ -36,7 +49,8 @@ def plot_few_shot(
     - `methods`: names to draw, at most five; by default all of the curve's methods.
     - `worth`: the method whose score without any answer is marked where `control` reaches it (see
       [`equivalent_respondents`][]); by default the first of `methods`.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for a metric or name that the curve does not
     hold, no or more than five methods, or a curve without k = 0.
@@ -47,7 +61,7 @@ def plot_few_shot(
     worth = methods[0] if worth is None else worth
     number = equivalent_respondents(curve, worth, metric=metric, control=control)
 
-    ax = axes_or_new(ax, size=(5.6, 3.6))
+    ax = axes_or_new(ax, figsize, (5.6, 3.6))
     for name, style in zip(methods, _LOOKS, strict=False):
         values = curve.mean(metric, name)
         ax.plot(curve.ks, values, label=label(name), linewidth=1.6, markersize=4, **style)
@@ -59,10 +73,11 @@ def plot_few_shot(
     _mark(ax, curve, number, curve.mean(metric, worth))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlim(left=-0.02 * curve.ks[-1])
-    ax.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    rows = legend_above(ax)
     unit = "users" if curve.direction == "question" else "questions"
     xlabel = f"Known human answers ({unit} per {curve.direction})"
-    return finish(ax, xlabel=xlabel, ylabel=_METRICS.get(metric, metric), title=title)
+    ylabel = _METRICS.get(metric, metric)
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend_rows=rows)
 
 
 def _mark(ax: Axes, curve: FewShotCurve, number: float, values: Float[np.ndarray, " K"]) -> None:

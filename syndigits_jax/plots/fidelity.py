@@ -3,26 +3,43 @@
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new, finish
+from syndigits_jax.plots.style import (
+    GREY,
+    HATCHES,
+    INK,
+    SERIES,
+    Figsize,
+    axes_or_new,
+    finish,
+    interval_handle,
+    legend_above,
+    sized,
+)
 from syndigits_jax.solvers.keys import PRNGKey, host_generator
 
 _MOST = 3000  # points of a population that are drawn
 _PROJECTIONS = ("pca", "umap")
 
 
+@sized
 def plot_fidelity_gap(
     gaps: Mapping[str, Mapping[str, float]],
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
     *,
+    interval_label: str = "interval",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """The Fidelity Gap Index as bars: a group per population, a bar per metric.
@@ -34,49 +51,62 @@ def plot_fidelity_gap(
 
     - `gaps`: by population, then by metric; a metric that a population lacks counts as NaN.
     - `intervals`: (low, high) by population, then by metric; no whisker if NaN or absent.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+      `interval_label`: what the legend calls them.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no population or more than six metrics.
     """
     metrics = list(dict.fromkeys(metric for values in gaps.values() for metric in values))
     if not 1 <= len(metrics) <= len(SERIES):
         raise ValueError(f"gaps: expected 1 to {len(SERIES)} metrics, got {len(metrics)}")
-    ax = axes_or_new(ax, (max(4.8, 1.1 * len(gaps)), 3.6))
+    ax = axes_or_new(ax, figsize, (max(4.8, 1.1 * len(gaps)), 3.6))
     width, places = 0.8 / len(metrics), np.arange(len(gaps))
+    any_whisker, any_cross, looks = False, False, []
     for i, (metric, style) in enumerate(zip(metrics, SERIES, strict=False)):
         x = places + (i - (len(metrics) - 1) / 2) * width
         heights = np.array([values.get(metric, np.nan) for values in gaps.values()], float)
         known = np.isfinite(heights)
-        ax.bar(x[known], heights[known], 0.92 * width, color=style["color"], label=metric)
+        bar: dict[str, Any] = {"facecolor": style["color"], "edgecolor": "white", "linewidth": 0}
+        looks.append(bar | {"hatch": HATCHES[i], "label": metric})
+        ax.bar(x[known], heights[known], 0.92 * width, **looks[-1])
         ax.plot(x[~known], np.zeros((~known).sum()), "x", color=style["color"], markersize=4)
         ends = np.array(
             [(intervals or {}).get(name, {}).get(metric, (np.nan, np.nan)) for name in gaps], float
         )
         drawn = known & np.isfinite(ends).all(axis=1)
+        any_whisker, any_cross = any_whisker or drawn.any(), any_cross or not known.all()
         if drawn.any():
             whiskers = np.maximum(
                 [heights[drawn] - ends[drawn, 0], ends[drawn, 1] - heights[drawn]], 0
             )
             ax.errorbar(x[drawn], heights[drawn], whiskers, fmt="none", ecolor=INK, elinewidth=0.9)
+    look: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (2, 2))}
     for level in (0, 1):
-        ax.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
-    ax.set_xticks(places, list(gaps), rotation=25, ha="right")
+        ax.axhline(level, **look)
+    ax.set_xticks(places, list(gaps), rotation=25, ha="right", parse_math=False)
     # A metric without any bar keeps its colour here.
-    handles = [
-        Patch(color=style["color"], label=metric)
-        for metric, style in zip(metrics, SERIES, strict=False)
-    ]
-    ax.legend(handles=handles, frameon=False, fontsize="small", loc="best")
-    return finish(ax, xlabel="", ylabel="Fidelity Gap Index", title=title)
+    handles: list[Any] = [Patch(**look) for look in looks]
+    if any_whisker:
+        handles.append(interval_handle(interval_label))
+    if any_cross:
+        handles.append(Line2D([], [], color=INK, linestyle="none", marker="x", label="unstable"))
+    handles.append(Line2D([], [], label="0: real users, 1: ceiling", **look))
+    rows = legend_above(ax, handles=handles)
+    return finish(ax, xlabel="", ylabel="Fidelity Gap Index", title=title, legend_rows=rows)
 
 
+@sized
 def plot_collapse(
     values: Mapping[str, float],
     intervals: Mapping[str, tuple[float, float]] | None = None,
     *,
+    interval_label: str = "interval",
     reference: str | None = None,
     xlabel: str = "Mean cosine within the population",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """One number per population as horizontal bars, such as homogeneity or coverage.
@@ -85,10 +115,12 @@ def plot_collapse(
 
     **Arguments:**
 
-    - `values`: by population. `intervals`: (low, high) by population, NaN or absent for none.
+    - `values`: by population. `intervals`: (low, high) by population, NaN or absent for none, which
+      the legend calls `interval_label`.
     - `reference`: the population whose value is marked across the plot, such as real users.
     - `xlabel`: label of the values.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if nothing is given, or `reference` is not in
     `values`.
@@ -97,8 +129,8 @@ def plot_collapse(
         raise ValueError("values: nothing to draw")
     if reference is not None and reference not in values:
         raise ValueError(f"reference: {reference!r} is none of {list(values)}")
-    ax = axes_or_new(ax, (4.8, max(2.2, 0.36 * len(values) + 0.9)))
-    places = np.arange(len(values))[::-1]
+    ax = axes_or_new(ax, figsize, (4.8, max(2.2, 0.36 * len(values) + 0.9)))
+    places, handles = np.arange(len(values))[::-1], []
     for y, (name, value) in zip(places, values.items(), strict=True):
         color = SERIES[2 if name == reference else 0]["color"]
         ax.barh(y, value, 0.7, color=color)
@@ -106,12 +138,17 @@ def plot_collapse(
         if np.isfinite([value, low, high]).all():
             ends = [[max(value - low, 0)], [max(high - value, 0)]]
             ax.errorbar([value], [y], xerr=ends, fmt="none", ecolor=INK, elinewidth=0.9)
+            handles = handles or [interval_handle(interval_label)]
     if reference is not None:
-        ax.axvline(values[reference], color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
-    ax.set_yticks(places, list(values))
-    return finish(ax, xlabel=xlabel, ylabel="", title=title, grid="x")
+        look: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (2, 2))}
+        ax.axvline(values[reference], **look)
+        handles.append(Line2D([], [], label=reference, **look))
+    ax.set_yticks(places, list(values), parse_math=False)
+    rows = legend_above(ax, handles=handles, edge=True) if handles else 0
+    return finish(ax, xlabel=xlabel, ylabel="", title=title, grid="x", legend_rows=rows, edge=True)
 
 
+@sized
 def plot_local_against_global(
     local: Mapping[str, float],
     coverage: Mapping[str, float],
@@ -119,6 +156,8 @@ def plot_local_against_global(
     xlabel: str = "Local fidelity (precision)",
     ylabel: str = "Global fidelity (coverage)",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """A point per population: local against global fidelity.
@@ -130,7 +169,8 @@ def plot_local_against_global(
 
     - `local`, `coverage`: by population, both in [0, 1].
     - `xlabel`, `ylabel`: labels of the two.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if nothing is given or populations differ.
     """
@@ -138,7 +178,7 @@ def plot_local_against_global(
         raise ValueError(
             f"coverage: populations {list(coverage)} are not those of local, {list(local)}"
         )
-    ax = axes_or_new(ax, (5.4, 3.8))
+    ax = axes_or_new(ax, figsize, (5.4, 3.8))
     for i, name in enumerate(local):
         style = SERIES[i % len(SERIES)]
         # Beyond six, markers repeat hollow.
@@ -149,16 +189,21 @@ def plot_local_against_global(
         )  # fmt: skip
     ax.set_xlim(-0.04, 1.04)
     ax.set_ylim(-0.04, 1.04)
-    ax.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both")
+    rows = legend_above(ax, edge=True)
+    return finish(
+        ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both", legend_rows=rows, edge=True
+    )
 
 
+@sized
 def plot_projection(
     populations: Mapping[str, ArrayLike],
     *,
     method: str = "pca",
     key: PRNGKey | None = None,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Populations projected to two dimensions (Figure 5).
@@ -171,7 +216,8 @@ def plot_projection(
       its variance; `"umap"` takes all populations together and needs umap-learn. Distances between
       clusters of UMAP mean little.
     - `key`: for the choice of the points drawn, and for UMAP; `jax.random.key(0)` if None.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six populations, unequal
     widths, NaN, or another method; `ImportError` for `"umap"` without umap-learn.
@@ -192,15 +238,16 @@ def plot_projection(
         flat, labels = _principal(next(iter(points.values())), drawn)
     else:
         flat, labels = _umap(drawn, int(rng.integers(2**31)))
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     for (name, z), style in zip(flat.items(), SERIES, strict=False):
         look = {"color": style["color"], "marker": style["marker"]}
         ax.plot(
             z[:, 0], z[:, 1], linestyle="none", markersize=3, alpha=0.5, markeredgewidth=0,
             label=name, **look,
         )  # fmt: skip
-    ax.legend(frameon=False, fontsize="small", markerscale=2)
-    return finish(ax, xlabel=labels[0], ylabel=labels[1], title=title, grid="")
+    rows = legend_above(ax, markerscale=2)
+    xlabel, ylabel = labels
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="", legend_rows=rows)
 
 
 def has_umap() -> bool:
@@ -208,6 +255,7 @@ def has_umap() -> bool:
     return importlib.util.find_spec("umap") is not None
 
 
+@sized
 def plot_histograms(
     values: Mapping[str, ArrayLike],
     *,
@@ -215,6 +263,8 @@ def plot_histograms(
     ylabel: str = "Personas",
     bins: int = 30,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Histograms of one quantity in several groups, each as shares of its group, on shared bins.
@@ -227,7 +277,8 @@ def plot_histograms(
     - `values`: by group, vectors; NaN is left out.
     - `xlabel`: label of the values; `ylabel`: what is counted.
     - `bins`: number of bins.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no or more than six groups, or one without a
     number.
@@ -240,7 +291,7 @@ def plot_histograms(
         if array.ndim != 1 or not np.isfinite(array).any():
             raise ValueError(f"values: {name!r} has no number, or is not a vector: {array.shape}")
         groups[name] = array[np.isfinite(array)]
-    ax = axes_or_new(ax)
+    ax = axes_or_new(ax, figsize)
     edges = np.histogram_bin_edges(np.concatenate(list(groups.values())), bins)
     for (name, group), style in zip(groups.items(), SERIES, strict=False):
         ax.hist(
@@ -248,8 +299,8 @@ def plot_histograms(
             linewidth=1.6, color=style["color"], linestyle=style["linestyle"],
             label=f"{name} (median {np.median(group):.2f})",
         )  # fmt: skip
-    ax.legend(frameon=False, fontsize="small", loc="best")
-    return finish(ax, xlabel=xlabel, ylabel=f"Share of {ylabel.lower()}", title=title)
+    rows, ylabel = legend_above(ax), f"Share of {ylabel.lower()}"
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend_rows=rows)
 
 
 def _points(name: str, values: ArrayLike) -> Float[np.ndarray, "n d"]:

@@ -14,16 +14,20 @@ from syndigits_jax.plots.style import (
     GREY,
     INK,
     ORANGE,
+    Figsize,
     axes_or_new,
     finish,
+    interval_handle,
     label,
     legend_above,
-    title_above_legend,
+    sized,
+    text_scale,
 )
 
 CONTROLS = ("Baseline", "InContext", "UserMean", "ZScoredUserMean", "ItemMean")
 
 
+@sized
 def plot_methods(
     means: Mapping[str, float],
     errors: Mapping[str, float] | None = None,
@@ -31,6 +35,8 @@ def plot_methods(
     paper: Mapping[str, float] | None = None,
     xlabel: str = "Mean correlation",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Horizontal bars from worst to best: calibrators in blue, controls hatched in grey.
@@ -40,8 +46,8 @@ def plot_methods(
     - `means`: by method name, the mean score; NaN is left out. `errors`: standard errors, drawn
       as whiskers. `paper`: published means, drawn as diamonds.
     - `xlabel`: label of the scores.
-    - `ax`: where to draw; a new figure, whose height fits the methods, if None.
-    - `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if there is no finite mean to draw.
     """
@@ -50,7 +56,7 @@ def plot_methods(
         raise ValueError("means: nothing to draw")
     errors, paper = errors or {}, paper or {}
     names = sorted(finite, key=lambda name: finite[name])
-    ax = axes_or_new(ax, size=(6.0, 0.9 + 0.29 * len(names)))
+    ax = axes_or_new(ax, figsize, (6.0, (0.9 + 0.29 * len(names)) * text_scale()), rows=True)
 
     reach = max(max(finite.values()), 0.0)
     for row, name in enumerate(names):
@@ -78,22 +84,26 @@ def plot_methods(
             color=INK,
         )
         reach = max(reach, edge)
-    ax.set_yticks(np.arange(len(names)), [label(name) for name in names])
+    ax.set_yticks(np.arange(len(names)), [label(name) for name in names], parse_math=False)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(0.0, 1.1 * min(finite.values())), 1.14 * reach)
-    _legend(ax, names, any(np.isfinite(paper.get(name, np.nan)) for name in names))
-    finish(ax, xlabel=xlabel, ylabel="", title=None, grid="x")
-    if title:  # above the legend
-        title_above_legend(ax, title)
+    published, whiskers = (
+        any(np.isfinite(values.get(name, np.nan)) for name in names) for values in (paper, errors)
+    )
+    rows = _legend(ax, names, published, whiskers)
+    finish(ax, xlabel=xlabel, ylabel="", title=title, grid="x", legend_rows=rows, edge=True)
     ax.tick_params(axis="y", length=0)
     return ax
 
 
+@sized
 def plot_score_differences(
     calibrated: ArrayLike,
     baseline: ArrayLike,
     *,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     xlabel: str = "Uncalibrated twins",
     ylabel: str = "Calibrated",
     title: str | None = None,
@@ -105,9 +115,9 @@ def plot_score_differences(
     **Arguments:**
 
     - `calibrated`, `baseline`: (t,) scores; NaN is left out.
-    - `ax`: where to draw; a new figure if None.
     - `xlabel`, `ylabel`: labels of the baseline's and of the calibrated scores.
-    - `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if the scores differ in shape.
     """
@@ -116,10 +126,10 @@ def plot_score_differences(
         raise ValueError(
             f"calibrated: shape {calibrated.shape} does not match baseline {baseline.shape}"
         )
-    ax = axes_or_new(ax, size=(3.8, 3.8))
+    ax = axes_or_new(ax, figsize, (3.8, 3.8))
     keep = np.isfinite(calibrated) & np.isfinite(baseline)
     better = int(np.sum(calibrated[keep] > baseline[keep]))
-    ax.axline((0, 0), slope=1, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    ax.axline((0, 0), slope=1, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), label="equal")
     ax.scatter(baseline[keep], calibrated[keep], s=16, color=BLUE, alpha=0.55, linewidths=0)
     ax.annotate(
         f"{better} of {int(keep.sum())} improve",
@@ -130,10 +140,11 @@ def plot_score_differences(
         color=INK,
     )
     ax.set_aspect("equal", adjustable="datalim")
-    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both")
+    rows = legend_above(ax)
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both", legend_rows=rows)
 
 
-def _legend(ax: Axes, names: list[str], with_paper: bool) -> None:
+def _legend(ax: Axes, names: list[str], with_paper: bool, with_errors: bool) -> int:
     handles: list[Any] = []
     if any(name not in CONTROLS for name in names):
         handles.append(Patch(facecolor=BLUE, label="Calibrated"))
@@ -142,4 +153,6 @@ def _legend(ax: Axes, names: list[str], with_paper: bool) -> None:
     if with_paper:
         look: dict[str, Any] = {"color": "none", "marker": "D", "markerfacecolor": "white"}
         handles.append(Line2D([], [], markeredgecolor=ORANGE, label="Paper", **look))
-    legend_above(ax, handles=handles, ncols=len(handles))
+    if with_errors:
+        handles.append(interval_handle("± standard error"))
+    return legend_above(ax, handles=handles, edge=True)

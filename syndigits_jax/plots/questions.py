@@ -11,17 +11,26 @@ from syndigits_jax.plots._rows import (
     Values,
     dots,
     interval,
-    label_axes,
-    legend_on_top,
     name_rows,
-    title_on_top,
+    row_height,
 )
-from syndigits_jax.plots.style import BLUE, GREY, INK, ORANGE, axes_or_new
+from syndigits_jax.plots.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    Figsize,
+    axes_or_new,
+    finish,
+    legend_above,
+    sized,
+    text_scale,
+)
 
 _NAMED = 30  # more rows than this cannot be read one by one
 _ROW = 0.2
 
 
+@sized
 def plot_questions(
     names: Sequence[str],
     estimate: Values,
@@ -36,6 +45,8 @@ def plot_questions(
     threshold_label: str = "",
     named: int = _NAMED,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """A dot and interval per question, the largest estimate on top.
@@ -49,10 +60,11 @@ def plot_questions(
     - `lower`, `upper`: (q,) ends of intervals, or `None`; NaN is not drawn.
     - `xlabel`: what is estimated, with its unit.
     - `observed`: (q,) what came true, drawn as a diamond; `observed_label`, `estimate_label`: names
-      of both in the legend, which is drawn with `observed` only.
+      of both in the legend.
     - `threshold`: a value marked by a dashed vertical line, called `threshold_label`.
     - `named`: the most rows that are named.
-    - `ax`: where to draw; a new figure, whose height fits the rows, if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if there is nothing to draw, for other lengths,
     or if a lower end is above its upper end.
@@ -71,8 +83,8 @@ def plot_questions(
     if not order.size:
         raise ValueError("estimate: nothing to draw")
     dense = order.size > named
-    row = 0.03 if dense else _ROW
-    ax = axes_or_new(ax, size=(6.0, 0.9 + max(row * order.size, 0.8)))
+    row = 0.03 if dense else row_height(names, figsize, _ROW)
+    ax = axes_or_new(ax, figsize, (6.0, 0.9 * text_scale() + max(row * order.size, 0.8)), rows=True)
     at = np.arange(order.size, dtype=float)
     shown: dict[str, Any] = {"color": BLUE, "marker": "o"}
     dots(ax, values[order], low[order], high[order], at, size=2.5 if dense else 5, **shown)
@@ -81,11 +93,12 @@ def plot_questions(
             lines.set_linewidth(0.9)
             lines.set_alpha(0.55)
     handles: list[Any] = []
+    if observed is not None or np.isfinite(low).any():
+        handles.append(Line2D([], [], label=estimate_label, linewidth=1.8, **shown))
     if observed is not None:
         seen: dict[str, Any] = {"marker": "D", "color": "none", "markeredgecolor": ORANGE}
         seen |= {"markerfacecolor": "white", "markersize": 2.5 if dense else 4.5}
         ax.plot(truth[order], at, linestyle="none", markeredgewidth=0.8 if dense else 1.3, **seen)
-        handles.append(Line2D([], [], label=estimate_label, linewidth=1.8, **shown))
         seen["markersize"] = 5
         handles.append(Line2D([], [], label=observed_label, **seen))
     if threshold is not None:
@@ -100,9 +113,7 @@ def plot_questions(
     else:
         name_rows(ax, [names[int(i)] for i in order])
         ylabel = ""
-    legend_on_top(ax, handles)
-    label_axes(ax, xlabel, ylabel, "x")
-    ax.spines["left"].set_color(GREY)
+    rows = legend_above(ax, handles=handles, edge=True) if handles else 0
+    finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="x", legend_rows=rows, edge=True)
     ax.tick_params(axis="y", length=0)
-    title_on_top(ax, title, bool(handles))
     return ax

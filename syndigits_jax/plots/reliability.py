@@ -12,20 +12,24 @@ from syndigits_jax.evaluation import Reliability
 from syndigits_jax.plots.style import (
     GREY,
     SERIES,
+    Figsize,
     axes_or_new,
     finish,
     label,
     legend_above,
-    title_above_legend,
+    sized,
 )
 
 _BAND = 1.96  # standard errors
 
 
+@sized
 def plot_reliability(
     diagrams: Reliability | Mapping[str, Reliability],
     *,
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     xlabel: str = "Forecast probability",
     ylabel: str = "Share that happened",
     title: str | None = None,
@@ -40,8 +44,9 @@ def plot_reliability(
 
     - `diagrams`: one of [`reliability`][syndigits_jax.evaluation.reliability], or up to six by
       name, whose calibration errors the legend shows.
-    - `ax`: where to draw; a new figure if None.
-    - `xlabel`, `ylabel`: labels of the axes. `title`: none if None.
+    - `xlabel`, `ylabel`: labels of the axes.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` for no diagram, more than six, or one without
     events.
@@ -49,7 +54,7 @@ def plot_reliability(
     named = {"": diagrams} if isinstance(diagrams, Reliability) else dict(diagrams)
     if not 1 <= len(named) <= len(SERIES):
         raise ValueError(f"`diagrams`: expected 1 to {len(SERIES)}, got {len(named)}")
-    ax = axes_or_new(ax, size=(4.4, 4.6))
+    ax = axes_or_new(ax, figsize, (4.4, 4.6))
     ax.axline((0, 0), slope=1, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     handles: list[Any] = []
     for i, ((name, diagram), style) in enumerate(zip(named.items(), SERIES, strict=False)):
@@ -91,11 +96,7 @@ def plot_reliability(
     handles.append(Patch(facecolor=GREY, alpha=0.25, label="Band: 95% interval of a bin's share"))
     handles.append(Patch(facecolor=GREY, alpha=0.6, label="Bar: share of forecasts in the bin"))
     handles.append(Line2D([], [], color=GREY, linestyle=(0, (2, 2)), label="Calibrated"))
-    legend_above(ax, handles=handles, ncols=1)
+    rows = legend_above(ax, handles=handles, ncols=1)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
-    finish(ax, xlabel=xlabel, ylabel=ylabel, title=None, grid="both")
-    if title:
-        title_above_legend(ax, title)
-        ax.set_title(ax.get_title(loc="left"), loc="left", pad=8 + 15 * len(handles))
-    return ax
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, grid="both", legend_rows=rows)

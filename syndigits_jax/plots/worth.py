@@ -8,21 +8,36 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from syndigits_jax.plots._rows import Values, interval, label_axes, legend_on_top, title_on_top
-from syndigits_jax.plots.style import GREY, INK, SERIES, axes_or_new
+from syndigits_jax.plots._rows import Values, interval
+from syndigits_jax.plots.style import (
+    GREY,
+    INK,
+    SERIES,
+    Figsize,
+    axes_or_new,
+    band_handle,
+    finish,
+    legend_above,
+    room,
+    sized,
+)
 
 
+@sized
 def plot_error_by_people(
     people: Values,
     series: Mapping[str, Sequence[Values | None]],
     *,
     ylabel: str,
     xlabel: str = "People asked per question",
+    interval_label: str = "interval",
     levels: Mapping[str, float | int] | None = None,
     worth: float | int | None = None,
     worth_ends: Sequence[float | int] | None = None,
     worth_label: str = "",
     ax: Axes | None = None,
+    figsize: Figsize | None = None,
+    fontsize: float | int | None = None,
     title: str | None = None,
 ) -> Axes:
     """Error against the number of people asked, with bands, beside what needs no people.
@@ -31,12 +46,13 @@ def plot_error_by_people(
 
     - `people`: (k,) numbers of people, increasing.
     - `series`: by name, at most six, (errors, lower ends, upper ends), each (k,) or `None` for
-      ends, which are drawn as a band; NaN is not drawn.
+      ends, which are drawn as a band, called `interval_label` in the legend; NaN is not drawn.
     - `ylabel`, `xlabel`: labels of the axes, with the unit of the error.
     - `levels`: by name, errors without any person asked, drawn as horizontal lines.
     - `worth`: the number of people at which people alone reach the twins, marked by a vertical
       line; `worth_ends`: its interval, drawn as a grey band; `worth_label`: its name in the legend.
-    - `ax`: where to draw; a new figure if None. `title`: none if None.
+    - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
+      height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
     **Returns:** the Axes. **Raises:** `ValueError` if there is nothing to draw, for other lengths,
     or if a lower end is above its upper end.
@@ -52,10 +68,12 @@ def plot_error_by_people(
     at = np.asarray(people, dtype=float)
     if at.ndim != 1 or not at.size or not 1 <= len(series) <= len(SERIES):
         raise ValueError(f"series: expected numbers of people and 1 to {len(SERIES)} series")
-    ax = axes_or_new(ax, size=(6.0, 3.6))
+    ax = axes_or_new(ax, figsize, (6.0, 3.6))
     handles: list[Any] = []
+    any_band = worth_ends is not None
     for (name, values), look in zip(series.items(), SERIES):
         error, low, high = interval(f"series: {name}", (*values, None, None)[:3], at.size)
+        any_band = any_band or np.isfinite(low).any()
         ax.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0)
         handles += ax.plot(at, error, label=name, linewidth=1.8, markersize=4.5, **look)
     dashes = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
@@ -79,15 +97,15 @@ def plot_error_by_people(
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(bottom=0.0)
-    legend_on_top(ax, handles)
-    label_axes(ax, xlabel, ylabel, "y")
-    title_on_top(ax, title, True)
-    return ax
+    if any_band:
+        handles.append(band_handle(interval_label, GREY))
+    rows = legend_above(ax, handles=handles, edge=True)
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend_rows=rows, edge=True)
 
 
 def _apart(ax: Axes, at: np.ndarray) -> list[float]:
     """Numbers whose labels do not touch on a logarithmic axis, the first among them."""
-    width = 0.75 * float(ax.figure.figure.get_figwidth()) / np.log(at[-1] / at[0])
+    width = 0.75 * room(ax)[0] / np.log(at[-1] / at[0])
     kept = [float(at[0])]
     for value in map(float, at[1:]):
         if width * np.log(value / kept[-1]) > 0.08 * len(f"{value:g}") + 0.08:

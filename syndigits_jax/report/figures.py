@@ -14,9 +14,6 @@ FIGURE_FORMATS = ("png", "svg", "pdf")
 _DPI = 150
 _SETTINGS: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
-    "pdf.fonttype": 42,  # embedded as TrueType, so that text stays text
-    "svg.fonttype": "path",
-    "svg.hashsalt": "syndigits",
     "text.parse_math": False,  # a question may contain dollars
 }
 # Colours that follow the page's theme, by the variables of page.css.
@@ -29,8 +26,17 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def figure_files(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
-    """The bytes of a figure's files by format: equal numbers give equal bytes."""
+def figure_files(
+    figure: Figure,
+    formats: Sequence[str],
+    width: float | int | None = None,
+    fontsize: float | int | None = None,
+) -> dict[str, bytes]:
+    """The bytes of a figure's files by format: equal numbers give equal bytes.
+
+    **Arguments:** `width`: in inches, such as that of a column of a paper; by default the figure's
+    own. `fontsize`: of texts, in points.
+    """
     title, alt = legible(figure.title), legible(figure.alt)
     about: dict[str, dict[str, Any]] = {
         "png": {"Software": None, "Title": title, "Description": alt},
@@ -38,7 +44,10 @@ def figure_files(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
         "pdf": {"CreationDate": None, "Title": title, "Subject": alt},
     }
     found = {}
-    with _drawn(figure, *figure.size) as canvas:
+    wide, high = figure.size
+    with _drawn(
+        figure, wide if width is None else width, high, wide if width else 0.0, fontsize=fontsize
+    ) as canvas:
         for name in formats:
             stream = io.BytesIO()
             canvas.savefig(stream, format=name, dpi=_DPI, metadata=about[name])
@@ -54,7 +63,7 @@ def inline_svg(figure: Figure, prefix: str, width: float | None = None) -> str:
     """
     wide, high = figure.size
     stream = io.BytesIO()
-    with _drawn(figure, wide if width is None else width, high, wide) as canvas:
+    with _drawn(figure, wide if width is None else width, high, wide, "path") as canvas:
         canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(stream.getvalue())
     _strip(root)
@@ -66,15 +75,30 @@ def inline_svg(figure: Figure, prefix: str, width: float | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _drawn(figure: Figure, width: float, height: float, full: float = 0.0) -> Iterator[Any]:
-    """A Matplotlib figure, in the settings that it is to be saved in."""
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
+def _drawn(
+    figure: Figure,
+    width: float | int,
+    height: float,
+    full: float = 0.0,
+    text: str = "none",
+    fontsize: float | int | None = None,
+) -> Iterator[Any]:
+    """A Matplotlib figure, in the settings that it is to be saved in.
 
+    **Arguments:** `full`: the width for which the height is; `text`: how SVG has it: `"none"` as
+    text, `"path"` as outlines, which look alike wherever a page is read; `fontsize`: of texts, in
+    points.
+    """
+    import matplotlib
+
+    from ..plots.save import VECTORS
+    from ..plots.style import new_figure
     from .glyphs import escape_unknown, needed_fonts
 
     def draw() -> Any:
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        # Of its own height, or in another width or size of text of the height that it needs.
+        own = not full and fontsize is None
+        canvas = new_figure((width, height if own else None), (width, height), rows=True)
         axes = canvas.subplots()
         figure.draw(axes)
         if full and axes.get_aspect() != "auto":  # a square stays one when it is narrow
@@ -83,7 +107,9 @@ def _drawn(figure: Figure, width: float, height: float, full: float = 0.0) -> It
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update({**_SETTINGS, **VECTORS, "svg.fonttype": text})
+        if fontsize is not None:
+            matplotlib.rcParams["font.size"] = float(fontsize)
         canvas = draw()
         fonts = needed_fonts(canvas)
         if fonts:

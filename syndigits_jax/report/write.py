@@ -19,7 +19,12 @@ FORMATS = ("html", "markdown", "csv", "json", *FIGURE_FORMATS)
 
 
 def write_report(
-    report: Contents, folder: str | Path, *, formats: Sequence[str] = FORMATS
+    report: Contents,
+    folder: str | Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    figure_width: float | int | None = None,
+    font_size: float | int | None = None,
 ) -> list[Path]:
     """Write a report: `report.html`, `report.md`, `results.json`, `tables/NAME.csv` and
     `figures/NAME.png`, `.svg` and `.pdf`.
@@ -28,10 +33,13 @@ def write_report(
     `results.json` comes last. Equal numbers give equal files.
 
     **Arguments:** `report`; `folder`: made if absent; `formats`: which of [`FORMATS`][].
+    `figure_width`: of the files of figures, in inches, and `font_size` of their texts, in points,
+    as a paper needs them: 3.3 and 8 for a column. The page has its own.
 
     **Returns:** the files written, `results.json` last.
 
-    **Raises:** `ValueError` for an unknown format, or if names are repeated;
+    **Raises:** `ValueError` for an unknown format, a width or size that is not positive, or if
+    names are repeated;
     `OSError` naming a file that cannot be written.
 
     **Example:**
@@ -47,12 +55,13 @@ def write_report(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"formats: {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    check_figure_sizes(figure_width, font_size)
     report.check()
     folder = Path(folder)
     drawn = [name for name in FIGURE_FORMATS if name in formats]
     writers: dict[Path, Callable[[Path], Any]] = {}
     for name, figure in report.figures().items():
-        for kind, content in figure_files(figure, drawn).items():
+        for kind, content in figure_files(figure, drawn, figure_width, font_size).items():
             writers[folder / "figures" / f"{file_name(name)}.{kind}"] = _bytes(content)
     if "csv" in formats:
         for name, table in report.tables().items():
@@ -70,6 +79,17 @@ def write_report(
     for place in {path.parent for path in writers}:
         remove_partial(place)
     return list(writers)
+
+
+def check_figure_sizes(
+    figure_width: float | int | None = None, font_size: float | int | None = None
+) -> None:
+    """Check the sizes of figures before any work. **Raises:** `ValueError` naming the argument."""
+    for name, size, unit in (
+        ("figure_width", figure_width, "inches"), ("font_size", font_size, "points"),
+    ):  # fmt: skip
+        if size is not None and not 0 < size < float("inf"):
+            raise ValueError(f"`{name}` must be a positive number of {unit}, got {size}")
 
 
 def _bytes(content: bytes) -> Callable[[Path], None]:

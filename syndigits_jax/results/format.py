@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 UNDEFINED = "-"
+_WIDTH = 80  # of a terminal
 
 
 def fixed(value: float | None, digits: int = 3, *, undefined: str = UNDEFINED) -> str:
@@ -123,6 +124,36 @@ def duration(seconds: float | int) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def text_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A small table for terminals: the first column from the left, the others from the right.
+
+    **Arguments:** as of [`html_table`][]. The first column is cut where the table would be wider
+    than 80 characters.
+
+    **Example:**
+
+        >>> from syndigits_jax.results.format import text_table
+        >>> print(text_table("Panel", ["", "n"], [("users", 3), ("questions", 12)]))
+        Panel
+                    n
+        users       3
+        questions  12
+    """
+    cells = [[str(cell) for cell in row] for row in ([head] if any(head) else []) + [*rows]]
+    others = [max(map(len, column)) + 2 for column in zip(*(row[1:] for row in cells), strict=True)]
+    cells = [[_cut(row[0], max(_WIDTH - sum(others), 12)), *row[1:]] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in cells
+    ]
+    return "\n".join([title, *lines])
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def html_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -14,21 +14,24 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 Numbers = Any
-"""Anything that holds numbers: scalars, nested lists, NumPy and JAX arrays, data frames."""
+"""Anything that holds numbers: scalars, nested lists, arrays of NumPy, JAX and whatever speaks
+DLPack, data frames and columns of pandas, polars and Arrow."""
 
 
 def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
     """`values` as a floating array of at least single precision.
 
-    Takes nested lists, NumPy arrays (also masked, of any byte order) and JAX arrays, traced or
-    not, pandas frames and series, of numbers, booleans or numeric text. Missing cells (`None`,
-    `pandas.NA`, masked, empty text) become NaN. Integers and booleans become JAX's default
+    Takes nested lists, NumPy arrays (also masked, of any byte order), JAX arrays, traced or not,
+    tensors that speak DLPack, data frames and columns of pandas, polars and Arrow, of numbers,
+    booleans or numeric text. Missing cells (`None`, null, `pandas.NA`, masked, empty text) become
+    NaN. Integers and booleans become JAX's default
     floating type, half precision becomes float32, as no factorisation exists for it.
 
     **Raises:** `ValueError` naming `name` for complex numbers, dates, durations, text or objects
     that are no number, rows of unequal length, and finite numbers that the floating type cannot
     hold.
     """
+    values = _from_dlpack(name, values)
     array = values if isinstance(values, jax.Array) else _from_host(name, values)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"`{name}` must hold real numbers, got complex ones")
@@ -54,6 +57,7 @@ def as_floats(**named: Numbers) -> tuple[Any, ...]:
 
 def as_mask(name: str, values: Any) -> Bool[Array, "..."]:
     """`values` as a boolean array. **Raises:** `ValueError` naming `name` for any other type."""
+    values = _from_dlpack(name, values)
     if isinstance(values, jax.Array):
         array = values
     else:
@@ -94,9 +98,12 @@ def host_array(name: str, values: Any) -> np.ndarray:
         refuse_no_numbers(name, array.dtype)  # before dates with NaN become numbers
         if mask.any():
             array = np.where(mask, np.nan, array.astype(_floating(array.dtype)))
-    elif hasattr(values, "to_numpy"):  # pandas, polars, Arrow: `pandas.NA` needs objects
+    elif hasattr(values, "to_pylist"):
+        array = _from_arrow(values)
+    elif hasattr(values, "to_numpy"):  # pandas, polars: `pandas.NA` needs objects
         array = np.asarray(values.to_numpy())
     else:
+        values = _from_dlpack(name, values)
         try:
             array = np.asarray(values)
         except (ValueError, TypeError) as error:  # NumPy's "inhomogeneous shape"
@@ -105,6 +112,14 @@ def host_array(name: str, values: Any) -> np.ndarray:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def listed(values: Any) -> list[Any]:
+    """The cells of a column or sequence of any kind as Python's own values."""
+    for convert in ("to_pylist", "to_list", "tolist"):
+        if hasattr(values, convert):
+            return list(getattr(values, convert)())
+    return list(values)
 
 
 def refuse_no_numbers(name: str, dtype: np.dtype) -> None:
@@ -140,6 +155,33 @@ def is_missing(cell: Any) -> bool:
     if cell is None or type(cell).__name__ in ("NAType", "NaTType", "MaskedConstant"):
         return True
     return isinstance(cell, float) and math.isnan(cell)
+
+
+def _from_dlpack(name: str, values: Any) -> Any:
+    """A tensor of another library without a copy where that is possible; all else unchanged."""
+    if isinstance(values, np.ndarray | np.generic | jax.Array) or hasattr(values, "to_numpy"):
+        return values
+    if not hasattr(values, "__dlpack__"):
+        return values
+    try:
+        return np.from_dlpack(values)
+    except (BufferError, RuntimeError, TypeError, ValueError):  # of a device, or of a type of JAX
+        try:
+            return jnp.from_dlpack(values)
+        except Exception as error:
+            raise ValueError(
+                f"`{name}`: the {type(values).__name__} cannot be had by DLPack ({error})"
+            ) from None
+
+
+def _from_arrow(values: Any) -> np.ndarray:
+    """A column, or a table, of Arrow."""
+    if hasattr(values, "columns"):
+        columns = [_from_arrow(column) for column in values.columns]
+        return np.stack(columns, axis=1) if columns else np.empty((values.num_rows, 0))
+    if "dictionary" in str(values.type):  # NumPy would get another category of a missing one
+        return np.fromiter(values.to_pylist(), object, len(values))
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 def _from_host(name: str, values: Any) -> Array:

@@ -1,6 +1,7 @@
 """The result of every solver: a value, a status code, a step count and an optimality measure."""
 
 import enum
+import html
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
@@ -98,6 +99,10 @@ class Solution(eqx.Module, Generic[Value]):
         most = "at most " if status.size > 1 else ""
         said = f"; optimality {most}{worst:.1e}" if np.isfinite(worst) else ""
         return f"Solution({ended}; {most}{int(np.max(steps, initial=0))} steps{said})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: how it ended, over what it holds."""
+        return f"<pre>{html.escape(str(self))}\n{html.escape(repr(self))}</pre>"
 
 
 def status_code(converged: Array, finite: Array) -> Int[Array, "*batch"]:

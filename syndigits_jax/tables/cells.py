@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..solvers.boundary import cell_number, is_missing
+from .frames import pandas_cells
 
 _EXAMPLES, _NAMES, _VALUES = 2, 3, 6  # numbers of examples that an error shows
 _LONGEST = 440  # characters of an error, without what it is about and the advice at its end
@@ -290,23 +291,12 @@ class Unusable:
         return f"column {self._name(j)}"
 
 
-def frame_columns(frame: Any, unusable: Unusable, codes: MissingCodes | None = None) -> Any:
-    """A pandas data frame as a float64 matrix; cells that are not numbers go to `unusable`."""
-    matrix = np.empty(frame.shape)
+def refuse_unusable(frame: Any, subject: str) -> None:
+    """**Raises:** `ValueError` listing cells of a pandas data frame that are no finite numbers."""
+    unusable = Unusable(subject, list(frame.index), list(frame.columns))
     for j in range(frame.shape[1]):
         column = frame.iloc[:, j]
-        if getattr(column.dtype, "kind", "O") in "biuf":
-            cells = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            cells = column.to_numpy()
-        matrix[:, j] = unusable.numbers(cells, j, codes, str(column.dtype))
-    return matrix
-
-
-def refuse_unusable(frame: Any, subject: str) -> None:
-    """**Raises:** `ValueError` listing the cells of a data frame that are not finite numbers."""
-    unusable = Unusable(subject, list(frame.index), list(frame.columns))
-    frame_columns(frame, unusable)
+        unusable.numbers(pandas_cells(column), j, dtype=str(column.dtype))
     unusable.refuse()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..solvers.boundary import Numbers, host_array, is_missing, refuse_no_numbers
+from ..solvers.boundary import Numbers, host_array, is_missing, listed, refuse_no_numbers
 from .cells import MissingCodes, Unusable
 from .near_misses import hint, only_in
 
@@ -35,7 +35,7 @@ def identifiers(values: Iterable[Any], argument: str) -> tuple[str, ...]:
     if isinstance(values, str):
         raise ValueError(f"`{argument}` must be a sequence of identifiers, not one string")
     out = []
-    for position, value in enumerate(values):
+    for position, value in enumerate(listed(values)):
         name = identifier(value)
         if name is None or not name.strip():
             raise ValueError(f"`{argument}`: the identifier at position {position} is missing")
@@ -190,7 +190,7 @@ def block_labels(blocks: Iterable[Any], questions: Sequence[str]) -> tuple[str, 
     """
     if isinstance(blocks, str):
         raise ValueError(f"`blocks` must hold one block per question, got the text {blocks!r}")
-    found = [None if is_missing(block) else str(block).strip() or None for block in blocks]
+    found = [None if is_missing(block) else str(block).strip() or None for block in listed(blocks)]
     if found and len(found) != len(questions):
         raise ValueError(
             f"`blocks` must name the block of each of the {len(questions)} questions, got "

@@ -1,7 +1,6 @@
 """Calibration of a user's own tables: choice of targets and method, and their predictions."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from syndigits_jax.results.names import Direction, kebab, method_name
 from syndigits_jax.solvers.boundary import Numbers
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.solvers.solution import Status
+from syndigits_jax.tables.frames import Table, backend_of, import_pandas, with_backend
 from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.workflows.panels import read_panel
 from syndigits_jax.workflows.people import weights_of
@@ -169,6 +169,7 @@ def calibrate_panel(
     choose: str | None = None,
     sample_weight: Numbers | None = None,
     settings: Settings | None = None,
+    backend: str = "pandas",
 ) -> CalibratedFiles:
     """Predict the targets of a panel from its other questions (or users).
 
@@ -190,12 +191,11 @@ def calibrate_panel(
       ([`choose_penalty`][syndigits_jax.evaluation.choose_penalty]; questions only).
     - `sample_weight`: (n,) survey weights of the people, of which only the ratios matter.
     - `settings`: of the calibration; the defaults if `None`.
+    - `backend`: the kind of the result's data frames, as in [`Panel.to_frames`][].
 
     **Raises:** `ValueError` as [`choose_targets`][] and the calibration do; `ImportError` without
     pandas.
     """
-    from syndigits_jax.tables.frames import import_pandas
-
     pd = import_pandas()
     everybody = panel.users
     panel, names = with_targets(panel, direction, targets)
@@ -268,9 +268,8 @@ def calibrate_panel(
         report["threshold"] = chosen_threshold
     report.index.name = direction
     report.attrs["dropped"] = dict(panel.dropped)
-    return CalibratedFiles(
-        predictions, report, method, direction, panel.dropped, chosen_threshold, weight
-    )
+    out = predictions, report, method, direction, panel.dropped, chosen_threshold, weight
+    return with_backend(CalibratedFiles(*out), backend)
 
 
 def _thresholds(method, human, twin, blocks, options) -> Float[np.ndarray, " t"]:
@@ -287,8 +286,8 @@ def _thresholds(method, human, twin, blocks, options) -> Float[np.ndarray, " t"]
 
 
 def calibrate_files(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     method: str,
     *,
     hyperparameters: Mapping[str, Any] | None = None,
@@ -298,16 +297,18 @@ def calibrate_files(
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
     threshold: float | str | None = None,
-    questions: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
     batteries: bool = False,
     settings: Settings | None = None,
     missing: str | Iterable[Any] = (),
+    backend: str | None = None,
 ) -> CalibratedFiles:
     """Read two tables, match them by identifier, and predict what humans have not answered.
 
     **Arguments:**
 
-    - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
+    - `human`, `twin`: the tables of human and of twin answers, respondents x questions: paths, or
+      data frames of pandas, polars or Arrow.
     - `method`: name of the calibrator, in any spelling.
     - `hyperparameters`: of the calibrator, by name; a penalty may be `"auto"`, to be chosen.
     - `new_users`: predict the twins' new respondents instead of their new questions.
@@ -320,6 +321,8 @@ def calibrate_files(
       [`estimate_files`][syndigits_jax.workflows.estimate.estimate_files]; of use to a threshold
       that is chosen.
     - `missing`: what stands for a missing answer, as in [`Panel.from_frames`][].
+    - `backend`: the kind of the result's data frames, as in [`Panel.to_frames`][]; by default that
+      of `human`, and pandas for a file.
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `read_table`,
     `Panel.from_frames`, `build_method` and `calibrate_panel` do.
@@ -342,7 +345,7 @@ def calibrate_files(
         settings=settings,
     )
     result.predictions.index.name = read.index
-    return result
+    return with_backend(result, backend_of(human) if backend is None else backend)
 
 
 def _status(code: Any, twins_alike: Any = False) -> str:

@@ -1,6 +1,5 @@
 """Answer distributions of a user's own questions, predicted from twins, as tables."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +20,8 @@ from syndigits_jax.distribution.intervals import intervals_around
 from syndigits_jax.distribution.targets import Targets, make_targets
 from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.tables.cells import MissingCodes
-from syndigits_jax.tables.frames import FrameTable, import_pandas
+from syndigits_jax.tables.frame_table import FrameTable
+from syndigits_jax.tables.frames import Table, backend_of, import_pandas, with_backend
 from syndigits_jax.tables.responses import identifier, some
 from syndigits_jax.workflows.people import people_column, people_weights, without_columns
 
@@ -185,40 +185,49 @@ def _example(data: DistributionData) -> str:
 
 
 def calibrate_distribution_files(
-    targets: str | os.PathLike[str],
-    twins: str | os.PathLike[str],
+    targets: Table,
+    twins: Table,
     divergence: str,
     *,
     weights: str | None = None,
     new_options: Mapping[str, Sequence[str]] | None = None,
     missing: str | Iterable[Any] = (),
+    backend: str | None = None,
     **options: Any,
 ) -> CalibratedDistributions:
     """Read two tables, match them by question, and predict the questions without human answers.
 
     **Arguments:**
 
-    - `targets`: path of the table of human counts; `twins`: path of the table of twin answers.
+    - `targets`: the table of human counts; `twins`: the table of twin answers: paths, or data
+      frames of pandas, polars or Arrow.
     - `weights`: a column of survey weights. `targets` is then a table of people's answers, a row
       per person, which are counted by [`weighted_counts`][].
     - `new_options`, `missing`: as in `load_distributions`.
+    - `backend`: the kind of the result's data frames, as in [`Panel.to_frames`][]; by default that
+      of `targets`, and pandas for a file.
     - `divergence`, `options`: arguments of [`calibrate_distributions`][].
 
     **Raises:** `FileNotFoundError`, `ValueError`, `ImportError` as `load_distributions` and
     `calibrate_distributions` do.
     """
+    backend = backend_of(targets) if backend is None else backend
     if weights is None:
         data = load_distributions(targets, twins, new_options=new_options, missing=missing)
-        return calibrate_distributions(data, divergence, **options)
+        return with_backend(calibrate_distributions(data, divergence, **options), backend)
     codes = MissingCodes.of(missing)
-    people, answers = (read_table(path, missing=codes, numeric=False) for path in (targets, twins))
+    people, answers = (
+        read_table(table, missing=codes, numeric=False, argument=name)
+        for name, table in (("targets", targets), ("twins", twins))
+    )
     codes.warn_unmet("the tables")
     cells = people_column({"human": people}, weights, "weights")
     given = without_columns({"human": people}, [weights])["human"]
     weight = people_weights(cells, [str(identifier(who)) for who in people.index])
     counts = weighted_counts(given, weight, answers)
     data = load_distributions(counts, answers, new_options=new_options)
-    return replace(calibrate_distributions(data, divergence, **options), weight=weight)
+    found = replace(calibrate_distributions(data, divergence, **options), weight=weight)
+    return with_backend(found, backend)
 
 
 def weighted_counts(people: Any, weight: Float[np.ndarray, " n"], twins: Any) -> Any:
@@ -229,8 +238,10 @@ def weighted_counts(people: Any, weight: Float[np.ndarray, " n"], twins: Any) ->
     that a person or a twin chose; others are blank. A question that nobody of positive weight
     answered is left out.
 
-    **Arguments:** `people`, `twins`: data frames of answers, people in the index; `weight`: (n,) of
-    the people.
+    **Arguments:** `people`, `twins`: data frames of answers, people in the index (of polars or
+    Arrow the first column); `weight`: (n,) of the people.
+
+    **Returns:** a pandas data frame.
 
     **Raises:** `ValueError` for cells that are no numbers.
 

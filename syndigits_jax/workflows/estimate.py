@@ -1,7 +1,6 @@
 """The estimate `auto` on a user's own tables: predictions, means, shares and what to expect."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.boundary import Numbers
 from syndigits_jax.solvers.solution import Status
+from syndigits_jax.tables.frames import Table, backend_of, import_pandas, with_backend
 from syndigits_jax.workflows.calibrate import with_targets
 from syndigits_jax.workflows.panels import read_panel
 from syndigits_jax.workflows.people import weights_of
@@ -67,6 +67,7 @@ def estimate_panel(
     sample_weight: Numbers | None = None,
     key: Key = 0,
     on_fit: Any = None,
+    backend: str = "pandas",
 ) -> EstimatedFiles:
     """Estimate the targets of a panel.
 
@@ -81,12 +82,11 @@ def estimate_panel(
     - `sample_weight`: (n,) survey weights of the people, of which only the ratios matter.
     - `key`: decides the folds and the draws; a JAX random key or an integer.
     - `on_fit`: called with (fits done, fits in all).
+    - `backend`: the kind of the result's data frames, as in [`Panel.to_frames`][].
 
     **Raises:** `ValueError` as [`with_targets`][], the estimators and `Estimates.draws` do, for
     intervals or draws of people, and for a question called `draw`; `ImportError` without pandas.
     """
-    from syndigits_jax.tables.frames import import_pandas
-
     pd = import_pandas()
     if draws is not None:
         _check_draws(draws, direction)
@@ -127,17 +127,17 @@ def estimate_panel(
     if draws is not None:
         drawn, joint = _drawn(estimates, draws, key), estimates.answer_model()[1]
     out = predictions, report, shares, estimates, direction, panel.dropped
-    return EstimatedFiles(*out, lower, upper, drawn, joint, weight)
+    return with_backend(EstimatedFiles(*out, lower, upper, drawn, joint, weight), backend)
 
 
 def estimate_files(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     *,
     new_users: bool = False,
     targets: Iterable[str] | None = None,
     weights: str | None = None,
-    questions: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
     batteries: bool = False,
     id_column: str | None = None,
     join: Literal["error", "inner"] = "error",
@@ -146,15 +146,19 @@ def estimate_files(
     draws: int | None = None,
     key: Key = 0,
     on_fit: Any = None,
+    backend: str | None = None,
 ) -> EstimatedFiles:
     """Read two tables, match them by identifier, and estimate what people have not answered.
 
     **Arguments:**
 
-    - `human`, `twin`: paths of the tables of human and of twin answers, respondents x questions.
+    - `human`, `twin`: the tables of human and of twin answers, respondents x questions: paths, or
+      data frames of pandas, polars or Arrow.
     - `new_users`: estimate the twins' new respondents instead of their new questions.
     - `targets`, `intervals`, `draws`, `key`, `on_fit`: as in [`estimate_panel`][].
     - `weights`, `questions`, `batteries`, `id_column`, `join`, `missing`: as in [`read_panel`][].
+    - `backend`: the kind of the result's data frames, as in [`Panel.to_frames`][]; by default that
+      of `human`, and pandas for a file.
 
     **Returns:** an [`EstimatedFiles`][]. **Raises:** `ValueError` for tables or questions that
     cannot be used, and as [`estimate_panel`][].
@@ -171,7 +175,7 @@ def estimate_files(
     for table in (found.predictions, found.lower, found.upper, found.draws):
         if table is not None:
             table.index.name = read.index
-    return found
+    return with_backend(found, backend_of(human) if backend is None else backend)
 
 
 def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
@@ -194,8 +198,6 @@ def _check_draws(draws: int, direction: Direction) -> None:
 
 def _drawn(estimates: Estimates, draws: int, key: Key) -> Any:
     """A row per respondent and draw, respondents in the order of the predictions in every draw."""
-    from syndigits_jax.tables.frames import import_pandas
-
     pd = import_pandas()
     if "draw" in estimates.questions:
         raise ValueError("`draws`: a question is called 'draw', as is the column of their numbers")

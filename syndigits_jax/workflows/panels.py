@@ -1,6 +1,5 @@
 """A user's tables of answers, read the same way by every command that estimates."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.panel import Panel
+from syndigits_jax.tables.frames import Table
 from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 from syndigits_jax.workflows.people import people_column, people_weights, without_columns
 
@@ -24,11 +24,11 @@ class ReadPanel:
 
 
 def read_panel(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     *,
     weights: str | None = None,
-    questions: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
     batteries: bool = False,
     new_users: bool = False,
     id_column: str | None = None,
@@ -39,11 +39,12 @@ def read_panel(
 
     **Arguments:**
 
-    - `human`, `twin`: paths, respondents x questions.
+    - `human`, `twin`: paths or data frames of any kind, respondents x questions, as in
+      [`read_table`][syndigits_jax.datasets.read_table].
     - `weights`: a column of either table that is a survey weight and no question; everybody needs
       one.
-    - `questions`: a file of questions, for their ranges and blocks; `batteries`: as in
-      [`with_batteries`][syndigits_jax.workflows.blocks.with_batteries], where it names no blocks.
+    - `questions`: a file or data frame of questions, for their ranges and blocks; `batteries`: as
+      in [`with_batteries`][syndigits_jax.workflows.blocks.with_batteries], where it names none.
     - `new_users`: keep the twins' new respondents rather than their new questions.
     - `id_column`, `join`, `missing`: as in [`load_panel`][syndigits_jax.datasets.load_panel].
 
@@ -51,7 +52,7 @@ def read_panel(
     be used; `ImportError` without pandas.
     """
     tables = {
-        name: read_table(path, id_column, numeric=False, questions=questions)
+        name: read_table(path, id_column, numeric=False, questions=questions, argument=name)
         for name, path in (("human", human), ("twin", twin))
     }
     index = str(tables["human"].index.name or "user")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from syndigits_jax.results.names import nearest
-from syndigits_jax.solvers.boundary import cell_number
+from syndigits_jax.solvers.boundary import cell_number, host_array
 from syndigits_jax.tables.responses import identifier, some
 
 
@@ -99,7 +99,10 @@ def checked_weights(
     **Raises:** `ValueError` for another shape, missing, infinite or negative weights, or if fewer
     than two people have a positive one.
     """
-    values = np.asarray(weight, np.float64)
+    given = host_array(argument, weight)
+    if given.dtype.kind == "O":
+        given = np.array([cell_number(cell) for cell in given.ravel()]).reshape(given.shape)
+    values = given.astype(np.float64)
     if values.shape != (len(users),):
         raise ValueError(f"`{argument}` must hold one weight per person, {len(users)} in all")
     for wrong, what in (

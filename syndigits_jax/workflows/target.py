@@ -1,7 +1,6 @@
 """A mean, share or difference of a population from a user's own tables: few people, many twins."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +23,9 @@ from syndigits_jax.inference import (
 )
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key, random_key
-from syndigits_jax.solvers.boundary import Numbers, as_float
+from syndigits_jax.solvers.boundary import Numbers, as_float, listed
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.frames import Table, as_backend, import_pandas
 from syndigits_jax.workflows.blocks import with_batteries, with_questions
 from syndigits_jax.workflows.people import (
     as_label,
@@ -83,10 +83,11 @@ class TargetEstimate:
         """What its interval rests on."""
         return Basis(int(self.estimate.basis))
 
-    def table(self) -> Any:
-        """One row per set of proxies, people alone first, as a data frame."""
-        from syndigits_jax.tables.frames import import_pandas
+    def table(self, backend: str = "pandas") -> Any:
+        """One row per set of proxies, people alone first, as a data frame.
 
+        **Arguments:** `backend`: its kind, as in [`Panel.to_frames`][].
+        """
         rows = {"people alone": self._row(self.estimate.classical)}
         for name, found in self.estimates.items():
             extra = {
@@ -97,7 +98,7 @@ class TargetEstimate:
             rows[name] = self._row(found) | extra
         frame = import_pandas().DataFrame.from_dict(rows, orient="index")
         frame.index.name = "proxies"
-        return frame
+        return as_backend(frame, backend)
 
     @staticmethod
     def _row(one: Any) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def estimate_target(
     target: str,
     *,
     what: str = "mean",
-    group: Sequence[Any] | None = None,
+    group: Any = None,
     answers: Iterable[float] = (),
     sample_weight: Numbers | None = None,
     level: float = 0.95,
@@ -145,6 +146,7 @@ def estimate_target(
         given = np.asarray(as_float("sample_weight", sample_weight), np.float64)
         weight = checked_weights(given, panel.users, "sample_weight")
         weight = weight / weight.max()
+    group = None if group is None else listed(group)
     _check(panel, target, what, group, answers, weight)
     at = panel.questions.index(target)
     truth, twin = np.where(weight > 0, panel.human[:, at], np.nan), panel.twin[:, at]
@@ -196,8 +198,8 @@ def estimate_target(
 
 
 def estimate_target_files(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     target: str,
     *,
     what: str = "mean",
@@ -206,7 +208,7 @@ def estimate_target_files(
     weights: str | None = None,
     level: float = 0.95,
     finite: bool = False,
-    questions: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
     batteries: bool = False,
     id_column: str | None = None,
     join: str = "error",
@@ -226,7 +228,7 @@ def estimate_target_files(
     """
     codes = MissingCodes.of(missing)
     tables = {
-        name: read_table(path, id_column, numeric=False, questions=questions)
+        name: read_table(path, id_column, numeric=False, questions=questions, argument=name)
         for name, path in (("human", human), ("twin", twin))
     }
     cells: dict[str, dict[str, Any]] = {}

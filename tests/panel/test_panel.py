@@ -115,7 +115,7 @@ def test_positions_are_not_identifiers():
         Panel.from_frames(human.set_axis(range(3), axis=1), twin)
     with pytest.raises(ValueError, match=re.escape("use `Panel.from_frames`")):
         Panel.from_arrays(human, twin)
-    with pytest.raises(ValueError, match="must be a pandas data frame"):
+    with pytest.raises(ValueError, match="must be a data frame"):
         Panel.from_frames(human, twin.to_numpy())
 
 

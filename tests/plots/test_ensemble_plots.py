@@ -68,7 +68,7 @@ def test_variance_ratios_share_their_bins_and_leave_nan_out(ax):
     assert sum(filled) == 3 and len(filled) == 13
     assert filled[9] == filled[11] == filled[12] == 1
     labels = {text.get_text() for text in ax.get_legend().get_texts()}
-    assert labels == {"Calibrated (median 1.10)", "Equal weights (median 0.15)"}
+    assert labels == {"Calibrated (median 1.10)", "Equal weights (median 0.15)", "As people vary"}
     assert [line.get_xdata()[0] for line in ax.get_lines()] == [1]
     assert ax.get_xlim() == pytest.approx((0, 1.3))
 
@@ -86,7 +86,11 @@ def test_gap_curves_hold_their_numbers_on_a_logarithmic_axis(ax):
     np.testing.assert_array_equal(tv.get_xdata(), [1, 5])
     assert level.get_ydata()[0] == 1e-3
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "Steps")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["KL", "TV"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "KL",
+        "TV",
+        "gap of 0.001",
+    ]
     assert kl.get_marker() != tv.get_marker() and kl.get_linestyle() != tv.get_linestyle()
     plots.plot_gap(curves, xscale="linear", ax=ax)
     assert ax.get_xscale() == "linear"

@@ -132,7 +132,7 @@ def test_cumulative_variance_counts_the_components_needed(ax):
     shares = {"Humans": [0.5, 0.85, 0.9, 1.0], "Twins": [0.95, 1.0, 1.0, 1.0]}
     plots.plot_cumulative_variance(shares, ax=ax)
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["Humans (3 for 90%)", "Twins (1 for 90%)"]
+    assert texts == ["Humans (3 for 90%)", "Twins (1 for 90%)", "90% of variance"]
     np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), shares["Humans"])
 
 
@@ -151,6 +151,7 @@ def test_methods_are_sorted_and_controls_look_different(ax):
         "Calibrated",
         "Control",
         "Paper",
+        "± standard error",
     ]
 
 

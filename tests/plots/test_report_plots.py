@@ -67,7 +67,7 @@ def test_dots_and_intervals_in_the_order_given(ax):
     assert drawn_intervals(ax) == {0: (0.37, 0.47), 1: (0.25, 0.37), 2: (0.14, 0.26)}
     assert ax.yaxis_inverted()
     assert [text.get_text() for text in ax.texts] == ["0.42", "0.31", "0.20", "0.62"]
-    assert legend(ax) == ["half"]
+    assert legend(ax) == ["interval", "half"]
     colours = {line.get_ydata()[0]: to_hex(line.get_color()) for line in ax.get_lines()[:2]}
     assert colours == {0.0: BLUE.lower(), 2.0: GREY.lower()}
     ax.figure.draw_without_rendering()  # dollars are not mathematics
@@ -93,7 +93,7 @@ def test_groups_stand_side_by_side(ax):
     assert [*calibrated_at.values()] == [0.4, 0.5]
     assert min(raw_at) < 0 < min(calibrated_at)
     assert drawn_intervals(ax) == {min(raw_at): (0.1, 0.3)}
-    assert legend(ax) == ["raw", "calibrated", "calibrated, all people"]
+    assert legend(ax) == ["raw", "calibrated", "calibrated, all people", "interval"]
     assert 0.45 in [line.get_xdata()[0] for line in ax.get_lines()]
 
 
@@ -135,7 +135,7 @@ def test_agreement_has_one_scale_and_names_what_is_farthest(ax):
     low, high = ax.get_xlim()
     assert low < 0.5 and 5 < high < 9  # the question without a value of people widens nothing
     assert [text.get_text() for text in ax.texts] == ["c"]
-    assert legend(ax) == ["raw", "calibrated", "equal"]
+    assert legend(ax) == ["raw", "calibrated", "equal", "interval"]
     assert drawn_intervals(ax)[4.5] == (2.5, 3.5)
 
 
@@ -146,7 +146,7 @@ def test_error_by_people(ax):
         levels={"twins": 0.25}, worth=7, worth_ends=(1, 500), worth_label="worth 7", ax=ax,
     )  # fmt: skip
     assert ax.get_xscale() == "log"
-    assert legend(ax) == ["people alone", "twins", "worth 7"]
+    assert legend(ax) == ["people alone", "twins", "worth 7", "interval"]
     assert ax.get_ylim()[0] == 0.0
     span = ax.patches[0].get_extents().transformed(ax.transData.inverted())
     assert (span.x0, span.x1) == pytest.approx((2, 100))  # its ends are those of the axis

@@ -233,3 +233,28 @@ def test_names_of_a_users_columns_make_files(tmp_path):
     page = parsed((tmp_path / "report.html").read_text(encoding="utf-8"))
     ids = [e.attributes["id"] for e in page.all() if "id" in e.attributes]
     assert len(ids) == len(set(ids)) and not [one for one in ids if " " in one]
+
+
+@pytest.mark.parametrize("option", ["figure_width", "font_size"])
+def test_bad_sizes_of_figures_are_refused_before_any_work(tmp_path, option):
+    for bad in (0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"`{option}` must be a positive number"):
+            write_report(fake_report(), tmp_path / "out", **{option: bad})
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_for_a_column_of_a_paper(tmp_path):
+    report = fake_report()
+    write_report(report, tmp_path, formats=("svg", "pdf"), figure_width=3.3, font_size=8)
+    for name in report.figures():
+        root = ElementTree.parse(tmp_path / "figures" / f"{name}.svg").getroot()
+        assert float(root.attrib["width"].removesuffix("pt")) == pytest.approx(72 * 3.3)
+        texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
+        assert texts and all("".join(one.itertext()).strip() for one in texts)
+        sizes = {
+            float(size)
+            for one in texts
+            for size in re.findall(r"([0-9.]+)px", one.get("style", ""))
+        }
+        assert sizes and max(sizes) <= 8.01, sizes
+        assert b"/FontFile2" in (tmp_path / "figures" / f"{name}.pdf").read_bytes()

@@ -74,6 +74,13 @@ def evaluate(
     intervals: Annotated[
         float, typer.Option(help="Intervals that cover this share of the truth.")
     ] = 0.95,
+    figure_width: Annotated[
+        float | None,
+        typer.Option(metavar="INCHES", help="Width of the files of figures: 3.3 for a column."),
+    ] = None,
+    font_size: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="Size of their texts.")
+    ] = None,
     id_column: IdColumn = None,
     missing: Missing = "",
     join: Annotated[
@@ -104,7 +111,7 @@ def evaluate(
             human, twin, questions=questions, people=people, weights=weights, groups=groups,
             blocks=blocks, arms=arms, retest=retest, id_column=id_column, join=str(join),
             missing=missing, batteries=batteries, out=out, level=intervals, key=seed,
-            on_progress=show,
+            figure_width=figure_width, font_size=font_size, on_progress=show,
         )  # fmt: skip
     print_evaluation(found, out)
     return {

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from syndigits_jax.cli.render.figures import save_figure
 from syndigits_jax.plots import (
     has_umap,
     plot_collapse,
@@ -14,6 +13,7 @@ from syndigits_jax.plots import (
     plot_histograms,
     plot_local_against_global,
     plot_projection,
+    save_figure,
 )
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
@@ -86,13 +86,17 @@ def reference_figures(
         }
         for name, row in rows.items()
     }
-    figures = {f"gap-{reference}": plot_fidelity_gap(gaps, ends, title=title)}
+    figures = {
+        f"gap-{reference}": plot_fidelity_gap(
+            gaps, ends, interval_label="95% interval", title=title
+        )
+    }
     for metric, xlabel in (("cosine_mean", "Mean cosine within"), ("coverage", "Coverage")):
         found = {name: row[metric] for name, row in rows.items() if metric in row}
         figures[f"{metric.partition('_')[0]}-{reference}"] = plot_collapse(
             {name: r.mean for name, r in found.items()},
             {name: (r.low, r.high) for name, r in found.items()},
-            reference="real", xlabel=xlabel, title=title,
+            reference="real", interval_label="95% interval", xlabel=xlabel, title=title,
         )  # fmt: skip
     both = {name: row for name, row in rows.items() if {"precision", "coverage"} <= row.keys()}
     figures[f"local-global-{reference}"] = plot_local_against_global(

@@ -16,8 +16,7 @@ from syndigits_jax.cli.render.fidelity_tables import (
     population_table,
     seeds_table,
 )
-from syndigits_jax.cli.render.figures import save_figure
-from syndigits_jax.plots import plot_histograms
+from syndigits_jax.plots import plot_histograms, save_figure
 from syndigits_jax.preferences.text import MINILM, TextEncoder, embed_texts, sentence_encoder
 from syndigits_jax.results.checkpoints import UNITS
 from syndigits_jax.results.records import RESULTS

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import jax
 import numpy as np
@@ -25,9 +24,9 @@ from syndigits_jax.plots import (
     plot_methods,
     plot_projection,
     plot_variance_ratios,
+    save_figure,
 )
 from syndigits_jax.plots.style import label
-from syndigits_jax.results.files import replacing
 from syndigits_jax.results.records import Record
 from syndigits_jax.studies.demo.calibration import DistributionDemo
 from syndigits_jax.studies.demo.fidelity import FidelityDemo
@@ -36,18 +35,8 @@ from syndigits_jax.studies.syn_digits.ensembles import EnsembleUnit
 from syndigits_jax.studies.syn_digits.figure5 import Figure5, figure5
 from syndigits_jax.studies.syn_digits.tables import UnitResult
 
-_DPI = 150
 # Each candidate is a program to compile; three suffice for the simulated panel of rank 3.
 _RANKS = (1, 3, 5)
-
-
-def save_figure(ax: Axes, path: Path) -> Path:
-    """Write the figure of `ax` to a file, which is replaced as a whole."""
-    figure: Any = ax.figure.figure  # the whole figure, also if `ax` is in a subfigure
-    with replacing(path) as temporary:
-        # A fixed creation record: equal numbers give equal files.
-        figure.savefig(temporary, dpi=_DPI, metadata={"Software": None})
-    return path
 
 
 def save_result_figures(
@@ -173,6 +162,7 @@ def fidelity_demo_figure(demo: FidelityDemo) -> Axes:
     plot_fidelity_gap(
         {name: {m: r.mean for m, r in row.items()} for name, row in found.items()},
         {name: {m: (r.low, r.high) for m, r in row.items()} for name, row in found.items()},
+        interval_label="95% interval",
         ax=right,
         title="0: as real users, 1: as noise",
     )

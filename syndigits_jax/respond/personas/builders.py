@@ -10,7 +10,8 @@ import numpy as np
 
 from ...schema import Persona, Question
 from ...solvers.boundary import is_missing
-from ...tables.frames import FrameTable, is_frame
+from ...tables.frame_table import FrameTable
+from ...tables.frames import as_pandas
 from ...tables.responses import identifiers, positions, some
 
 FORMS = ("text", "json")
@@ -53,9 +54,9 @@ def survey_personas(
 
     **Arguments:**
 
-    - `answers`: a pandas data frame of numbers, respondents in the index and questions in the
-      columns. Missing answers and refusals are skipped. Answers to questions with options are shown
-      by the option's label, other answers as numbers.
+    - `answers`: a data frame of numbers, respondents in the index (of polars or Arrow the first
+      column) and questions in the columns. Missing answers and refusals are skipped. Answers to
+      questions with options are shown by the option's label, other answers as numbers.
     - `questions`: the questions of all columns; there may be more.
     - `asked`: identifiers of the questions that will be asked.
     - `form`: `"text"`, one line each for question and answer, or `"json"`, objects by block.
@@ -133,7 +134,8 @@ def demographics_personas(
 
     **Arguments:**
 
-    - `table`: a pandas data frame, people in the index. Empty cells are skipped.
+    - `table`: a data frame, people in the index (of polars or Arrow the first column). Empty cells
+      are skipped.
     - `columns`: the columns to use; by default those of the fourteen [`DEMOGRAPHICS`][] that the
       table has, by name or synonym, ignoring case.
     - `questions`: for columns of codes, the questions whose options give their meaning; a
@@ -150,8 +152,7 @@ def demographics_personas(
         >>> print(demographics_personas(table, ["Age", "Job"])[0].attributes)
         {'age': '18 to 39', 'job': 'nurse'}
     """
-    rows = _people(table, "table")
-    names = [str(column) for column in table.columns]
+    rows, names, cells = _people(table, "table")
     chosen = _demographic_columns(names) if columns is None else list(columns)
     where = positions(names, chosen, "columns")
     coded = {question.identifier: question for question in questions}
@@ -159,7 +160,7 @@ def demographics_personas(
     for i, person in enumerate(rows):
         facts = {}
         for j in where:
-            text = _fact(table.iloc[i, int(j)], coded.get(names[j]), person)
+            text = _fact(cells[j][i], coded.get(names[j]), person)
             if text:
                 facts[names[j]] = text
         if not facts:
@@ -173,7 +174,8 @@ def demographics_personas(
 def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]:
     """Personas whose text is an existing summary, in the column `column` of a table.
 
-    `table` is a pandas data frame with people in the index; its other columns become attributes.
+    `table` is a data frame with people in the index (of polars or Arrow the first column); its
+    other columns become attributes.
     To have a model write summaries, use the template `persona-summary` and
     [`written_personas`][].
 
@@ -187,12 +189,11 @@ def summary_personas(table: Any, column: str = "summary") -> tuple[Persona, ...]
         >>> print(summary_personas(table)[0].text)
         A nurse of 30.
     """
-    people = _people(table, "table")
-    names = [str(name) for name in table.columns]
+    people, names, columns = _people(table, "table")
     summary = int(positions(names, [column], "column")[0])
     personas = []
     for i, person in enumerate(people):
-        cells = [_fact(table.iloc[i, j], None, person) for j in range(len(names))]
+        cells = [_fact(column[i], None, person) for column in columns]
         if not cells[summary].strip():
             raise ValueError(f"`table`: the {column!r} of {person!r} is empty")
         facts = {_slot(names[j]): cell for j, cell in enumerate(cells) if j != summary and cell}
@@ -314,15 +315,14 @@ def _text(question: Question) -> str:
     return question.text.strip() or question.identifier
 
 
-def _people(table: Any, argument: str) -> tuple[str, ...]:
-    if not is_frame(table):
-        raise ValueError(f"`{argument}` must be a pandas data frame, got {type(table).__name__}")
-    if not len(table):
+def _people(table: Any, argument: str) -> tuple[tuple[str, ...], list[str], list[list[Any]]]:
+    """People, names of columns, and the cells by column of a table."""
+    frame = as_pandas(table, argument)
+    if not len(frame):
         raise ValueError(f"`{argument}` has no rows")
-    if type(table.index).__name__ == "RangeIndex" and table.index.name is None:
-        raise ValueError(f"`{argument}` has a default index: set its index to the identifiers")
-    identifiers(table.columns, f"{argument} (columns)")
-    return identifiers(table.index, f"{argument} (rows)")
+    names = identifiers(frame.columns, f"{argument} (columns)")
+    cells = [frame.iloc[:, j].tolist() for j in range(len(names))]
+    return identifiers(frame.index, f"{argument} (rows)"), list(names), cells
 
 
 def _demographic_columns(names: Sequence[str]) -> list[str]:

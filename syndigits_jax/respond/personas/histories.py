@@ -10,7 +10,8 @@ from jaxtyping import Int
 from ...datasets.ratings import RatingTable, rating_table
 from ...results.keys import Key, entropy
 from ...schema import Persona
-from ...tables.frames import FrameTable, is_frame
+from ...tables.frame_table import FrameTable
+from ...tables.frames import is_frame
 from ...tables.responses import positions, some
 
 Items = Mapping[str, Mapping[str, str]]
@@ -38,7 +39,7 @@ def history_personas(
     **Arguments:**
 
     - `ratings`: a [`RatingTable`][syndigits_jax.datasets.RatingTable], or a data frame of users by
-      items.
+      items, users in the index (of polars or Arrow the first column).
     - `items`: the fields of each item, by identifier.
     - `shown`: number of a user's ratings in the persona, chosen at random for each user
       independently; all of a user who has fewer.

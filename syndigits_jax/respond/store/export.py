@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from ...panel import Panel
 from ...results.files import replacing
 from ...tables.cells import MissingCodes
-from ...tables.frames import import_pandas
+from ...tables.frames import as_backend, import_pandas
 from ._grid_cells import Cells
 from .responses import ResponseStore, Run, reading
 
@@ -143,14 +143,21 @@ def read_tensor(
     return ResponseTable(tensor, cells.personas, cells.identifiers, cells.labels, cells.run)
 
 
-def read_frame(store: StoreLike, run: int | str | None = None, *, everything: bool = False) -> Any:
-    """The responses of a run as a pandas data frame of values: personas x questions.
+def read_frame(
+    store: StoreLike,
+    run: int | str | None = None,
+    *,
+    everything: bool = False,
+    backend: str = "pandas",
+) -> Any:
+    """The responses of a run as a data frame of values: personas x questions.
 
     A cell is the mean over draws, orders and, where probabilities were read, options, without
     refusals; for nominal questions it is the most frequent or probable option, the first of equal
     ones. NaN: missing, refused, or unparsed.
 
-    **Arguments** and **raises:** as [`read_tensor`][]; `ImportError` without pandas.
+    **Arguments** and **raises:** as [`read_tensor`][], and `backend` as in
+    [`Panel.to_frames`][]; `ImportError` without pandas.
     """
     pd = import_pandas()
     with reading(store) as opened:
@@ -160,16 +167,16 @@ def read_frame(store: StoreLike, run: int | str | None = None, *, everything: bo
         index=pd.Index(cells.personas, name="persona", dtype=object),
         columns=pd.Index(cells.identifiers, dtype=object),
     )
-    return frame
+    return as_backend(frame, backend)
 
 
-def read_records(store: StoreLike, run: int | str | None = None) -> Any:
-    """Every response as a row of a pandas data frame, with all its stored fields.
+def read_records(store: StoreLike, run: int | str | None = None, *, backend: str = "pandas") -> Any:
+    """Every response as a row of a data frame, with all its stored fields.
 
     The column `probabilities` holds lists, in the order of the question's answers.
 
     **Arguments:** `store`: an open store, or the path of one. `run`: as in [`choose_run`][]; all
-    runs by default.
+    runs by default. `backend`: as in [`Panel.to_frames`][].
 
     **Raises:** `ValueError` as `choose_run` does; what [`ResponseStore`][] raises; `ImportError`
     without pandas.
@@ -198,15 +205,19 @@ def read_records(store: StoreLike, run: int | str | None = None) -> Any:
         None if blob is None else np.frombuffer(blob, "<f4").tolist()
         for blob in frame["probabilities"]
     ]
-    return frame
+    return as_backend(frame, backend)
 
 
 def read_ratings(
-    store: StoreLike, run: int | str | None = None, *, everything: bool = False
+    store: StoreLike,
+    run: int | str | None = None,
+    *,
+    everything: bool = False,
+    backend: str = "pandas",
 ) -> Any:
     """The values of a run as a long table, one row per persona and rated item.
 
-    A pandas data frame with the columns persona, item and rating and, if personas have these
+    A data frame with the columns persona, item and rating and, if personas have these
     attributes, seed (the real user that the persona was made from) and condition. This is the
     input format of `syndigits fidelity`.
 
@@ -226,7 +237,7 @@ def read_ratings(
         of = [attributes.get(name) for attributes in cells.attributes]
         if any(value is not None for value in of):
             columns[name] = np.array(of, object)[i]
-    return pd.DataFrame(columns)
+    return as_backend(pd.DataFrame(columns), backend)
 
 
 def to_panel(
@@ -249,18 +260,17 @@ def to_panel(
     **Arguments:**
 
     - `store`, `run`, `everything`: as in [`read_tensor`][].
-    - `human`: a pandas data frame, or the path of a table for
-      [`read_table`][syndigits_jax.datasets.read_table].
+    - `human`: a table for [`read_table`][syndigits_jax.datasets.read_table]: a path, or a data
+      frame.
     - `join`, `new_questions`, `new_users`, `name`, `missing`: as in [`Panel.from_frames`][]. With
       `join="inner"`, questions that no persona answered are dropped too.
 
     **Raises:** what [`Panel.from_frames`][], `read_table` and [`read_frame`][] raise.
     """
-    if isinstance(human, str | os.PathLike):
-        from ...datasets.tables import read_table
+    from ...datasets.tables import read_table
 
-        missing = MissingCodes.of(missing)
-        human = read_table(human, missing=missing, numeric=False)
+    missing = MissingCodes.of(missing)
+    human = read_table(human, missing=missing, numeric=False, argument="human")
     with reading(store) as opened:
         chosen = choose_run(opened, run)
         twin = read_frame(opened, chosen.id, everything=everything)

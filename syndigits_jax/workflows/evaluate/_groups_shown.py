@@ -124,6 +124,7 @@ def group_figure(found: Found, column: str, name: str) -> Figure:
             overall=average,
             overall_label="average",
             counts=found.people,
+            interval_label="interval (all hold at once)",
             ax=ax,
         )
 

@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float
 from syndigits_jax.estimation.options import number_of_options
 from syndigits_jax.evaluation import retest_answers
 from syndigits_jax.panel import Panel
-from syndigits_jax.tables.frames import is_frame
-from syndigits_jax.tables.responses import some
+from syndigits_jax.solvers.boundary import listed
+from syndigits_jax.tables.frames import as_pandas, is_frame
+from syndigits_jax.tables.responses import response_matrix, some
 from syndigits_jax.workflows.evaluate.evidence import Inputs, counted_answers
 from syndigits_jax.workflows.people import as_label, checked_weights
 from syndigits_jax.workflows.problems import Problems
@@ -28,8 +29,8 @@ def inputs_of(
     panel: Panel,
     *,
     weights: Any = None,
-    groups: Mapping[str, Sequence[Any]] | None = None,
-    arms: Sequence[Any] | None = None,
+    groups: Mapping[str, Any] | None = None,
+    arms: Any = None,
     retest: Any = None,
     names: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -40,9 +41,11 @@ def inputs_of(
 
     - `panel`: human and twin answers.
     - `weights`: (n,) survey weights; only their ratios matter.
-    - `groups`: by name, a label of each person, `None` or "" where it is missing.
+    - `groups`: by name, a label of each person, `None` or "" where it is missing: lists, arrays or
+      columns of a data frame, like the other arguments.
     - `arms`: (n,) the randomised arm of each person, `None` or "" without one.
-    - `retest`: the same people's second answers, (n, m) or a data frame with people in the index.
+    - `retest`: the same people's second answers, (n, m) or a data frame of any kind, as in
+      [`retest_answers`][syndigits_jax.evaluation.retest_answers].
     - `names`: of the files, for the report's head; `notes`: remarks for the report.
 
     Groups and arms of one person, and questions that everybody and every twin answers alike, are
@@ -123,7 +126,7 @@ def _on_options(panel: Panel) -> tuple[Panel, list[str]]:
 
 
 def checked_labels(
-    column: Sequence[Any], people: int, argument: str, name: str = ""
+    column: Any, people: int, argument: str, name: str = ""
 ) -> tuple[tuple[str, ...], list[str]]:
     """Labels as text, "" for those of a single person, and what was left out, in sentences.
 
@@ -133,7 +136,7 @@ def checked_labels(
     **Raises:** `ValueError` for another number of labels, fewer than two groups of at least two
     people, and more than [`MOST_GROUPS`][].
     """
-    labels = tuple(as_label(cell) for cell in column)
+    labels = tuple(as_label(cell) for cell in listed(column))
     shown, kind = repr(name) if name else f"the {argument}", argument.removesuffix("s")
     if len(labels) != people:
         raise ValueError(f"`{argument}`: {shown} must have a label for each of {people} people")
@@ -165,12 +168,13 @@ def _again(retest: Any, panel: Panel, counted: Bool[np.ndarray, "n m"]) -> Float
     """Second answers in the order of the panel."""
     if is_frame(retest):
         try:
-            columns = [name for name in retest.columns if str(name) in panel.questions]
-            values = retest_answers(panel, retest[columns] if columns else retest)
+            frame = as_pandas(retest, "frame")
+            columns = [name for name in frame.columns if str(name) in panel.questions]
+            values = retest_answers(panel, frame[columns] if columns else frame)
         except ValueError as error:
             raise ValueError(f"`retest`: {error}".replace("`frame`", "the table")) from None
     else:
-        values = np.asarray(retest, np.float64)
+        values = response_matrix(retest, "retest")
         if values.shape != (panel.n, panel.m):
             raise ValueError(f"`retest` must have shape {(panel.n, panel.m)}, got {values.shape}")
     if not np.any(counted & ~np.isnan(values)):

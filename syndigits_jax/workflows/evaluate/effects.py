@@ -220,6 +220,7 @@ def _figure(found: Found) -> Figure:
             x_ends=(low[0], high[0]),
             y_ends=ends,
             names=found.names,
+            interval_label="interval (all hold at once)",
             zero=True,
             ax=ax,
         )

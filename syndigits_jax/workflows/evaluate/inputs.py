@@ -1,7 +1,6 @@
 """A user's tables for an evaluation: read, matched and checked, all problems said at once."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from syndigits_jax.datasets import read_questions, read_table
 from syndigits_jax.panel import Panel
 from syndigits_jax.results.names import nearest
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.frames import Table, is_frame
 from syndigits_jax.tables.responses import identifier, some
 from syndigits_jax.workflows.blocks import warn_of_codes, with_batteries, with_questions
 from syndigits_jax.workflows.evaluate.checks import checked_labels, inputs_of
@@ -22,20 +22,18 @@ from syndigits_jax.workflows.people import (
 )
 from syndigits_jax.workflows.problems import Problems
 
-_Path = str | os.PathLike[str]
-
 
 def read_inputs(
-    human: _Path,
-    twin: _Path,
+    human: Table,
+    twin: Table,
     *,
-    questions: _Path | None = None,
-    people: _Path | None = None,
+    questions: Table | None = None,
+    people: Table | None = None,
     weights: str | None = None,
     groups: Sequence[str] = (),
     blocks: str | None = None,
     arms: str | None = None,
-    retest: _Path | None = None,
+    retest: Table | None = None,
     id_column: str | None = None,
     join: str = "error",
     missing: str | Iterable[Any] = (),
@@ -45,8 +43,9 @@ def read_inputs(
 
     **Arguments:**
 
-    - `human`, `twin`: paths of the tables of people's and of twins' answers, people x questions.
-    - `questions`: a file of questions, for their ranges and blocks.
+    - `human`, `twin`: the tables of people's and of twins' answers, people x questions. Each table
+      here is a path, or a data frame of pandas, polars or Arrow.
+    - `questions`: a table or file of questions, for their ranges and blocks.
     - `people`: a table of the people, with columns that describe them.
     - `weights`, `groups`, `arms`: columns of `people`, `human` or `twin`, in this order: a survey
       weight, groups, and the randomised arm of each person.
@@ -72,7 +71,12 @@ def read_inputs(
         with problems.collected():
             if path is not None:
                 tables[name] = read_table(
-                    path, id_column, missing=codes, numeric=False, questions=questions
+                    path,
+                    id_column,
+                    missing=codes,
+                    numeric=False,
+                    questions=questions,
+                    argument=name,
                 )
     asked: tuple[Any, ...] = ()
     with problems.collected():
@@ -149,7 +153,8 @@ def read_inputs(
 
 def _names(paths: Mapping[str, Any]) -> dict[str, str]:
     order = ("human", "twin", "questions", "people", "retest")
-    return {name: Path(paths[name]).name for name in order if paths[name] is not None}
+    given = {name: paths[name] for name in order if paths[name] is not None}
+    return {name: Path(path).name for name, path in given.items() if not is_frame(path)}
 
 
 def _with_blocks(questions: Sequence[Any], column: str) -> tuple[Any, ...]:

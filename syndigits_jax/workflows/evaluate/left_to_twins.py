@@ -300,9 +300,9 @@ def _figure(rows: _Rows) -> Figure:
         ax.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), label="as expected")
         ax.set_xlim(*ends)
         ax.set_ylim(*ends)
-        legend_above(ax, ncols=3)
+        rows = legend_above(ax)
         return finish(ax, xlabel="Expected correlation", ylabel="Realised correlation", title=None,
-                      grid="both")  # fmt: skip
+                      grid="both", legend_rows=rows)  # fmt: skip
 
     return Figure(
         "left_to_twins_expected",

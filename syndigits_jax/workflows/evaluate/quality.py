@@ -242,7 +242,7 @@ def _figure(evidence: Evidence, found: Mapping[str, Comparison], prefix: str) ->
 
         return plot_dot_intervals(
             rows, xlabel="Correlation with people's answers", controls=without, reference=0.0,
-            ax=ax,
+            interval_label=f"{percent(evidence.level)} interval", ax=ax,
         )  # fmt: skip
 
     new = " for a new survey" if prefix else ""

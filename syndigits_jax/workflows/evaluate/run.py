@@ -10,9 +10,11 @@ import numpy as np
 
 from syndigits_jax import report
 from syndigits_jax.report import Report, Section
+from syndigits_jax.report.write import check_figure_sizes
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS
+from syndigits_jax.tables.frames import Table
 from syndigits_jax.version import __version__
 from syndigits_jax.workflows.evaluate.effects import effects_section
 from syndigits_jax.workflows.evaluate.evidence import (
@@ -54,16 +56,16 @@ _STEPS = {BATTERY: 60, CONTROL: 15, SURVEY: 60, SURVEY_CONTROL: 10}
 
 
 def evaluate(
-    human: str | os.PathLike[str],
-    twin: str | os.PathLike[str],
+    human: Table,
+    twin: Table,
     *,
-    questions: str | os.PathLike[str] | None = None,
-    people: str | os.PathLike[str] | None = None,
+    questions: Table | None = None,
+    people: Table | None = None,
     weights: str | None = None,
     groups: Sequence[str] = (),
     blocks: str | None = None,
     arms: str | None = None,
-    retest: str | os.PathLike[str] | None = None,
+    retest: Table | None = None,
     id_column: str | None = None,
     join: str = "error",
     missing: str | Iterable[Any] = (),
@@ -72,6 +74,8 @@ def evaluate(
     level: float = 0.95,
     key: int = 0,
     title: str = "",
+    figure_width: float | int | None = None,
+    font_size: float | int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Whether twins are good enough, for which questions and for whom, from a user's own tables.
@@ -81,7 +85,8 @@ def evaluate(
     - `human`, `twin`, `questions`, `people`, `weights`, `groups`, `blocks`, `arms`, `retest`,
       `id_column`, `join`, `missing`, `batteries`: as in
       [`read_inputs`][syndigits_jax.workflows.evaluate.inputs.read_inputs].
-    - `out`, `level`, `key`, `title`, `on_progress`: as in [`evaluate_panel`][].
+    - `out`, `level`, `key`, `title`, `figure_width`, `font_size`, `on_progress`: as in
+      [`evaluate_panel`][].
 
     **Returns:** the report; **raises** as these two.
 
@@ -101,15 +106,16 @@ def evaluate(
         ...         print(error)
         `groups`: no column 'sexx' in `human` or `twin`; did you mean 'sex'?
     """
-    _check(level, out)
+    _check(level, out, figure_width, font_size)
     inputs = read_inputs(
         human, twin, questions=questions, people=people, weights=weights, groups=groups,
         blocks=blocks, arms=arms, retest=retest, id_column=id_column, join=join, missing=missing,
         batteries=batteries,
     )  # fmt: skip
     return evaluate_panel(
-        inputs, out=out, level=level, key=key, title=title, on_progress=on_progress
-    )
+        inputs, out=out, level=level, key=key, title=title, figure_width=figure_width,
+        font_size=font_size, on_progress=on_progress,
+    )  # fmt: skip
 
 
 def evaluate_panel(
@@ -119,6 +125,8 @@ def evaluate_panel(
     level: float = 0.95,
     key: int = 0,
     title: str = "",
+    figure_width: float | int | None = None,
+    font_size: float | int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """The report on tables that have been read, and its files.
@@ -131,12 +139,14 @@ def evaluate_panel(
       the same call computes only what is missing, and writes the same files.
     - `level`: of all intervals; `key`: an integer, of everything random.
     - `title`: of the report.
+    - `figure_width`, `font_size`: of the files of figures, as in
+      [`write_report`][syndigits_jax.report.write_report].
     - `on_progress`: called with steps done, of all steps that are not finished yet.
 
     **Raises:** `ValueError` for a level outside (0, 1) or a folder that cannot be used, and as
     [`gather_evidence`][syndigits_jax.workflows.evaluate.evidence.gather_evidence].
     """
-    _check(level, out)
+    _check(level, out, figure_width, font_size)
     store = None if out is None else Checkpoints(Path(out) / UNITS)
     steps = _Steps(inputs, key, level, store, on_progress)
     evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
@@ -154,7 +164,7 @@ def evaluate_panel(
     )
     steps.done(SUMMARY)
     if out is not None:
-        report.write_report(found, Path(out))
+        report.write_report(found, Path(out), figure_width=figure_width, font_size=font_size)
     steps.done(FILES)
     return found
 
@@ -199,7 +209,13 @@ def _percent(share: float | np.floating) -> str:
     return f"{100 * share:.0f}%" if share == 0 or share >= 0.005 else "less than 1%"
 
 
-def _check(level: float, out: str | os.PathLike[str] | None) -> None:
+def _check(
+    level: float,
+    out: str | os.PathLike[str] | None,
+    figure_width: float | int | None,
+    font_size: float | int | None,
+) -> None:
+    check_figure_sizes(figure_width, font_size)
     if not 0 < level < 1:
         raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
     if out is not None:

@@ -294,7 +294,8 @@ def _figure(evidence: Evidence, known: Mapping[str, PeopleWorth]) -> Figure:
         return plot_error_by_people(
             people, series, ylabel="Error of the mean (%)", levels=levels,
             worth=one.estimate if finite else None, worth_ends=ends,
-            worth_label="worth of calibrated twins", ax=ax,
+            worth_label="worth of calibrated twins",
+            interval_label=f"{percent(evidence.level)} interval", ax=ax,
         )  # fmt: skip
 
     return Figure(

@@ -1,8 +1,8 @@
 """A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from syndigits_jax.datasets.rating_files import as_sentence, joined, read_column
 from syndigits_jax.datasets.ratings import RatingTable, rating_table
 from syndigits_jax.solvers.boundary import is_missing
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.frames import Table, place_of
 from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.tables.responses import identifiers, some
-
-_Path = str | os.PathLike[str]
 
 # Names of columns in public rating files.
 USER_COLUMNS = ("user", "userid", "user_id")
@@ -64,10 +63,10 @@ class FidelityData:
 
 
 def read_fidelity_files(
-    ratings: _Path, items: _Path, personas: _Path, *, missing: str | Iterable[Any] = ()
+    ratings: Table, items: Table, personas: Table, *, missing: str | Iterable[Any] = ()
 ) -> FidelityData:
-    """Read the three tables (`.csv`, `.tsv`, `.jsonl`, possibly `.gz`, or `.parquet`) and match
-    them.
+    """Read the three tables (`.csv`, `.tsv`, `.jsonl`, possibly `.gz`, `.parquet`, or data frames)
+    and match them.
 
     - `ratings`: a row per rating, columns `user`, `item`, `rating` and, if known, `time` (a number
       that grows with time, such as seconds). The column names of MovieLens and Amazon files are
@@ -86,16 +85,16 @@ def read_fidelity_files(
     return read_persona_ratings(personas, rated)
 
 
-def read_persona_ratings(personas: _Path, rated: RatedItems) -> FidelityData:
+def read_persona_ratings(personas: Table, rated: RatedItems) -> FidelityData:
     """The ratings of personas, matched with those of real people.
 
-    **Arguments:** `personas`: path of a table as in [`read_fidelity_files`][]; `rated`: as
+    **Arguments:** `personas`: a table as in [`read_fidelity_files`][]; `rated`: as
     [`read_rated_items`][] returns it for codes of which it has not warned.
 
     **Raises:** as [`read_fidelity_files`][] does.
     """
-    path, real = Path(personas), rated.ratings
-    frame = without_missing(read_columns(path), rated.codes)
+    path, real = place_of(personas, "personas"), rated.ratings
+    frame = without_missing(read_columns(personas), rated.codes)
     rated.codes.warn_unmet("either table of ratings")
     people, _ = read_rating_table(frame, path, _PERSONA, real.items)
     return FidelityData(
@@ -105,11 +104,11 @@ def read_persona_ratings(personas: _Path, rated: RatedItems) -> FidelityData:
 
 
 def read_rated_items(
-    ratings: _Path,
-    items: _Path,
+    ratings: Table,
+    items: Table,
     *,
     missing: str | Iterable[Any] | MissingCodes = (),
-    read: Callable[[Path], Any] = read_columns,
+    read: Callable[[Any], Any] = read_columns,
 ) -> RatedItems:
     """The ratings of all items in the items file, and the items' texts.
 
@@ -122,17 +121,17 @@ def read_rated_items(
     **Raises:** as [`read_fidelity_files`][] does.
     """
     codes = MissingCodes.of(missing)
-    items, ratings = Path(items), Path(ratings)
-    names, texts = read_item_table(read(items), items)
+    names, texts = read_item_table(read(items), place_of(items, "items"))
+    place = place_of(ratings, "ratings")
     table, dated = read_rating_table(
-        without_missing(read(ratings), codes), ratings, USER_COLUMNS, names
+        without_missing(read(ratings), codes), place, USER_COLUMNS, names
     )
     if codes is not missing:  # otherwise the caller reads another table with these codes
-        codes.warn_unmet(str(ratings))
+        codes.warn_unmet(str(place))
     return RatedItems(table, texts, dated, codes)
 
 
-def read_embeddings(path: _Path, count: int) -> Float[np.ndarray, "m e"]:
+def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, "m e"]:
     """Text vectors of the items, one row per row of the items file, from `.npy` or `.npz`.
 
     An `.npz` holds one array, or one named `embeddings`.

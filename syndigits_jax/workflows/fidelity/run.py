@@ -15,7 +15,7 @@ from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.solvers.solution import Status
-from syndigits_jax.tables.frames import import_pandas
+from syndigits_jax.tables.frames import Table, import_pandas
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
     read_fidelity_files,
@@ -40,9 +40,9 @@ _QUICK = {
 
 
 def run_fidelity(
-    ratings: _Path,
-    items: _Path,
-    personas: _Path,
+    ratings: Table,
+    items: Table,
+    personas: Table,
     out: _Path,
     *,
     settings: FidelitySettings,
