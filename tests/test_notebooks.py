@@ -7,7 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-NEED_ENGINE = {"04_ask_a_language_model"}
+NEED_ENGINE = {"06_ask_a_language_model"}
 
 
 def test_there_are_notebooks():

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "04_ask_a_language_model.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "06_ask_a_language_model.ipynb"
 
 
 # The Jupyter client's own sockets and event loop are not ours to close.
