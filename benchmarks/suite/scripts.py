@@ -141,16 +141,24 @@ SCRIPTS: dict[str, Script] = {
 }  # fmt: skip
 
 
-def run_script(script: Script, size: str, data: Path | None) -> dict[str, Any]:
-    """Its wall and processor seconds and peak memory as a process, and the figures picked."""
+def run_script(
+    script: Script, size: str, data: Path | None, kept: Path | None = None
+) -> dict[str, Any]:
+    """Its wall and processor seconds and peak memory as a process, and the figures picked.
+
+    What it writes goes to the folder `kept`, which must not exist yet, or else to a temporary one.
+    """
     head = {"what": script.what, "script": script.module}
     if size not in script.arguments:
         return head | {"left_out": f"has no size {size}"}
+    if kept is not None and kept.exists():
+        return head | {"failed": f"{kept} is there already: a resumed run has no time"}
     if "DATA" in script.arguments[size] and data is None:
         return head | {"left_out": "needs the public data (--data)"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"
-        words = {"DATA": str(data), "OUT": str(out), "FOLDER": folder}
+        written = folder if kept is None else str(kept)
+        words = {"DATA": str(data), "OUT": str(out), "FOLDER": written}
         command = [sys.executable, "-m", "benchmarks.suite.used", f"{folder}/used"]
         command += [sys.executable, "-m", script.module]
         command += [words.get(word, word) for word in script.arguments[size]]
