@@ -84,7 +84,7 @@ def _growth(report: Any) -> Figures:
 
 
 def _reproduce(table: str) -> Script:
-    arguments = ["reproduce", table, "--data", "DATA", "--out", "FOLDER"]
+    arguments = ["reproduce", table, "--setting", "both", "--data", "DATA", "--out", "FOLDER"]
     return Script(
         f"the whole of {table} by `syndigits reproduce`, both settings, compilation included",
         "syndigits_jax.cli",
