@@ -1,5 +1,6 @@
 """Test-wide settings: strict JAX, a bounded hypothesis profile, and the real data if present."""
 
+import collections
 import gc
 import itertools
 import os
@@ -34,6 +35,22 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("bounded")
+
+EVERY = int(os.environ.get("SYNDIGITS_EVERY", 1))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a test with many parameters, the first and every `EVERY`-th, where CI asks."""
+    seen: collections.Counter[str] = collections.Counter()
+    kept, dropped = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        (dropped if seen[name] % EVERY else kept).append(item)
+        seen[name] += 1
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 
