@@ -55,7 +55,7 @@ class Scale:
         count = self.width / self.step
         if not math.isclose(count, round(count), abs_tol=1e-6) or round(count) < 1:
             raise ValueError(
-                f"Scale: steps of {self.step} do not lead from {self.low} to {self.high}"
+                f"Scale: `step`: steps of {self.step} do not lead from {self.low} to {self.high}"
             )
 
     @property

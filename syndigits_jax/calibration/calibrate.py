@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..panel import Responses
 from ..solvers.boundary import Numbers
+from ..solvers.checks import largest_answer
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, Status
 from .calibrators import Calibrator, FitAndTransfer, Fitted, MatrixCompletion
@@ -19,7 +20,6 @@ from .inputs import (
     check_method,
     check_missing,
     check_sizes,
-    largest_answer,
     person_weight,
     threshold_per_target,
 )

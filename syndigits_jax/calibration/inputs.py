@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_squares
 from ..tables.frames import column_names, is_frame
 from .calibrators import Calibrator, FitAndTransfer, MatrixCompletion
 
@@ -50,22 +51,6 @@ def answer_matrix(x: Numbers, name: str) -> Array:
 def answer_matrices(**named: Numbers) -> tuple[Any, ...]:
     """[`answer_matrix`][] of each, all in the widest of their types; `None` stays `None`."""
     return as_floats(**{k: None if x is None else answer_matrix(x, k) for k, x in named.items()})
-
-
-def largest_answer(cells: int, dtype) -> float:
-    """The largest size of an answer for which the squares of so many `cells` have a finite sum."""
-    return float(np.sqrt(float(jnp.finfo(dtype).max) / max(cells, 1))) / 16
-
-
-def check_squares(values: np.ndarray, name: str, dtype) -> None:
-    """Refuse answers whose squares overflow `dtype`; see [`largest_answer`][]."""
-    limit = largest_answer(values.size, dtype)
-    largest = np.max(np.abs(values), initial=0, where=~np.isnan(values))
-    if largest > limit:
-        raise ValueError(
-            f"`{name}` has an answer of size {largest:.3g}, whose square {jnp.dtype(dtype).name} "
-            "does not hold; divide the answers by a constant"
-        )
 
 
 def check_sizes(shape: tuple[int, ...], what: str) -> None:

@@ -105,8 +105,11 @@ def simulate_block_panel(
         "bias_spread": bias_spread,
     }
     for setting, value in sizes.items():
-        if not value >= 0:
-            raise ValueError(f"`{setting}` must not be negative, got {value}")
+        if not 0 <= value < np.inf:
+            raise ValueError(f"`{setting}` must not be negative or infinite, got {value}")
+
+    if not np.isfinite(bias):
+        raise ValueError(f"`bias` must be finite, got {bias}")
 
     # All draws are made, in this order, whatever the settings.
     rng = np.random.default_rng(entropy(key))

@@ -374,13 +374,16 @@ def simulate_distributions(
 
     **Raises:** `ValueError` for sizes or a ratio below their minimum.
     """
-    if min(twins, options - 1, types - 1) < 1 or questions < 3 or ratio < 1:
+    if min(twins, options - 1, types - 1) < 1 or questions < 3 or not 1 <= ratio < np.inf:
         raise ValueError(
-            "twins must be positive, options and types at least 2, questions at least 3, ratio at "
-            f"least 1; got {twins}, {options}, {types}, {questions}, {ratio}"
+            "`twins` must be positive, `options` and `types` at least 2, `questions` at least 3, "
+            f"`ratio` finite and at least 1; got {twins}, {options}, {types}, {questions}, {ratio}"
         )
-    if spread <= 0 or (sample is not None and sample < 1):
-        raise ValueError(f"spread and sample must be positive, got {spread} and {sample}")
+    if not 0 < spread < np.inf or (sample is not None and sample < 1):
+        raise ValueError(
+            f"`spread` must be positive and finite, and `sample` positive, got {spread} and "
+            f"{sample}"
+        )
     rng = np.random.default_rng(entropy(key))
     rows = rng.dirichlet(np.full(options, 1 / spread), (types, questions - 1))
     coefficients = rng.dirichlet(np.ones(questions - 1))

@@ -100,8 +100,11 @@ def simulate_panel(
         "question_spread": question_spread,
         "bias_spread": bias_spread,
     }.items():
-        if not value >= 0:
-            raise ValueError(f"`{setting}` must not be negative, got {value}")
+        if not 0 <= value < np.inf:
+            raise ValueError(f"`{setting}` must not be negative or infinite, got {value}")
+    for setting, value in (("bias", bias), ("mixing", mixing), ("question_mean", question_mean)):
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"`{setting}` must be finite, got {value}")
     if question_mean is None:
         question_mean = 0.0 if scale is None else (scale.low + scale.high) / 2
 

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.checks import check_penalty, check_scalar
+from ..solvers.checks import check_penalty, check_scalar, check_squares
 from ..solvers.completion import hard_impute
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -331,6 +331,8 @@ def _panel(name: str, panel: LatentPanel) -> LatentPanel:
 
 def _questions(name: str, x: Numbers) -> tuple[Float[Array, "n m"], Array]:
     x, mask = observed(name, x)
+    if (known := concrete(x)) is not None:
+        check_squares(known, name, x.dtype)
     if x.shape[1] < 2:
         raise ValueError(f"`{name}` needs at least two questions, got shape {x.shape}")
     return x, mask

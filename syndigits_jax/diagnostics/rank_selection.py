@@ -24,7 +24,7 @@ def observed(name: str, x: Numbers) -> tuple[Float[Array, "n m"], Bool[Array, "n
     where values are known.
     """
     x = as_float(name, x)
-    if x.ndim != 2:
+    if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"`{name}` must be a matrix (users x questions), got shape {x.shape}")
     values = concrete(x)
     if values is not None and np.any(np.isinf(values)):

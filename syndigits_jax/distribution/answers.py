@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ..solvers.boundary import Numbers, concrete, host_array, refuse_no_numbers
+from ..solvers.boundary import Numbers, concrete, host_array, host_floats, refuse_no_numbers
 from ..solvers.precision import full_precision
-from ._host import host_floats
 from .options import kept_options
 
 MISSING = -1

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers.boundary import Numbers
+from ..solvers.boundary import Numbers, host_floats
 from ..solvers.keys import PRNGKey, seed_generator
-from ._host import host_floats
 from .answers import Answers
 from .ensemble import Ensemble, Spec, fit_ensembles, options_among
 from .evaluation import divergence_by_question, mean_distribution

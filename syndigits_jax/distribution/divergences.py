@@ -2,7 +2,9 @@
 
 All take `p`, `q` and the mask `options` of shape (..., K), broadcast against each other, and reduce
 the last axis. `p` and `q` are distributions over the options that a question has; entries at other
-options are ignored. **Raises:** `ValueError` for input that is not numeric, or sizes that differ.
+options are ignored. **Raises:** `ValueError` for input that is not numeric, or sizes that differ
+and, where numbers are known, for negative shares under a root or a logarithm, and values of options
+that do not ascend.
 
 KS and the two CDF distances are distances between positions on a scale. An option that a question
 lacks takes no mass but keeps its place: options 1 and 4 are three steps apart whether or not
@@ -17,9 +19,11 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
+from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
+from ..solvers.checks import check_broadcast, check_penalty
 
 Options = Bool[Array, "..."] | None
 
@@ -37,7 +41,18 @@ def _given(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Opti
     sizes = [array.shape[-1] for array in (x, y, mask) if array is not None and array.ndim]
     if len(set(sizes)) > 1:
         raise ValueError(f"`p`, `q` and `options` must have the same number of options: {sizes}")
+    if x.shape[-1] == 0:
+        raise ValueError("`p` and `q` must be shares of options, (..., K), but there is no option")
+    check_broadcast(p=x, q=y, **({} if mask is None else {"options": mask}))
     return x, y, mask
+
+
+def _shares(p: Numbers, q: Numbers, options: Numbers) -> tuple[Array, Array, Options]:
+    """As `_given`, of which nothing is negative where it is known: there are no roots and logs."""
+    given = _given(p, q, options)
+    check_penalty("p", given[0])
+    check_penalty("q", given[1])
+    return given
 
 
 def _only(options: Options, *terms: Array) -> tuple[Array, ...]:
@@ -99,7 +114,7 @@ def chi_square(
         >>> print(chi_square([0.5, 0.5], [0.25, 0.75]).round(3))
         0.333
     """
-    p, q, options = _given(p, q, options)
+    p, q, options = _shares(p, q, options)
     if clip is not None:
         return _sum(p * p / _at_least(q, clip), options) - 1
     either = (p > 0) | (q > 0)
@@ -125,7 +140,7 @@ def kullback_leibler(
         >>> print(kullback_leibler([0.5, 0.5], [0.25, 0.75]).round(3))
         0.144
     """
-    p, q, options = _given(p, q, options)
+    p, q, options = _shares(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return _sum(p * (jnp.log(p) - jnp.log(q)), options)
@@ -157,7 +172,7 @@ def hellinger(
         >>> print(hellinger([0.5, 0.5], [0.25, 0.75]).round(3))
         0.034
     """
-    p, q, options = _given(p, q, options)
+    p, q, options = _shares(p, q, options)
     if clip is not None:
         p, q = _at_least(p, clip), _at_least(q, clip)
         return 1 - _sum(jnp.sqrt(p * q), options)
@@ -188,7 +203,14 @@ def _spacing(values: Numbers, like: Array) -> Array:
     """
     if values is None:
         return jnp.ones_like(like)
-    gaps = jnp.diff(as_float("values", values).astype(like.dtype), axis=-1)
+    scale = as_float("values", values).astype(like.dtype)
+    if scale.ndim == 0 or scale.shape[-1] != like.shape[-1] + 1:
+        raise ValueError(
+            f"`values` must have one entry per option, {like.shape[-1] + 1}, got {scale.shape}"
+        )
+    gaps = jnp.diff(scale, axis=-1)
+    if (known := concrete(gaps)) is not None and not np.all(known > 0):
+        raise ValueError("`values` must be finite and ascending")
     return jnp.broadcast_to(gaps, like.shape)
 
 
@@ -204,7 +226,10 @@ def kolmogorov_smirnov(p: Numbers, q: Numbers, *, options: Numbers = None) -> Fl
         0.25
     """
     p, q, options = _given(p, q, options)
-    return jnp.max(jnp.abs(_cdf_difference(p, q, options)), axis=-1)
+    difference = jnp.abs(_cdf_difference(p, q, options))
+    if not difference.shape[-1]:  # of one option only
+        return jnp.zeros(difference.shape[:-1], difference.dtype)
+    return jnp.max(difference, axis=-1)
 
 
 def cdf_l1(

@@ -12,8 +12,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from ..solvers.boundary import Numbers
-from ._host import host_floats
+from ..solvers.boundary import Numbers, host_floats
 from .answers import Answers
 from .certified import Fit, Penalties, certified_fit
 from .design import Design, make_design, personas_of, rows_of, support_in

@@ -29,8 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..solvers.boundary import Numbers, as_float
-from ._host import host_floats
+from ..solvers.boundary import Numbers, as_float, host_floats
 
 
 class DistributionBound(eqx.Module):

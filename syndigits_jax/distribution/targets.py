@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..solvers.boundary import Numbers, as_float
-from ._host import host_floats
+from ..solvers.boundary import Numbers, as_float, host_floats
 from .options import kept_options
 
 

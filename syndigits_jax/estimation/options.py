@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_penalty, check_positive
 from ..solvers.precision import full_precision
 
 _STEPS = 40
@@ -158,7 +159,8 @@ def option_probabilities(
 
     **Returns:** (n, k) probabilities, each with mean `mean`; under `jit`, `vmap` and `grad`.
 
-    **Raises:** `ValueError` for shapes that do not fit.
+    **Raises:** `ValueError` for shapes that do not fit and, where numbers are known, options that
+    do not ascend, shares that are not positive, and an `sd` or weights that are negative.
 
     **Example:**
 
@@ -172,8 +174,15 @@ def option_probabilities(
             f"`mean` must be (n,) and `options` (k,) with k of at least 2, got shapes "
             f"{mean.shape} and {options.shape}"
         )
+    if sd.ndim:
+        raise ValueError(f"`sd` must be one number, got shape {sd.shape}")
+    check_penalty("sd", sd)
+    known = concrete(options)
+    if known is not None and not (np.isfinite(known).all() and (np.diff(known) > 0).all()):
+        raise ValueError("`options` must be finite and ascending")
     weight = jnp.ones_like(mean)
     if sample_weight is not None:
+        check_penalty("sample_weight", sample_weight)
         weight = as_float("sample_weight", sample_weight).astype(mean.dtype)
         if weight.shape != mean.shape:
             raise ValueError(f"`sample_weight` must have shape {mean.shape}, got {weight.shape}")
@@ -182,6 +191,7 @@ def option_probabilities(
         base = as_float("base", base).astype(options.dtype)
         if base.shape != options.shape:
             raise ValueError(f"`base` must have shape {options.shape}, got {base.shape}")
+        check_positive(base=base)
         log_base = jnp.log(base)
     return _probabilities(mean, sd.astype(mean.dtype), options, log_base, weight)
 

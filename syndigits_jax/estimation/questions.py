@@ -15,10 +15,11 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from ..calibration.inputs import check_squares, person_weight
+from ..calibration.inputs import person_weight
 from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_squares
 from .components import COMPONENTS, WeightedPanel
 from .grouping import block_folds, random_folds
 from .levels import Levels, fit_levels, question_ranges, question_table

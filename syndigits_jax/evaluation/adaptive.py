@@ -33,6 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..inference.alike import alike
 from ..inference.conformal import conformal_quantile, leave_one_out_quantiles
 from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
+from ..solvers.checks import check_probability
 from ..solvers.precision import full_precision
 from .metrics import Summary, summarize
 
@@ -443,8 +444,7 @@ def adaptive_transfer(
         >>> print(found.always.count, found.threshold.transferred.shape)
         8 (8,)
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha: a probability strictly between 0 and 1, got {alpha}")
+    check_probability(alpha=alpha)
     if method not in holdout.training_mse:
         raise ValueError(
             f"method: no training errors for {method!r}; there are {list(holdout.training_mse)}"
@@ -454,6 +454,8 @@ def adaptive_transfer(
     unchanged = jnp.asarray(holdout.scores("pearson", baseline)).astype(training_mse.dtype)
     constant = constant_rows(holdout.predictions[baseline])
     grid = np.asarray(as_float("taus", taus))
+    if grid.ndim != 1 or not grid.size:
+        raise ValueError(f"`taus` must be thresholds (k,), at least one, got shape {grid.shape}")
     return _all_rules(
         calibrated,
         unchanged,

@@ -13,9 +13,11 @@ from ..inference.conformal import Interval
 from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
 from ..inference.student_t import student_t_quantile
-from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
+from ..solvers.units import largest
 
 
 class ArmEffects(eqx.Module):
@@ -93,6 +95,8 @@ def arm_effects(
         raise ValueError(
             f"`treated` and `control` must be (c, n), all of one shape, got {sorted(shapes)}"
         )
+    if 0 in arrays[0].shape:
+        raise ValueError(f"`treated` and `control` are empty: they have shape {arrays[0].shape}")
     kind = max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize)
     values = jnp.stack([array.astype(kind) for array in arrays])
     values = jnp.stack([values[: len(names)], values[len(names) :]])  # (2, s, c, n)
@@ -191,11 +195,21 @@ def effect_slope(
     place = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     if len(place) < 2:
         raise ValueError("`outcomes`: at least two are needed")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be strictly between 0 and 1, got {level}")
+    check_probability(level=level)
     member = jnp.asarray([place[label] for label in labels])
-    at = jnp.asarray(level, effects.value.dtype)
-    return _slope(effects.value, effects.draws, member, key, at, groups=len(place))
+    value, draws = as_floats(effects=effects.value, draws=effects.draws)
+    if draws.shape[1:] != value.shape or draws.shape[0] < 2:
+        raise ValueError(
+            f"`effects`: its draws must be (r, 2, c), at least two of them, for a value of shape "
+            f"{value.shape}, got {draws.shape}"
+        )
+    # In units of each source's largest effect, so that squares are finite.
+    unit = largest(jnp.where(jnp.isfinite(value), value, 0), 1)
+    at = jnp.asarray(level, value.dtype)
+    found = _slope(
+        value / unit[:, None], draws / unit[None, :, None], member, key, at, groups=len(place)
+    )
+    return jax.tree.map(lambda end: end * (unit[1] / unit[0]), found)
 
 
 @eqx.filter_jit

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from ..inference.resampling import BootstrapResult, bootstrap
 from ..solvers.boundary import Numbers, as_floats, concrete
+from ..solvers.checks import check_broadcast
 from ..solvers.keys import PRNGKey
 
 FEWEST_COMMON = 3
@@ -37,6 +38,7 @@ def attenuation_corrected(
         0.5
     """
     r, a, b = as_floats(correlation=correlation, reliability=reliability, other=other)
+    check_broadcast(correlation=r, reliability=a, other=b)
     usable = (a > 0) & (b > 0)
     return jnp.where(usable, r / jnp.sqrt(jnp.where(usable, a * b, 1)), jnp.nan)
 

@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from ..inference.pigeonhole import block_members, interval_factor, wilson_interval
 from ..inference.resampling import bootstrap
-from ..solvers.boundary import Numbers, host_array
+from ..solvers.boundary import Numbers, host_floats
+from ..solvers.checks import check_probability
 from ..solvers.keys import PRNGKey
 from .comparison import Estimated
 
@@ -74,10 +75,10 @@ def judge_expectations(
         >>> print(found.lift.lower > 0, round(found.slope.estimate, 2))
         True 0.83
     """
-    x, y = (
-        np.asarray(host_array(name, values), np.float64)
-        for name, values in (("expected", expected), ("realised", realised))
-    )
+    check_probability(level=level)
+    if replicates < 2:
+        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    x, y = host_floats("expected", expected), host_floats("realised", realised)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"`realised` must have the shape of `expected` (t,), got {y.shape}")
     used = np.isfinite(x) & np.isfinite(y)
@@ -89,19 +90,29 @@ def judge_expectations(
     labels = [label for label, one in zip(labels, used, strict=True) if one]
     member, units = block_members(labels, len(labels), "groups")
     covered = np.full(len(x), np.nan)
+    if (lower is None) != (upper is None):
+        raise ValueError("`lower` and `upper`: give both ends of the intervals, or neither")
     if lower is not None and upper is not None:
-        low, high = (np.asarray(host_array("lower", v), np.float64) for v in (lower, upper))
+        low, high = host_floats("lower", lower), host_floats("upper", upper)
+        for name, ends in (("lower", low), ("upper", high)):
+            if ends.shape != x.shape:
+                raise ValueError(f"`{name}` must have shape {x.shape}, got {ends.shape}")
         covered = np.where((low <= y) & (y <= high), 1.0, 0.0)
     x, y, covered = x[used], y[used], covered[used]
     best = (x > np.median(x)).astype(float)
     # About their means, so that squares do not cancel.
     middle = y.mean()
     a, b = x - x.mean(), y - middle
+    # And in units of their sizes, so that their squares are single precision numbers.
+    width, height = _unit(a), _unit(b)
+    a, b = a / width, b / height
     one = np.ones_like(x)
     columns = one, a, b, a * a, a * b, b * b, best, best * b, covered
     sums = np.stack([np.bincount(member, column, units) for column in columns], axis=1)
     found = _resampled(key, jnp.asarray(sums), replicates=replicates, level=level)
     estimate, error = (np.asarray(v, np.float64) for v in (found.estimate, found.standard_error))
+    units_of = np.array([1, height / width, height, height, height, 1])
+    estimate, error = estimate * units_of, error * units_of
     shift = np.array([0, 0, 0, middle, middle, 0])
     reach = np.where(np.isfinite(error), interval_factor(level, units) * error, np.inf)
 
@@ -118,6 +129,12 @@ def judge_expectations(
         size = min(len(y), spread / square) if square > 0 and spread > 0 else len(y)
         share = Estimated(share.estimate, *wilson_interval(share.estimate, size, level))
     return ExpectationsJudged(at(0), at(1), at(2), at(3), at(4), share, int(used.sum()))
+
+
+def _unit(values: Float[np.ndarray, " t"]) -> float:
+    """The power of two at or below the largest value; 1 if all are 0."""
+    largest = float(np.abs(values).max())
+    return 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 1.0
 
 
 @functools.partial(jax.jit, static_argnames=("replicates", "level"))

@@ -20,6 +20,7 @@ from ..calibration.problem import Regression, Stack
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.checks import check_squares
 from ..solvers.keys import PRNGKey
 from . import folds
 from ._few_shot_cells import (
@@ -147,6 +148,8 @@ def few_shot_curve(
     counts = _check_counts(ks)
     _check_options(named, direction, metrics, repeats)
     positions = _usable_targets(panel, direction, targets, int(counts.max()))
+    for name in ("human", "twin"):
+        check_squares(getattr(panel, name), name, jnp.result_type(float))
     vectorised = jax.default_backend() != "cpu"
     size = min(default_batch_size(batch_size, vectorised), len(positions))
     run = Run(named, len(positions), 0, on_progress)
@@ -332,10 +335,9 @@ def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:
     counts = np.asarray(as_float("ks", ks))
     if counts.ndim != 1 or counts.size == 0 or not np.all(np.floor(counts) == counts):
         raise ValueError(f"`ks` must be a list of whole numbers such as [0, 5, 20], got {ks}")
-    counts = counts.astype(int)
-    if counts[0] < 0 or np.any(np.diff(counts) <= 0):
-        raise ValueError(f"ks must increase from 0 or more, got {ks}")
-    return counts
+    if counts[0] < 0 or np.any(np.diff(counts) <= 0) or not counts[-1] < 2**31:
+        raise ValueError(f"ks must increase from 0 or more, and be finite, got {ks}")
+    return counts.astype(int)
 
 
 def _usable_targets(panel: Panel, direction: str, targets, most: int) -> Int[np.ndarray, " t"]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..solvers.boundary import Numbers, as_float
+from ..solvers.boundary import Numbers, host_floats
+from ..solvers.checks import check_penalty
 
 
 def group_mean_control(
@@ -40,12 +41,13 @@ def group_mean_control(
         >>> print(group_mean_control(truth, ["a", "a", "b", "b"])[0].round(2))
         [0.12 0.12 0.78 0.78]
     """
-    y = np.asarray(as_float("truth", truth), np.float64)
+    y = host_floats("truth", truth)
     labels = ["" if label is None else str(label) for label in groups]
     fold = list(range(y.shape[0])) if folds is None else list(folds)
     weight = np.ones(len(labels))
     if sample_weight is not None:
-        weight = np.asarray(as_float("sample_weight", sample_weight), np.float64)
+        check_penalty("sample_weight", sample_weight)
+        weight = host_floats("sample_weight", sample_weight)
     if y.ndim != 2 or len(labels) != y.shape[1] or weight.shape != y.shape[1:]:
         raise ValueError(
             f"`truth` must be (q, n), with n labels and weights, got {y.shape}, {len(labels)} and "
@@ -53,6 +55,11 @@ def group_mean_control(
         )
     if len(fold) != y.shape[0]:
         raise ValueError(f"`folds` must name {y.shape[0]} questions, got {len(fold)}")
+    if np.isinf(y).any():
+        raise ValueError("`truth` has infinities; missing answers are NaN")
+    if not (np.isfinite(weight).all() and weight.any()):
+        raise ValueError("`sample_weight` must be finite, and not zero for everybody")
+    weight = weight / weight.max()
     there = ~np.isnan(y)
     y = np.where(there, y, 0.0)
 
@@ -78,5 +85,9 @@ def group_mean_control(
         total = np.where(found, values, 0) @ others.T
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    predicted = elsewhere(level)[None] + elsewhere(spread)[None] * elsewhere(z)
+    # Where no other question varies, groups do not differ: everybody has the level.
+    flat = np.where(np.isnan(elsewhere(spread)), np.nan, 0.0)
+    apart = elsewhere(z)
+    apart = np.where(np.isnan(apart) & (elsewhere(spread) <= 1e-9)[None], flat[None], apart)
+    predicted = elsewhere(level)[None] + elsewhere(spread)[None] * apart
     return predicted[member].T

@@ -19,7 +19,8 @@ from jaxtyping import Array, Float
 from ..inference.pigeonhole import block_members
 from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
-from ..solvers.boundary import Numbers, as_float
+from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.checks import check_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ._group_bootstrap import THRESHOLDS, Answers, bootstrap_groups
@@ -29,7 +30,8 @@ class GroupErrors(eqx.Module):
     """Errors of e estimates in g groups, with draws of the bootstrap.
 
     - `level`: (e, g) mean square of the error of the mean answer.
-    - `spread`: (e, g) standard deviation of the estimates over that of the answers.
+    - `spread`: (e, g) standard deviation of the estimates over that of the answers, NaN where these
+      do not vary.
     - `correlation`: (e, g) over the people of a group, 0 where estimates do not vary.
     - `distribution`: (e, g) mean square of the difference of the shares of people who answer at
       most x, over the range of x ([`THRESHOLDS`][]): the squared Cramér-von Mises distance. For
@@ -120,6 +122,9 @@ def group_errors(
     x = _stacked("estimates", estimates, names, y)
     extra = None if within is None else _stacked("within", within, names, y)
     shares = None if cumulative is None else _stacked("cumulative", cumulative, names, y)
+    for name, values in (("estimates", x), ("truth", y)):
+        if (known := concrete(values)) is not None:
+            check_squares(known, name, values.dtype)
     labels, code = _codes(groups, y.shape[1])
     weight = checked_weight(sample_weight, y.shape[1], y.dtype)
     if replicates < 2:

@@ -10,10 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from ..calibration.calibrators import Calibrator, FitAndTransfer, MatrixCompletion
-from ..calibration.inputs import check_squares, person_weight
+from ..calibration.inputs import person_weight
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_squares
 from ..solvers.devices import as_mesh, devices_in, everywhere
 from . import folds
 from .controls import controls

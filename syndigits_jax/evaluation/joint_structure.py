@@ -11,6 +11,7 @@ from ..inference.pigeonhole import interval_factor
 from ..inference.sample_weight import checked_weight
 from ..results.keys import Key, entropy
 from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_probability
 from ..solvers.precision import full_precision
 from .comparison import Estimated
 from .people_scores import scaled_rows
@@ -85,6 +86,9 @@ def joint_structure(
             f"`twin` must have the shape of `human`, people x questions, got {y.shape} and "
             f"{x.shape}"
         )
+    if x.shape[1] < 2:
+        raise ValueError(f"`human` must have at least two questions, got shape {x.shape}")
+    check_probability(level=level)
     weight = checked_weight(sample_weight, x.shape[0], x.dtype)
     counted = np.flatnonzero(np.asarray(weight) > 0)
     if len(counted) < 10:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
-from ..solvers.checks import check_fraction, check_penalty
+from ..solvers.checks import check_fraction, check_penalty, check_scalar
 
 SLACK = 1e-3
 """How far probabilities may be from a sum of 1, as rounded percentages are."""
@@ -246,6 +246,7 @@ def smoothed(
         [0.95 0.05]
     """
     p = as_probabilities("probabilities", probabilities)
+    check_scalar("share", share)
     check_fraction("share", share)
     share = as_float("share", share).astype(p.dtype)
     return (1 - share) * p + share * even_probabilities(p.shape, p.dtype, options)

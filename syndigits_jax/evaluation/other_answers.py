@@ -117,6 +117,8 @@ def other_answers(
         y = np.asarray(as_float("answers", answers), np.float64)
         if y.shape != (len(x),):
             raise ValueError(f"`answers` must have shape ({len(x)},), got {y.shape}")
+        if np.isinf(y).any():
+            raise ValueError("`answers` has infinities; missing values are NaN")
         known = ~np.isnan(y) & (weight > 0)
         if known.sum() < 2:
             raise ValueError(f"`answers`: {known.sum()} are known; at least two are needed")

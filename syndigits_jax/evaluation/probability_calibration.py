@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.checks import check_fraction, check_penalty, check_steps
+from ..solvers.checks import check_fraction, check_penalty, check_scalar, check_steps
 from ..solvers.precision import full_precision
 from ..solvers.solution import Solution, status_code
 from .option_forecasts import as_probabilities, scored_cells, smoothed
@@ -142,6 +142,7 @@ def _newton(kind, logs, y, weight, penalty, floor, tol, max_steps) -> Solution[S
 def _prepared(kind, probabilities, answers, mask, sample_weight, floor, check: bool):
     if kind not in ("temperature", "vector", "ordinal"):
         raise ValueError(f"`kind` must be 'temperature', 'vector' or 'ordinal', got {kind!r}")
+    check_scalar("floor", floor)
     check_fraction("floor", floor)
     p, y, weight = scored_cells(probabilities, answers, mask=mask, sample_weight=sample_weight)
     floor = as_float("floor", floor).astype(p.dtype)
@@ -216,6 +217,7 @@ def fit_probability_calibration(
         >>> print(scaling([0.99, 0.01]).round(2))
         [0.81 0.19]
     """
+    check_scalar("penalty", penalty)
     check_penalty("penalty", penalty)
     check_steps(max_steps)
     logs, y, weight, floor = _prepared(
@@ -285,6 +287,7 @@ def nested_probability_calibration(
         >>> print(found.value.shape, found.status)
         (3, 2, 2) [0 0 0]
     """
+    check_scalar("penalty", penalty)
     check_penalty("penalty", penalty)
     check_steps(max_steps)
     logs, y, weight, floor = _prepared(

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..distribution.divergences import cdf_l2, total_variation
-from ..solvers.boundary import Numbers, as_floats, concrete
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_broadcast
 from .option_forecasts import as_probabilities, even_probabilities, scored_cells
 
 Losses = Callable[..., Float[Array, "..."]]
@@ -82,6 +83,10 @@ def probability_losses(
 
 def _losses(score: str, p, y, values) -> Float[Array, "*t n"]:
     chosen = jax.nn.one_hot(y, p.shape[-1], dtype=p.dtype)
+    if values is not None and (given := as_float("values", values)).shape != p.shape[-1:]:
+        raise ValueError(
+            f"`values` must have shape {p.shape[-1:]}, one per option, got {given.shape}"
+        )
     if score == "rps":
         return _LOSSES[score](p, chosen, values=values)
     return _LOSSES[score](p, chosen)
@@ -189,7 +194,7 @@ def skill(loss: Numbers, reference: Numbers) -> Float[Array, "*t"]:
     To be taken of mean losses: a mean of ratios rewards questions on which the reference is good.
 
     **Arguments:** `loss`, `reference`: mean losses, of one shape or either a number. NaN where the
-    reference is 0 or not finite.
+    reference is not positive, or not finite.
 
     **Example:**
 
@@ -198,6 +203,7 @@ def skill(loss: Numbers, reference: Numbers) -> Float[Array, "*t"]:
         [ 0.2 -0.2]
     """
     loss, reference = as_floats(loss=loss, reference=reference)
+    check_broadcast(loss=loss, reference=reference)
     usable = (reference > 0) & jnp.isfinite(reference)
     return jnp.where(usable, 1 - loss / jnp.where(usable, reference, 1), jnp.nan)
 

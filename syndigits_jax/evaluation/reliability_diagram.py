@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
+from ..solvers.units import largest
 from .option_forecasts import scored_cells
 
 
@@ -95,6 +96,8 @@ def _binned(p, hit, weight, bins: int, by: str) -> Reliability:
     member = (place[None, :] == jnp.arange(bins, dtype=place.dtype)[:, None]).astype(
         p.dtype
     ) * weight[None, :]
+    member = member / largest(weight)  # so that squares of weights are finite
+    weight = weight / largest(weight)
     size = jnp.sum(member, axis=1)
     safe = jnp.where(size > 0, size, 1)
 

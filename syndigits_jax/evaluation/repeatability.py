@@ -19,6 +19,7 @@ from ..inference.sample_weight import checked_weight
 from ..panel import Panel
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
 from ..solvers.keys import PRNGKey
+from ..solvers.units import largest
 from ..tables.frame_table import FrameTable
 from .weighted_correlation import weighted_correlation
 
@@ -118,7 +119,7 @@ def retest_reliability(
         return jnp.where(total > 0, jnp.sum(weights * values, axis=0) / safe, jnp.nan)
 
     count = jnp.sum(both, axis=0)
-    correlation = weighted_correlation(x.T, y.T, weights.T)
+    correlation = weighted_correlation(x.T / largest(x), y.T / largest(y), weights.T)
     return Retest(
         jnp.where(count >= FEWEST_COMMON, correlation, jnp.nan),
         mean((x == y).astype(x.dtype)),
@@ -204,9 +205,12 @@ def split_half(
     if known is not None:
         _check_answers(known, of, size)
     keys = jax.random.split(key, repeats)
-    correlations, distances = _halved(keys, values, weight, of, int(size or 2))
+    unit = jnp.ones((), values.dtype)
+    if of == "means":
+        unit = largest(jnp.where(jnp.isnan(values), 0, values))
+    correlations, distances = _halved(keys, values / unit, weight, of, int(size or 2))
     mean = nan_mean(correlations)
-    return SplitHalf(spearman_brown(mean), jnp.mean(distances), correlations)
+    return SplitHalf(spearman_brown(mean), unit * jnp.mean(distances), correlations)
 
 
 @functools.partial(jax.jit, static_argnames=("of", "size"))
@@ -259,9 +263,9 @@ def mean_reliability(
     [`bootstrap`][syndigits_jax.inference.bootstrap].
 
     **Returns:** a [`BootstrapResult`][syndigits_jax.inference.BootstrapResult]; NaN where means do
-    not differ.
+    not differ, or fewer than two people or questions.
 
-    **Raises:** `ValueError` for shapes or weights that do not fit.
+    **Raises:** `ValueError` for shapes or weights that do not fit, and without questions.
 
     **Example:**
 
@@ -272,8 +276,9 @@ def mean_reliability(
         True
     """
     values = as_float("answers", answers)
-    if values.ndim != 2:
+    if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"`answers` must be people x questions, got shape {values.shape}")
+    values = values / largest(jnp.where(jnp.isnan(values), 0, values))
     weight = jnp.where(
         jnp.isnan(values), 0, checked_weight(sample_weight, values.shape[0], values.dtype)[:, None]
     )

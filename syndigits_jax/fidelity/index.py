@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_broadcast
 from ..solvers.distances import positive
 from ..solvers.units import power_of_two
 
@@ -26,6 +27,7 @@ def fidelity_gap_index(value: Numbers, floor: Numbers, ceiling: Numbers) -> Floa
         1.0
     """
     value, floor, ceiling = as_floats(value=value, floor=floor, ceiling=ceiling)
+    check_broadcast(value=value, floor=floor, ceiling=ceiling)
     value, floor, ceiling = jnp.broadcast_arrays(value, floor, ceiling)
     return (value - floor) / (ceiling - floor)
 
@@ -67,7 +69,8 @@ def stable_gap(
             f"`ceiling` must have the shape of `floor`, {floor.shape}, got {ceiling.shape}"
         )
     count = floor.shape[0]
-    positive("the number of resamples", count, 2)
+    if count < 2:
+        raise ValueError(f"`floor` and `ceiling` must have at least 2 resamples, got {count}")
     positive("averaged", count if averaged is None else averaged)
     difference = floor - ceiling if higher_is_closer else ceiling - floor
     difference = difference / power_of_two(jnp.max(jnp.abs(difference), axis=0))[None, ...]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from ..inference.resampling import bootstrap
 from ..solvers.boundary import Numbers, as_floats
-from ..solvers.distances import BLOCK, populations, positive
+from ..solvers.distances import BLOCK, population, populations, positive
 from ..solvers.exact import lengths, unit_rows
 from ..solvers.keys import PRNGKey
 from ..solvers.units import power_of_two
@@ -183,6 +183,10 @@ def held_in_coverage(
         >>> print(result.coverage, round(result.real, 2))
         0.75 0.4
     """
+    real, y = populations(real, y, names=("real", "y"))
+    positive("k", k)
+    if radius is None:
+        population(real, "real", k + 1)
     found = coverage(real, y, k, radius=radius, block=block)
     return HeldIn(found, expected_coverage(len(real), len(y), k))
 
@@ -318,14 +322,16 @@ def _paired(
 ) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
     x, y = populations(x, y, rows, names)
     if x.shape != y.shape:
-        raise ValueError(f"{len(y)} personas but {len(x)} seeds: pairs share a row")
+        raise ValueError(
+            f"`{names[1]}` has {len(y)} rows but `{names[0]}` has {len(x)}: pairs share a row"
+        )
     return x, y
 
 
 def _scores(a, a_name: str, b, b_name: str) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
     a, b = as_floats(**{a_name: a, b_name: b})
     assert a is not None and b is not None
-    if a.ndim != 2 or a.shape != b.shape or a.shape[1] < 2:
+    if a.ndim != 2 or a.shape != b.shape or a.shape[1] < 2 or not a.shape[0]:
         raise ValueError(
             f"`{a_name}` and `{b_name}` must be (users, items) of one shape with at least two "
             f"items, got {a.shape} and {b.shape}"

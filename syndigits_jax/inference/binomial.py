@@ -2,7 +2,12 @@
 
 import math
 
+import numpy as np
+
+from ..solvers.checks import check_probability
+
 _STEPS = 60
+MOST_TRIALS = 10_000_000
 
 
 def exact_share_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -10,7 +15,8 @@ def exact_share_interval(successes: int, trials: int, level: float = 0.95) -> tu
 
     **Arguments:** `successes` of `trials`; `level`: of the interval.
 
-    **Raises:** `ValueError` unless 0 <= successes <= trials and 0 < level < 1.
+    **Raises:** `ValueError` unless 0 <= successes <= trials and 0 < level < 1, and for more than
+    [`MOST_TRIALS`][], of which an exact interval is of no use.
 
     **Example:**
 
@@ -22,19 +28,22 @@ def exact_share_interval(successes: int, trials: int, level: float = 0.95) -> tu
         raise ValueError(
             f"`successes` must be between 0 and `trials`, got {successes} and {trials}"
         )
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be strictly between 0 and 1, got {level}")
+    if trials > MOST_TRIALS:
+        raise ValueError(f"`trials` must be at most {MOST_TRIALS}, got {trials}")
+    check_probability(level=level)
     tail = (1 - level) / 2
+    k = np.arange(trials + 1)
+    # Logarithms: binomial coefficients of a thousand trials are beyond floating-point numbers.
+    log_ways = np.concatenate([[0.0], np.cumsum(np.log((trials + 1 - k[1:]) / k[1:]))])
 
     def at_least(count: int, chance: float) -> float:
-        terms = range(count, trials + 1)
-        return math.fsum(
-            math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in terms
-        )
+        some = k[count:]
+        odds = some * math.log(chance) + (trials - some) * math.log1p(-chance)
+        return float(np.exp(log_ways[count:] + odds).sum())
 
     def where(count: int, probability: float) -> float:
         """The chance at which at least `count` successes have this probability."""
-        low, high = 0.0, 1.0
+        low, high = 0.0, 1 - 2.0**-53
         for _ in range(_STEPS):
             middle = (low + high) / 2
             low, high = (middle, high) if at_least(count, middle) < probability else (low, middle)

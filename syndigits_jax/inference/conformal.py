@@ -40,6 +40,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..solvers.boundary import Numbers, as_float, as_floats, as_mask, concrete
+from ..solvers.checks import check_axes, check_positive
+from ..solvers.units import largest
 from .alike import alike
 
 Level = float | Float[Array, ""]
@@ -82,7 +84,7 @@ def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""
     a further one is at most this value with probability >= 1 - α, and <= 1 - α + 1/(t+1) if ties
     have probability zero. `alpha`: α, the probability of a miss.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), and scores that are no vector.
 
     **Example:**
 
@@ -93,7 +95,10 @@ def conformal_quantile(scores: Numbers, alpha: Numbers = 0.1) -> Float[Array, ""
         inf
     """
     scores = as_float("scores", scores)
+    check_axes(scores=(scores, "t"), empty=True)
     alpha = _level("alpha", alpha, scores.dtype)
+    if not scores.shape[0]:
+        return jnp.full((), jnp.inf, scores.dtype)
     valid = ~jnp.isnan(scores)
     count = jnp.sum(valid, dtype=scores.dtype)
     ordered = jnp.sort(jnp.where(valid, scores, jnp.inf))
@@ -108,7 +113,7 @@ def leave_one_out_quantiles(scores: Numbers, alpha: Numbers = 0.1) -> Float[Arra
     If all t scores are exchangeable, each exceeds its own quantile with probability <= α. So a
     hold-out evaluation can measure its own coverage.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), and scores that are no vector.
 
     **Example:**
 
@@ -117,6 +122,7 @@ def leave_one_out_quantiles(scores: Numbers, alpha: Numbers = 0.1) -> Float[Arra
         [0.4 0.3 0.4 0.4]
     """
     scores = as_float("scores", scores)
+    check_axes(scores=(scores, "t"))
     own = jnp.eye(scores.shape[0], dtype=bool)
     others = jnp.where(own, jnp.nan, scores[None, :])
     return jax.vmap(lambda row: conformal_quantile(row, alpha))(others)
@@ -128,7 +134,7 @@ def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     `twin` (t, s) has one row per question, NaN = missing. The scale of a question must be positive
     and must not depend on its human answers; a question with constant twins gets the floor.
 
-    **Raises:** `ValueError` for a floor that is not positive.
+    **Raises:** `ValueError` for a floor that is not positive, and twins that are no matrix.
 
     **Example:**
 
@@ -140,16 +146,18 @@ def twin_scale(twin: Numbers, *, floor: Numbers) -> Float[Array, " t"]:
     known = concrete(floor)
     if known is not None and not np.all(known > 0):
         raise ValueError(f"`floor` must be positive, or constant twins get scale 0, got {known}")
+    check_axes(twin=(twin, "t s"))
     mask = ~jnp.isnan(twin)
     count = jnp.maximum(jnp.sum(mask, axis=1, dtype=twin.dtype), 1)
     mean = jnp.sum(jnp.where(mask, twin, 0), axis=1) / count
     deviation = jnp.where(mask, twin - mean[:, None], 0)
-    squares = jnp.sum(deviation**2, axis=1) / count
+    unit = largest(deviation, 1)
+    squares = jnp.sum((deviation / unit[:, None]) ** 2, axis=1) / count
     # Equal answers have no spread, whatever the rounding of their mean.
     squares = jnp.where(alike(twin, mask, 1), 0, squares)
     # The square root of 0 has an infinite derivative: replace before taking it.
     spread = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
-    return jnp.maximum(spread, floor)
+    return jnp.maximum(unit * spread, floor)
 
 
 def _error(
@@ -160,7 +168,8 @@ def _error(
     size = jnp.where(mask, jnp.abs(residual), 0)
     safe = jnp.maximum(count, 1)
     if kind == "rmse":
-        value = jnp.sqrt(jnp.sum(size**2) / safe)
+        unit = largest(size)
+        value = unit * jnp.sqrt(jnp.sum((size / unit) ** 2) / safe)
     elif kind == "mae":
         value = jnp.sum(size) / safe
     elif kind == "max":
@@ -193,7 +202,8 @@ def question_scores(
       absolute residuals, inside which at least 1 - β of its cells lie.
     - `beta`: β of the `"quantile"`.
 
-    **Raises:** `ValueError` for another `kind`, or a `beta` outside (0, 1).
+    **Raises:** `ValueError` for another `kind`, a `beta` outside (0, 1), shapes that do not fit and
+    a scale that is not positive.
 
     **Example:**
 
@@ -203,6 +213,8 @@ def question_scores(
         [1.]
     """
     prediction, truth, scale = as_floats(prediction=prediction, truth=truth, scale=scale)
+    check_axes(prediction=(prediction, "t s"), truth=(truth, "t s"), scale=(scale, "t"))
+    check_positive(scale=scale)
     beta = _level("beta", beta, prediction.dtype)
     mask = ~jnp.isnan(truth)
     residual = jnp.where(mask, truth - prediction, 0)
@@ -224,7 +236,8 @@ def split_conformal(
     **Arguments:** `prediction`: (s,) of the new question; `scores`: (t,) split scores, NaN left
     out; `scale`: the new question's own; `alpha`: α, the probability of a miss.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), shapes that do not fit and a scale
+    that is not positive.
 
     **Example:**
 
@@ -234,6 +247,8 @@ def split_conformal(
         [0.2 1.2] [1.8 2.8]
     """
     prediction, scores, scale = as_floats(prediction=prediction, scores=scores, scale=scale)
+    check_axes(prediction=(prediction, "s"), scale=(scale, ""), empty=True)
+    check_positive(scale=scale)
     width = conformal_quantile(scores, alpha) * scale
     return Interval(prediction - width, prediction + width)
 
@@ -258,6 +273,7 @@ def hierarchical_quantile(
         0.3
     """
     residuals, mask = as_float("residuals", residuals), as_mask("mask", mask)
+    check_axes(residuals=(residuals, "t s"), mask=(mask, "t s"))
     alpha = _level("alpha", alpha, residuals.dtype)
     per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
     questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
@@ -296,7 +312,8 @@ def jackknife_plus(
 
     **Returns:** an [`Interval`][] of (s,) ends.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), shapes that do not fit and a scale
+    that is not positive.
 
     **Example:**
 
@@ -309,6 +326,10 @@ def jackknife_plus(
     predictions_without, scores, scale = as_floats(
         predictions_without=predictions_without, scores=scores, scale=scale
     )
+    check_axes(
+        predictions_without=(predictions_without, "t s"), scores=(scores, "t"), scale=(scale, "")
+    )
+    check_positive(scale=scale)
     width = (scores * scale)[:, None]
     upper_end = jax.vmap(lambda column: conformal_quantile(column, alpha), in_axes=1)
     return Interval(-upper_end(width - predictions_without), upper_end(width + predictions_without))
@@ -334,7 +355,8 @@ def jackknife_plus_half_width(
     `scores`, `scale`, `alpha`: as in [`jackknife_plus`][]; `kind`: of the scores, as in
     [`question_scores`][].
 
-    **Raises:** `ValueError` for another `kind`, or an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for another `kind`, an `alpha` outside (0, 1), shapes that do not fit
+    and a scale that is not positive.
 
     **Example:**
 
@@ -349,6 +371,13 @@ def jackknife_plus_half_width(
     prediction, predictions_without, scores, scale = as_floats(
         prediction=prediction, predictions_without=predictions_without, scores=scores, scale=scale
     )
+    check_axes(
+        prediction=(prediction, "s"),
+        predictions_without=(predictions_without, "t s"),
+        scores=(scores, "t"),
+        scale=(scale, ""),
+    )
+    check_positive(scale=scale)
     distance_kind: str = "max" if kind == "quantile" else kind
     everywhere = jnp.ones(prediction.shape, dtype=bool)
     difference = predictions_without - prediction[None, :]
@@ -380,7 +409,8 @@ def hierarchical_jackknife_plus(
 
     **Returns:** an [`Interval`][] of (s,) ends.
 
-    **Raises:** `ValueError` for an `alpha` outside (0, 1).
+    **Raises:** `ValueError` for an `alpha` outside (0, 1), shapes that do not fit and a scale
+    that is not positive.
 
     **Example:**
 
@@ -396,6 +426,13 @@ def hierarchical_jackknife_plus(
         predictions_without=predictions_without, residuals=residuals, scale=scale
     )
     mask, alpha = as_mask("mask", mask), _level("alpha", alpha, residuals.dtype)
+    check_axes(
+        predictions_without=(predictions_without, "t s"),
+        residuals=(residuals, "t c"),
+        mask=(mask, "t c"),
+        scale=(scale, ""),
+    )
+    check_positive(scale=scale)
     per_question = jnp.sum(mask, axis=1, dtype=residuals.dtype)
     questions = jnp.sum(per_question > 0, dtype=residuals.dtype)
     cell_mass = 1 / (jnp.maximum(per_question, 1) * (questions + 1))

@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..solvers.boundary import Numbers, as_float, as_floats, host_array
+from ..solvers.checks import check_axes, check_probability
 from ..solvers.keys import PRNGKey
+from ..solvers.units import largest
 
 
 def nan_mean(values: Numbers) -> Float[Array, ""]:
@@ -49,9 +51,10 @@ def standard_error(values: Numbers) -> Float[Array, ""]:
     valid = ~jnp.isnan(values)
     count = jnp.sum(valid, dtype=values.dtype)
     mean = jnp.sum(jnp.where(valid, values, 0)) / jnp.maximum(count, 1)
-    squares = jnp.sum(jnp.where(valid, values - mean, 0) ** 2)
-    variance = squares / jnp.maximum(count - 1, 1)
-    return jnp.where(count > 1, jnp.sqrt(variance / jnp.maximum(count, 1)), jnp.nan)
+    deviation = jnp.where(valid, values - mean, 0)
+    unit = largest(deviation)
+    variance = jnp.sum((deviation / unit) ** 2) / jnp.maximum(count - 1, 1)
+    return jnp.where(count > 1, unit * jnp.sqrt(variance / jnp.maximum(count, 1)), jnp.nan)
 
 
 def _arrays(name: str, data: PyTree) -> PyTree:
@@ -131,11 +134,12 @@ def bootstrap(
     data = _arrays("data", data)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or () in sizes:
-        raise ValueError(f"data: every array needs the same leading axis, got {sorted(sizes)}")
+        raise ValueError(f"`data`: every array needs the same leading axis, got {sorted(sizes)}")
+    if (0,) in sizes:
+        raise ValueError("`data` is empty: there is no row to resample")
     if replicates < 2:
-        raise ValueError(f"replicates: at least 2 are needed, got {replicates}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: a probability strictly between 0 and 1, got {level}")
+        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    check_probability(level=level)
     keys = jax.random.split(key, replicates)
     draws = _compiled(_resampled, statistic)(statistic, keys, data, batch_size or replicates)
     tail = (1 - level) / 2
@@ -189,13 +193,14 @@ def permutation_p_value(
     """(1 + #{permuted at least as extreme}) / (B + 1): valid for any number of permutations.
 
     The observed arrangement counts as one of them, so the value is never 0 (Phipson and Smyth,
-    2010). Values that agree up to rounding count as ties.
+    2010). Values that agree up to rounding count as ties, and permuted values that are NaN as
+    extreme. NaN if `observed` is.
 
     **Arguments:** `observed`: the statistic; `permuted`: (B,) its values under permutation;
     `alternative`: `"greater"`, `"less"` or `"two-sided"`, which doubles the smaller one-sided
     value, at most 1.
 
-    **Raises:** `ValueError` for another alternative.
+    **Raises:** `ValueError` for another alternative, and shapes that do not fit.
 
     **Example:**
 
@@ -203,12 +208,15 @@ def permutation_p_value(
         >>> print(permutation_p_value(3.0, [1.0, 2.0, 3.5, 0.0]).round(2))
         0.4
     """
+    _check_alternative(alternative)
     observed, permuted = as_floats(observed=observed, permuted=permuted)
+    check_axes(observed=(observed, ""), permuted=(permuted, "b"))
     slack = 16 * jnp.finfo(permuted.dtype).eps * jnp.maximum(jnp.abs(observed), jnp.abs(permuted))
     count = permuted.shape[0] + 1
 
     def tail(extreme: Bool[Array, " b"]) -> Float[Array, ""]:
-        return (1 + jnp.sum(extreme, dtype=permuted.dtype)) / count
+        counted = 1 + jnp.sum(extreme | jnp.isnan(permuted), dtype=permuted.dtype)
+        return jnp.where(jnp.isnan(observed), jnp.nan, counted / count)
 
     greater = tail(permuted >= observed - slack)
     less = tail(permuted <= observed + slack)
@@ -216,9 +224,20 @@ def permutation_p_value(
         return greater
     if alternative == "less":
         return less
-    if alternative == "two-sided":
-        return jnp.minimum(2 * jnp.minimum(greater, less), 1)
-    raise ValueError(f"alternative: 'greater', 'less' or 'two-sided', got {alternative!r}")
+    return jnp.minimum(2 * jnp.minimum(greater, less), 1)
+
+
+ALTERNATIVES = ("greater", "less", "two-sided")
+
+
+def _check_alternative(alternative: str) -> None:
+    if alternative not in ALTERNATIVES:
+        raise ValueError(f"`alternative` must be one of {ALTERNATIVES}, got {alternative!r}")
+
+
+def _check_replicates(replicates: int) -> None:
+    if replicates < 1:
+        raise ValueError(f"`replicates` must be at least 1, got {replicates}")
 
 
 def permutation_test(
@@ -245,7 +264,8 @@ def permutation_test(
 
     **Returns:** a [`PermutationResult`][].
 
-    **Raises:** `ValueError` for another `alternative`.
+    **Raises:** `ValueError` for another `alternative`, no replicate, and arrays that do not all
+    have the same number of rows.
 
     **Example:**
 
@@ -257,7 +277,14 @@ def permutation_test(
         >>> print(result.p_value < 0.05)
         True
     """
+    _check_alternative(alternative)
+    _check_replicates(replicates)
     x, y = _arrays("x", x), _arrays("y", y)
+    rows = {leaf.shape[:1] for leaf in jax.tree.leaves((x, y))}
+    if len(rows) != 1 or rows & {(), (0,)}:
+        raise ValueError(
+            f"`x` and `y` must have the same number of rows, at least one, got {sorted(rows)}"
+        )
     keys = jax.random.split(key, replicates)
     permute = _compiled(_permuted, statistic)
     permuted = permute(statistic, keys, x, y, batch_size or replicates)
@@ -299,9 +326,10 @@ def sign_flip_test(
     number of sign draws; `alternative`: as in [`permutation_p_value`][]; `batch_size`: draws at a
     time, which bounds memory; all by default.
 
-    **Returns:** a [`PermutationResult`][].
+    **Returns:** a [`PermutationResult`][], NaN if no difference is known.
 
-    **Raises:** `ValueError` for another `alternative`.
+    **Raises:** `ValueError` for another `alternative`, no replicate, and differences that are no
+    vector.
 
     **Example:**
 
@@ -311,7 +339,10 @@ def sign_flip_test(
         >>> print(sign_flip_test(key=jax.random.key(0), differences=better).p_value < 0.05)
         True
     """
+    _check_alternative(alternative)
+    _check_replicates(replicates)
     differences = as_float("differences", differences)
+    check_axes(differences=(differences, "n"), empty=True)
     keys = jax.random.split(key, replicates)
     flipped = _flipped(keys, differences, batch_size or replicates)
     observed = nan_mean(differences)

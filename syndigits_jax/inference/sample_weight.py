@@ -7,20 +7,23 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_float, concrete
+from ..solvers.units import largest
 
 
 def checked_weight(sample_weight: Numbers | None, n: int, dtype: Any) -> Float[Array, " n"]:
-    """(n,) weights of people in `dtype`, ones without weights.
+    """(n,) weights of people in `dtype`, ones without weights; the largest is from 1 to 2.
+
+    Their unit, a power of two, is taken off, so that their squares and sums are finite.
 
     **Raises:** `ValueError` for another shape and, where they are known, for weights that are
-    negative or NaN, or zero for everybody.
+    negative, infinite or NaN, or zero for everybody.
 
     **Example:**
 
         >>> import jax.numpy as jnp
         >>> from syndigits_jax.inference.sample_weight import checked_weight
         >>> print(checked_weight(None, 3, jnp.float32), checked_weight([1, 2, 0], 3, jnp.float32))
-        [1. 1. 1.] [1. 2. 0.]
+        [1. 1. 1.] [0.5 1.  0. ]
     """
     if sample_weight is None:
         return jnp.ones((n,), dtype)
@@ -30,4 +33,6 @@ def checked_weight(sample_weight: Numbers | None, n: int, dtype: Any) -> Float[A
     known = concrete(weight)
     if known is not None and not (np.all(known >= 0) and np.any(known > 0)):
         raise ValueError("`sample_weight` must not be negative, nor zero for everybody")
-    return weight
+    if known is not None and not np.all(np.isfinite(known)):
+        raise ValueError("`sample_weight` must be finite")
+    return weight / largest(weight)

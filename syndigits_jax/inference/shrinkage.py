@@ -105,4 +105,5 @@ def _shrink(
     kept = tau2 / (tau2 + variance)
     kept = jnp.where((error == 0) | (count < 1), 1, kept)
     value = jnp.where(there, centre + kept * (values - centre), jnp.nan)
-    return Shrunk(value * unit, centre * unit, tau2 * unit**2, jnp.where(there, kept, jnp.nan))
+    between = tau2 * unit * unit  # unit² may overflow, of a τ² of 0
+    return Shrunk(value * unit, centre * unit, between, jnp.where(there, kept, jnp.nan))

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_probability
+from ..solvers.units import largest
 from .conformal import Interval
 from .student_t import student_t_quantile
 
@@ -105,8 +107,7 @@ def simultaneous_intervals(
         )
     if draws.shape[0] < 2:
         raise ValueError(f"`draws`: at least 2 are needed, got {draws.shape[0]}")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be strictly between 0 and 1, got {level}")
+    check_probability(level=level)
     if not df >= 1:
         raise ValueError(f"`df` must be at least 1, got {df}")
     at, few = (jnp.asarray(number, draws.dtype) for number in (level, df))
@@ -127,6 +128,9 @@ def _simultaneous(
     level: Float[Array, ""],
     wider: Float[Array, ""],
 ) -> SimultaneousIntervals:
+    # In units of the largest draw of every estimate, so that squares are finite.
+    unit = largest(jnp.where(jnp.isnan(draws), 0, draws), 0)
+    draws = draws / unit[None]
     error = jnp.nanstd(draws, axis=0, ddof=1)
     # Draws that agree but for rounding say nothing.
     rounding = 8 * jnp.finfo(draws.dtype).eps * jnp.nanmax(jnp.abs(draws), axis=0, initial=0)
@@ -135,7 +139,8 @@ def _simultaneous(
     centre = jnp.nanmean(jnp.where(usable[None], draws, 0), axis=0)
     t = (draws - centre[None]) / jnp.where(usable, error, 1)[None]
     t = jnp.where(usable[None] & jnp.isfinite(t), jnp.abs(t), 0).reshape(draws.shape[0], -1)
-    largest = jnp.max(t, axis=1, initial=0)
-    critical = jnp.quantile(largest, level) * wider
+    extreme = jnp.max(t, axis=1, initial=0)
+    critical = jnp.quantile(extreme, level) * wider
+    error = error * unit
     half = critical * error
     return SimultaneousIntervals(value - half, value + half, value, error, critical)

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import betainc, gammaln, ndtri
 from jaxtyping import Array, Float
 
-from ..solvers.boundary import Numbers, as_floats
+from ..solvers.boundary import Numbers, as_floats, concrete
+from ..solvers.checks import check_broadcast, check_probability
 
 _REFINEMENTS = 5
 _MANY = 40  # degrees of freedom from which the expansion is exact to single precision
@@ -19,13 +21,20 @@ def student_t_quantile(level: Numbers, df: Numbers) -> Float[Array, "*cells"]:
     **Arguments:** `level`: between 0 and 1; `df`: degrees of freedom, at least 1, of the same shape
     or a number; infinity gives the normal distribution.
 
+    **Raises:** `ValueError` for a level outside (0, 1), and fewer degrees of freedom than one.
+
     **Example:**
 
         >>> from syndigits_jax.inference import student_t_quantile
         >>> print(student_t_quantile(0.95, [1.0, 19.0, float("inf")]).round(3))
         [12.706  2.093  1.96 ]
     """
+    check_probability(level=level)
+    known = concrete(df)
+    if known is not None and known.dtype.kind in "biuf" and np.any(known < 1):
+        raise ValueError(f"`df` must be at least 1, got {known}")
     level, df = as_floats(level=level, df=df)
+    check_broadcast(level=level, df=df)
     return _quantile(*jax.lax.stop_gradient(jnp.broadcast_arrays(level, df)))
 
 
@@ -39,7 +48,9 @@ def _quantile(level: Float[Array, "*cells"], df: Float[Array, "*cells"]) -> Floa
         outside = betainc(few / 2, 0.5 * jnp.ones_like(few), few / (few + t**2))
         density = 2 * jnp.exp(log_constant - (few + 1) / 2 * jnp.log1p(t**2 / few))
         # Newton's step for the logarithm of the tail against that of t: a line for heavy tails.
-        step = outside / (density * t) * jnp.log(outside / (1 - level))
+        # A level whose tail rounds to 1 has a t of 0.
+        slope = density * jnp.where(t > 0, t, 1)
+        step = jnp.where(t > 0, outside / slope * jnp.log(outside / (1 - level)), 0)
         return t * jnp.exp(jnp.clip(step, -2, 2)), None
 
     found, _ = jax.lax.scan(refined, start, None, length=_REFINEMENTS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ..tables.responses import some
 
@@ -47,6 +47,23 @@ def check_contents(
             f"from {low[j]:g} to {high[j]:g}; a code for refusal must become NaN "
             f"(missing='{human[i, j]:g}')"
         )
+
+
+def at(count: int, wanted: Any, argument: str) -> Int[np.ndarray, " k"]:
+    """Positions below `count` that integers, a slice or a mask select; all for `None`.
+
+    **Raises:** `ValueError` naming the argument.
+    """
+    everything = np.arange(count)
+    try:
+        found = everything if wanted is None else everything[wanted]
+    except IndexError as error:
+        raise ValueError(f"`{argument}` must be positions in 0 to {count - 1}: {error}") from None
+    if found.ndim != 1:
+        raise ValueError(
+            f"`{argument}` must be positions (k,), a slice or a mask, got shape {np.shape(wanted)}"
+        )
+    return found
 
 
 def names_where(names: Sequence[str], flags: Any) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from ..tables.frame_table import FrameTable
 from ..tables.frames import is_frame, long_frame, new_frame
 from ..tables.matching import matched
 from ..tables.responses import identifiers, matrix_shape, panel_fields, positions
-from ._contents import check_contents, constant_columns, names_where, shared_value
+from ._contents import at, check_contents, constant_columns, names_where, shared_value
 from .arrays import PanelArrays, Responses
 
 DROPPED = ("human_users", "twin_users", "human_questions", "twin_questions")
@@ -344,9 +344,11 @@ class Panel:
         )
 
     def take(self, users: Any = None, questions: Any = None) -> "Panel":
-        """As `select`, by positions (integers, a slice, or a Boolean mask)."""
-        i = np.arange(self.n)[slice(None) if users is None else users]
-        j = np.arange(self.m)[slice(None) if questions is None else questions]
+        """As `select`, by positions (integers, a slice, or a Boolean mask).
+
+        **Raises:** `ValueError` for positions beyond the panel, or given twice.
+        """
+        i, j = at(self.n, users, "users"), at(self.m, questions, "questions")
 
         def cells(values: np.ndarray) -> np.ndarray:
             return values[np.ix_(i, j)]

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 
@@ -228,6 +229,8 @@ def check_temperature(temperature: float) -> float:
 def mixture_weights(w: Numbers, temperature: float = 1.0) -> Float[Array, "n p"]:
     """π = softmax(w / τ), equation 1, for logits `w`, (n, p).
 
+    **Raises:** `ValueError` for a temperature that is not positive, and without a prototype.
+
     **Example:**
 
         >>> from syndigits_jax.preferences import mixture_weights
@@ -235,7 +238,10 @@ def mixture_weights(w: Numbers, temperature: float = 1.0) -> Float[Array, "n p"]
         [[0.5  0.5 ]
          [0.88 0.12]]
     """
-    return jax.nn.softmax(as_float("w", w) / temperature, axis=-1)
+    w = as_float("w", w)
+    if w.ndim == 0 or w.shape[-1] == 0:
+        raise ValueError(f"`w` must have a logit per prototype, (n, p), got shape {w.shape}")
+    return jax.nn.softmax(w / check_temperature(temperature), axis=-1)
 
 
 @full_precision
@@ -244,6 +250,8 @@ def user_embedding(
 ) -> Float[Array, "n d"]:
     """u* = Σ_k π_k P_k(c̄), equations 1 and 4, for P of (p, d) and w of (n, p); not normalised.
 
+    **Raises:** `ValueError` for shapes that do not fit, and a temperature that is not positive.
+
     **Example:**
 
         >>> from syndigits_jax.preferences import user_embedding
@@ -251,6 +259,11 @@ def user_embedding(
         [[0.5 0.5]]
     """
     context, logits = as_floats(projected_context=projected_context, w=w)
+    if context.ndim != 2 or logits.ndim == 0 or logits.shape[-1] != context.shape[0]:
+        raise ValueError(
+            f"`w` must be (n, p) with a logit for each of the p rows of `projected_context` "
+            f"(p, d), got {logits.shape} and {context.shape}"
+        )
     return mixture_weights(logits, temperature) @ context
 
 
@@ -391,8 +404,12 @@ def score_gram(
         (3, 3) (2, 3)
     """
     items, context = as_floats(items=items, context=context)
-    if items.shape[0] == 0:
-        raise ValueError("`items`: at least one item is needed")
+    if items.ndim != 2 or items.shape[0] == 0:
+        raise ValueError(
+            f"`items` must be (m, e), a vector for each of at least one item, got {items.shape}"
+        )
+    if (known := concrete(items)) is not None:
+        check_squares(known, "items", items.dtype)
     if context is None:
         context = jnp.mean(items, axis=0)
     projected = project(encoder, context[None, :])[:, 0]
@@ -424,6 +441,8 @@ def _floor(values: Array) -> Array:
 def gram_scores(gram: ScoreGram, w: Numbers) -> Float[Array, "n m"]:
     """Scores (equation 2) of every item for every user.
 
+    **Raises:** `ValueError` unless `w` has a logit for each prototype of `gram`.
+
     **Example:**
 
         >>> import jax
@@ -433,6 +452,9 @@ def gram_scores(gram: ScoreGram, w: Numbers) -> Float[Array, "n m"]:
         >>> print(gram_scores(score_gram(encoder, jnp.eye(3)), jnp.eye(2, 4)).shape)
         (2, 3)
     """
+    w, prototypes = as_float("w", w), gram.prototypes.shape[0]
+    if w.ndim != 2 or w.shape[1] != prototypes:
+        raise ValueError(f"`w` must have shape (n, {prototypes}), got {w.shape}")
     phi = monomials(mixture_weights(w, gram.temperature))
     inverse = jax.lax.rsqrt(_floor(phi @ gram.context))[:, None]
     inverse_item = jax.lax.rsqrt(_floor(phi @ gram.square.T))

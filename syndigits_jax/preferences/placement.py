@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.checks import check_positive, check_steps, number
+from ..solvers.checks import check_positive, check_scalar, check_steps, number
 from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -175,6 +175,7 @@ def place_ssr(
     mesh = as_mesh(mesh)
     ratings, w = _checked(gram, ratings, key, init, batch_size)
     check_steps(steps, "steps")
+    check_scalar("learning_rate", learning_rate)
     check_positive(learning_rate=learning_rate)
     effective_gap(gap)
     rate = number("learning_rate", learning_rate, w.dtype)
@@ -246,6 +247,8 @@ def place_newton(
     mesh = as_mesh(mesh)
     ratings, w = _checked(gram, ratings, key, init, batch_size)
     check_steps(max_steps)
+    for name, value in (("ridge", ridge), ("tol", tol)):
+        check_scalar(name, value)
     check_positive(ridge=ridge, tol=tol)
     effective_gap(gap)
     penalty, stop = number("ridge", ridge, w.dtype), number("tol", tol, w.dtype)

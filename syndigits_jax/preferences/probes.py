@@ -54,7 +54,7 @@ def select_probes(
         [0, 1, 2]
     """
     x, popularity = as_float("vectors", vectors), np.asarray(as_float("popularity", popularity))
-    if x.ndim != 2:
+    if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"`vectors` must be (items, width), got shape {x.shape}")
     if popularity.shape != x.shape[:1]:
         raise ValueError(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers.boundary import Numbers, as_floats
+from ..solvers.boundary import Numbers, as_floats, host_floats
 from ..solvers.keys import PRNGKey
 from ._row_adam import descend_rows, row_adamw, rows_at
 from ._training_step import cut_batches
@@ -34,7 +34,7 @@ def popularity_scores(train: Ratings) -> Float[np.ndarray, " m"]:
 def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, " m"]:
     """Mean rating of every item, with `prior` ratings of the overall mean added to each.
 
-    **Raises:** `ValueError` for a `prior` that is not positive.
+    **Raises:** `ValueError` for a `prior` that is not positive, and without any rating.
 
     **Example:**
 
@@ -46,9 +46,26 @@ def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, 
     """
     if not prior > 0:
         raise ValueError(f"`prior` must be positive, got {prior}")
+    _check_some(train)
     counts = popularity_scores(train)
     sums = np.bincount(train.item, train.rating, minlength=len(train.items))
     return (sums + prior * train.rating.mean()) / (counts + prior)
+
+
+def _check_some(train: Ratings) -> None:
+    if len(train.rating) == 0:
+        raise ValueError("`train` has no rating")
+
+
+def _positions(name: str, values: Numbers, count: int) -> Int[np.ndarray, " k"]:
+    """Positions below `count`. **Raises:** `ValueError` naming the argument."""
+    given = host_floats(name, values)
+    if given.ndim != 1 or np.any((given != np.round(given)) | (given < 0) | (given >= count)):
+        raise ValueError(
+            f"`{name}` must hold positions from 0 to {count - 1}, (k,), got shape {given.shape}"
+            + (f" and {given.min():g} to {given.max():g}" if given.size else "")
+        )
+    return given.astype(np.int64)
 
 
 def remembered_scores(
@@ -62,6 +79,8 @@ def remembered_scores(
 
     **Arguments:** `train`: earlier ratings; `user`, `item`: (k,) positions of the pairs to score.
 
+    **Raises:** `ValueError` for positions of no user or item, and without any earlier rating.
+
     **Example:**
 
         >>> import numpy as np
@@ -72,6 +91,10 @@ def remembered_scores(
         [3. 1.]
     """
     n, m = len(train.users), len(train.items)
+    _check_some(train)
+    user, item = _positions("user", user, n), _positions("item", item, m)
+    if user.shape != item.shape:
+        raise ValueError(f"`item` must have the shape of `user`, {user.shape}, got {item.shape}")
     cell = train.user.astype(np.int64) * m + train.item
     order = np.argsort(cell)
     wanted = user.astype(np.int64) * m + item

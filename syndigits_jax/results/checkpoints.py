@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ class Checkpoints:
         try:
             with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (FileNotFoundError, ValueError, EOFError, BadZipFile):
+        except (FileNotFoundError, ValueError, EOFError, BadZipFile, zlib.error):
             return None
         self._kept.add(key)
         return arrays

@@ -122,6 +122,16 @@ def listed(values: Any) -> list[Any]:
     return list(values)
 
 
+def host_floats(name: str, values: Numbers) -> np.ndarray:
+    """`values` in double precision on the host, NaN where missing, whatever JAX's precision.
+
+    Takes what [`as_float`][] takes. **Raises:** `ValueError` as there.
+    """
+    array = host_array(name, np.asarray(values) if isinstance(values, jax.Array) else values)
+    refuse_no_numbers(name, array.dtype)
+    return (_cells(name, array) if array.dtype.kind in "OU" else array).astype(np.float64)
+
+
 def refuse_no_numbers(name: str, dtype: np.dtype) -> None:
     """Refuse types that are not numeric. **Raises:** `ValueError` naming `name`."""
     if dtype.kind in "mM":

@@ -35,11 +35,70 @@ def check_fraction(name: str, value: Numbers) -> None:
         raise ValueError(f"`{name}` must lie between 0 and 1, got {array}")
 
 
+def check_probability(**named: Numbers) -> None:
+    """Raise `ValueError` if a concrete value has an entry that is not strictly inside (0, 1)."""
+    for name, value in named.items():
+        array = _known(value)
+        if array is not None and not np.all((array > 0) & (array < 1)):
+            raise ValueError(f"`{name}` must lie strictly between 0 and 1, got {value}")
+
+
 def check_steps(value: Numbers, name: str = "max_steps") -> None:
     """Raise `ValueError` if a concrete number of steps is not at least one."""
     array = _known(value)
     if array is not None and not np.all(array >= 1):
         raise ValueError(f"`{name}` must be at least 1, got {value}")
+
+
+def check_axes(*, empty: bool = False, **named: tuple[jax.Array | None, str]) -> None:
+    """Raise `ValueError` unless arrays have the axes that are named, of the same sizes in all.
+
+    **Arguments:** `empty`: whether an axis may have length 0; `named`: by argument, the array and
+    its axes as in an annotation, such as `"t s"`; arrays that are `None` are left out.
+    """
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, (array, axes) in named.items():
+        if array is None:
+            continue
+        letters = axes.split()
+        wanted = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+        if array.ndim != len(letters):
+            raise ValueError(f"`{name}` must have shape {wanted}, got {array.shape}")
+        if 0 in array.shape and not empty:
+            raise ValueError(f"`{name}` is empty: it has shape {array.shape}")
+        for letter, size in zip(letters, array.shape, strict=True):
+            expected, other = sizes.setdefault(letter, (size, name))
+            if size != expected:
+                raise ValueError(
+                    f"`{name}` must have shape {wanted} with {letter} = {expected}, as in "
+                    f"`{other}`, got {array.shape}"
+                )
+
+
+def check_broadcast(**named: jax.Array) -> None:
+    """Raise `ValueError` unless the shapes of the arrays broadcast to one."""
+    try:
+        np.broadcast_shapes(*(array.shape for array in named.values()))
+    except ValueError:
+        names = " and ".join(f"`{name}`" for name in named)
+        shapes = ", ".join(str(array.shape) for array in named.values())
+        raise ValueError(f"{names} must be of one shape, or numbers, got {shapes}") from None
+
+
+def largest_answer(cells: int, dtype) -> float:
+    """The largest size of an answer for which the squares of so many `cells` have a finite sum."""
+    return float(np.sqrt(float(jnp.finfo(dtype).max) / max(cells, 1))) / 16
+
+
+def check_squares(values: np.ndarray, name: str, dtype) -> None:
+    """Refuse answers whose squares overflow `dtype`; see [`largest_answer`][]."""
+    limit = largest_answer(values.size, dtype)
+    largest = np.max(np.abs(values), initial=0, where=~np.isnan(values))
+    if largest > limit:
+        raise ValueError(
+            f"`{name}` has an answer of size {largest:.3g}, whose square {jnp.dtype(dtype).name} "
+            "does not hold; divide the answers by a constant"
+        )
 
 
 def check_scalar(name: str, value: Numbers) -> None:

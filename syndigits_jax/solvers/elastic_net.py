@@ -176,8 +176,8 @@ def elastic_net_from_gram(
 
 
 def _check_path(alphas: Numbers) -> None:
-    if np.ndim(alphas) != 1:
-        raise ValueError(f"`alphas` must have shape (k,), got {np.shape(alphas)}")
+    if np.ndim(alphas) != 1 or not np.size(alphas):
+        raise ValueError(f"`alphas` must have shape (k,) with k >= 1, got {np.shape(alphas)}")
 
 
 @full_precision

@@ -45,7 +45,7 @@ def kmeans(
     one.
     """
     x = as_float("x", x)
-    if x.ndim != 2:
+    if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"`x` must be points in rows, (n, d), got shape {x.shape}")
     if not 1 <= k <= x.shape[0]:
         raise ValueError(f"`k` must be from 1 to the {x.shape[0]} rows, got {k}")

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .boundary import Numbers, as_float
-from .checks import check_penalty, number, regression_arrays
+from .checks import check_penalty, check_scalar, number, regression_arrays
 from .descent import descend
 from .precision import full_precision
 from .solution import Solution, Status
@@ -331,8 +331,9 @@ def _relative_change(state: _State) -> Float[Array, ""]:
 
 
 def _check(weight_decay, learning_rate, batch_size, epochs, patience) -> None:
-    check_penalty("weight_decay", weight_decay)
-    check_penalty("learning_rate", learning_rate)
+    for name, rate in (("weight_decay", weight_decay), ("learning_rate", learning_rate)):
+        check_scalar(name, rate)
+        check_penalty(name, rate)
     for name, size in (("batch_size", batch_size), ("epochs", epochs), ("patience", patience)):
         if size is not None and size < 1:
             raise ValueError(f"`{name}` must be positive, got {size}")

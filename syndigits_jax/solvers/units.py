@@ -26,5 +26,5 @@ def power_of_two(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def largest(array: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
-    """[`power_of_two`][] of the largest absolute entry."""
-    return power_of_two(jnp.max(jnp.abs(jax.lax.stop_gradient(array)), axis=axis))
+    """[`power_of_two`][] of the largest absolute entry; 1 where there is none."""
+    return power_of_two(jnp.max(jnp.abs(jax.lax.stop_gradient(array)), axis=axis, initial=0))

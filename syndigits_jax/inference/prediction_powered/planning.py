@@ -170,12 +170,10 @@ def cheapest_split(
     pays = (total < jnp.sqrt(person)) & (rate <= twins)
     rate = jnp.where(pays, rate, 1 / person)
     twins = jnp.where(pays, twins, 0)
-    unit = jnp.where(pays, total**2, person) * sd**2  # variance times cost
+    unit = jnp.where(pays, total**2, person)  # variance times cost, in units of sd²
     if budget is not None:
         cost = budget
     else:
         assert half_width is not None
-        cost = unit * (ndtri((1 + level.astype(unit.dtype)) / 2) / half_width) ** 2
-    return Split(
-        rate * cost, twins * cost, cost, jnp.sqrt(unit / cost), cost * person * sd**2 / unit
-    )
+        cost = unit * (ndtri((1 + level.astype(unit.dtype)) / 2) * (sd / half_width)) ** 2
+    return Split(rate * cost, twins * cost, cost, sd * jnp.sqrt(unit / cost), cost * person / unit)
