@@ -53,6 +53,10 @@ class Scale:
         if self.step <= 0:
             raise ValueError(f"Scale: `step` must be positive, got {self.step}")
         count = self.width / self.step
+        if not math.isfinite(count):
+            raise ValueError(
+                f"Scale: too many steps of {self.step} lead from {self.low} to {self.high}"
+            )
         if not math.isclose(count, round(count), abs_tol=1e-6) or round(count) < 1:
             raise ValueError(
                 f"Scale: `step`: steps of {self.step} do not lead from {self.low} to {self.high}"
@@ -232,7 +236,10 @@ class Persona:
 
 
 def _finite(value: float | int, what: str) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{what} must be finite, got {number}")
     return number

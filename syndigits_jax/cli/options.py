@@ -1,6 +1,7 @@
 """Options that several commands share, under one name each (see CONTRIBUTING.md)."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,13 +160,14 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = 
 
     **Raises:** `ValueError` naming the option.
     """
-    inside, seen = {path.resolve() for path in inputs}, {}
+    inside, seen = {os.path.realpath(path) for path in inputs}, {}
     for name, path in outputs.items():
         if path is None:
             continue
-        if path.resolve() in inside:
+        real = os.path.realpath(path)  # `resolve` fails where links lead in a circle
+        if real in inside:
             raise ValueError(f"`{name}`: {path} is an input and would be overwritten")
-        other = seen.setdefault(path.resolve(), name)
+        other = seen.setdefault(real, name)
         if other != name:
             raise ValueError(
                 f"`{name}`: {path} is that of `{other}` too; give each a file of its own"

@@ -12,6 +12,7 @@ _TYPED = (
     ("new_questions=True keeps them as new, ", ""),
     ("new_users=True keeps them as new", "--new-users predicts them"),
     ("join='inner'", "--join inner"),
+    ("`level`", "--intervals"),
 )
 _MISSING = re.compile(r"""missing=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 

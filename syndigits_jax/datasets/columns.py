@@ -13,7 +13,7 @@ MISSING_TEXTS = frozenset(
      "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 )  # fmt: skip
 """Texts that stand for a missing answer in a text file: the same as in pandas."""
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,308}")  # longer ones are infinite, as in any other column
 _FLAGS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _DIGITS = frozenset("0123456789+- ")
 _EXACT = 2**53  # up to here every integer is a float64

@@ -1,5 +1,6 @@
 """Strict reading of delimited text files, with explanations of what is wrong with them."""
 
+import contextlib
 import csv
 import gzip
 import itertools
@@ -54,6 +55,15 @@ def refuse_ragged(path: Path, separator: str) -> None:
     """**Raises:** `ValueError` as [`read_delimited`][] does, except for stray quotes."""
     _refuse_other_kinds(path)
     _checked(path, separator, None, lambda row: None, strict=False)
+
+
+def refuse_repeated(path: Path, separator: str) -> None:
+    """**Raises:** `ValueError` for a header that has a name twice."""
+    with opened_text(path) as file, contextlib.suppress(csv.Error):
+        header = next(csv.reader(file, delimiter=separator), [])
+        repeated = [name for i, name in enumerate(header) if name.strip() and name in header[:i]]
+        if repeated:
+            raise ValueError(f"two columns are called {repeated[0]!r}")
 
 
 def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,7 +4,6 @@ Longer than 400 lines: readers, with an example, and the simulator of what they 
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -22,6 +21,7 @@ from ..tables.near_misses import hint, only_in
 from ..tables.responses import some
 from .syn_digits import data_root, required_file
 from .tables import read_table
+from .text_tables import read_json
 
 _MOVIELENS = Path("MovieLens-20M", "distribution_calibration")
 _OPINIONQA = Path("OpinionQA", "distribution_calibration")
@@ -127,7 +127,7 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
     path = required_file(folder / "Qs_likert_scale_5_choices.json")
     twins = read_table(required_file(folder / "persona_answers.csv"), numeric=False)
     try:
-        catalogue = json.loads(path.read_text(encoding="utf-8"))
+        catalogue = read_json(path)
         rows = {
             name: [float(entry["choice_counts"].get(str(k), 0)) for k in range(1, 6)]
             for name, entry in catalogue.items()
@@ -135,7 +135,7 @@ def load_opinionqa(data_dir: str | PathLike[str], *, drop_refused: bool = True) 
         labels = np.array([catalogue[name]["choices"] for name in twins.index])
         refused = (labels == REFUSED) & np.ones(5, bool)
         counts = np.array([rows[name] for name in twins.index])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: not the catalogue of questions ({error})") from error
     try:
         answers = twins.to_numpy(float).T

@@ -166,7 +166,7 @@ def _listed(field: str, cell: str) -> str:
     if cell.startswith("[") and cell.endswith("]"):
         try:
             parts = ast.literal_eval(cell)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return cell
         return ", ".join(str(part).strip() for part in parts)
     return ", ".join(part.strip() for part in cell.split("|"))

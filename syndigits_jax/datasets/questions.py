@@ -161,7 +161,7 @@ def _each(path: Path, entries: Iterable[tuple[Any, Any]], build: Any) -> tuple[Q
     for key, entry in entries:
         try:
             questions.append(build(key, entry))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             name = str(key).encode(errors="backslashreplace").decode()
             raise ValueError(f"{path}: question {name}: {error}") from error
     return tuple(questions)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tables.frames import as_pandas_columns, import_pandas, is_frame, place_of
 from ..tables.responses import some
-from .delimited import SEPARATORS, refuse_ragged
+from .delimited import SEPARATORS, refuse_ragged, refuse_repeated
 from .ratings import RatingTable, rating_table
 from .text_tables import PARQUET, open_table, parquet_columns, suffix_of
 
@@ -47,6 +47,7 @@ def _read_text(path: Path) -> Any:
     except (ValueError, OSError):
         refuse_ragged(path, separator)  # has a clearer message
         raise
+    refuse_repeated(path, separator)
     last = frame.iloc[:, -1]
     # A short row has an empty last cell; with longer rows pandas makes the first column the index.
     if not isinstance(frame.index, pd.RangeIndex) or (last.isna() | (last == "")).any():
@@ -57,9 +58,18 @@ def _read_text(path: Path) -> Any:
 def _records(path: Path) -> Any:
     """The fields that are needed of every line; reviews have many more."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        lines = (json.loads(line) for line in file if line.strip())
-        kept = [{name: row[name] for name in _FIELDS if name in row} for row in lines]
+    kept = []
+    with opener(path, "rt", encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number} is not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is no object of fields but {row!r:.80}")
+            kept.append({name: row[name] for name in _FIELDS if name in row})
     return import_pandas().DataFrame(kept)
 
 

@@ -244,7 +244,10 @@ def _codes(column: Any, argument: str) -> tuple[tuple[str, ...], Int[np.ndarray,
     """(identifiers in order of appearance, position of every entry)."""
     values = _plain(column)
     code: dict[Any, int] = {}
-    positions = [code.setdefault(value, len(code)) for value in values.tolist()]
+    try:
+        positions = [code.setdefault(value, len(code)) for value in values.tolist()]
+    except TypeError:  # a list or a mapping
+        raise ValueError(f"`{argument}`: identifiers must be texts or numbers") from None
     try:
         names = identifiers(code, argument)
     except ValueError as error:

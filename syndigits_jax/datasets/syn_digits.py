@@ -1,6 +1,5 @@
 """The individual-level data of the SYN-DIGITS paper, in the layout of its public repository."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -10,6 +9,7 @@ from typing import Any
 from ..panel import Panel
 from ..schema import Option, Question, Scale
 from .tables import load_panel
+from .text_tables import read_json
 
 _HOME = "https://github.com/yw3453/syn-digits"
 _TWIN_2K_500 = Path("2K500", "synthetic_control")
@@ -193,12 +193,10 @@ def read_twin_2k_500_questions(path: str | PathLike[str]) -> dict[str, Question]
     **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is no such catalogue.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    catalogue = read_json(path)
     try:
-        catalogue = json.loads(path.read_text(encoding="utf-8"))
         return {name: twin_question(name, entry) for name, entry in catalogue.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a catalogue of questions ({error})") from error
 
 

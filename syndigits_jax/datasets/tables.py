@@ -1,5 +1,6 @@
 """Users' own tables: CSV and Parquet files with one row per respondent, one column per question."""
 
+import contextlib
 import csv
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..panel import Panel
-from ..results.files import replacing
+from ..results.files import remove_partial, replacing
 from ..schema import ScaleLike
 from ..tables.cells import MissingCodes, refuse_unusable
 from ..tables.frames import as_pandas, import_pandas, indexed, is_frame, read_parquet
@@ -165,13 +166,34 @@ def write_table(path: str | PathLike[str], frame: Any) -> None:
 
     Of a frame of polars or Arrow the first column stands for an index. [`read_table`][] restores
     the same content: numbers have enough digits to be exact in their precision, integers have no
-    decimal point, identifiers are unchanged.
+    decimal point, identifiers are unchanged. So an identifier that
+    begins with "=" is a formula where a spreadsheet opens the file; the tables of a report, which
+    are for reading only, have an apostrophe before it.
 
     **Raises:** `ValueError` for another suffix.
     """
-    check_table_path(path)
+    write_tables({path: frame})
+
+
+def write_tables(frames: Mapping[str | PathLike[str], Any]) -> None:
+    """Write several tables as [`write_table`][] does, all of them or none.
+
+    They take their places when the last is whole, the first of them last.
+
+    **Raises:** `ValueError` for another suffix, before anything is written.
+    """
+    for path in frames:
+        check_table_path(path)
+    with contextlib.ExitStack() as together:
+        for path, frame in frames.items():
+            _write(together.enter_context(replacing(path)), frame)
+    for folder in {Path(path).parent for path in frames}:
+        remove_partial(folder)
+
+
+def _write(temporary: Path, frame: Any) -> None:
     frame = indexed(frame)
-    suffix = Path(path).suffix.lower()
+    suffix = temporary.suffix.lower()
     if suffix in SEPARATORS:
         text = as_text_frame(frame)
         labels = [str(frame.index.name or ""), *map(str, text.columns), *text.index]
@@ -180,11 +202,9 @@ def write_table(path: str | PathLike[str], frame: Any) -> None:
         quoted = quoted or any("\r" in cell for column in text for cell in text[column])
         quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
         form = {"sep": SEPARATORS[suffix], "quoting": quoting, "lineterminator": "\n"}
-        with replacing(path) as temporary:
-            text.to_csv(temporary, **form)
+        text.to_csv(temporary, **form)
     else:
-        with replacing(path) as temporary:
-            as_parquet_frame(frame).to_parquet(temporary)
+        as_parquet_frame(frame).to_parquet(temporary)
 
 
 def check_table_path(path: str | PathLike[str]) -> None:

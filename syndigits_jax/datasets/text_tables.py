@@ -6,6 +6,7 @@ of cells: text here, numbers in `tables`, and whatever public rating files hold 
 
 import csv
 import json
+import tomllib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
@@ -56,7 +57,7 @@ def open_table(path: str | PathLike[str], readers: Mapping[str, Callable[[Path],
         content = readers[suffix](path)
     except TableError:
         raise
-    except (ValueError, OSError, EOFError, zlib.error) as error:  # Arrow's own among them
+    except (ValueError, OSError, EOFError, zlib.error, RecursionError, OverflowError) as error:
         raise TableError(f"{path}: cannot be read as a table ({error})") from error
     if not len(content[-1] if isinstance(content, tuple) else content):
         raise TableError(f"{path}: has column names, but no rows")
@@ -110,6 +111,14 @@ def read_json(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """A TOML document. **Raises:** `ValueError`, with the line where there is one."""
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a TOML file in UTF-8 ({error})") from None
 
 
 def parse_json(text: str) -> Any:

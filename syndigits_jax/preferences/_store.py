@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..results.files import replacing
+from ..results.files import is_damage, replacing, what_failed
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -16,6 +16,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that `write_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """The arrays of a file that `write_arrays` wrote.
+
+    **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is damaged or another.
+    """
+    try:
+        # From an open file: NumPy would leave a damaged one open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        told = what_failed(error)
+        raise ValueError(f"{path}: is damaged, or no archive of arrays ({told})") from error

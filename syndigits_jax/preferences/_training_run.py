@@ -65,8 +65,15 @@ class TrainingRun:
         """The run stored in `path`, or this one if there is no such file."""
         if not path.exists():
             return self
-        stored = read_arrays(path)
-        if str(stored["identity"]) != identity:
+        try:
+            stored = read_arrays(path)
+            whose = str(stored["identity"])
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"`checkpoint`: {path} cannot be read as one ({error}); remove it or name another "
+                "file"
+            ) from error
+        if whose != identity:
             raise ValueError(
                 f"`checkpoint`: {path} is of another run (other data, key, start or settings); "
                 "remove it or name another file"

@@ -143,8 +143,12 @@ def _read_cache(folder: Path, wanted: Any) -> dict[str, Float[np.ndarray, " e"]]
     for path in sorted(folder.glob("*.npz")):
         if path.name.startswith("."):  # another process is writing it
             continue
-        stored = read_arrays(path)
-        for key, vector in zip(stored["texts"].tolist(), stored["vectors"], strict=True):
+        try:
+            stored = read_arrays(path)
+            texts, vectors = stored["texts"].tolist(), stored["vectors"]
+        except (ValueError, KeyError):  # damaged: its texts are encoded again
+            continue
+        for key, vector in zip(texts, vectors, strict=True):
             if (digest := key.decode()) in wanted:
                 known[digest] = vector
     return known

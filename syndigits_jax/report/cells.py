@@ -9,6 +9,7 @@ import numpy as np
 from ..results.format import UNDEFINED, fixed, percent, whole
 from .contents import Cell, Column, Table
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _UNUSABLE = ("Cc", "Cs", "Cn")
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -61,6 +62,21 @@ def file_columns(table: Table) -> list[str]:
     """All columns of a table's file: those shown with their ends, then further cells of rows."""
     names = [name for c in table.columns for name in (c.name, c.low, c.high) if name]
     return list(dict.fromkeys([*names, *(name for row in table.rows for name in row)]))
+
+
+def no_formula(cell: Cell) -> Cell:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it.
+
+    So OWASP advises against CSV injection (https://owasp.org/www-community/attacks/CSV_Injection):
+    the name of a question or group is the user's, or whoever's answered the survey. Numbers, also
+    in text, stay.
+    """
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        return cell if np.isfinite(float(cell)) else f"'{cell}"
+    except ValueError:
+        return f"'{cell}"
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from ..datasets.tables import write_table
 from ..results.files import remove_partial, replacing, write_text
 from ..results.records import RESULTS, write_document
-from .cells import file_columns
+from .cells import file_columns, no_formula
 from .contents import Contents, Table, file_name
 from .figures import FIGURE_FORMATS, figure_files
 from .html import to_html
@@ -30,7 +30,8 @@ def write_report(
     `figures/NAME.png`, `.svg` and `.pdf`.
 
     All of it is made before the first file is written; each file is replaced as a whole, and
-    `results.json` comes last. Equal numbers give equal files.
+    `results.json` comes last. Equal numbers give equal files. In the `.csv` files a text that a
+    spreadsheet would take for a formula (=, +, - or @ first) has an apostrophe before it.
 
     **Arguments:** `report`; `folder`: made if absent; `formats`: which of [`FORMATS`][].
     `figure_width`: of the files of figures, in inches, and `font_size` of their texts, in points,
@@ -109,7 +110,7 @@ def _table(table: Table) -> Callable[[Path], None]:
         import pandas as pd
 
         names = file_columns(table)
-        columns = {name: [row.get(name) for row in table.rows] for name in names}
+        columns = {name: [no_formula(row.get(name)) for row in table.rows] for name in names}
         frame = pd.DataFrame(columns, columns=names, dtype=object)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, frame.set_index(names[0]))

@@ -8,13 +8,12 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from syndigits_jax.results.files import remove_partial, replacing
+from syndigits_jax.results.files import is_damage, remove_partial, replacing
 from syndigits_jax.results.source import code_version
 
 # The code behind a table of calibrated answers, and behind one of weighted ensembles: an edit
@@ -119,8 +118,10 @@ class Checkpoints:
         try:
             with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (FileNotFoundError, ValueError, EOFError, BadZipFile, zlib.error):
-            return None
+        except Exception as error:
+            if is_damage(error) or isinstance(error, FileNotFoundError):
+                return None
+            raise
         self._kept.add(key)
         return arrays
 

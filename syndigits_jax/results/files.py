@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -95,6 +96,20 @@ def _remove(temporary: Path, folder: int | None) -> None:
         temporary.unlink()
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether reading an archive failed by what it holds, not because it could not be opened.
+
+    NumPy and `zipfile` check little of what a damaged file says of itself: a size that no memory
+    holds, a header that is no literal, a nesting without end. What they raise then is of any kind.
+    """
+    return not (isinstance(error, OSError) and error.filename is not None)
+
+
+def what_failed(error: Exception) -> str:
+    """What an error says, without addresses in memory, or its kind where it says nothing."""
+    return re.sub(r" object at 0x[0-9a-f]+", "", str(error)) or type(error).__name__
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` (UTF-8) to `path`, whole or not at all."""
     with replacing(path) as temporary:
@@ -107,7 +122,7 @@ def remove_partial(folder: str | os.PathLike[str]) -> None:
     Only those older than an hour: another process may be writing in the same folder.
     """
     for stale in Path(folder).glob(f"{_PARTIAL}*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone by now, or of another user
             if time.time() - stale.stat().st_mtime > 3600:
                 stale.unlink()
 

@@ -11,7 +11,6 @@ import json
 import math
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -22,14 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .files import replacing
+from .files import is_damage, replacing, what_failed
 
 FORMAT = 1
 """Of files that are written; later ones cannot be read."""
 _KIND = "syndigits_jax object"
 _HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # so that equal objects make equal files
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, IndexError, TypeError)
 
 
 class SavedFileWarning(UserWarning):
@@ -108,8 +106,11 @@ def read_object(path: str | PathLike[str], classes: Classes) -> Any:
         raise SavedFileError(f"{path}: is damaged or cut off ({error})") from None
     except SavedFileError:
         raise
-    except (*_DAMAGE, ValueError, NotImplementedError) as error:
-        raise SavedFileError(f"{path}: is damaged, or not written by `save` ({error})") from error
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        told = what_failed(error)
+        raise SavedFileError(f"{path}: is damaged, or not written by `save` ({told})") from error
 
 
 def _add(out: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -188,7 +188,7 @@ def check_results_path(path: str | os.PathLike[str]) -> None:
         return
     try:
         known = {"machine", "versions", "records"} <= json.loads(path.read_text("utf-8")).keys()
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError, RecursionError):
         known = False
     if not known:
         raise ValueError(f"{path} is not a results file written by this package")
@@ -209,7 +209,7 @@ def read_results(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Rec
         records = [Record(**fields) for fields in document["records"]]
         header = {name: document[name] for name in ("machine", "versions")}
         return header | {"commit": document.get("commit")}, records
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a results file written by this package") from error
 
 

@@ -34,13 +34,21 @@ def import_pandas() -> Any:
 
 
 def read_parquet(pd: Any, path: Path) -> Any:
-    """A Parquet file as a data frame. **Raises:** `ImportError` that says what to install."""
+    """A Parquet file as a data frame.
+
+    **Raises:** `ImportError` that says what to install; `OSError` if it cannot be opened;
+    `ValueError`, which does not name the file, if it cannot be read.
+    """
     try:
         return pd.read_parquet(path)
     except ImportError as error:
         raise ImportError(
             'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'
         ) from error
+    except OSError:
+        raise
+    except Exception as error:  # Arrow's own classes have nothing else in common
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def is_frame(values: Any) -> bool:

@@ -1,5 +1,6 @@
 """Files of a user's own, each read once however many parts of a workflow need it."""
 
+import os
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -64,7 +65,7 @@ class Files:
         return self._once(("items",), path, lambda: read_items(path))
 
     def _once(self, how: tuple[Any, ...], path: _Path, read: Callable[[], Any]) -> Any:
-        key = (*how, Path(path).resolve())
+        key = (*how, os.path.realpath(path))
         if key not in self._read:
             self._read[key] = read()
         return self._read[key]

@@ -78,7 +78,7 @@ def people_weights(
     for i, user in enumerate(users):
         try:
             values[i] = cell_number(cells.get(user))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             wrong.append(user)
     if wrong:
         raise ValueError(

@@ -29,6 +29,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self._absent: list[FileNotFoundError] = []
 
     def say(self, problem: str) -> None:
         """Note a problem."""
@@ -36,15 +37,22 @@ class Problems:
 
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
-        """Note a `ValueError` of the block, which ends it, and go on behind it."""
+        """Note a `ValueError` or `FileNotFoundError` of the block, which ends it, and go on behind
+        it."""
         try:
             yield
         except ProblemsError as error:
             self.found.extend(error.problems)
         except ValueError as error:
             self.found.append(str(error))
+        except FileNotFoundError as error:
+            self.found.append(str(error))
+            self._absent.append(error)
 
     def refuse(self) -> None:
-        """**Raises:** [`ProblemsError`][] if there are any."""
-        if self.found:
-            raise ProblemsError(tuple(dict.fromkeys(self.found)))
+        """**Raises:** [`ProblemsError`][] if there are any; `FileNotFoundError` if that is all."""
+        found = tuple(dict.fromkeys(self.found))
+        if len(found) == len(self._absent) == 1:
+            raise self._absent[0]
+        if found:
+            raise ProblemsError(found)

@@ -158,6 +158,32 @@ def test_all_problems_are_printed_a_line_each(folder, tmp_path):
     assert json.loads(result.stdout)["status"] == "bad input"
 
 
+def test_bad_values_and_absent_files_are_among_them(folder, tmp_path):
+    out = tmp_path / "out"
+    out.write_text("of something else")
+    (tmp_path / "again.csv").write_bytes("id,q\nzoë,1\n".encode("latin-1"))
+    given = ["evaluate", "--human", folder / "human.csv", "--twin", folder / "twin.csv"]
+    given += ["--people", tmp_path / "none.csv", "--questions", tmp_path / "none.json"]
+    given += ["--retest", tmp_path / "again.csv", "--weights", "weight", "--intervals", "95"]
+    result = runner.invoke(app, [*map(str, given), "--out", str(out)])
+    assert result.exit_code == BAD_INPUT
+    head, *lines = result.stderr.splitlines()
+    starts = (
+        "- --intervals must be a share between 0 and 1, got 95",
+        f"- --out: {out} is not a folder",
+        f"- no such file: {tmp_path / 'none.csv'}",
+        f"- {tmp_path / 'again.csv'}: cannot be read as a table (line 2 is not UTF-8",
+        f"- no such file: {tmp_path / 'none.json'}",
+        "- --weights: no column 'weight'",
+    )
+    assert head == f"error: {len(starts)} problems:"
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(start), line
+    assert out.read_text() == "of something else"
+    with pytest.raises(FileNotFoundError):  # alone it is what it is
+        read_inputs(folder / "none.csv", folder / "twin.csv")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -196,7 +196,7 @@ def _estimate(human, twin, out, report, shares, draws, questions, batteries, giv
         raise ValueError("`draws` is for new questions, not for `--new-users`")
     from syndigits_jax.cli.render.calibration import print_estimated
     from syndigits_jax.cli.render.console import showing_progress
-    from syndigits_jax.datasets.tables import write_table
+    from syndigits_jax.datasets.tables import write_tables
     from syndigits_jax.results.progress import Progress
     from syndigits_jax.workflows.estimate import estimate_files
     from syndigits_jax.workflows.people import design_effect
@@ -211,14 +211,14 @@ def _estimate(human, twin, out, report, shares, draws, questions, batteries, giv
             human, twin, questions=questions, batteries=batteries, draws=draws, key=key,
             on_fit=on_fit, **tables,
         )  # fmt: skip
+    made = {out: result.predictions if result.draws is None else result.draws}
     if report is not None:
-        write_table(report, result.report)
+        made[report] = result.report
     if shares is not None:
-        write_table(shares, result.shares.set_index("question"))
-    write_table(out, result.predictions if result.draws is None else result.draws)
+        made[shares] = result.shares.set_index("question")
     if result.lower is not None:
-        write_table(_beside(out, "lower"), result.lower)
-        write_table(_beside(out, "upper"), result.upper)
+        made |= {_beside(out, "lower"): result.lower, _beside(out, "upper"): result.upper}
+    write_tables(made)
     print_estimated(result, out, tables["intervals"], joined=tables["join"] == Join.INNER)
     estimates = result.estimates
     return {
@@ -247,7 +247,7 @@ def _beside(out: Path, end: str) -> Path:
 def _calibrate(human, twin, out, report, method, given, threshold, tables, written):
     from syndigits_jax.cli.render.calibration import print_calibrated
     from syndigits_jax.cli.render.console import showing_step
-    from syndigits_jax.datasets.tables import write_table
+    from syndigits_jax.datasets.tables import write_tables
     from syndigits_jax.workflows.calibrate import calibrate_files
     from syndigits_jax.workflows.people import design_effect
 
@@ -257,9 +257,8 @@ def _calibrate(human, twin, out, report, method, given, threshold, tables, writt
         result = calibrate_files(
             human, twin, method, hyperparameters=given, threshold=threshold, **tables
         )
-        if report is not None:
-            write_table(report, result.report)
-        write_table(out, result.predictions)
+        made = {out: result.predictions}
+        write_tables(made if report is None else made | {report: result.report})
     print_calibrated(result, out, joined=tables["join"] == Join.INNER)
     rows = result.report.reset_index().to_dict("records")
     for row in rows:  # JSON has no infinity

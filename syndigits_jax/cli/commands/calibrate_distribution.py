@@ -84,7 +84,7 @@ def calibrate_distribution(
     chosen = _by_question(options)
     from syndigits_jax.cli.render.console import showing_step
     from syndigits_jax.cli.render.distributions import print_distributions
-    from syndigits_jax.datasets.tables import write_table
+    from syndigits_jax.datasets.tables import write_tables
     from syndigits_jax.workflows.distributions import calibrate_distribution_files
     from syndigits_jax.workflows.people import design_effect
 
@@ -95,9 +95,8 @@ def calibrate_distribution(
             alpha=None if intervals is None else 1 - intervals,
             new_options=chosen, weight_by_count=weight_by_count, weights=weights, missing=missing,
         )  # fmt: skip
-        if report is not None:
-            write_table(report, result.report)
-        write_table(out, result.predictions)
+        made = {out: result.predictions}
+        write_tables(made if report is None else made | {report: result.report})
     print_distributions(result, out, intervals)
     return {
         "written": [path for path in (out, report) if path is not None],

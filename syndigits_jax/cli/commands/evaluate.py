@@ -104,8 +104,6 @@ def evaluate(
     from syndigits_jax.cli.render.evaluation import print_evaluation
     from syndigits_jax.workflows.evaluate.run import evaluate as run
 
-    if not 0 < intervals < 1:
-        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
     with showing_progress() as show:
         found = run(
             human, twin, questions=questions, people=people, weights=weights, groups=groups,

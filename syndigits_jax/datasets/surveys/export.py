@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def is_export(path: Path) -> bool:
         with opened_text(path) as file:
             rows = csv.reader(file, delimiter=SEPARATORS[suffixes[-1]])
             return any(_is_ids(row) for row, _ in zip(rows, range(3)))
-    except (OSError, EOFError, ValueError, csv.Error):
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error):
         return False
 
 
@@ -83,7 +84,7 @@ def read_export(path: Path, *, unfinished: bool = False) -> Export:
     suffix = next(s for s in reversed([s.lower() for s in path.suffixes]) if s != ".gz")
     try:
         names, rows = read_delimited(path, SEPARATORS[suffix], utf_16=True)
-    except ValueError as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be read as a table ({error})") from error
     at = next((i for i, row in enumerate(rows[:2]) if _is_ids(row)), None)
     if at is None:
@@ -178,10 +179,10 @@ def _place(cell: str) -> Place:
     if cell.startswith("{"):
         try:
             content = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             try:
                 content = ast.literal_eval(cell)
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
                 content = None
     if not isinstance(content, dict):
         content = {"ImportId": cell}
@@ -226,7 +227,7 @@ def _unreal(status: str) -> str:
     text = status.strip().casefold()
     try:
         bits = int(float(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         bits = 0
     if bits & 3 or "preview" in text or "test" in text:
         return "of previews and tests"

@@ -50,9 +50,23 @@ def read_questionnaire(path: Path) -> Questionnaire:
     """A questionnaire from its file.
 
     **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is cut off, no JSON, or no
-    questionnaire of Qualtrics.
+    questionnaire of Qualtrics, and its question or block that is not as Qualtrics writes them.
     """
     elements = _elements(path)
+    reading = ["its list of elements"]
+    try:
+        return _questionnaire(elements, reading)
+    except ValueError as error:
+        raise ValueError(f"{path}: {reading[-1]}: {error}") from error
+    except (AttributeError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: {reading[-1]} is not as Qualtrics writes it ({type(error).__name__}: "
+            f"{error}); export the survey again"
+        ) from error
+
+
+def _questionnaire(elements: list[Mapping[str, Any]], reading: list[str]) -> Questionnaire:
+    """The questionnaire of these elements; what is being read is added to `reading`."""
     payloads = {
         str(payload["QuestionID"]): payload
         for one in elements
@@ -60,7 +74,7 @@ def read_questionnaire(path: Path) -> Questionnaire:
         and payload.get("QuestionID")
     }  # fmt: skip
     if not payloads:
-        raise ValueError(f"{path}: there are no questions in it")
+        raise ValueError("there are no questions in it")
     tags = {qid: str(payload.get("DataExportTag") or qid) for qid, payload in payloads.items()}
     left_out, why = LeftOut(), {}
     columns: list[Column] = []
@@ -73,6 +87,7 @@ def read_questionnaire(path: Path) -> Questionnaire:
         why[qid] = reason
 
     for block in _blocks(elements):
+        reading.append(f"block {block.get('ID')}")
         inside = [qid for qid in _questions(block) if qid in payloads and qid not in placed]
         placed |= set(inside)
         if block.get("Type") == "Trash":
@@ -93,10 +108,12 @@ def read_questionnaire(path: Path) -> Questionnaire:
                     payloads, tags, loop, fields, identifier, name, sure=_shows_all(block)
                 )
                 contexts.setdefault(qid, context)
+                reading.append(f"question {qid} ({tags[qid]})")
                 try:
                     columns += columns_of(payloads[qid], context)
                 except NotRead as reason:
                     leave(qid, str(reason))
+    reading.append("a question")
     for qid in payloads:
         if qid not in placed:
             leave(qid, "it is in no block of the survey")
@@ -128,7 +145,7 @@ def _elements(path: Path) -> list[Mapping[str, Any]]:
         cut = error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg
         hint = "; it ends too early: cut off in a download?" if cut else ""
         raise ValueError(f"{path}: cannot be read as JSON ({error}){hint}") from None
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits; no end of brackets
         raise ValueError(f"{path}: cannot be read as JSON ({error})") from None
     elements = content.get("SurveyElements") if isinstance(content, Mapping) else None
     if not isinstance(elements, list) or not all(isinstance(one, Mapping) for one in elements):

@@ -1,7 +1,6 @@
 """Personas without a text: attributes drawn from given marginals, or none at all."""
 
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.text_tables import parse_toml
 from ...results.keys import Key, entropy
 from ...schema import Persona
 
@@ -59,6 +59,9 @@ WRITING_ATTRIBUTES = ("category_label", "top_items_block", "rating_hist", "n_rev
 """Attributes used to write a persona's text from a history; dropped once it is written."""
 
 
+_PERCENT = 1e3  # shares are at most 1; those written as percentages are told so below
+
+
 def check_marginals(marginals: Mapping[str, Any]) -> None:
     """**Raises:** `ValueError` naming the attribute and what is wrong with its shares."""
     if not marginals:
@@ -68,7 +71,7 @@ def check_marginals(marginals: Mapping[str, Any]) -> None:
             raise ValueError(f"`marginals`: {name!r} needs a table of values and their shares")
         for value, share in shares.items():
             number = isinstance(share, int | float) and not isinstance(share, bool)
-            if not number or not math.isfinite(share) or share < 0:
+            if not number or not 0 <= share <= _PERCENT:
                 raise ValueError(
                     f"`marginals`: the share of {name} {value!r} must be a number from 0 to 1, "
                     f"got {share!r}"
@@ -103,9 +106,9 @@ def read_marginals(path: str | PathLike[str]) -> dict[str, dict[str, float | int
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        marginals = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        marginals = parse_toml(path.read_bytes())
         check_marginals(marginals)
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return marginals
 

@@ -40,14 +40,15 @@ braces, control tokens), and they are the same for a template that is made in Py
 import functools
 import hashlib
 import json
+import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...datasets.text_tables import parse_toml
 from ...results.names import nearest
 from ...schema import Scale
 from ..requests import READOUTS, Decoding, Message
@@ -221,12 +222,9 @@ def read_template(path: str | PathLike[str]) -> Template:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: not a TOML file in UTF-8 ({error}); texts go in quotes, long ones in "
-            'three: """'
-        ) from None
+        content = parse_toml(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}; texts go in quotes, long ones in three: """') from None
     try:
         return _template(content)
     except ValueError as error:
@@ -312,7 +310,7 @@ def _decoding(given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"`decoding` has no {key!r}{_near(key, tuple(_DECODING))}")
         kind = _DECODING[key]
         if kind is float and type(value) is int:
-            value = float(value)
+            value = float(value) if abs(value) < 10**300 else math.inf
         if type(value) is not kind:
             name = {float: "a number", int: "a whole number", str: "a text"}[kind]
             raise ValueError(f"`decoding`: `{key}` must be {name}, got {value!r}")

@@ -91,6 +91,27 @@ class StoreConnection:
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
+    @contextlib.contextmanager
+    def made_of(self, what: str) -> Iterator[None]:
+        """For a block that makes something of what the store holds.
+
+        **Raises:** `StoreError` that its `what` are damaged, if the block fails: nothing else makes
+        them differ from what was written.
+        """
+        try:
+            yield
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            raise StoreError(
+                f"{self.path}: the store is damaged (its {what}: {error}); restore it from a copy"
+            ) from error
+
     def _explained(self, error: sqlite3.Error) -> Exception:
         kind = getattr(error, "sqlite_errorname", "") or ""
         if not kind:  # an error of Python's interface to SQLite

@@ -28,8 +28,9 @@ class Cells:
         self.questions = tuple(grid.questions.values())
         self.identifiers = tuple(q.identifier for q in self.questions)
         self.shape = (len(self.personas), len(self.questions))
-        self._read_options(grid)
-        self._read_responses(store, grid)
+        with store.made_of("responses"):
+            self._read_options(grid)
+            self._read_responses(store, grid)
 
     def _read_options(self, grid: Grid) -> None:
         """The options of each question without refusals; `slot`: the column of each answer."""

@@ -197,14 +197,15 @@ def read_records(store: StoreLike, run: int | str | None = None, *, backend: str
         else:
             where = query + "WHERE runs.id = ?"
             rows = list(opened.rows(where, (choose_run(opened, run).id,)))
-    frame = pd.DataFrame(rows, columns=names)
-    frame["time"] = pd.to_datetime(frame["time"].astype(float), unit="s", utc=True)
-    for name in ("value", "outside"):
-        frame[name] = frame[name].astype(float)
-    frame["probabilities"] = [
-        None if blob is None else np.frombuffer(blob, "<f4").tolist()
-        for blob in frame["probabilities"]
-    ]
+        with opened.made_of("responses"):
+            frame = pd.DataFrame(rows, columns=names)
+            frame["time"] = pd.to_datetime(frame["time"].astype(float), unit="s", utc=True)
+            for name in ("value", "outside"):
+                frame[name] = frame[name].astype(float)
+            frame["probabilities"] = [
+                None if blob is None else np.frombuffer(blob, "<f4").tolist()
+                for blob in frame["probabilities"]
+            ]
     return as_backend(frame, backend)
 
 

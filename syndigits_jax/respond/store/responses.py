@@ -261,9 +261,13 @@ class ResponseStore(StoreConnection):
         """All runs, oldest first."""
         names = "id, template, template_version, template_hash, model, settings"
         rows = self.rows(f"SELECT {names} FROM runs ORDER BY id")
-        return tuple(
-            Run(number, *of, settings=json.loads(settings)) for number, *of, settings in rows
-        )
+        with self.made_of("runs"):
+            found = tuple(
+                Run(number, *of, settings=json.loads(settings)) for number, *of, settings in rows
+            )
+            for one in found:
+                str(one)  # what any reader needs of it
+        return found
 
     def count(self, run: int | None = None) -> int:
         """How many responses are committed, of one run or of all."""
@@ -295,11 +299,12 @@ class ResponseStore(StoreConnection):
             found.append(list(self.rows(query, {"run": run, "kind": kind})))
         personas, questions = found
         answers = self.rows("SELECT question, answers FROM answers WHERE run = ?", (run,))
-        return Grid(
-            {number: persona_from_json(text) for number, text in personas},
-            {number: question_from_json(text) for number, text in questions},
-            {number: json.loads(text) for number, text in answers},
-        )
+        with self.made_of("personas and questions"):
+            return Grid(
+                {number: persona_from_json(text) for number, text in personas},
+                {number: question_from_json(text) for number, text in questions},
+                {number: json.loads(text) for number, text in answers},
+            )
 
     def rows(self, query: str, arguments: Any = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of an SQL query.
@@ -310,7 +315,10 @@ class ResponseStore(StoreConnection):
         if trouble is not None:
             raise StoreError(self._describe(trouble))
         with self._errors():
-            yield from self._database.execute(query, arguments)
+            # Not `yield from`, which closes the cursor of what is not read to its end: the store
+            # may be closed by then.
+            for row in self._database.execute(query, arguments):  # noqa: UP028
+                yield row
 
     # --- the connection -----------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from syndigits_jax.workflows.evaluate.quality import quality_section
 from syndigits_jax.workflows.evaluate.summary import summary
 from syndigits_jax.workflows.evaluate.worth import worth_section
 from syndigits_jax.workflows.people import weights_said
+from syndigits_jax.workflows.problems import Problems
 
 SECTIONS: dict[str, Callable[[Evidence], Section | None]] = {
     "quality": quality_section,
@@ -106,12 +107,21 @@ def evaluate(
         ...         print(error)
         `groups`: no column 'sexx' in `human` or `twin`; did you mean 'sex'?
     """
-    _check(level, out, figure_width, font_size)
-    inputs = read_inputs(
-        human, twin, questions=questions, people=people, weights=weights, groups=groups,
-        blocks=blocks, arms=arms, retest=retest, id_column=id_column, join=join, missing=missing,
-        batteries=batteries,
-    )  # fmt: skip
+    problems, inputs = Problems(), None
+    with problems.collected():
+        _check_level(level)
+    with problems.collected():
+        check_figure_sizes(figure_width, font_size)
+    with problems.collected():
+        _check_out(out)
+    with problems.collected():
+        inputs = read_inputs(
+            human, twin, questions=questions, people=people, weights=weights, groups=groups,
+            blocks=blocks, arms=arms, retest=retest, id_column=id_column, join=join,
+            missing=missing, batteries=batteries,
+        )  # fmt: skip
+    problems.refuse()
+    assert inputs is not None
     return evaluate_panel(
         inputs, out=out, level=level, key=key, title=title, figure_width=figure_width,
         font_size=font_size, on_progress=on_progress,
@@ -146,7 +156,9 @@ def evaluate_panel(
     **Raises:** `ValueError` for a level outside (0, 1) or a folder that cannot be used, and as
     [`gather_evidence`][syndigits_jax.workflows.evaluate.evidence.gather_evidence].
     """
-    _check(level, out, figure_width, font_size)
+    _check_level(level)
+    _check_out(out)
+    check_figure_sizes(figure_width, font_size)
     store = None if out is None else Checkpoints(Path(out) / UNITS)
     steps = _Steps(inputs, key, level, store, on_progress)
     evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
@@ -209,15 +221,12 @@ def _percent(share: float | np.floating) -> str:
     return f"{100 * share:.0f}%" if share == 0 or share >= 0.005 else "less than 1%"
 
 
-def _check(
-    level: float,
-    out: str | os.PathLike[str] | None,
-    figure_width: float | int | None,
-    font_size: float | int | None,
-) -> None:
-    check_figure_sizes(figure_width, font_size)
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
+
+
+def _check_out(out: str | os.PathLike[str] | None) -> None:
     if out is not None:
         check_report_folder(Path(out))
 
@@ -234,7 +243,7 @@ def check_report_folder(out: Path) -> None:
         return
     try:
         known = {"title", "facts", "sections"} <= json.loads(path.read_text("utf-8")).keys()
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError, RecursionError):
         known = False
     if not known:
         raise ValueError(f"`out`: {path} is of something else than a report; choose another folder")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from syndigits_jax.datasets.rating_files import as_sentence, joined, read_columns
 from syndigits_jax.datasets.ratings import RatingTable, rating_table
+from syndigits_jax.results.files import is_damage, what_failed
 from syndigits_jax.solvers.boundary import is_missing
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.frames import Table, place_of
@@ -153,8 +154,10 @@ def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, 
                     raise ValueError(f"it holds {stored.files}, none called 'embeddings'")
                 stored = stored[name]
         vectors = np.asarray(stored, np.float32)
-    except (ValueError, OSError, IndexError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read as embeddings ({error})") from error
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise ValueError(f"{path}: cannot be read as embeddings ({what_failed(error)})") from error
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise ValueError(
             f"{path}: expected {count} rows, one per item in the order of the items file, got an "

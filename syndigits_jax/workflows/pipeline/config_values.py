@@ -7,7 +7,6 @@ the part, the key and, for a key that is unknown, the nearest known one.
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError, create_model
 
+from syndigits_jax.datasets.text_tables import parse_toml
 from syndigits_jax.results.names import near
 
 Record = TypeVar("Record")
@@ -62,11 +62,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a TOML file in UTF-8 ({error})") from None
-    return _expanded(content)
+    return _expanded(parse_toml(path.read_bytes()))
 
 
 def field_type(hint: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -243,7 +244,12 @@ def _report(
         )  # fmt: skip
         reference = "ssr" if "ssr" in fidelity.populations else "trained"
         worth += fidelity_section(fidelity.records, fidelity.notes, reference)
-    lines = [f"# {out.resolve().name}", "", *responses_section(counted, table), *worth]
+    lines = [
+        f"# {os.path.basename(os.path.realpath(out))}",
+        "",
+        *responses_section(counted, table),
+        *worth,
+    ]
     if notes:
         lines += ["## Notes", "", *(f"- {note}" for note in notes)]
     write_pipeline_results(
