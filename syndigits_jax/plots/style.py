@@ -191,7 +191,8 @@ def finish(
         shown = ax.set_title(above, loc="left", pad=pad, **look)
         shown.set_parse_math(False)
         if edge:
-            shown.set_transform(_from_edge(ax) + ax.titleOffsetTrans)
+            offset: Any = ax.titleOffsetTrans  # pyright: ignore[reportAttributeAccessIssue]
+            shown.set_transform(_from_edge(ax) + offset)
             shown.set_x(0.012)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
