@@ -130,6 +130,8 @@ def axes_row(
     """`count` given Axes, or those of a new figure: side by side, or one below the other where it
     is narrow.
 
+    **Arguments:** `axes`: those given; `figsize`, `size`: as of [`axes_or_new`][].
+
     **Raises:** `ValueError` if another number of Axes is given.
     """
     if axes is None:
