@@ -223,8 +223,8 @@ def read_ratings(
     attributes, seed (the real user that the persona was made from) and condition. This is the
     input format of `syndigits fidelity`.
 
-    **Arguments:** `store`, `run`, `everything`, `backend`: as in [`read_frame`][], which see for what
-    it **raises**.
+    **Arguments:** `store`, `run`, `everything`, `backend`: as in [`read_frame`][]. **Raises:** as
+    there.
     """
     pd = import_pandas()
     with reading(store) as opened:
