@@ -25,8 +25,8 @@ def _homes() -> dict[str, list[str]]:
 
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
-        if any(part.startswith("_") and part != "__init__" for part in parts):
-            continue
+        if any(part.startswith("_") and part != "__init__" for part in parts) or "cli" in parts:
+            continue  # the reference has neither
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         body = ast.parse(file.read_text(encoding="utf-8")).body
         for name in _documented(body):

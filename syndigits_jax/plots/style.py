@@ -130,6 +130,8 @@ def axes_row(
     """`count` given Axes, or those of a new figure: side by side, or one below the other where it
     is narrow.
 
+    **Arguments:** `axes`: those given; `figsize`, `size`: as of [`axes_or_new`][].
+
     **Raises:** `ValueError` if another number of Axes is given.
     """
     if axes is None:
@@ -191,7 +193,8 @@ def finish(
         shown = ax.set_title(above, loc="left", pad=pad, **look)
         shown.set_parse_math(False)
         if edge:
-            shown.set_transform(_from_edge(ax) + ax.titleOffsetTrans)
+            offset: Any = ax.titleOffsetTrans  # pyright: ignore[reportAttributeAccessIssue]
+            shown.set_transform(_from_edge(ax) + offset)
             shown.set_x(0.012)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

@@ -34,8 +34,8 @@ def figure_files(
 ) -> dict[str, bytes]:
     """The bytes of a figure's files by format: equal numbers give equal bytes.
 
-    **Arguments:** `width`: in inches, such as that of a column of a paper; by default the figure's
-    own. `fontsize`: of texts, in points.
+    **Arguments:** `figure`; `formats`: those wanted; `width`: in inches, such as that of a column
+    of a paper; by default the figure's own. `fontsize`: of texts, in points.
     """
     title, alt = legible(figure.title), legible(figure.alt)
     about: dict[str, dict[str, Any]] = {

@@ -243,7 +243,8 @@ def long_frame(
 ) -> Any:
     """A row per user and question, users one after the other.
 
-    **Arguments:** `columns`: by name, (n, m) cells, or (m,) of the questions; `backend`: as in
+    **Arguments:** `users`, `questions`: identifiers, n and m; `columns`: by name, (n, m) cells, or
+    (m,) of the questions; `backend`: as in
     [`new_frame`][].
 
     **Raises:** `ValueError` as [`new_frame`][].

@@ -11,7 +11,7 @@ import numpy as np
 from ...schema import Persona, Question
 from ...solvers.boundary import is_missing
 from ...tables.frame_table import FrameTable
-from ...tables.frames import as_pandas
+from ...tables.frames import as_pandas, is_frame
 from ...tables.responses import identifiers, positions, some
 
 FORMS = ("text", "json")
@@ -317,9 +317,9 @@ def _text(question: Question) -> str:
 
 def _people(table: Any, argument: str) -> tuple[tuple[str, ...], list[str], list[list[Any]]]:
     """People, names of columns, and the cells by column of a table."""
-    frame = as_pandas(table, argument)
-    if not len(frame):
+    if is_frame(table) and hasattr(table, "__len__") and not len(table):
         raise ValueError(f"`{argument}` has no rows")
+    frame = as_pandas(table, argument)
     names = identifiers(frame.columns, f"{argument} (columns)")
     cells = [frame.iloc[:, j].tolist() for j in range(len(names))]
     return identifiers(frame.index, f"{argument} (rows)"), list(names), cells

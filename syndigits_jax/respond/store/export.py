@@ -156,8 +156,10 @@ def read_frame(
     refusals; for nominal questions it is the most frequent or probable option, the first of equal
     ones. NaN: missing, refused, or unparsed.
 
-    **Arguments** and **raises:** as [`read_tensor`][], and `backend` as in
-    [`Panel.to_frames`][]; `ImportError` without pandas.
+    **Arguments:** `store`, `run`, `everything`: as in [`read_tensor`][]; `backend`: as in
+    [`Panel.to_frames`][].
+
+    **Raises:** as these; `ImportError` without pandas.
     """
     pd = import_pandas()
     with reading(store) as opened:
@@ -222,7 +224,8 @@ def read_ratings(
     attributes, seed (the real user that the persona was made from) and condition. This is the
     input format of `syndigits fidelity`.
 
-    **Arguments** and **raises:** as [`read_frame`][].
+    **Arguments:** `store`, `run`, `everything`, `backend`: as in [`read_frame`][]. **Raises:** as
+    there.
     """
     pd = import_pandas()
     with reading(store) as opened:
