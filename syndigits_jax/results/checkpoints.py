@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
