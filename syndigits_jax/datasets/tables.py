@@ -175,7 +175,7 @@ def write_table(path: str | PathLike[str], frame: Any) -> None:
     write_tables({path: frame})
 
 
-def write_tables(frames: Mapping[str | PathLike[str], Any]) -> None:
+def write_tables(frames: Mapping[Any, Any]) -> None:
     """Write several tables as [`write_table`][] does, all of them or none.
 
     They take their places when the last is whole, the first of them last.

@@ -55,8 +55,10 @@ def at(count: int, wanted: Any, argument: str) -> Int[np.ndarray, " k"]:
     **Raises:** `ValueError` naming the argument.
     """
     everything = np.arange(count)
+    if wanted is None:
+        return everything
     try:
-        found = everything if wanted is None else everything[wanted]
+        found = everything[wanted]
     except IndexError as error:
         raise ValueError(f"`{argument}` must be positions in 0 to {count - 1}: {error}") from None
     if found.ndim != 1:
