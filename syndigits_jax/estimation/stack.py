@@ -20,10 +20,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
-from threadpoolctl import threadpool_limits
 
 from ..evaluation.holdout import padded_targets
 from ..panel import Responses
+from ..solvers.blas import one_blas_thread
 from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices, to_host
 from ..solvers.precision import full_precision
 from .components import (
@@ -329,7 +329,7 @@ def in_order(
 
     **Raises:** the first error, or an interrupt, which ends it.
     """
-    limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
+    limits = one_blas_thread(workers > 1)
     if on_done is not None:
         on_done(0, len(items))
     with limits, ThreadPoolExecutor(workers) as pool:

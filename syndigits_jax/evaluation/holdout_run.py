@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
 
 from ..calibration.calibrate import Calibrated
 from ..calibration.calibrators import Calibrator
 from ..panel import Panel
+from ..solvers.blas import one_blas_thread
 from ..solvers.devices import to_host
 from .holdout_result import HoldOut
 
@@ -131,7 +131,7 @@ class Run:
                 self._fail(error)
 
         # LAPACK calls (small eigenproblems) would each start threads of their own.
-        limits = threadpool_limits(1 if workers > 1 else None, user_api="blas")
+        limits = one_blas_thread(workers > 1)
         with limits, ThreadPoolExecutor(workers) as pool:
             try:
                 self._methods_side_by_side = pool if workers > 1 else None

@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
-from threadpoolctl import threadpool_limits
 
 from ..calibration.calibrators import FitAndTransfer, NeuralNet
 from ..calibration.settings import Settings, resolve
 from ..inference.resampling import nan_mean, standard_error
 from ..panel import PanelArrays, Responses
+from ..solvers.blas import one_blas_thread
 from ..solvers.boundary import Numbers, as_float
 from ..solvers.keys import PRNGKey
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
@@ -143,7 +143,7 @@ def choose_penalty(
             raise ValueError("folds and key are for judge='twins'; questions are left out singly")
         columns = target_positions(targets, human.shape[1], "question")
         run = functools.partial(_on_questions, metric=metric)
-    with _one_blas_thread():
+    with one_blas_thread():
         errors = run(candidates, human, twin, columns, weight, settings, vectorised)
         return _choice(candidates, values, errors)
 
@@ -218,16 +218,11 @@ def tune_penalty(
     settings = settings.change(fitting={"regression_tol": tol})
     vectorised = jax.default_backend() != "cpu"
     rate = as_float("learning_rate", learning_rate).astype(start.dtype)
-    with _one_blas_thread():
+    with one_blas_thread():
         path, errors = _descend(
             method, rate, human, twin, columns, weight, held_out, field, steps, settings, vectorised
         )
         return _choice(stacked(method, {field: path}), {field: path}, errors)
-
-
-def _one_blas_thread():
-    """A context with one BLAS thread: many small systems are no faster on several threads."""
-    return threadpool_limits(1, user_api="blas")
 
 
 def _choice(candidates: Method, values: dict[str, Array], errors: Errors) -> Choice[Method]:

@@ -17,8 +17,7 @@ from .real_users import (
     METRICS,
     PopulationMetrics,
     RealUsers,
-    evaluate,
-    permute,
+    measured,
 )
 
 INDEXED = ("frechet", "mmd2", "sliced_wasserstein", "coverage")
@@ -106,18 +105,11 @@ def fidelity_measures(key: PRNGKey, users: RealUsers, y: Numbers) -> FidelityMea
         pool = everyone if first == 0 else rng.integers(0, size, size)
         for i in range(first, first + resamples):
             rows[i] = pool if size == count else rng.choice(pool, count, replace=False)
-    draws, real = users.floor.of(y, jnp.asarray(rows)), users.floor.points
-    values = evaluate(
-        real, users.rows, users.radius, draws, users.sigma, users.directions, k=users.k
-    )
-    p_values = permute(
-        p_key,
-        real,
-        users.rows[:resamples],
-        draws,
-        users.sigma,
-        permutations=users.permutations,
-    )
+    draws = users.floor.of(y, jnp.asarray(rows))
+    values, p_values = measured(
+        p_key, users.floor.points, users.rows, users.radius, draws, users.sigma, users.directions,
+        resamples=resamples, k=users.k, permutations=users.permutations,
+    )  # fmt: skip
     return _summary(users, values, p_values)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..preferences.encoder import check_temperature
+from ..solvers.blas import one_blas_thread
 from ..solvers.boundary import Numbers
 from ..solvers.distances import BLOCK, population, populations, positive, spread
 from ..solvers.keys import PRNGKey, host_generator
@@ -229,6 +230,17 @@ def radii(real, rows, k):
     return jax.lax.map(lambda chosen: neighbour_radius(real[chosen], k), rows, batch_size=_batch())
 
 
+def measured(
+    key: PRNGKey, real, rows, radius, draws: Draws, sigma, directions, *, resamples: int, k: int,
+    permutations: int,
+) -> tuple[PopulationMetrics, Float[Array, " r"]]:  # fmt: skip
+    """Metrics of every resample, and p-values of the first `resamples`, once they are there."""
+    with one_blas_thread():
+        found = evaluate(real, rows, radius, draws, sigma, directions, k=k)
+        p_values = permute(key, real, rows[:resamples], draws, sigma, permutations=permutations)
+        return jax.block_until_ready((found, p_values))
+
+
 def _batch() -> int | None:
     """Resamples at a time under `vmap`: one uses a CPU fully, an accelerator needs many."""
     return None if jax.default_backend() == "cpu" else 64
@@ -300,10 +312,10 @@ def real_users(
     radius = radii(floor.points, rows, k)
     found, p_values = {}, {}
     for name, each in controls.items():
-        found[name] = evaluate(floor.points, rows, radius, each, sigma, directions, k=k)
-        p_values[name] = permute(
-            p_key, floor.points, rows[:resamples], each, sigma, permutations=permutations
-        )
+        found[name], p_values[name] = measured(
+            p_key, floor.points, rows, radius, each, sigma, directions,
+            resamples=resamples, k=k, permutations=permutations,
+        )  # fmt: skip
         if on_part is not None:
             on_part(len(found))
     return RealUsers(

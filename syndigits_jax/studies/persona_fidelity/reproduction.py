@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from syndigits_jax.datasets import load_amazon_2018, load_movielens_ratings
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import check_results_path, write_document
+from syndigits_jax.solvers.blas import one_blas_thread
 from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.studies.persona_fidelity.baselines import BaselinesSettings, study_baselines
 from syndigits_jax.studies.persona_fidelity.paper_values import paper_range
@@ -139,8 +139,7 @@ def run_fidelity(
                 _twins, data, embed=embed, key=key, settings=twin_settings, out=out,
                 on_progress=show,
             )  # fmt: skip
-        # At these sizes LAPACK is no faster on several threads, and far slower on a busy CPU.
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             arrays, resumed = store.get(f"{unit.study}-{name}", compute)
         if resumed:
             show(Progress(0, 1, unit.study, 1, 1, resumed=True))

@@ -24,6 +24,7 @@ from syndigits_jax.fidelity import (
 )
 from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
 from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.solvers.blas import one_blas_thread
 from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
 from syndigits_jax.workflows.fidelity.samplers import PanelSettings as PanelSettings
@@ -185,9 +186,10 @@ def _kept(
     """[`compare_with_real`][], or what it found before."""
 
     def compute() -> dict[str, np.ndarray]:
-        records, populations = compare_with_real(
-            key, reference, real, others, prototypes, settings, on_part=on_part, **sizes
-        )
+        with one_blas_thread():
+            records, populations = compare_with_real(
+                key, reference, real, others, prototypes, settings, on_part=on_part, **sizes
+            )
         said = json.dumps([dataclasses.astuple(record) for record in records])
         return {
             "records": np.array(said),
