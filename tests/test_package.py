@@ -18,7 +18,7 @@ import syndigits_jax
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "syndigits_jax"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CORE = {"jax", "numpy", "equinox", "optax", "ott-jax", "jaxtyping", "threadpoolctl"}
+CORE = {"jax", "narwhals", "numpy", "equinox", "optax", "ott-jax", "jaxtyping", "threadpoolctl"}
 
 # What data flows through, first to last: the numerics never import what stands around them.
 NUMERICS = ("solvers", "inference", "calibration", "distribution", "fidelity", "panel", "schema")

@@ -188,7 +188,7 @@ def finish(
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_parse_math(False)
     if title:
-        pad = 9 + 12.8 * text_scale() * legend_rows if legend_rows else 6
+        pad = 2 + (8 + 13 * legend_rows) * text_scale() if legend_rows else 6
         look: dict[str, Any] = {"fontsize": "medium", "fontweight": "bold", "color": INK}
         shown = ax.set_title(above, loc="left", pad=pad, **look)
         shown.set_parse_math(False)
