@@ -250,5 +250,5 @@ def test_an_interrupt_leaves_the_old_results(own, monkeypatch):
 
     monkeypatch.setattr(command, "measure_fidelity", interrupted)
     result = fidelity(own, "--epochs", 1)
-    assert result.exit_code == 130 and "finished epochs are kept" in result.stderr
+    assert result.exit_code == 130 and "finished steps are kept" in result.stderr
     assert (own / "out" / "results.json").read_text() == old
