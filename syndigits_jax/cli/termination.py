@@ -17,8 +17,9 @@ from typing import Any
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a command that SIGTERM ended, as shells report it."""
-GRACE = 5.0
+GRACE = 3.0
 """Seconds for a command to end by itself before its process is ended."""
+_SECONDS_TO_LEAVE = 2.0  # for what still runs once the command has ended
 _SECONDS_TO_SPEAK = 1.0
 _SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
 
@@ -68,10 +69,10 @@ def heeding_sigterm(last_words: Callable[[], Any]) -> Iterator[Termination]:
 
 
 def leave_soon(code: int) -> None:
-    """End the process with `code` in [`GRACE`][] seconds, if threads that still work keep it."""
+    """End the process with `code` in two seconds, if threads that still work keep it."""
 
     def leave() -> None:
-        time.sleep(GRACE)
+        time.sleep(_SECONDS_TO_LEAVE)
         os._exit(code)
 
     threading.Thread(target=leave, daemon=True).start()

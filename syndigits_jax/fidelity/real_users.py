@@ -234,7 +234,11 @@ def measured(
     key: PRNGKey, real, rows, radius, draws: Draws, sigma, directions, *, resamples: int, k: int,
     permutations: int,
 ) -> tuple[PopulationMetrics, Float[Array, " r"]]:  # fmt: skip
-    """Metrics of every resample, and p-values of the first `resamples`, once they are there."""
+    """Metrics of every resample, and p-values of the first `resamples`, once they are there.
+
+    **Arguments:** `key`, `permutations`: of [`permute`][]; `real`, `rows`, `radius`, `draws`,
+    `sigma`, `directions`, `k`: of [`evaluate`][]; `resamples`: as in [`real_users`][].
+    """
     with one_blas_thread():
         found = evaluate(real, rows, radius, draws, sigma, directions, k=k)
         p_values = permute(key, real, rows[:resamples], draws, sigma, permutations=permutations)

@@ -241,7 +241,7 @@ def test_who_is_left_out_is_counted_and_training_resumes(world, tmp_path, monkey
     loss = {r.procedure: r.mean for r in report.records
             if r.population == "personas" and r.metric == "placement_loss"}  # fmt: skip
     assert loss["newton"] <= loss["ssr"] < np.log(2)
-    assert {p.label.partition(",")[0] for p in said} == {"encoder", "placing personas"}
+    assert {p.label.partition(",")[0] for p in said} == {"encoder", "placing personas and users"}
     kept = sorted(tmp_path.rglob("*.npz"))
     whose = sorted(path.name.partition("-")[0] for path in kept)
     assert whose == ["encoder", "placement", "placement"]

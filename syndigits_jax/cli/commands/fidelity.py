@@ -20,7 +20,7 @@ from syndigits_jax.cli.options import (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, resume="finished epochs are kept; run the same command again to resume")(fidelity)
+    command(app, resume="finished steps are kept; run the same command again to resume")(fidelity)
 
 
 def fidelity(
