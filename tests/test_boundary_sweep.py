@@ -43,8 +43,8 @@ def test_odd_input_is_computed_or_named(name):
 OTHER_ROOMS = {
     "plots": "figures: see tests/plots",
     "report": "takes sentences and rows: see tests/report",
-    "respond": "takes text: see tests/test_damaged_files.py and tests/respond",
-    "saving": "takes files: see tests/test_damaged_files.py and tests/test_saving.py",
+    "respond": "takes text: see tests/respond",
+    "saving": "takes files: see tests/test_saving.py",
 }
 READERS = (
     "load_amazon_2018 load_amazon_2023 load_movielens load_movielens_distributions "

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.checks import check_penalty, check_scalar, check_squares
+from ..solvers.checks import check_axes, check_penalty, check_scalar, check_squares
 from ..solvers.completion import hard_impute
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -289,7 +289,8 @@ def theorem_4_1(
       v - Vᵀ b by definition, so it is not an argument.
     - `penalty`: λ, per respondent.
 
-    **Raises:** `ValueError` for what holds no numbers, and for a negative penalty where known.
+    **Raises:** `ValueError` for what holds no numbers, shapes that do not fit and, where known, for
+    a negative penalty and answers whose squares overflow.
 
     **Example:**
 
@@ -307,6 +308,16 @@ def theorem_4_1(
     """
     human, twin = _panel("human", human), _panel("twin", twin)
     gram, cross, b = as_floats(gram=gram, cross=cross, b=b)
+    check_axes(
+        gram=(gram, "m m"),
+        cross=(cross, "m"),
+        b=(b, "m"),
+        human=(human.question_factors, "m d"),
+        twin=(twin.question_factors, "m k"),
+    )
+    for name, panel in (("human", human), ("twin", twin)):
+        if (known := concrete(panel.responses)) is not None:
+            check_squares(known, name, panel.noise.dtype)
     penalty = _penalty("penalty", penalty, human.noise.dtype)
     remainder = human.new_question - human.question_factors.T @ b
     return _terms(
@@ -326,7 +337,10 @@ def theorem_4_1(
 def _panel(name: str, panel: LatentPanel) -> LatentPanel:
     names = ("user_factors", "question_factors", "new_question", "noise", "new_noise")
     fields = {f"{name}.{field}": getattr(panel, field) for field in names}
-    return LatentPanel(*as_floats(**fields))
+    found = as_floats(**fields)
+    axes = ("n d", "m d", "d", "n m", "n")
+    check_axes(**dict(zip(fields, zip(found, axes, strict=True), strict=True)))
+    return LatentPanel(*found)
 
 
 def _questions(name: str, x: Numbers) -> tuple[Float[Array, "n m"], Array]:

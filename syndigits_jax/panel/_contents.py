@@ -63,7 +63,7 @@ def at(count: int, wanted: Any, argument: str) -> Int[np.ndarray, " k"]:
         raise ValueError(f"`{argument}` must be positions in 0 to {count - 1}: {error}") from None
     if found.ndim != 1:
         raise ValueError(
-            f"`{argument}` must be positions (k,), a slice or a mask, got shape {np.shape(wanted)}"
+            f"`{argument}` must be positions (k,), a slice or a mask, got {found.ndim} dimensions"
         )
     return found
 

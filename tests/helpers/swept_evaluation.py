@@ -70,7 +70,7 @@ ANSWERS = (
        sample_weight=ONES, replicates=5, batch_size=5),
     of(e.effect_slope, call=lambda value, draws: e.effect_slope(Resampled(value, draws), key=KEY),
        also=("effects", "outcomes"), value=numbers(2, "m"), draws=numbers(5, 2, "m"),
-       undefined=FLAT),
+       undefined=(*FLAT, "huge")),
     of(e.compare_predictions, predictions=ROWS.within(one("a")), truth=OTHER, sample_weight=ONES,
        key=KEY, replicates=5, batch_size=5),
     of(e.twin_gain, estimate=ROWS, control=OTHER, truth=THIRD, sample_weight=ONES, key=KEY,
