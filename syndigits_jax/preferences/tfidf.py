@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +14,7 @@ _WORD = re.compile(r"\w\w+")  # two characters or more, as scikit-learn counts w
 _ROWS = 4096  # texts that are held as rows over all words at a time
 
 
-def tfidf_encoder(texts: Sequence[str], *, width: int = 384, words: int = 2000) -> TextEncoder:
+def tfidf_encoder(texts: Sequence[Any], *, width: int = 384, words: int = 2000) -> TextEncoder:
     """An encoder of texts by the words they share, fitted to `texts`.
 
     A text's vector is tf · idf over words, with idf = ln((1 + m) / (1 + m_word)) + 1, of length 1
