@@ -339,7 +339,7 @@ def _panel(name: str, panel: LatentPanel) -> LatentPanel:
     fields = {f"{name}.{field}": getattr(panel, field) for field in names}
     found = as_floats(**fields)
     axes = ("n d", "m d", "d", "n m", "n")
-    check_axes(**dict(zip(fields, zip(found, axes, strict=True), strict=True)))
+    check_axes(empty=False, **dict(zip(fields, zip(found, axes, strict=True), strict=True)))
     return LatentPanel(*found)
 
 

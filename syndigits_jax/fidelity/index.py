@@ -70,7 +70,7 @@ def stable_gap(
         )
     count = floor.shape[0]
     if count < 2:
-        raise ValueError(f"`floor` and `ceiling` must have at least 2 resamples, got {count}")
+        raise ValueError(f"`floor`: the number of resamples must be at least 2, got {count}")
     positive("averaged", count if averaged is None else averaged)
     difference = floor - ceiling if higher_is_closer else ceiling - floor
     difference = difference / power_of_two(jnp.max(jnp.abs(difference), axis=0))[None, ...]

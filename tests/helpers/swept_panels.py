@@ -103,15 +103,9 @@ ESTIMATION = (
 )  # fmt: skip
 
 
-def merged(first, second):
-    human = np.stack([first, second, np.ones(len(first))], axis=1)
-    panel = Panel.from_arrays(human, human, questions=["gain", "loss", "age"])
+def merged(answers):
+    panel = Panel.from_arrays(answers, answers, questions=["gain", "loss", "age"])
     return datasets.merge_versions(panel, {"programme": {"gain": "gain", "loss": "loss"}})
-
-
-def frame(values, columns="abcd"):
-    rows = [f"u{i}" for i in range(len(values))]
-    return pd.DataFrame(values, rows, list(columns)[: values.shape[1]])
 
 
 def counted(targets, twins):
@@ -124,8 +118,8 @@ DATASETS = (
     of(datasets.rating_table, call=lambda rating, time: datasets.rating_table(
         list("aabb"), list("xyxy"), rating, time), rating=array([5.0, 1, 4, 2]),
        time=array([1.0, 2, 3, 4]), shapes=()),
-    of(datasets.merge_versions, call=merged, first=array([1.0, np.nan, 5, np.nan]),
-       second=array([np.nan, 2, np.nan, 3]), shapes=()),
+    of(datasets.merge_versions, call=merged, shapes=(), also=("human", "twin", *SIZES),
+       answers=array([[1.0, np.nan, 1], [np.nan, 2, 1], [5, np.nan, 2], [np.nan, 3, 2]])),
     of(datasets.load_distributions, call=counted, targets=array([[3.0, 1], [2, 2], [1, 4]]),
        twins=array([[1.0, 2, 1], [2, 2, 1]]), shapes=()),
     of(datasets.film_questions, call=lambda year: datasets.film_questions(
