@@ -40,7 +40,13 @@ def read_parquet(pd: Any, path: Path) -> Any:
     `ValueError`, which does not name the file, if it cannot be read.
     """
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        for j, kind in enumerate(frame.dtypes):
+            if pd.api.types.is_string_dtype(kind):  # whose bytes Arrow looks at late
+                frame.iloc[:, j].to_numpy(dtype=object)
+        if pd.api.types.is_string_dtype(frame.index.dtype):
+            frame.index.to_numpy(dtype=object)
+        return frame
     except ImportError as error:
         raise ImportError(
             'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'

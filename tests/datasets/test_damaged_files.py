@@ -283,6 +283,16 @@ def test_cells_that_hold_more_than_numbers(tmp_path):
     assert read_table(path)["3"].tolist() == [1, 2]
 
 
+def test_text_of_parquet_that_is_no_utf_8_is_found_where_it_is_read(tmp_path):
+    """Arrow looks at the bytes of a text when somebody asks for it, which may be much later."""
+    path = tmp_path / "q.parquet"
+    frame = pd.DataFrame({"identifier": ["q1"], "text": ["How much?"]})
+    frame.to_parquet(path, index=False, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"much", b"mu\xffh"))
+    for reader in (read_table, read_questions, read_columns):
+        refused(reader, path, "cannot be read as a table")
+
+
 def test_damage_of_either_table_is_named(tmp_path):
     human = write(tmp_path / "human.csv", HUMAN.encode())
     twin = write(tmp_path / "twin.csv", HUMAN.encode()[:31])
