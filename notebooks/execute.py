@@ -67,13 +67,14 @@ def texts(cell: NotebookNode) -> list[str]:
         if output.output_type == "stream":
             found.append(output.text)
         else:
-            found += [text for kind, text in output.get("data", {}).items() if "image" not in kind]
+            data = sorted(output.get("data", {}).items())  # a file has them in this order
+            found += [text for kind, text in data if "image" not in kind]
     return found
 
 
 def words(cell: NotebookNode) -> list[str]:
     """The same without numbers and spaces, and the kinds of outputs: alike on every machine."""
-    kinds = [kind for output in cell.outputs for kind in output.get("data", ())]
+    kinds = [kind for output in cell.outputs for kind in sorted(output.get("data", ()))]
     return [" ".join(_NUMBER.sub(" ", text).split()) for text in texts(cell)] + kinds
 
 
