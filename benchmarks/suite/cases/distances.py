@@ -289,7 +289,7 @@ CASES = (
         exact_frechet,
         work_frechet,
         1e-3,
-        "QR factors of the populations rather than covariances: twice the operations and less "
-        "of the rate, for digits that covariances lose where populations are alike",
+        "orthonormal bases of both populations rather than covariances: four products instead of "
+        "one, for digits that covariances lose where populations are alike",
     ),
 )
