@@ -65,6 +65,11 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
         25.0
     """
     x, y = populations(x, y, 2)
+    return _distance(x, y)
+
+
+@jax.jit
+def _distance(x: Float[Array, "n d"], y: Float[Array, "l d"]) -> Float[Array, ""]:
     given = x, y
     unit = jax.lax.stop_gradient(power_of_two(jnp.maximum(largest_size(x), largest_size(y))))
     # Nothing depends on a common origin but rounding, which is least near the points.

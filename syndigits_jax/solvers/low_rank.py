@@ -90,6 +90,7 @@ def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     return y
 
 
+@jax.jit
 @full_precision
 def orthonormal_basis(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Orthonormal columns that span at least the columns of `y`, to rounding; n >= k.

@@ -1,5 +1,6 @@
 """Sums and maxima of large matrices, in an order that compilers for CPUs vectorise."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -25,6 +26,7 @@ def _by_slabs(x: Float[Array, "n m"], maximum: bool = False) -> Array:
     return x
 
 
+@jax.jit
 def total(x: Float[Array, "n m"]) -> Float[Array, ""]:
     """The sum of all entries.
 
@@ -40,6 +42,7 @@ def sum_of_squares(x: Float[Array, "n m"]) -> Float[Array, ""]:
     return total(x * x)
 
 
+@jax.jit
 def largest_size(x: Float[Array, "n m"]) -> Float[Array, ""]:
     """The largest absolute entry; see [`total`][]."""
     return lax.platform_dependent(

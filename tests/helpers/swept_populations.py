@@ -195,5 +195,6 @@ EXCEPTIONS = {
     "preferences.init_mixture": "takes sizes",
     "preferences.pairwise_accuracy": "takes what score_gram and sample_pairs returned",
     "preferences.sentence_encoder": "loads a model",
+    "preferences.tfidf_encoder": "takes texts: see tests/preferences/test_tfidf.py",
     "distribution.support_of": "takes sizes",
 }

@@ -134,9 +134,9 @@ def codes(name: str, labels: Any, n: int, count: int | None = None) -> tuple[Int
         known = host_array(name, labels)
         missing = np.zeros(known.shape, bool)
         if known.dtype.kind in "fO":
-            missing = (known != known) | np.array([one is None for one in known.flat]).reshape(
-                known.shape
-            )
+            missing = (known != known) | np.array(
+                [one is None for one in known.flat], bool
+            ).reshape(known.shape)
         if np.any(missing):
             raise ValueError(f"`{name}` is missing for {int(np.sum(missing))} rows")
         try:

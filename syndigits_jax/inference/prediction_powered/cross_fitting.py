@@ -86,7 +86,10 @@ def cross_fit(
         [2.5 2.  1.5 2. ]
     """
     answers = np.asarray(as_float("truth", truth))
-    fold = np.asarray(as_float("folds", folds)).astype(int)
+    given = np.asarray(as_float("folds", folds))
+    if not np.all(np.abs(given) < 2**31):  # nor NaN
+        raise ValueError("`folds` must be whole numbers: negative, not NaN, for people not asked")
+    fold = given.astype(int)
     asked = ~np.isnan(answers)
     if fold.shape != answers.shape or answers.ndim != 1:
         raise ValueError(
