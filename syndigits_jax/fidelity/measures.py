@@ -105,7 +105,7 @@ def fidelity_measures(key: PRNGKey, users: RealUsers, y: Numbers) -> FidelityMea
         pool = everyone if first == 0 else rng.integers(0, size, size)
         for i in range(first, first + resamples):
             rows[i] = pool if size == count else rng.choice(pool, count, replace=False)
-    draws = users.floor.of(y, jnp.asarray(rows))
+    draws = users.floor.of(y, jnp.asarray(rows, users.floor.rows.dtype))
     values, p_values = measured(
         p_key, users.floor.points, users.rows, users.radius, draws, users.sigma, users.directions,
         resamples=resamples, k=users.k, permutations=users.permutations,
