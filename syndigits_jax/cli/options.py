@@ -141,6 +141,12 @@ MoreOption = Annotated[
 ]
 
 
+def check_intervals(intervals: float | None) -> None:
+    """**Raises:** `ValueError` unless the intervals' coverage, if any, is inside (0, 1)."""
+    if intervals is not None and not 0 < intervals < 1:
+        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+
+
 def check_tables(outputs: Mapping[str, Path | None], inputs: Sequence[Path] = ()) -> None:
     """Check that tables to write, by option, have a known format and overwrite neither an input
     nor each other.

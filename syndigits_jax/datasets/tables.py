@@ -166,9 +166,9 @@ def write_table(path: str | PathLike[str], frame: Any) -> None:
 
     Of a frame of polars or Arrow the first column stands for an index. [`read_table`][] restores
     the same content: numbers have enough digits to be exact in their precision, integers have no
-    decimal point, identifiers are unchanged. So an identifier that
-    begins with "=" is a formula where a spreadsheet opens the file; the tables of a report, which
-    are for reading only, have an apostrophe before it.
+    decimal point, identifiers are unchanged. So an identifier that begins with "=" is a formula
+    where a spreadsheet opens the file; the tables of a report, which are for reading only, have an
+    apostrophe before it.
 
     **Raises:** `ValueError` for another suffix.
     """

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.checks import check_axes, check_penalty, check_scalar, check_squares
+from ..solvers.checks import check_axes, check_known_squares, check_penalty, check_scalar
 from ..solvers.completion import hard_impute
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -315,9 +315,7 @@ def theorem_4_1(
         human=(human.question_factors, "m d"),
         twin=(twin.question_factors, "m k"),
     )
-    for name, panel in (("human", human), ("twin", twin)):
-        if (known := concrete(panel.responses)) is not None:
-            check_squares(known, name, panel.noise.dtype)
+    check_known_squares(human=human.responses, twin=twin.responses)
     penalty = _penalty("penalty", penalty, human.noise.dtype)
     remainder = human.new_question - human.question_factors.T @ b
     return _terms(
@@ -345,8 +343,7 @@ def _panel(name: str, panel: LatentPanel) -> LatentPanel:
 
 def _questions(name: str, x: Numbers) -> tuple[Float[Array, "n m"], Array]:
     x, mask = observed(name, x)
-    if (known := concrete(x)) is not None:
-        check_squares(known, name, x.dtype)
+    check_known_squares(**{name: x})
     if x.shape[1] < 2:
         raise ValueError(f"`{name}` needs at least two questions, got shape {x.shape}")
     return x, mask

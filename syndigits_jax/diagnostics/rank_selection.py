@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_mask, concrete
+from ..solvers.checks import check_probability
 from ..solvers.completion import hard_impute
 from ..solvers.keys import PRNGKey
 from ..solvers.units import largest
@@ -138,8 +139,7 @@ def select_rank(
     x, mask = _matrix_and_mask(x, mask)
     if not candidates or min(candidates) < 1 or max(candidates) > min(x.shape):
         raise ValueError(f"`candidates` must be ranks from 1 to {min(x.shape)}, got {candidates}")
-    if not 0 < share < 1:
-        raise ValueError(f"`share` must lie strictly between 0 and 1, got {share}")
+    check_probability(share=share)
     if repeats < 1:
         raise ValueError(f"`repeats` must be at least 1, got {repeats}")
     keys = jax.random.split(key, repeats)

@@ -172,6 +172,6 @@ def _normalised(theta: Array) -> Array:
 def _cells(design: DenseDesign) -> Array:
     """Positions of the matrix's columns among cells in the order of options, then questions."""
     count = design.matrix.shape[1]
-    place = jnp.full((count + 1,), 0, jnp.int32)
+    place = jnp.zeros((count + 1,), jnp.int32)
     order = jnp.arange(design.column.size, dtype=jnp.int32)
     return place.at[design.column.T.reshape(-1)].set(order)[:count]

@@ -15,6 +15,7 @@ from ..inference.conformal import Interval, hierarchical_quantile
 from ..panel import Panel, Responses
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_probability
 from .components import COMPONENTS, WeightedPanel
 from .held_out import held_out
 from .known_answers import corrected, with_answers
@@ -103,8 +104,7 @@ def estimate_questions(
         >>> print(found.questions, found.prediction.shape, found.learnt)
         ('question_2',) (10, 1) {'known battery': False}
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"`alpha` must lie strictly between 0 and 1, got {alpha}")
+    check_probability(alpha=alpha)
     for level in intervals:
         if not 0 < level < 1:
             raise ValueError(f"`intervals` must be shares between 0 and 1, got {level}")

@@ -26,6 +26,7 @@ from ..inference.conformal import conformal_quantile
 from ..panel import Panel
 from ..results.keys import Key
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_probability
 from .components import COMPONENTS
 from .difficulty import NestedScales, nested_scales, stack_weights
 from .held_out import held_out
@@ -122,8 +123,7 @@ def hold_out_quality(
         >>> print(expected.shape, (found.lower["calibrated correlation"] < expected).all())
         (16,) True
     """
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
+    check_probability(level=level)
     problem = prepare_hold_out(panel, setting, blocks, sample_weight)
     at = listed_questions(problem, most_options)
     run = nested(problem, setting, key=key, workers=threads(workers), on_fit=on_fit)

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..inference.conformal import Interval
+from ..solvers.checks import check_probability
 from .difficulty import expected_residuals, nested_scales, stack_weights
 from .predictive import places, scale_points, tail_levels, truth_levels
 from .questions import Nested, Problem, Scale, most_of_a_pair
@@ -97,7 +98,7 @@ class PersonIntervals:
 
         **Raises:** `ValueError` for a `level` outside (0, 1).
         """
-        _check(level)
+        check_probability(level=level)
         lower, upper = [], []
         for reach, first, last in zip(self.reach, low, high, strict=True):
             ends = _hull(reach, np.linspace(first, last, reach.shape[1]), 1 - level)
@@ -124,7 +125,7 @@ def fewest_units(level: float) -> int:
         >>> print(fewest_units(0.8), fewest_units(0.9), fewest_units(0.95))
         4 9 19
     """
-    _check(level)
+    check_probability(level=level)
     return int(np.ceil(1 / (1 - level) - 1 - _ROUNDING))
 
 
@@ -258,7 +259,7 @@ def judge(scores: Scores, level: float) -> Judged:
 
     **Raises:** `ValueError` for a `level` outside (0, 1).
     """
-    _check(level)
+    check_probability(level=level)
     alpha, count = 1 - level, len(scores.truth)
     found = np.full((3, count), np.nan)
     for unit in np.unique(scores.unit):
@@ -330,8 +331,3 @@ def _hull(
     held = held | (~held.any(axis=1, keepdims=True) & (reach == reach.max(axis=1, keepdims=True)))
     last = held.shape[1] - 1
     return points[held.argmax(axis=1)], points[last - held[:, ::-1].argmax(axis=1)]
-
-
-def _check(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")

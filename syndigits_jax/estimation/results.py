@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from ..inference.conformal import Interval
 from ..results.format import fixed, html_table, text_table, whole
 from ..results.keys import Key, random_key
+from ..solvers.checks import check_probability
 from ..tables.frames import long_frame
 from .answer_model import AnswerModel, draw_people
 from .options import number_of_options
@@ -303,8 +304,7 @@ class Estimates:
         **Raises:** `ValueError` as [`options`][], and for a `level` outside (0, 1).
         """
         level = self.level if level is None else level
-        if not 0 < level < 1:
-            raise ValueError(f"`level` must lie strictly between 0 and 1, got {level}")
+        check_probability(level=level)
         probabilities, at = self.option_probabilities(question), self._at(question)
         margin = np.inf
         learnt = self.known_shares.get(self.setting[at]) if self.known_shares else None

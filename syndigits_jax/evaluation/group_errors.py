@@ -19,8 +19,8 @@ from jaxtyping import Array, Float
 from ..inference.pigeonhole import block_members
 from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
-from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.checks import check_squares
+from ..solvers.boundary import Numbers, as_float
+from ..solvers.checks import check_known_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ._group_bootstrap import THRESHOLDS, Answers, bootstrap_groups
@@ -122,9 +122,7 @@ def group_errors(
     x = _stacked("estimates", estimates, names, y)
     extra = None if within is None else _stacked("within", within, names, y)
     shares = None if cumulative is None else _stacked("cumulative", cumulative, names, y)
-    for name, values in (("estimates", x), ("truth", y)):
-        if (known := concrete(values)) is not None:
-            check_squares(known, name, values.dtype)
+    check_known_squares(estimates=x, truth=y)
     labels, code = _codes(groups, y.shape[1])
     weight = checked_weight(sample_weight, y.shape[1], y.dtype)
     if replicates < 2:

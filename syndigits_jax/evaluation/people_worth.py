@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float
 
 from ..inference.pigeonhole import block_members, interval_factor, pigeonhole_means
 from ..inference.sample_weight import checked_weight
-from ..solvers.boundary import Numbers, as_floats, concrete
-from ..solvers.checks import check_squares
+from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_known_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from .comparison import Estimated
@@ -101,9 +101,7 @@ def people_worth(
             f"`prediction` must have the shape of `truth`, (t, n), a row per question, got "
             f"{x.shape} and {y.shape}"
         )
-    for name, values in (("prediction", x), ("truth", y)):
-        if (known := concrete(values)) is not None:
-            check_squares(known, name, values.dtype)
+    check_known_squares(prediction=x, truth=y)
     weight = checked_weight(sample_weight, y.shape[1], y.dtype)
     if replicates < 2 or not 0 < level < 1:
         raise ValueError(

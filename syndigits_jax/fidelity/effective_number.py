@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from ..inference.sample_weight import checked_weight
 from ..inference.student_t import student_t_quantile
-from ..solvers.boundary import Numbers, as_floats, concrete
-from ..solvers.checks import check_squares
+from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_known_squares
 from ..solvers.precision import full_precision
 
 LIKE = 0.01
@@ -64,9 +64,7 @@ def effective_numbers(
             f"`twin` must have the shape of `human`, people x questions, got {y.shape} and "
             f"{x.shape}"
         )
-    for name, values in (("human", x), ("twin", y)):
-        if (known := concrete(values)) is not None:
-            check_squares(known, name, values.dtype)
+    check_known_squares(human=x, twin=y)
     weight = checked_weight(sample_weight, x.shape[0], x.dtype)
     if int(np.sum(np.asarray(weight) > 0)) < 3:
         raise ValueError("`human`: at least three people are needed")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..solvers.boundary import Numbers, concrete
-from ..solvers.checks import check_squares
+from ..solvers.boundary import Numbers
+from ..solvers.checks import check_known_squares
 from ..solvers.distances import populations
 from ..solvers.keys import PRNGKey, host_generator
 from .index import fidelity_gap_index, stable_gap
@@ -88,8 +88,7 @@ def fidelity_measures(key: PRNGKey, users: RealUsers, y: Numbers) -> FidelityMea
     NaN.
     """
     _, y = populations(users.real, y, names=("users.real", "y"))
-    if (known := concrete(y)) is not None:
-        check_squares(known, "y", y.dtype)
+    check_known_squares(y=y)
     size, count, resamples = y.shape[0], users.count, users.resamples
     if size < count:
         raise ValueError(

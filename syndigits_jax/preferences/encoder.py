@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.checks import check_squares
+from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.checks import check_known_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 
@@ -408,8 +408,7 @@ def score_gram(
         raise ValueError(
             f"`items` must be (m, e), a vector for each of at least one item, got {items.shape}"
         )
-    if (known := concrete(items)) is not None:
-        check_squares(known, "items", items.dtype)
+    check_known_squares(items=items)
     if context is None:
         context = jnp.mean(items, axis=0)
     projected = project(encoder, context[None, :])[:, 0]

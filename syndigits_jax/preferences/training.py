@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
-from ..solvers.checks import check_squares
+from ..solvers.checks import check_known_squares
 from ..solvers.devices import as_mesh, by_rows, devices_in, everywhere, in_charge, to_host
 from ..solvers.keys import PRNGKey
 from ._store import write_arrays
@@ -346,7 +346,7 @@ def _checked_items(items: Numbers, train: Ratings) -> Float[Array, "m e"]:
         )
     if not bool(jnp.all(jnp.isfinite(x))):
         raise ValueError("`items` must be finite; an item without text still needs a vector")
-    check_squares(np.asarray(x), "items", x.dtype)
+    check_known_squares(items=x)
     return x
 
 

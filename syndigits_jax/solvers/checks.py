@@ -101,6 +101,13 @@ def check_squares(values: np.ndarray, name: str, dtype) -> None:
         )
 
 
+def check_known_squares(**named: jax.Array) -> None:
+    """[`check_squares`][] of the arrays that are concrete."""
+    for name, array in named.items():
+        if (known := concrete(array)) is not None:
+            check_squares(known, name, array.dtype)
+
+
 def check_scalar(name: str, value: Numbers) -> None:
     """Raise `ValueError` unless `value` is a scalar; batches go through `jax.vmap`."""
     if np.ndim(value) != 0:

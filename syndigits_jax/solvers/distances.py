@@ -89,9 +89,7 @@ def positive(name: str, value: int, at_least: int = 1) -> None:
 
 def finite_or_nan(value: Float[Array, "..."], *arrays: Array) -> Float[Array, "..."]:
     """`value`, or NaN if any entry of `arrays` is not finite, which comparisons would hide."""
-    finite = jnp.stack(
-        [all_finite(array.reshape(-1, array.shape[-1] if array.ndim else 1)) for array in arrays]
-    ).all()
+    finite = jnp.stack([all_finite(array) for array in arrays]).all()
     return jnp.where(finite, value, jnp.nan)
 
 

@@ -114,16 +114,9 @@ def orthonormal_basis(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
 
     def body(carry):
         step, y, gram = carry
-        size = jnp.sqrt(jnp.diagonal(gram))
         # After the first pass the columns have a length of one at most.
-        nothing = size <= jnp.where(step == 0, 0, 8 * eps)
-        scale = jnp.where(nothing, 0, 1 / jnp.where(nothing, 1, size))
-        gram = gram * scale[:, None] * scale[None, :]
-        gram = gram + (shift + nothing.astype(y.dtype))[:, None] * identity
-        inverse = lax.linalg.triangular_solve(
-            jnp.linalg.cholesky(gram), math.sqrt(1 + shift) * identity, left_side=True, lower=True
-        )
-        y = y @ (scale[:, None] * inverse.T)
+        least = jnp.where(step == 0, 0, 8 * eps)
+        y = y @ _to_orthonormal(gram, least, shift)[0]
         return step + 1, y, y.T @ y
 
     _, y, gram = lax.while_loop(cond, body, (jnp.int32(0), y, y.T @ y))
@@ -139,13 +132,8 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
     value to the last wanted one.
     """
     basis = orthonormalise(x @ right)
-    projected = x.T @ basis
-    unit = largest(projected)
-    projected = projected / unit
-    _, rotation = jnp.linalg.eigh(projected.T @ projected)
-    rotation = rotation[:, ::-1]
-    values, new = _normalised(projected @ rotation, right)
-    return Factors(basis @ rotation, values * unit, new)
+    rotation, values, new = _rayleigh_ritz(x.T @ basis, right)
+    return Factors(basis @ rotation, values, new)
 
 
 @full_precision
@@ -163,45 +151,58 @@ def warm_step(
 
     **Returns:** the triplets, and the block for the next step.
     """
-    k, info = right.shape[1], jnp.finfo(x.dtype)
+    k, eps = right.shape[1], float(jnp.finfo(x.dtype).eps)
     image = x @ right
     gram = image.T @ image
+    least = 16 * eps * jnp.sqrt(jnp.max(jnp.diagonal(gram)))
+    to_basis, new_part = _to_orthonormal(gram, least, 4 * k * eps)
+    # What is left of a column that depends on those before it is the shift.
+    to_basis = jnp.where((new_part > 0.1)[None, :], to_basis, 0)
+    rotation, values, new = _rayleigh_ritz((x.T @ image) @ to_basis, right)
+    left = image @ (to_basis @ rotation[:, :rank])
+    return Factors(left, values[:rank], new[:, :rank]), new
+
+
+def _to_orthonormal(
+    gram: Float[Array, "k k"], least: Float[Array, ""], shift: float
+) -> tuple[Float[Array, "k k"], Float[Array, " k"]]:
+    """T such that `y @ T` has orthonormal columns, for the `gram` of y: Cholesky-QR with a shift.
+
+    **Arguments:** `gram`: yᵀy; `least`: columns of this length or less become zero; `shift`: added
+    to the squared length 1 of every column, and undone where columns are orthogonal.
+
+    **Returns:** T, and of every column the part, from 0 to about 1, that those before it lack.
+    """
     size = jnp.sqrt(jnp.diagonal(gram))
-    nothing = size <= 16 * info.eps * jnp.max(size)
+    nothing = size <= least
     scale = jnp.where(nothing, 0, 1 / jnp.where(nothing, 1, size))
-    identity = jnp.eye(k, dtype=x.dtype)
-    shift = 4 * k * float(info.eps)
+    identity = jnp.eye(len(size), dtype=gram.dtype)
     gram = gram * scale[:, None] * scale[None, :]
-    # Ones where a column is nothing, and a shift that is undone where columns are orthogonal.
-    gram = gram + (shift + nothing.astype(x.dtype))[:, None] * identity
+    gram = gram + (shift + nothing.astype(gram.dtype))[:, None] * identity
     factor = jnp.linalg.cholesky(gram)
     inverse = lax.linalg.triangular_solve(
         factor, math.sqrt(1 + shift) * identity, left_side=True, lower=True
     )
-    # What is left of a column that depends on those before it is the shift.
-    independent = jnp.diagonal(factor) > 0.1
-    to_basis = jnp.where(independent[None, :], scale[:, None] * inverse.T, 0)
-    projected = (x.T @ image) @ to_basis
+    return scale[:, None] * inverse.T, jnp.diagonal(factor)
+
+
+def _rayleigh_ritz(
+    projected: Float[Array, "m k"], old: Float[Array, "m k"]
+) -> tuple[Float[Array, "k k"], Float[Array, " k"], Float[Array, "m k"]]:
+    """(rotation, singular values, right vectors) of xᵀq, from q whose columns are orthonormal.
+
+    The vector is an `old` one where a value is zero: a direction that one matrix lacks may be
+    needed for a later, changed one.
+    """
     unit = largest(projected)
     projected = projected / unit
     _, rotation = jnp.linalg.eigh(projected.T @ projected)
     rotation = rotation[:, ::-1]
-    values, new = _normalised(projected @ rotation, right)
-    left = image @ (to_basis @ rotation[:, :rank])
-    return Factors(left, values[:rank] * unit, new[:, :rank]), new
-
-
-def _normalised(
-    vectors: Float[Array, "m k"], old: Float[Array, "m k"]
-) -> tuple[Float[Array, " k"], Float[Array, "m k"]]:
-    """Lengths of the columns, and the columns over them; zero and an `old` one where too short.
-
-    A direction that one matrix lacks may be needed for a later, changed one.
-    """
+    vectors = projected @ rotation
     values = jnp.sqrt(jnp.sum(vectors * vectors, axis=0))
     lacking = values <= 16 * jnp.finfo(vectors.dtype).eps * values[0]
     new = jnp.where(lacking[None, :], old, vectors / jnp.where(lacking, 1, values)[None, :])
-    return jnp.where(lacking, 0, values), new
+    return rotation, jnp.where(lacking, 0, values) * unit, new
 
 
 def _gaussian_block(shape: tuple[int, int], dtype) -> Float[Array, "m k"]:

@@ -50,6 +50,7 @@ def largest_size(x: Float[Array, "n m"]) -> Float[Array, ""]:
     )
 
 
-def all_finite(x: Float[Array, "n m"]) -> Bool[Array, ""]:
+def all_finite(x: Float[Array, "..."]) -> Bool[Array, ""]:
     """Whether no entry is NaN or infinite; see [`total`][]."""
-    return total(lax.stop_gradient(x) * 0) == 0
+    x = jnp.atleast_1d(lax.stop_gradient(x))
+    return total(x.reshape(-1, x.shape[-1]) * 0) == 0

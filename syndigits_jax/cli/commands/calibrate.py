@@ -18,6 +18,7 @@ from syndigits_jax.cli.options import (
     Report,
     Twin,
     Weights,
+    check_intervals,
     check_tables,
 )
 
@@ -152,8 +153,7 @@ def calibrate(
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if intervals is not None and not 0 < intervals < 1:
-        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+    check_intervals(intervals)
     ends = [] if intervals is None else [_beside(out, end) for end in ("lower", "upper")]
     outputs = {"out": out, "report": report, "shares": shares}
     check_tables(outputs | {f"intervals ({path.name})": path for path in ends}, (human, twin))

@@ -15,6 +15,7 @@ from syndigits_jax.cli.options import (
     Report,
     Twin,
     Weights,
+    check_intervals,
     check_tables,
 )
 
@@ -78,8 +79,7 @@ def calibrate_distribution(
     Questions are matched by their identifiers. Those that only the twins' table has, or that have
     no counts, are predicted.
     """
-    if intervals is not None and not 0 < intervals < 1:
-        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+    check_intervals(intervals)
     check_tables({"out": out, "report": report}, (human, twin))
     chosen = _by_question(options)
     from syndigits_jax.cli.render.console import showing_step

@@ -15,6 +15,7 @@ from syndigits_jax.cli.options import (
     Seed,
     Twin,
     Weights,
+    check_intervals,
     check_tables,
 )
 
@@ -92,8 +93,7 @@ def estimate(
     and what people's other answers would do without any twin. With --quiet it prints nothing: use
     --out or --json.
     """
-    if not 0 < intervals < 1:
-        raise ValueError(f"`intervals` must be a share between 0 and 1, got {intervals:g}")
+    check_intervals(intervals)
     check_tables({"out": out}, (human, twin))
     from syndigits_jax.cli.render.console import showing_progress
     from syndigits_jax.cli.render.target import print_target
