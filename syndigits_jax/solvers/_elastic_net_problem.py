@@ -71,10 +71,9 @@ def from_data(
     x_unit = _design_unit(largest(jnp.where(used[:, None], xc, 0)), l2)
     y_unit = largest(jnp.where(used, yc, 0))
     xc, yc = xc / x_unit, yc / y_unit
-    weighted = w[:, None] * xc
-    linear, constant = yc @ weighted, jnp.dot(w, yc**2)
+    linear, constant = (w * yc) @ xc, jnp.dot(w, yc**2)
     if x.shape[0] >= x.shape[1] if gram is None else gram:
-        quadratic = GramQuadratic(weighted.T @ xc, linear, constant)
+        quadratic = GramQuadratic((w[:, None] * xc).T @ xc, linear, constant)
     else:
         quadratic = DesignQuadratic(xc, yc, w, linear, constant)
     x_raw = w @ (jnp.where(used[:, None], x, 0) / x_unit) ** 2

@@ -34,11 +34,12 @@ def solve_in_turn(
     """
     n, p = quadratic.x.shape
     linear = quadratic.linear
-    finite = jnp.isfinite(jnp.sum(linear) + quadratic.trace() + quadratic.constant + l1 + l2)
-    finite = finite & jnp.all(jnp.isfinite(init))
     coef = jnp.where(jnp.max(jnp.abs(linear)) <= l1, 0, init)
     target = tol * quadratic.constant
     columns = _coordinate_descent.columns(quadratic)
+    trace = jnp.sum(jnp.diagonal(columns.grams, axis1=1, axis2=2))
+    finite = jnp.isfinite(jnp.sum(linear) + trace + quadratic.constant + l1 + l2)
+    finite = finite & jnp.all(jnp.isfinite(init))
     usable = finite & (l1 + l2 > 0)
     dual = n < p and n <= MOST_ROWS
     sweeps = FEW if dual else SOME if p <= SMALL else MANY
