@@ -18,6 +18,9 @@ import numpy as np
 
 from benchmarks.peer.protocol import PARAMETERS, correlations, leave_one_out, read_panel
 from benchmarks.report import RESULTS, write_report
+from syndigits_jax.datasets.syn_digits import data_root
+
+MOVIELENS = Path("MovieLens-20M", "synthetic_control")
 
 
 def own(data: Path, predictions: Path) -> dict:
@@ -50,13 +53,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "table2_speed.json")
     args = parser.parse_args()
 
+    panel = read_panel(data_root(args.data, MOVIELENS), "movielens")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.npz"
         ours = own(args.data, file)
         predictions = dict(np.load(file))
     print(f"ours: {ours['with_compilation']:.1f} s with compilation, {ours['steady']:.1f} s steady")
 
-    panel = read_panel(args.data, "movielens")
     parameters = PARAMETERS["movielens", "question"]
     targets = np.linspace(0, panel.human.shape[1] - 1, args.folds).round().astype(int).tolist()
     # Starts the worker processes and imports their libraries, off the clock.
