@@ -34,9 +34,9 @@ def row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def head(cells: Sequence[str]) -> list[str]:
-    """The two lines of a table's head: one column of names, then numbers."""
-    return [row(cells), "|---" + "|--:" * (len(cells) - 1) + "|"]
+def head(cells: Sequence[str], words: int = 0) -> list[str]:
+    """The two lines of a table's head: one column of names, then numbers, then columns of words."""
+    return [row(cells), "|---" + "|--:" * (len(cells) - 1 - words) + "|---" * words + "|"]
 
 
 def number(value: float | None, digits: int = 2) -> str:
