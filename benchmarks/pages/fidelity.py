@@ -12,6 +12,8 @@ _REFERENCE = "newton"  # the placement that the table of twins is about
 _TITLES = {
     "real": "real people, others",
     "in_context": "twins in context",
+    "calibrated_draws": "draws",
+    "calibrated_draws_offset": "draws, films' means too",
     "twins_centred": "twins, less each film's mean",
     "item_means": "everybody's film means",
     "real_bootstrap": "real users, drawn again",

@@ -86,29 +86,26 @@ def peers(kernels: Mapping[str, Any]) -> list[str]:
     loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
     lines = [
         "Times are medians of repeated calls; ± is half the distance between the quartiles. The "
-        "last column says how many times as fast as each peer we are (below 1 the peer is faster) "
-        "and, in parentheses, the same in processor time of all threads, the least of the repeats, "
+        "fourth column says how many times as fast as each peer we are (below 1 the peer is "
+        "faster) and, in parentheses, the same in processor time of all threads, the least of the repeats, "
         "which other work on the machine hardly changes. The machine's load was "
         f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, other "
         "work was going on and times are longer than they need be.",
         "",
     ]
-    columns = ["", "size", "error at most", "ours", "compilation", "memory", "times as fast as"]
-    lines += head(columns, words=1)
+    columns = ["", "size", "ours", "times as fast as", "error at most", "compilation", "memory"]
+    lines += head(columns, words=("size", "times as fast as"))
     for name, case in kernels.items():
         mine = ours(case)
-        cells = [f"`{name}`: {case['what']}", size(case["size"]), f"{case['target']:g}"]
-        if mine is None:
-            cells += ["not reached", "–", "–"]
-        else:
+        time, compilation, memory = "not reached", "–", "–"
+        if mine is not None:
             spread = f" ± {100 * mine['spread']:.0f}%"
             which = "" if mine["name"] == "ours" else f" ({mine['name'].removeprefix('ours, ')})"
-            cells += [
-                duration(mine["seconds"]) + spread + which,
-                f"{mine['compilation_seconds']:.1f} s",
-                f"{mine['peak_gib']:.2f} GiB",
-            ]
-        lines.append(row([*cells, beside(case, mine)]))
+            time = duration(mine["seconds"]) + spread + which
+            compilation = f"{mine['compilation_seconds']:.1f} s"
+            memory = f"{mine['peak_gib']:.2f} GiB"
+        cells = [f"`{name}`: {case['what']}", size(case["size"]), time, beside(case, mine)]
+        lines.append(row([*cells, f"{case['target']:g}", compilation, memory]))
     return lines
 
 
@@ -127,7 +124,10 @@ def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
         "operations and bytes that no method avoids take at these rates; the *share* is the floor "
         "divided by the time of our fastest call.",
         "",
-        *head(["", "operations", "bytes", "floor", "share", "why less than half"], words=1),
+        *head(
+            ["", "operations", "bytes", "floor", "share", "why less than half"],
+            ["why less than half"],
+        ),
     ]
     for name, case in kernels.items():
         mine = ours(case)
@@ -153,7 +153,7 @@ def scripts(cases: Mapping[str, Any]) -> list[str]:
     done = {name: case for name, case in cases.items() if "process_seconds" in case}
     if not done:
         return []
-    lines = head(["", "whole process", "processor", "memory", "figures"], words=1)
+    lines = head(["", "whole process", "processor", "memory", "figures"], words=["figures"])
     for name, case in done.items():
         figures = "; ".join(
             f"{key.replace('_', ' ')} {value:.3g}" for key, value in case["figures"].items()
