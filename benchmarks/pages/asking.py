@@ -36,19 +36,21 @@ def respond() -> list[str]:
         if r["procedure"] == films["reference"]
     }
     lines = [
-        "The two pipelines with SmolLM2-135M-Instruct on two CPU cores, as they came out. So small "
-        "a model says nothing about people: they show that the machinery runs, and that the report "
-        "says so.",
+        "The two configurations in `benchmarks/pipelines` were run by `syndigits pipeline` with "
+        "SmolLM2-135M-Instruct on two CPU cores. So small a model cannot stand in for people. The "
+        "runs show that the software works, and that its report says how bad the twins are.",
         "",
-        f"{asked['personas']} respondents of Twin-2K-500, told by their answers to other blocks, "
-        f"asked {asked['questions']} prices ({asked['seconds'] / 60:.0f} minutes, "
-        f"{asked['outside']:.0%} of the probability on no answer at all):",
+        f"The first asks {asked['personas']} twins of respondents of Twin-2K-500, described by "
+        f"their answers to other blocks, whether they would buy at {asked['questions']} prices "
+        f"({asked['seconds'] / 60:.0f} minutes; {asked['outside']:.0%} of the probability went to "
+        "tokens that are no answer). The report begins:",
         "",
         *(f"> {sentence}" for sentence in told),
         "",
-        f"The paper's three conditions, {rated['personas']} personas that the model wrote, "
-        f"{rated['questions']} films each ({rated['seconds'] / 60:.0f} minutes), placed by SSR as "
-        "the users of `ml-latest-small` are:",
+        f"The second has the model write {rated['personas']} personas in the paper's three "
+        f"conditions, each of which rates {rated['questions']} films ({rated['seconds'] / 60:.0f} "
+        "minutes). Personas and the users of `ml-latest-small` are placed by SSR (FGI is the "
+        "Fidelity Gap Index):",
         "",
         *head(["", *_COLUMNS.values()]),
     ]
@@ -58,10 +60,10 @@ def respond() -> list[str]:
     grounded = "personas: grounded"
     lines += [
         "",
-        f"{films['counts']['constant_personas']} of them never rate two films a point apart and "
-        "are left out. Grounded personas order films like the user they were made from in "
-        f"{value[grounded, 'rank_accuracy']:.0%} of triplets, and like another in "
-        f"{value[grounded, 'rank_accuracy_shuffled']:.0%}.",
+        f"{films['counts']['constant_personas']} personas never rate two films a point apart and "
+        "are left out. Of two films, grounded personas prefer the one that the user they were made "
+        f"from prefers in {value[grounded, 'rank_accuracy']:.0%} of cases, and the one that "
+        f"another user prefers in {value[grounded, 'rank_accuracy_shuffled']:.0%}.",
     ]
     return lines
 
@@ -75,9 +77,10 @@ def respond_speed() -> list[str]:
     fast, slow = (rows[size]["requests_per_second"] for size in (few, many))
     store = layer["store"]
     return [
-        f"Without a model, one core prepares, reads and stores {fast:,.0f} requests a second "
-        f"(personas of {few} characters; {slow:,.0f} with {many:,}); {store['records']:,} records "
-        f"become an array in {store['tensor_seconds']:.1f} s. " + _measured(real)
+        f"Without a model, one core prepares, reads and stores {fast:,.0f} requests a second for "
+        f"personas of {few} characters and {slow:,.0f} for personas of {many:,}; "
+        f"{store['records']:,} records become an array in {store['tensor_seconds']:.1f} s. "
+        + _measured(real)
     ]
 
 
@@ -95,11 +98,12 @@ def _measured(real: dict[str, Any]) -> str:
     return (
         f"With {real['engine']['model'].partition('@')[0]} on {real['machine']['cores']} CPU cores "
         f"({work['people']} personas, {work['items']} items) vLLM answers {rate('by persona'):.1f} "
-        f"prompts a second persona by persona, {rate('shuffled'):.1f} in shuffled order and "
-        f"{rate('no prefix cache'):.1f} without prefix caching; asked through `collect` and the "
-        f"store it takes {ratio('chat')} times as long as by `LLM.chat` in one call, and "
-        f"{ratio('generate')} times as long as by `LLM.generate` from tokens. A GPU has not been "
-        "measured yet."
+        f"prompts a second if all questions of a persona follow each other, "
+        f"{rate('shuffled'):.1f} in shuffled order and {rate('no prefix cache'):.1f} without "
+        "prefix caching. Through `collect` and the store, asking takes "
+        f"{ratio('chat')} times as long as `LLM.chat` in one call, and "
+        f"{ratio('generate')} times as long as `LLM.generate` from "
+        "tokens. A GPU has not been measured yet."
     )
 
 

@@ -45,8 +45,8 @@ def draws() -> list[str]:
         f"{_counted(panels, 'crps', 'the CRPS')} {_counted(panels, 'energy', 'the energy score')} "
         f"Spread relative to people's: {_span(panels, 'sd_ratio')}. "
         f"Coverage by other people is {_ends(people)}, by noise of the same variances "
-        f"{_ends(noise)}; the index of the draws is below the twins' in "
-        f"{_lower_index(panels)} of {len(panels)}.",
+        f"{_ends(noise)}; the index of coverage is lower for draws than for raw twins in "
+        f"{_lower_index(panels)} of {len(panels)} hold-outs.",
     ]
 
 
@@ -66,9 +66,9 @@ def _counted(panels: Sequence[dict], metric: str, title: str) -> str:
         best = min(panel["figures"][name][metric]["mean"] for name in _AGAINST)
         shares.append(panel["figures"]["draws"][metric]["mean"] / best)
     return (
-        f"{title[0].upper()}{title[1:]} is lower for draws than for twins and for means in {lower} "
-        f"of {len(panels)} hold-outs, in {clear} by more than two standard errors: "
-        f"{min(shares):.2f} to {max(shares):.2f} times that of the better of the two."
+        f"{title[0].upper()}{title[1:]} is lower for draws than for both raw twins and calibrated "
+        f"means in {lower} of {len(panels)} hold-outs, in {clear} by more than two standard "
+        f"errors; it is {min(shares):.2f} to {max(shares):.2f} times that of the better of the two."
     )
 
 

@@ -12,6 +12,8 @@ _REFERENCE = "newton"  # the placement that the table of twins is about
 _TITLES = {
     "real": "real people, others",
     "in_context": "twins in context",
+    "calibrated_draws": "draws",
+    "calibrated_draws_offset": "draws, films' means too",
     "twins_centred": "twins, less each film's mean",
     "item_means": "everybody's film means",
     "real_bootstrap": "real users, drawn again",
@@ -68,17 +70,17 @@ def fidelity_speed() -> list[str]:
         f"On {encoder['machine']['cores']} CPU cores: the encoder trains on "
         f"{encoder['pairs_per_second']['ours']:,.0f} pairs a second, "
         f"{min(ratio['torch_loader'], ratio['torch_arrays']):.1f} times as many as the same model "
-        f"in PyTorch and {ratio['products']:.0%} of what its matrix products alone allow; an epoch "
+        f"in PyTorch and {ratio['products']:.0%} of what its matrix products alone allow. An epoch "
         f"of {epoch['users']:,} users ({epoch['cap']} pairs each at most) takes "
-        f"{epoch['seconds']:.0f} s and {epoch['peak_gib']:.1f} GiB. "
-        f"{placing['personas']:,} personas, {placing['probes']} probes: "
-        f"{placed['ssr']['seconds']:.1f} s by SSR, {placed['newton']['seconds']:.1f} s to the "
-        f"optimum by Newton's method; one at a time in PyTorch SSR takes "
+        f"{epoch['seconds']:.0f} s and {epoch['peak_gib']:.1f} GiB. Placing "
+        f"{placing['personas']:,} personas by {placing['probes']} probe items takes "
+        f"{placed['ssr']['seconds']:.1f} s by SSR and {placed['newton']['seconds']:.1f} s by "
+        f"Newton's method, to the optimum; SSR in PyTorch, one persona at a time, takes "
         f"{placing['loop']['times_slower']:.0f} times as long (extrapolated). "
-        f"PRDC of {most:,} against {most:,} points: {runs['prdc', most]['seconds']:.0f} s, "
-        f"{runs['prdc', most]['peak_gib']:.1f} GiB; "
-        f"of {common:,}, {peer['seconds'] / ours['seconds']:.1f} times as fast as the `prdc` "
-        f"package, which takes {peer['peak_gib']:.1f} GiB. MMD² of {most:,}: "
+        f"PRDC of {most:,} against {most:,} points takes {runs['prdc', most]['seconds']:.0f} s and "
+        f"{runs['prdc', most]['peak_gib']:.1f} GiB. For {common:,} points it is "
+        f"{peer['seconds'] / ours['seconds']:.1f} times as fast as the `prdc` package, which takes "
+        f"{peer['peak_gib']:.1f} GiB. MMD² of {most:,} points takes "
         f"{runs['mmd', most]['seconds']:.0f} s."
     ]
 
@@ -152,7 +154,10 @@ def baselines(records: Records) -> list[str]:
         if each:
             said.append(f"{_dataset(dataset)}: {', '.join(each)}")
     if said:
-        start = "Held-out pairwise accuracy, in brackets of pairs with both items held out: "
+        start = (
+            "Share of held-out pairs ordered correctly (in parentheses: pairs of two items that "
+        )
+        start += "were both held out): "
         lines += ["", start + "; ".join(said) + "."]
     return lines
 

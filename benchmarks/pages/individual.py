@@ -44,8 +44,9 @@ def table4() -> list[str]:
     return [
         *lines,
         "",
-        f"Last two columns: by default, on the {len(constructions)} constructions that are there; "
-        f"on {where} of them every method is ahead of `UserMean`.",
+        f"The last two columns, of the default setting, are about all {len(constructions)} "
+        f"constructions: on how many a method's correlation is above that of `Baseline`, and how "
+        f"many of its fits converged. On {where} of them every method is ahead of `UserMean`.",
     ]
 
 
@@ -71,9 +72,9 @@ def figure5() -> list[str]:
         )
     chosen = at("Ridge", "default", "adaptive_pearson_chosen")
     return [
-        f"Figure 5 calibrates only where the training MSE is at most τ: in the reference setting "
-        f"{', '.join(said)}; by default `Ridge` reaches {chosen:.3f} with a τ that is "
-        f"chosen for every question by the others, as one would have to."
+        f"In Figure 5 a question is calibrated only where the training MSE is at most τ. In the "
+        f"reference setting {', '.join(said)}. In the default setting `Ridge` reaches {chosen:.3f} "
+        f"with a τ that is chosen for every question by the other questions, as in practice."
     ]
 
 
@@ -86,11 +87,10 @@ def few_shot() -> list[str]:
         return f"{min(found)}" if min(found) == max(found) else f"{min(found)} to {max(found)}"
 
     return [
-        f"What are twins worth? So many people would have to be asked about a new film, and no "
-        f"twins used, to predict it equally well for the others: {span('mse')} in squared error "
-        f"and {span('pearson')} in correlation for calibrated twins, "
-        f"{worth['mse']['Baseline']:.0f} and {worth['pearson']['Baseline']:.0f} for the twins as "
-        f"they are."
+        f"How many respondents are the twins worth? To predict ratings of a new film equally well "
+        f"without twins, {span('mse')} people would have to rate it to equal calibrated twins in "
+        f"squared error, and {span('pearson')} in correlation; raw twins are worth "
+        f"{worth['mse']['Baseline']:.0f} and {worth['pearson']['Baseline']:.0f}."
     ]
 
 
@@ -122,10 +122,9 @@ def speed() -> list[str]:
         f"as the published code does, and "
         f"{ratios['shared_over_steady']:.0f} times if it imputes once per fold "
         f"({ratios['published_over_with_compilation']:.0f} and "
-        f"{ratios['shared_over_with_compilation']:.0f} times with our compilation counted); single "
-        f"methods {min(single):.0f} to {max(single):.0f} times. The peer's times are "
-        f"extrapolated from {len(report['peer_folds'])} folds; the rest is in "
-        f"`benchmarks`."
+        f"{ratios['shared_over_with_compilation']:.0f} times with our compilation counted). For "
+        f"single methods it takes {min(single):.0f} to {max(single):.0f} times as long. Its times "
+        f"are extrapolated from {len(report['peer_folds'])} folds."
     ]
 
 

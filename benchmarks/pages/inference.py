@@ -33,9 +33,10 @@ def prediction_powered() -> list[str]:
         for panel, title in PANELS.items()
     ]
     said = (
-        f"How many more people the proxies were worth, by the errors of the estimated mean, and in "
-        f"brackets the share of {100 * study['level']:.0f}% intervals that held the mean of all "
-        f"people who have answered: {' and '.join(counts)}, of which so many people were drawn."
+        f"How many more people would have had to be asked for an equally small error of the "
+        f"estimated mean, in percent of the people asked; and in parentheses the share of "
+        f"{100 * study['level']:.0f}% intervals that contained the mean of all people who have "
+        f"answered. Averages over {' and '.join(counts)}."
     )
     return [*lines, "", said, *skewed()]
 
@@ -54,10 +55,11 @@ def skewed() -> list[str]:
     usual: dict[str, Any] = of["mean", "good", 20, 0.9]
     return [
         "",
-        f"Answers that are strongly skewed (log-normal, simulated): of 90% intervals from 20 and "
-        f"100 people {both('coverage')} hold the mean with twins and {both('coverage_people')} "
-        f"without, where the usual t interval would have {both('coverage_t')} and "
-        f"{both('coverage_people_t')}. Of normal answers of 20 people it is "
-        f"{usual['coverage']:.3f} and {usual['coverage_people']:.3f}, with intervals "
-        f"{usual['width_ratio_to_t_people']:.2f} times as wide as the t interval of people alone.",
+        f"Strongly skewed answers (log-normal, simulated) are harder. Of 90% intervals from 20 and "
+        f"from 100 people, {both('coverage')} contain the mean with twins, and "
+        f"{both('coverage_people')} without. For the usual t interval it would be "
+        f"{both('coverage_t')} with twins, and {both('coverage_people_t')} without. For normal "
+        f"answers of 20 people it is {usual['coverage']:.3f} with twins and "
+        f"{usual['coverage_people']:.3f} without; these intervals without twins are "
+        f"{usual['width_ratio_to_t_people']:.2f} times as wide as the t interval.",
     ]

@@ -11,7 +11,7 @@ from benchmarks.report import RESULTS
 from syndigits_jax.plots import plot_dot_intervals
 from syndigits_jax.results.files import replacing
 
-PICTURE = Path(__file__).resolve().parents[2] / "docs" / "picture.svg"
+FOLDER = Path(__file__).resolve().parents[2] / "docs"
 NAMES = {
     "Baseline": "raw twins",
     "ZScoredUserMean": "person's mean, no twins",
@@ -25,10 +25,16 @@ PANELS = (
 
 
 def draw() -> None:
-    """Draw `docs/picture.svg` from the committed results."""
+    """Draw `docs/picture.svg`, and `docs/picture-narrow.svg` for phones, from committed results."""
+    _draw("picture.svg", (8.4, 2.1), (1, len(PANELS)))
+    _draw("picture-narrow.svg", (4.0, 5.0), (len(PANELS), 1))
+
+
+def _draw(file: str, size: tuple[float, float], grid: tuple[int, int]) -> None:
     records = json.loads((RESULTS / "tables" / "beyond.json").read_text())["records"]
-    figure = Figure(figsize=(8.4, 2.1), layout="constrained")
-    axes = figure.subplots(1, len(PANELS), sharey=True)
+    figure = Figure(figsize=size, layout="constrained")
+    wide = grid[0] == 1
+    axes = figure.subplots(*grid, sharey=wide, sharex=not wide)
     for ax, (dataset, setting, title) in zip(axes, PANELS, strict=True):
         found = [
             record
@@ -43,12 +49,13 @@ def draw() -> None:
             mean, reach = values[method]["mean"], 1.96 * values[method]["se"]
             intervals[name] = mean, mean - reach, mean + reach
         plot_dot_intervals(
-            intervals, xlabel="", title=title, controls=["person's mean, no twins"], ax=ax,
-            interval_label="",
+            intervals, xlabel="", title=title if wide else title.replace("\n", " "),
+            controls=["person's mean, no twins"], ax=ax, interval_label="",
         )  # fmt: skip
         ax.set_xlim(-0.06, 0.68)
         ax.set_xticks([0, 0.2, 0.4, 0.6])
-    axes[1].set_xlabel("correlation with people's answers, mean over questions (95% interval)")
+    label = "correlation with people's answers,", "mean over questions (95% interval)"
+    axes[1 if wide else -1].set_xlabel((" " if wide else "\n").join(label))
     fixed: dict[Any, Any] = {"svg.hashsalt": "syndigits_jax", "svg.fonttype": "path"}
-    with matplotlib.rc_context(fixed), replacing(PICTURE) as temporary:
+    with matplotlib.rc_context(fixed), replacing(FOLDER / file) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")

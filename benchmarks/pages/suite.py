@@ -9,6 +9,22 @@ from benchmarks.report import RESULTS
 from benchmarks.suite.case import Work
 
 _SIZE = "paper"
+_SIZES = {
+    "batch": "{:,} problems",
+    "n": "{:,} rows",
+    "p": "{:,} columns",
+    "m": "{:,} columns",
+    "penalties": "penalties: {:,}",
+    "l1_ratio": "l1 ratio {:g}",
+    "alpha": "penalty {:g}",
+    "rank": "rank {:,}",
+    "missing": "{:.0%} missing",
+    "size": "{:,} points",
+    "width": "{:,} dimensions",
+    "questions": "{:,} questions",
+    "people": "{:,} people",
+    "asked": "{:,} asked",
+}
 
 
 def suite() -> list[str]:
@@ -42,17 +58,12 @@ def duration(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def said(ratio: float, peer: str) -> str:
-    """How fast we are beside a peer, in words: below one the peer is faster."""
-    return f"{_ratio(ratio)} times as fast as {peer}"
-
-
 def _ratio(ratio: float) -> str:
     return f"{ratio:.{1 if ratio >= 1 else 2}f}"
 
 
 def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
-    """All peers in words."""
+    """How many times as fast as each peer we are: below one the peer is faster."""
     words = []
     for name, side in case["sides"].items():
         if name.startswith("ours"):
@@ -63,7 +74,7 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
         elif run is None:
             words.append(f"{name} does not get there")
         elif mine is not None:
-            word = said(run["seconds"] / mine["seconds"], name)
+            word = f"{name} {_ratio(run['seconds'] / mine['seconds'])}"
             if run["processor_seconds"] is not None:
                 word += f" ({_ratio(run['processor_seconds'] / mine['processor_seconds'])})"
             words.append(word)
@@ -71,45 +82,52 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
 
 
 def peers(kernels: Mapping[str, Any]) -> list[str]:
-    """A row per kernel: our time to the target, compilation, memory, and the peers in words."""
+    """A row per kernel: our time to the target, compilation, memory, and the peers."""
     loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
     lines = [
-        "Medians of repeated calls; ± is half the distance between the quartiles. In parentheses "
-        "the same ratio in processor time of all threads, the least of the repeats, which other "
-        "work on the machine hardly changes. While this was measured the machine's load was "
-        f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, others "
-        "were at work and times are longer than they need be.",
+        "Times are medians of repeated calls; ± is half the distance between the quartiles. The "
+        "fourth column says how many times as fast as each peer we are (below 1 the peer is "
+        "faster) and, in parentheses, the same in processor time of all threads, the least of the repeats, "
+        "which other work on the machine hardly changes. The machine's load was "
+        f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, other "
+        "work was going on and times are longer than they need be.",
         "",
     ]
-    lines += head(["", "size", "error at most", "ours", "compilation", "memory", "beside"])
+    columns = ["", "size", "ours", "times as fast as", "error at most", "compilation", "memory"]
+    lines += head(columns, words=("size", "times as fast as"))
     for name, case in kernels.items():
         mine = ours(case)
-        size = " x ".join(f"{v:g}" for k, v in case["size"].items() if k not in ("timed", "share"))
-        cells = [f"`{name}`: {case['what']}", size, f"{case['target']:g}"]
-        if mine is None:
-            cells += ["not reached", "–", "–"]
-        else:
+        time, compilation, memory = "not reached", "–", "–"
+        if mine is not None:
             spread = f" ± {100 * mine['spread']:.0f}%"
             which = "" if mine["name"] == "ours" else f" ({mine['name'].removeprefix('ours, ')})"
-            cells += [
-                duration(mine["seconds"]) + spread + which,
-                f"{mine['compilation_seconds']:.1f} s",
-                f"{mine['peak_gib']:.2f} GiB",
-            ]
-        lines.append(row([*cells, beside(case, mine)]))
+            time = duration(mine["seconds"]) + spread + which
+            compilation = f"{mine['compilation_seconds']:.1f} s"
+            memory = f"{mine['peak_gib']:.2f} GiB"
+        cells = [f"`{name}`: {case['what']}", size(case["size"]), time, beside(case, mine)]
+        lines.append(row([*cells, f"{case['target']:g}", compilation, memory]))
     return lines
+
+
+def size(given: Mapping[str, float]) -> str:
+    """The size of a problem in words."""
+    return ", ".join(_SIZES[name].format(value) for name, value in given.items() if name in _SIZES)
 
 
 def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """Operations and bytes that no method avoids, and our share of the machine's rate."""
     rates = report["rates"]
     lines = [
-        f"The machine moves {rates['bytes_per_second'] / 1e9:.0f} GB and multiplies "
-        f"{rates['operations_per_second'] / 1e9:.0f} billion float32 numbers and adds, counted as "
-        "two, a second (the best of the runs). A floor is what the least operations and bytes "
-        "take at these rates; beside it is the share that the fastest call reached.",
+        f"The machine moves {rates['bytes_per_second'] / 1e9:.0f} GB a second and does "
+        f"{rates['operations_per_second'] / 1e9:.0f} billion float32 operations a second (products "
+        "and sums of a matrix product; the best of several runs). The *floor* is the time that the "
+        "operations and bytes that no method avoids take at these rates; the *share* is the floor "
+        "divided by the time of our fastest call.",
         "",
-        *head(["", "operations", "bytes", "floor", "share", "below half, because"]),
+        *head(
+            ["", "operations", "bytes", "floor", "share", "why less than half"],
+            ["why less than half"],
+        ),
     ]
     for name, case in kernels.items():
         mine = ours(case)
@@ -135,7 +153,7 @@ def scripts(cases: Mapping[str, Any]) -> list[str]:
     done = {name: case for name, case in cases.items() if "process_seconds" in case}
     if not done:
         return []
-    lines = head(["", "whole process", "processor", "memory", "figures"])
+    lines = head(["", "whole process", "processor", "memory", "figures"], words=["figures"])
     for name, case in done.items():
         figures = "; ".join(
             f"{key.replace('_', ' ')} {value:.3g}" for key, value in case["figures"].items()

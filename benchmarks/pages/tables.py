@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from benchmarks.report import RESULTS
 
@@ -34,9 +34,11 @@ def row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def head(cells: Sequence[str]) -> list[str]:
-    """The two lines of a table's head: one column of names, then numbers."""
-    return [row(cells), "|---" + "|--:" * (len(cells) - 1) + "|"]
+def head(cells: Sequence[str], words: Collection[str] = ()) -> list[str]:
+    """The two lines of a table's head: one column of names, then numbers; `words`: other columns
+    that are aligned to the left."""
+    sides = ("|---" if cell in words else "|--:" for cell in cells[1:])
+    return [row(cells), "|---" + "".join(sides) + "|"]
 
 
 def number(value: float | None, digits: int = 2) -> str:

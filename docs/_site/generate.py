@@ -10,6 +10,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "syndigits_jax"
 FOLDER = "reference"
+SHARED = ("quiet", "verbose", "json")  # options of all commands
 ROOMS = (  # in the order of a survey's way through the package
     "panel", "schema", "datasets", "saving", "estimation", "calibration", "evaluation",
     "inference", "distribution", "preferences", "fidelity", "respond", "report", "workflows",
@@ -64,8 +65,10 @@ def _public(tree: ast.Module) -> bool:
 def _commands() -> str:
     from syndigits_jax.cli.app import app
 
-    lines = ["# Commands", "", "Every option of every command, from the program itself.", ""]
     group: Any = typer.main.get_command(app)
+    shared = [one for one in group.commands["demo"].params if one.name in SHARED]
+    lines = ["# Commands", "", "Every option, from the program itself. All commands have", ""]
+    lines += [*_options(shared), "and `--help`, `-h`.", ""]
     for name, command in group.commands.items():
         lines += _command(f"syndigits {name}", command)
     return "\n".join(lines)
@@ -80,10 +83,16 @@ def _command(name: str, command: Any) -> list[str]:
                 for line in _command(f"{name} {below}", one)
             ]
         return lines
-    lines += ["| option | meaning | default |", "|---|---|---|"]
-    for parameter in command.params:
-        meaning = _cell(getattr(parameter, "help", None))
-        lines.append(f"| {_name(parameter)} | {meaning} | {_default(parameter)} |")
+    return [*lines, *_options([one for one in command.params if one.name not in SHARED])]
+
+
+def _options(parameters: list[Any]) -> list[str]:
+    if not parameters:
+        return []
+    lines = ["| option | meaning |", "|---|---|"]
+    for parameter in parameters:
+        meaning, default = _cell(getattr(parameter, "help", None)), _default(parameter)
+        lines.append(f"| {_name(parameter)} | {meaning}{f' Default: {default}.' * bool(default)} |")
     return [*lines, ""]
 
 
@@ -91,7 +100,7 @@ def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"`{parameter.name.upper() if parameter.name else ''}`"
     shown = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
-    return shown + (" (needed)" if parameter.required else "")
+    return shown + (" (required)" if parameter.required else "")
 
 
 def _default(parameter: Any) -> str:

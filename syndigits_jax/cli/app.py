@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from syndigits_jax.cli.command import flowing
 from syndigits_jax.cli.commands import (
     calibrate,
     calibrate_distribution,
@@ -39,17 +40,20 @@ def _print_version(wanted: bool) -> bool:
 
 
 @app.callback()
+@flowing
 def _entry(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Simulate people with language models, calibrate them against real people, and measure the
     distance between the two.
 
-    Exit codes: 0 done, 1 ended but incomplete, 2 bad options or files, 3 failed at run time, 130
-    interrupted, 143 terminated."""
+    Exit codes: 0 done, 1 done but for a part that is missing, 2 bad options or files, 3 failed at
+    run time, 130 interrupted, 143 terminated."""
 
 
 for _module in (

@@ -38,9 +38,12 @@ def method(typed: str) -> Method:
         raise typer.BadParameter(str(error)) from None
 
 
+METHOD_NAMES = ", ".join(Method)
+"""All names, for the help of options."""
+
 METHODS: dict[str, Any] = {
     "parser": method,
-    "metavar": "|".join(Method),
+    "metavar": "NAME",
     "autocompletion": lambda incomplete: [one for one in Method if one.startswith(incomplete)],
 }
 """How options read calibrators, in addition to their help."""
@@ -57,7 +60,7 @@ def method_or_auto(typed: str) -> Method | None:
 
 METHODS_OR_AUTO: dict[str, Any] = {
     "parser": method_or_auto,
-    "metavar": "|".join([AUTO, *Method]),
+    "metavar": "NAME",
     "autocompletion": lambda incomplete: [
         one for one in (AUTO, *Method) if one.startswith(incomplete)
     ],

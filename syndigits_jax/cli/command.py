@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -27,6 +27,7 @@ Verbose = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of tables, for scripts.")
 ]
+F = TypeVar("F", bound=Callable[..., Any])
 _SHARED = {"quiet": Quiet, "verbose": Verbose, "json": Json}
 _WORDS = {
     0: "done", INCOMPLETE: "incomplete", BAD_INPUT: "bad input", FAILED: "failed",
@@ -48,6 +49,13 @@ _showing: ContextVar[Showing | None] = ContextVar("showing", default=None)
 def showing() -> Showing:
     """What the running command is to show."""
     return _showing.get() or Showing()
+
+
+def flowing(function: F) -> F:
+    """The function with each paragraph of its docstring in one line, for terminals to fold."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    function.__doc__ = "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    return function
 
 
 def command(
@@ -93,7 +101,7 @@ def command(
             parameters=[*signature.parameters.values(), *shared]
         )
         run.__annotations__ = {**function.__annotations__, **_SHARED}
-        app.command(name)(run)
+        app.command(name)(flowing(run))
         return function
 
     return register

@@ -17,7 +17,9 @@ Human = Annotated[
     Path,
     typer.Option("--human", metavar="TABLE", help="People's answers (.csv, .tsv, .parquet)."),
 ]
-Twin = Annotated[Path, typer.Option("--twin", metavar="TABLE", help="The twins' answers.")]
+Twin = Annotated[
+    Path, typer.Option("--twin", metavar="TABLE", help="The twins' answers (.csv, .tsv, .parquet).")
+]
 Questions = Annotated[
     Path, typer.Option("--questions", metavar="FILE", help="Questions: .json or a table.")
 ]
@@ -40,15 +42,15 @@ Embeddings = Annotated[
     typer.Option(
         "--embeddings",
         metavar="FILE",
-        help="Text vectors of the items (.npy, .npz), a row per row of the items.",
+        help="Vectors of the items' texts (.npy, .npz): a row per item, in the order of --items.",
     ),
 ]
 TextEncoderOption = Annotated[
     TextEncoder,
     typer.Option(
         "--text-encoder",
-        help="What makes vectors of item texts: MiniLM (extra `text`), or TF-IDF, which needs no "
-        "extra; auto is MiniLM where it is installed.",
+        help="How item texts become vectors: by MiniLM (extra `text`), or by TF-IDF, which needs "
+        "no extra; auto takes MiniLM where it is installed.",
     ),
 ]
 OutTable = Annotated[
@@ -56,7 +58,12 @@ OutTable = Annotated[
 ]
 OutFolder = Annotated[
     Path,
-    typer.Option("--out", metavar="FOLDER", help="Folder for results, figures, finished work."),
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder for results and figures; finished parts are kept there, and the same command "
+        "continues from them.",
+    ),
 ]
 Report = Annotated[
     Path | None,
@@ -66,8 +73,8 @@ Missing = Annotated[
     str,
     typer.Option(
         "--missing",
-        help="What stands for a missing answer beside empty cells: texts and numbers, separated "
-        'by commas, such as "refused,n/a,-99".',
+        help="What counts as a missing answer, beside empty cells: texts and numbers, separated by "
+        'commas, such as "n/a,-99".',
     ),
 ]
 IdColumn = Annotated[
@@ -79,24 +86,25 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="COLUMN",
-        help="Column of survey weights, which is no question; only their ratios matter.",
+        help="Column of survey weights; it is not taken for a question, and only ratios of weights "
+        "matter.",
     ),
 ]
 Batteries = Annotated[
     bool,
     typer.Option(
         "--batteries",
-        help="Questions whose names differ by a number only (Q5_1, Q5_2) are one battery.",
+        help="Take questions whose names differ only by a number (Q5_1, Q5_2) for one battery.",
     ),
 ]
 
 # Questions and people
-Ask = Annotated[list[str], typer.Option("--ask", help="Question that is asked; repeatable.")]
-Block = Annotated[
-    list[str], typer.Option("--block", help="Block of questions that is asked; repeatable.")
+Ask = Annotated[
+    list[str], typer.Option("--ask", help="Identifier of a question to ask; repeatable.")
 ]
+Block = Annotated[list[str], typer.Option("--block", help="Block of questions to ask; repeatable.")]
 People = Annotated[int | None, typer.Option("--people", help="How many people.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 
 # Engines
 EngineOption = Annotated[
@@ -113,11 +121,13 @@ ModelOption = Annotated[
 UrlOption = Annotated[
     list[str],
     typer.Option(
-        "--url", help="Server, such as http://host:8000/v1; repeat it to spread over several."
+        "--url",
+        help="Server, such as http://host:8000/v1; repeatable, to spread requests over several.",
     ),
 ]
 ConcurrencyOption = Annotated[
-    int | None, typer.Option("--concurrency", help="Most requests that a server has at a time.")
+    int | None,
+    typer.Option("--concurrency", help="Most requests that are sent to a server at a time."),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -127,8 +137,8 @@ RetryForOption = Annotated[
     float | None,
     typer.Option(
         "--retry-for",
-        help="Seconds for which a server that is busy or gone is asked again; by default a few "
-        "tries.",
+        help="Seconds for which to retry a server that is busy or cannot be reached; by default a "
+        "few tries.",
     ),
 ]
 MoreOption = Annotated[

@@ -25,7 +25,7 @@ from .personas.histories import grounded_prompts, history_personas
 from .personas.writing import WRITING_TEMPLATES, collect_texts, plan_texts, write_texts
 from .prompts.constructions import PERSONA_CONSTRUCTIONS, PersonaConstruction
 from .prompts.render import Prompt, answers_of, blocks_of, check_readout, option_orders, render
-from .prompts.templates import Template, find_template, list_templates, read_template
+from .prompts.templates import Template, find_template, list_templates, read_template, template_text
 from .readouts.parsing import Parsed, parse
 from .requests import (
     READOUTS,
@@ -111,6 +111,7 @@ __all__ = [
     "sample_attributes",
     "summary_personas",
     "survey_personas",
+    "template_text",
     "to_panel",
     "with_json",
     "write_texts",

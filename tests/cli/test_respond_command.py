@@ -16,7 +16,7 @@ from syndigits_jax.cli.commands import respond as commands
 from syndigits_jax.cli.options import build_engine
 from syndigits_jax.cli.render import asking as printed
 from syndigits_jax.respond.asking.collect import CollectionProgress
-from syndigits_jax.respond.prompts.templates import list_templates
+from syndigits_jax.respond.prompts.templates import find_template, list_templates
 from syndigits_jax.respond.requests import Completion, EngineDied, EngineIdentity, Failure
 from syndigits_jax.respond.store.responses import ResponseStore
 
@@ -254,6 +254,22 @@ def test_templates_are_listed():
     for template in list_templates():
         assert f"{template.name} {template.version} ({template.hash[:8]})" in listed.stdout
     assert "slots: " in listed.stdout
+
+
+@pytest.mark.parametrize("template", list_templates(), ids=lambda template: template.name)
+def test_a_template_that_is_printed_can_be_used(template, tmp_path):
+    printed = runner.invoke(app, ["templates", f"{template.name}@{template.version}"])
+    assert printed.exit_code == 0, printed.output
+    copy = tmp_path / "mine.toml"
+    copy.write_text(printed.stdout, encoding="utf-8")
+    assert find_template(copy) == template
+    said = runner.invoke(app, ["templates", template.name, "--json"])
+    assert json.loads(said.stdout)["template"] == printed.stdout
+
+
+def test_an_unknown_template_is_not_printed():
+    result = runner.invoke(app, ["templates", "surveys"])
+    assert result.exit_code == 2 and "survey" in result.stderr
 
 
 # --- panel ------------------------------------------------------------------------------------

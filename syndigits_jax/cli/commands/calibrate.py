@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import METHODS_OR_AUTO, Join, Method
+from syndigits_jax.cli.choices import METHOD_NAMES, METHODS_OR_AUTO, Join, Method
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import (
     NO_OPTIONS,
@@ -37,8 +37,9 @@ def calibrate(
     method: Annotated[
         Method | None,
         typer.Option(
-            help="auto (the default) combines several methods, the twins and people's means as the "
-            "known questions choose; or one calibrator.",
+            help="auto (the default) combines several methods, the twins' own answers and people's "
+            "means, with weights learnt from the known questions; a name chooses one method: "
+            f"{METHOD_NAMES}.",
             **METHODS_OR_AUTO,
         ),
     ] = None,
@@ -48,8 +49,8 @@ def calibrate(
     target: Annotated[
         list[str],
         typer.Option(
-            help="Question (or respondent) to predict, even if humans answered some; repeatable. "
-            "By default those without any human answer."
+            help="Question to predict (with --new-users, respondent), even if there are some human "
+            "answers; repeatable. By default those without any human answer."
         ),
     ] = NO_OPTIONS,
     weights: Weights = None,
@@ -58,8 +59,8 @@ def calibrate(
     join: Annotated[
         Join,
         typer.Option(
-            help="inner: drop respondents and questions that only one table has, except new "
-            "questions of the twins, or with --new-users their new respondents."
+            help="What to do with respondents and questions that only one table has: error stops; "
+            "inner drops them, except the twins' new questions (with --new-users, new respondents)."
         ),
     ] = Join.ERROR,
     report: Report = None,
@@ -67,80 +68,87 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="TABLE",
-            help="With auto: table to write of the estimated share of people per option, and the "
-            "ends of its interval.",
+            help="With auto: table to write, with the estimated share of people per option and its "
+            "interval.",
         ),
     ] = None,
     intervals: Annotated[
         float | None,
         typer.Option(
-            help="With auto: also write OUT.lower and OUT.upper, tables like --out of the ends of "
-            "intervals that cover this share of people's answers, such as 0.9."
+            help="With auto: add intervals that cover this share of people's answers, such as 0.9. "
+            "Tables like --out hold their ends: predictions.lower.csv and predictions.upper.csv "
+            "beside predictions.csv."
         ),
     ] = None,
     draws: Annotated[
         int | None,
         typer.Option(
-            help="With auto: draw so many answers of every respondent to the new questions, varied "
-            "and correlated as people's are, and write them instead of the predictions (their "
-            "means): a row per respondent and draw."
+            help="With auto: write so many drawn answers of every respondent, a row each, in "
+            "place of the predictions, which are their means. Draws vary and correlate as "
+            "people's answers do."
         ),
     ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="With auto, of method or threshold: questions, for their ranges and blocks.",
+            help="Questions, for their ranges and blocks (with --method auto or --threshold auto).",
         ),
     ] = None,
     batteries: Annotated[
         bool,
         typer.Option(
             "--batteries",
-            help="With auto, of method or threshold: questions whose names differ by a number only "
-            "(Q5_1, Q5_2) are one battery, or where there are none such, by a letter (Q5a, Q5b), "
-            "or else item1, item2; a target without a known question of its battery is from a new "
-            "survey.",
+            help="Take questions whose names differ only by a number (Q5_1, Q5_2) for one "
+            "battery; where there are none, by a letter (Q5a, Q5b), or else item1, item2. A "
+            "target without a known question in its battery is from a new survey. (With --method "
+            "auto or --threshold auto.)",
         ),
     ] = False,
     threshold: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER|auto",
-            help="Keep the twins' answers where the training MSE exceeds this; auto tries every "
-            "threshold, never and always, by how well the known questions are predicted (whole "
-            "blocks of them, for a target of a new survey).",
+            help="Keep the twins' own answers to a question where the method's error among twins "
+            "(training MSE) is above this. auto chooses the threshold that predicts the known "
+            "questions best (whole blocks of them, for a target of a new survey).",
         ),
     ] = None,
     penalty: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER|auto",
-            help="Squared penalty λ; auto tries 0.01 to 100 times the default by how well the "
-            "known questions are predicted.",
+            help="Penalty on squared coefficients; auto chooses, among 0.01 to 100 times the "
+            "default, the one that predicts the known questions best.",
         ),
     ] = None,
     alpha: Annotated[
         str | None,
-        typer.Option(metavar="NUMBER|auto", help="Lasso or elastic-net penalty, or auto."),
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Penalty of the lasso or the elastic net; auto as for --penalty.",
+        ),
     ] = None,
-    l1_ratio: Annotated[float | None, typer.Option(help="Elastic-net mix, 0 to 1.")] = None,
+    l1_ratio: Annotated[
+        float | None, typer.Option(help="Share of the l1 penalty in the elastic net, 0 to 1.")
+    ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of low-rank methods.")] = None,
     hidden: Annotated[
-        list[int], typer.Option(help="Units of a hidden layer; repeatable.")
+        list[int], typer.Option(help="Units of a hidden layer of the network; repeatable.")
     ] = NO_NUMBERS,
-    weight_decay: Annotated[float | None, typer.Option(help="Penalty of the network.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs of the network.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of the network.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most training epochs of the network.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of methods with a random start.")] = None,
 ) -> dict[str, Any]:
     """Calibrate your own twins: predict human answers to new questions, or of new people.
 
-    Both tables have one row per respondent and one column per question, and are matched by these
-    identifiers. New questions are the columns that only the twins' table has (or that no human
-    answered); with --new-users, new rows likewise.
+    Both tables have a row per respondent, whose identifier is in the first column, and a column per
+    question. Rows are matched by identifier. New questions are columns that only the twins' table
+    has, or that no human answered; with --new-users, new respondents are such rows.
 
-    By default the prediction combines several methods, the twins' own answers and people's means,
-    on a level and spread that the known questions predict; it says what to expect of it.
+    By default the prediction combines several methods, the twins' own answers and people's means;
+    its mean and spread are learnt from the known questions. The command prints how accurate the
+    predictions can be expected to be.
     """
     given = {
         "penalty": _number_or_auto("penalty", penalty),

@@ -31,17 +31,27 @@ def calibrate_distribution(
         Path,
         typer.Option(
             metavar="TABLE",
-            help="Counts of people: a row per question, a column per option. With --weights, their "
-            "answers: a row per person, a column per question.",
+            help="How many people chose each option: a row per question, a column per option. With "
+            "--weights, people's answers instead: a row per person, a column per question.",
         ),
     ],
     twin: Twin,
     out: OutTable,
     divergence: Annotated[
-        Divergence, typer.Option(help="What the weights minimise.")
+        Divergence,
+        typer.Option(
+            metavar="NAME",
+            help="What the weights of the twins minimise: tv, chi2, kl, hellinger, ks, cdf_l1 or "
+            "cdf_l2.",
+        ),
     ] = Divergence.TV,
     variant: Annotated[
-        Variant, typer.Option(help="Weigh personas, dummies (twins of constant answer) or both.")
+        Variant,
+        typer.Option(
+            metavar="NAME",
+            help="What gets weights: personas (the twins), dummies (which always answer the same "
+            "option) or both.",
+        ),
     ] = Variant.BOTH,
     drop: Annotated[
         list[str], typer.Option(help="Option to leave out, such as refusals; repeatable.")
@@ -49,35 +59,39 @@ def calibrate_distribution(
     options: Annotated[
         list[str],
         typer.Option(
-            help="Options of a new question that has not all, as Q9=1,2; repeatable.",
+            help="Options of a new question, where it does not have all of them: Q9=1,2; "
+            "repeatable.",
             metavar="QUESTION=VALUES",
         ),
     ] = NO_OPTIONS,
     blend: Annotated[
         bool,
         typer.Option(
-            help="Mix with the mean distribution as far as cross-validation finds useful."
+            help="Mix the prediction with the mean distribution of past questions, as far as "
+            "cross-validation finds useful."
         ),
     ] = True,
     weight_by_count: Annotated[
         bool,
         typer.Option(
             "--weight-by-count",
-            help="Questions count as much as people answered them, not all alike.",
+            help="Let a question count by the number of people who answered it; by default all "
+            "count alike.",
         ),
     ] = False,
     intervals: Annotated[
         float | None,
-        typer.Option(help="Add intervals that cover this share of the truth, such as 0.9."),
+        typer.Option(help="Add intervals for the shares, with this confidence level, such as 0.9."),
     ] = None,
     weights: Weights = None,
     missing: Missing = "",
     report: Report = None,
 ) -> dict[str, Any]:
-    """Predict how people answer a new question from how they answered others, and from twins.
+    """Predict how answers to a new question are distributed, from past distributions and twins.
 
-    Questions are matched by their identifiers. Those that only the twins' table has, or that have
-    no counts, are predicted.
+    The twins get weights with which they answer the past questions as people did. Questions are
+    matched by identifier; those that only the twins' table has, or that have no counts, are
+    predicted.
     """
     check_intervals(intervals)
     check_tables({"out": out, "report": report}, (human, twin))

@@ -44,24 +44,24 @@ def estimate(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Column of two groups, for the difference: the second in order less the first.",
+            help="Column of two groups, for the difference: the group that sorts second less the "
+            "first.",
         ),
     ] = None,
     answer: Annotated[
         list[float],
         typer.Option(
-            help="Answer whose share is estimated; if repeated, the share of those who give one "
-            "of them."
+            help="Answer whose share is estimated; repeatable, for the share of those who give "
+            "any of them."
         ),
     ] = NO_ANSWERS,
     weights: Weights = None,
-    intervals: Annotated[
-        float, typer.Option(help="Intervals that cover this share of the truth.")
-    ] = 0.95,
+    intervals: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     finite: Annotated[
         bool,
         typer.Option(
-            "--finite", help="The people of the tables are the population, not a sample of it."
+            "--finite",
+            help="Take the people of the tables for the whole population, not for a sample of it.",
         ),
     ] = False,
     id_column: IdColumn = None,
@@ -69,7 +69,8 @@ def estimate(
     join: Annotated[
         Join,
         typer.Option(
-            help="inner: drop people who have no twin, and questions that the twins did not answer."
+            help="What to do with people who have no twin and questions that the twins did not "
+            "answer: error stops, inner drops them."
         ),
     ] = Join.ERROR,
     questions: Annotated[

@@ -41,52 +41,56 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="TABLE",
-            help="Table of the people, with columns of weights, groups and arms; without it they "
-            "are columns of --human or --twin.",
+            help="Table of the people, with columns of weights, groups and arms; without it these "
+            "columns are looked for in --human and --twin.",
         ),
     ] = None,
     weights: Weights = None,
     groups: Annotated[
         list[str],
         typer.Option(
-            metavar="COLUMN", help="Column of groups that are judged one by one; repeatable."
+            metavar="COLUMN",
+            help="Column of groups, each of which is judged by itself; repeatable.",
         ),
     ] = NO_OPTIONS,
     blocks: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Column of --questions that says of which survey or battery a question is; by "
-            "default block.",
+            help="Column of --questions that names the survey or battery of each question; by "
+            "default `block`.",
         ),
     ] = None,
     batteries: Batteries = False,
     arms: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Column of the arm to which a person was assigned at random."
+            metavar="COLUMN",
+            help="Column with the arm of an experiment to which each person was assigned at "
+            "random.",
         ),
     ] = None,
     retest: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="The same people's answers when asked again."),
+        typer.Option(metavar="TABLE", help="The same people's answers when they were asked again."),
     ] = None,
-    intervals: Annotated[
-        float, typer.Option(help="Intervals that cover this share of the truth.")
-    ] = 0.95,
+    intervals: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     figure_width: Annotated[
         float | None,
-        typer.Option(metavar="INCHES", help="Width of the files of figures: 3.3 for a column."),
+        typer.Option(
+            metavar="INCHES", help="Width of the figures' files, such as 3.3 for a column."
+        ),
     ] = None,
     font_size: Annotated[
-        float | None, typer.Option(metavar="POINTS", help="Size of their texts.")
+        float | None, typer.Option(metavar="POINTS", help="Size of the text in the figures' files.")
     ] = None,
     id_column: IdColumn = None,
     missing: Missing = "",
     join: Annotated[
         Join,
         typer.Option(
-            help="inner: drop people who have no twin, and questions that the twins did not answer."
+            help="What to do with people who have no twin and questions that the twins did not "
+            "answer: error stops, inner drops them."
         ),
     ] = Join.ERROR,
     seed: Seed = 0,
@@ -95,10 +99,10 @@ def evaluate(
 
     Every question that people answered is predicted without their answers to it; the report says
     how well that worked, for single questions and groups, how many people the twins are worth, and
-    what these tables cannot show. It opens with three sentences.
+    what these tables cannot show. It opens with three sentences that sum it up.
 
-    OUT/report.html is one file that needs no network; beside it are the same as Markdown, all
-    numbers (results.json, tables), and every figure.
+    OUT/report.html is one file that needs no network. Beside it are the same report as Markdown,
+    all numbers (results.json and tables) and every figure.
     """
     from syndigits_jax.cli.render.console import showing_progress
     from syndigits_jax.cli.render.evaluation import print_evaluation

@@ -30,31 +30,35 @@ def fidelity(
         Path,
         typer.Option(
             metavar="TABLE",
-            help="Persona ratings: columns persona, item, rating; seed, if personas were made from "
-            "real users; condition, if they were made in several ways.",
+            help="The personas' ratings: columns persona, item, rating; seed (the user), if "
+            "personas were made from real users; condition, if they were made in several ways.",
         ),
     ],
     out: OutFolder,
     embeddings: Embeddings = None,
     text_encoder: TextEncoderOption = TextEncoder.AUTO,
     missing: Missing = "",
-    epochs: Annotated[int | None, typer.Option(help="Most epochs of the encoder.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most training epochs of the encoder.")] = None,
     gap: Annotated[
-        float, typer.Option(help="Difference of two ratings that counts as a preference.")
+        float, typer.Option(help="Least difference of two ratings that counts as a preference.")
     ] = 1.0,
     control: Annotated[
         Control,
-        typer.Option(help="Ratings that place real users as personas are placed."),
+        typer.Option(
+            help="Ratings by which real users are placed in the way that personas are: those held "
+            "out of training, or all."
+        ),
     ] = Control.HELD_OUT,
     seed: Seed = 0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
+        bool, typer.Option("--quick", help="Take few epochs and resamples, for a first look.")
     ] = False,
 ) -> dict[str, Any]:
     """Measure how far the preferences of your personas are from those of real users.
 
-    An encoder of preferences is trained on the real ratings; personas are placed in its space and
-    compared with real users, with baselines and, where they have seeds, with those.
+    An encoder learns a space of preferences from the real ratings. Personas are placed in it and
+    compared with real users, and these with simple simulated populations. Personas that were made
+    from a real user are compared with that user too.
     """
     from syndigits_jax.cli.render.console import showing_progress, showing_step
     from syndigits_jax.cli.render.fidelity import show_fidelity

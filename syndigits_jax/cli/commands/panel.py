@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def panel(
-    store: Annotated[Path, typer.Argument(help="Store that syndigits respond wrote.")],
+    store: Annotated[Path, typer.Argument(help="Store that `syndigits respond` wrote.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -25,17 +25,21 @@ def panel(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(help="Which run, if there are several: its number, or words that tell it."),
+        typer.Option(
+            help="Which run, if there are several: its number, or words of its template or model."
+        ),
     ] = None,
     human: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="People's answers, with which --out is aligned."),
+        typer.Option(
+            metavar="TABLE", help="People's answers; --out gets the same order of rows and columns."
+        ),
     ] = None,
     join: Annotated[
         Join,
         typer.Option(
-            help="inner: drop people and questions that only --human has; what only the store has "
-            "is kept as new."
+            help="What to do with people and questions that only --human has: error stops, inner "
+            "drops them. Those that only the store has are kept as new."
         ),
     ] = Join.ERROR,
     missing: Missing = "",
@@ -43,26 +47,31 @@ def panel(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Array (persona, question, option) of probabilities to write, .npz.",
+            help="File to write (.npz), with probabilities as an array (persona, question, "
+            "option).",
         ),
     ] = None,
     ratings: Annotated[
         Path | None,
         typer.Option(
             metavar="TABLE",
-            help="Table for syndigits fidelity to write: a row per persona and item.",
+            help="Table to write for `syndigits fidelity`: a row per persona and item.",
         ),
     ] = None,
     records: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="Table of all that is known of each response to write."),
+        typer.Option(
+            metavar="TABLE", help="Table to write with all that is known of each response."
+        ),
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="All that was ever asked, not what the latest command asked."),
+        typer.Option(
+            "--all", help="Take all that was ever asked, not only what the latest command asked."
+        ),
     ] = False,
 ) -> dict[str, Any]:
-    """Make tables of responses; without any table to write, list the runs of the store."""
+    """Write tables of stored responses; without a table to write, list the runs of the store."""
     from syndigits_jax.cli.render.store import show_store, write_tables
 
     if not any((out, tensor, ratings, records, human)):

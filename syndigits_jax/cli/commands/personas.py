@@ -37,7 +37,8 @@ _RESUME_WRITING = "texts are kept; run the same command again to have the rest w
 _FULL = "the whole survey is told: leave out what you will ask with --ask or --block"
 
 personas = typer.Typer(
-    help="Build personas from surveys, demographics, summaries, rating histories, or marginals.",
+    help="Build personas from surveys, demographics, summaries, rating histories or drawn "
+    "attributes.",
     no_args_is_help=True,
 )
 
@@ -48,7 +49,10 @@ Out = Annotated[
 Table = Annotated[Path, typer.Option(metavar="TABLE", help="A row per person.")]
 AskQuestions = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Questions that you will ask; they are left out."),
+    typer.Option(
+        metavar="FILE",
+        help="File of the questions that you will ask; they are left out of the personas.",
+    ),
 ]
 Count = Annotated[int, typer.Option("--people", help="How many personas.")]
 _TEXTS: dict[str, tuple[Any, Any]] = {
@@ -68,9 +72,9 @@ _TEXTS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
-    "temperature": (Annotated[float | None, typer.Option(help="Of the texts.")], None),
-    "top_p": (Annotated[float | None, typer.Option(help="Nucleus of the texts.")], None),
-    "max_tokens": (Annotated[int | None, typer.Option(help="Longest text.")], None),
+    "temperature": (Annotated[float | None, typer.Option(help="Temperature of the texts.")], None),
+    "top_p": (Annotated[float | None, typer.Option(help="Nucleus sampling of the texts.")], None),
+    "max_tokens": (Annotated[int | None, typer.Option(help="Longest text, in tokens.")], None),
     "seed": (Seed, 0),
     "concurrency": (ConcurrencyOption, None),
     "timeout": (TimeoutOption, None),
@@ -93,17 +97,21 @@ def survey(
     ask: Ask = NO_OPTIONS,
     block: Block = NO_OPTIONS,
     ask_questions: AskQuestions = None,
-    form: Annotated[Form, typer.Option(help="As text or JSON.")] = Form.TEXT,
+    form: Annotated[Form, typer.Option(help="Write the answers as text or as JSON.")] = Form.TEXT,
     leave_out: Annotated[
         LeaveOut,
-        typer.Option(help="With a question that is asked: its block, or the question alone."),
+        typer.Option(
+            help="What is left out for a question to ask: its whole block, or that question alone."
+        ),
     ] = LeaveOut.BLOCK,
     shown: Annotated[
-        int | None, typer.Option(help="At most so many answers of a person are told.")
+        int | None, typer.Option(help="Most answers of a person that are told.")
     ] = None,
     characters: Annotated[
         int | None,
-        typer.Option(help="Longest text; some 5,000 for a model of 2,048 tokens."),
+        typer.Option(
+            help="Most characters of a text; about 5,000 for a model that takes 2,048 tokens."
+        ),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
@@ -125,11 +133,13 @@ def demographics(
     out: Out,
     column: Annotated[
         list[str],
-        typer.Option(help="Variable to tell; repeatable. By default the usual fourteen."),
+        typer.Option(
+            help="Variable to tell; repeatable. By default the fourteen of the SYN-DIGITS paper."
+        ),
     ] = NO_OPTIONS,
     questions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What its codes mean, where cells are codes."),
+        typer.Option(metavar="FILE", help="Questions that say what the codes in --table mean."),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
@@ -146,18 +156,21 @@ def demographics(
 def summary(
     table: Table,
     out: Out,
-    column: Annotated[str, typer.Option(help="Its column of summaries.")] = "summary",
+    column: Annotated[
+        str, typer.Option(help="Column of --table that holds the summaries.")
+    ] = "summary",
     surveys: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Personas of the same people (survey --form json) to put before.",
+            help="Survey personas of the same people (made with --form json), put before the "
+            "summary.",
         ),
     ] = None,
     people: People = None,
     id_column: IdColumn = None,
 ) -> dict[str, Any]:
-    """Summaries of people, alone or behind their surveys."""
+    """Summaries of people, alone or after their surveys."""
     options = {
         "table": table, "column": column, "surveys": surveys, "people": people,
         "id_column": id_column,
@@ -172,15 +185,22 @@ def history(
     out: Out,
     ask: Ask = NO_OPTIONS,
     ask_questions: AskQuestions = None,
-    shown: Annotated[int, typer.Option(help="Ratings of each user that are shown.")] = 250,
+    shown: Annotated[int, typer.Option(help="How many ratings of each user are shown.")] = 250,
     in_context: Annotated[
         bool,
-        typer.Option("--in-context", help="Show also the ratings of all items but the one asked."),
+        typer.Option(
+            "--in-context", help="Also show the user's ratings of the other items to be asked."
+        ),
     ] = False,
     as_text: Annotated[
-        bool, typer.Option("--as-text", help="As one text, for templates that take {persona}.")
+        bool,
+        typer.Option(
+            "--as-text", help="Write the history as one text, for templates that take {persona}."
+        ),
     ] = False,
-    user: Annotated[list[str], typer.Option(help="Whose; repeatable.")] = NO_OPTIONS,
+    user: Annotated[
+        list[str], typer.Option(help="User whose history is written; repeatable.")
+    ] = NO_OPTIONS,
     people: People = None,
     missing: Missing = "",
     seed: Seed = 0,
@@ -227,18 +247,18 @@ def sampled(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Shares of the attributes' values (.toml); by default US adults.",
+            help="Shares of the attributes' values (.toml); by default those of US adults.",
         ),
     ] = None,
     seed: Seed = 0,
 ) -> dict[str, Any]:
-    """People of drawn age, gender, location, ..., whose texts a model writes."""
+    """People of drawn age, gender, location, ..., described by a model."""
     return {"people": people, "marginals": marginals, "key": seed}
 
 
 @_written
 def backstory(people: Count = 100) -> dict[str, Any]:
-    """People of whom nothing is given, whose life stories a model writes."""
+    """People whose life stories a model invents, with nothing given."""
     return {"people": people}
 
 
@@ -247,11 +267,13 @@ def grounded(
     ratings: Ratings,
     items: Items,
     people: Count = 100,
-    shown: Annotated[int, typer.Option(help="Highest-rated items shown.")] = 20,
+    shown: Annotated[
+        int, typer.Option(help="How many of a user's highest-rated items are shown.")
+    ] = 20,
     ask: Ask = NO_OPTIONS,
     ask_questions: AskQuestions = None,
-    fewest: Annotated[int, typer.Option(help="Ratings that a user must have.")] = 10,
-    category_label: Annotated[str, typer.Option(help="What the items are.")] = "films",
+    fewest: Annotated[int, typer.Option(help="Fewest ratings of a user who is taken.")] = 10,
+    category_label: Annotated[str, typer.Option(help="What the prompt calls the items.")] = "films",
     missing: Missing = "",
     seed: Seed = 0,
 ) -> dict[str, Any]:
@@ -265,7 +287,7 @@ def grounded(
 
 @_written
 def rewritten(
-    personas: Annotated[Path, typer.Option(metavar="FILE", help="Personas to write anew.")],
+    personas: Annotated[Path, typer.Option(metavar="FILE", help="Personas that are rewritten.")],
 ) -> dict[str, Any]:
     """Personas that a model writes from others: by default summaries of them."""
     return {"personas": personas}

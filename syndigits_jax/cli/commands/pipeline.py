@@ -19,12 +19,12 @@ def register(app: typer.Typer) -> None:
 
 
 def pipeline(
-    config: Annotated[Path, typer.Argument(help="What to do (.toml).")],
+    config: Annotated[Path, typer.Argument(help="Configuration file (.toml).")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show prompts and count tokens; ask nothing.")
     ] = False,
 ) -> dict[str, Any]:
-    """Run a configuration file: personas, their answers, calibration or fidelity, and a report.
+    """Run a configuration file: personas, their answers, then evaluation or fidelity, in a report.
 
     After an interrupt, the same command continues where it stopped.
     """

@@ -18,10 +18,11 @@ def register(app: typer.Typer) -> None:
 def probes(
     ratings: Ratings,
     items: Items,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Questions to write (.json).")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File of questions to write (.json).")],
     count: Annotated[int, typer.Option(help="How many items.")] = 100,
     scale: Annotated[
-        RatingScale, typer.Option(help="Answers: purchase from 1 to 5, or 0.5 to 5 stars.")
+        RatingScale,
+        typer.Option(help="Scale of the ratings: 0.5 to 5 stars, or purchase, from 1 to 5."),
     ] = RatingScale.PURCHASE,
     embeddings: Embeddings = None,
     text_encoder: TextEncoderOption = TextEncoder.AUTO,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syndigits_jax.cli.choices import METHODS, Method, Setting, Study
+from syndigits_jax.cli.choices import METHOD_NAMES, METHODS, Method, Setting, Study
 from syndigits_jax.cli.command import command
 from syndigits_jax.cli.options import NO_OPTIONS, OutFolder, Seed
 
@@ -21,20 +21,29 @@ StudyData = Annotated[
     ),
 ]
 SettingOption = Annotated[
-    Setting, typer.Option("--setting", help="As published, corrected, or both.")
+    Setting,
+    typer.Option(
+        "--setting",
+        help="reference: as published; default: with defects corrected; or both, side by side.",
+    ),
 ]
 Constructions = Annotated[
     list[str],
-    typer.Option("--construction", help="Twin-2K-500 construction, by folder; repeatable."),
+    typer.Option(
+        "--construction",
+        help="Construction of twins in Twin-2K-500, by the name of its folder; repeatable.",
+    ),
 ]
 Methods = Annotated[
-    list[Method], typer.Option("--method", help="Calibrator; repeatable.", **METHODS)
+    list[Method], typer.Option("--method", help=f"Method; repeatable: {METHOD_NAMES}.", **METHODS)
 ]
 NO_METHODS: list[Method] = []
 NO_STUDIES: list[Study] = []
 _RESUME = "finished parts are kept; run the same command again to resume"
 
-reproduce = typer.Typer(no_args_is_help=True, help="Published tables, our numbers beside them.")
+reproduce = typer.Typer(
+    no_args_is_help=True, help="Compute published tables anew, and print our numbers beside them."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +70,7 @@ def table4(
     method: Methods = NO_METHODS,
     setting: SettingOption = Setting.REFERENCE,
 ) -> dict[str, Any]:
-    """New questions, the constructions of Twin-2K-500: correlation by method."""
+    """New questions, every construction of Twin-2K-500: correlation by method."""
     return _table("table4", data, out, construction, method, setting)
 
 
@@ -101,7 +110,7 @@ def table6(
 def tables9_10(
     data: Data, out: OutFolder, setting: SettingOption = Setting.REFERENCE
 ) -> dict[str, Any]:
-    """Answer distributions by each objective and block of weights."""
+    """Answer distributions: every divergence minimised, with twins, dummies or both."""
     return _ensembles("tables9-10", data, out, setting)
 
 
@@ -115,11 +124,11 @@ def fidelity(
     study: Annotated[list[Study], typer.Option(help="Which study; repeatable.")] = NO_STUDIES,
     embeddings: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where encoded item texts are kept, shared by runs."),
+        typer.Option(metavar="FOLDER", help="Where vectors of item texts are kept, for all runs."),
     ] = None,
     seed: Seed = 0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few epochs and resamples, for a first look.")
+        bool, typer.Option("--quick", help="Take few epochs and resamples, for a first look.")
     ] = False,
 ) -> dict[str, Any]:
     """The Persona Fidelity Gap on public ratings, and twins before and after calibration."""
@@ -141,7 +150,7 @@ def beyond(
     ] = NO_OPTIONS,
     construction: Constructions = NO_OPTIONS,
 ) -> dict[str, Any]:
-    """The one estimator: new questions, new surveys and new people, beside every control."""
+    """Our combined estimate (`auto`) of new questions, surveys and people, beside every control."""
     from syndigits_jax.cli.render.beyond import show_beyond
 
     return {"written": show_beyond(data, out, dataset, construction)}

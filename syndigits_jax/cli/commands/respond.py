@@ -38,10 +38,10 @@ def respond(
     ],
     questions: Questions,
     template: Annotated[
-        str, typer.Option(help="Prompt: a name (see syndigits templates) or a .toml file.")
+        str, typer.Option(help="Prompt: a name (see `syndigits templates`) or a .toml file.")
     ],
     store: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Store of responses, made or added to.")
+        Path | None, typer.Option(metavar="FILE", help="Store of responses to make or to add to.")
     ] = None,
     engine: EngineOption = None,
     model: ModelOption = None,
@@ -49,34 +49,43 @@ def respond(
     readout: Annotated[
         Readout | None,
         typer.Option(
-            help="Probabilities of all answers, the most probable one, a text that is parsed, or "
-            "an answer drawn; by default the template's."
+            help="How an answer is read: the probabilities of all options, the most probable one "
+            "(choice), a text that is parsed, or a drawn sample; by default as the template says."
         ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of text and samples.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Nucleus of text and samples.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest text.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Answers per question.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of texts and samples.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Nucleus sampling of texts and samples.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest text, in tokens.")] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Answers of a persona to each question.")
+    ] = None,
     orders: Annotated[
         int | None,
-        typer.Option(help="Orders in which options are shown, over which answers are averaged."),
+        typer.Option(
+            help="In how many orders the options are shown; answers are averaged over them."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of draws and orders.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of samples and orders.")] = None,
     ask: Ask = NO_OPTIONS,
     block: Block = NO_OPTIONS,
     scale: Annotated[
         RatingScale | None,
         typer.Option(
-            help="Have the items of a table rated: 0.5 to 5 stars, or purchase from 1 to 5."
+            help="Where --questions is a table of items to rate: 0.5 to 5 stars, or purchase, "
+            "from 1 to 5."
         ),
     ] = None,
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
     retry_for: RetryForOption = None,
     engine_option: MoreOption = NO_OPTIONS,
-    limit: Annotated[int | None, typer.Option(help="Ask no more than so many requests.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most requests that are sent.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show prompts, count tokens and cost; ask nothing.")
+        bool, typer.Option("--dry-run", help="Show prompts, tokens and cost, and ask nothing.")
     ] = False,
     input_price: Annotated[
         float | None, typer.Option(help="Price of a million prompt tokens, for --dry-run.")
@@ -85,7 +94,7 @@ def respond(
         float | None, typer.Option(help="Price of a million completion tokens, for --dry-run.")
     ] = None,
 ) -> dict[str, Any]:
-    """Ask a language model the questions as each of the personas, and store every answer.
+    """Ask a language model every question as each of the personas, and store the answers.
 
     By default all questions of the file are asked. After an interrupt, the same command asks only
     what is still missing.

@@ -1,6 +1,6 @@
-"""`syndigits templates`."""
+"""`syndigits templates`: the prompts that come with the package."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,12 +12,24 @@ def register(app: typer.Typer) -> None:
     command(app, resume="run the same command again")(templates)
 
 
-def templates() -> dict[str, Any]:
-    """List the prompts that come with the package: wording's source, slots, defaults."""
+def templates(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Template to print as TOML, to start one of your own from."),
+    ] = None,
+) -> dict[str, Any]:
+    """List the prompts that come with the package, with their sources, slots and defaults.
+
+    With a name, print that prompt as it is written.
+    """
     from syndigits_jax.cli.render.asking import print_templates
     from syndigits_jax.cli.render.console import output
-    from syndigits_jax.respond.prompts.templates import list_templates
+    from syndigits_jax.respond.prompts.templates import list_templates, template_text
 
+    if name is not None:
+        text = template_text(name)
+        output().print(text, markup=False, highlight=False, soft_wrap=True, end="")
+        return {"template": text}
     print_templates(output())
     return {
         "templates": [

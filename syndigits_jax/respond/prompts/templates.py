@@ -272,6 +272,24 @@ def find_template(name_or_path: str | PathLike[str]) -> Template:
     return found[-1]
 
 
+def template_text(name_or_path: str | PathLike[str]) -> str:
+    """The TOML text of a template, to start one's own from; named as for [`find_template`][].
+
+    **Raises:** as [`find_template`][] does.
+
+    **Example:**
+
+        >>> from syndigits_jax.respond import template_text
+        >>> print(template_text("survey").splitlines()[0])
+        name = "survey"
+    """
+    template = find_template(name_or_path)
+    for path in _BUILTIN.glob("*.toml"):
+        if read_template(path) == template:
+            return path.read_text(encoding="utf-8")
+    return Path(name_or_path).read_text(encoding="utf-8")
+
+
 def _template(content: Mapping[str, Any]) -> Template:
     for key, value in content.items():
         if key not in _KEYS:
