@@ -63,7 +63,7 @@ def _ratio(ratio: float) -> str:
 
 
 def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
-    """How many times as fast as each peer we are: below one the peer is faster."""
+    """How many times as fast as each peer we are, and in words where the peer is faster."""
     words = []
     for name, side in case["sides"].items():
         if name.startswith("ours"):
@@ -74,9 +74,12 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
         elif run is None:
             words.append(f"{name} does not get there")
         elif mine is not None:
-            word = f"{name} {_ratio(run['seconds'] / mine['seconds'])}"
+            ratio = run["seconds"] / mine["seconds"]
+            word = f"{name} {_ratio(ratio)}"
             if run["processor_seconds"] is not None:
                 word += f" ({_ratio(run['processor_seconds'] / mine['processor_seconds'])})"
+            if ratio < 0.995:
+                word += f", **{name} is faster**"
             words.append(word)
     return "; ".join(words)
 
@@ -86,9 +89,9 @@ def peers(kernels: Mapping[str, Any]) -> list[str]:
     loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
     lines = [
         "Times are medians of repeated calls; ± is half the distance between the quartiles. The "
-        "fourth column says how many times as fast as each peer we are (below 1 the peer is "
-        "faster) and, in parentheses, the same in processor time of all threads, the least of the repeats, "
-        "which other work on the machine hardly changes. The machine's load was "
+        "fourth column says how many times as fast as each peer we are and, in parentheses, the "
+        "same in processor time of all threads, the least of the repeats, which other work on the "
+        "machine hardly changes. The machine's load was "
         f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, other "
         "work was going on and times are longer than they need be.",
         "",
@@ -153,15 +156,44 @@ def scripts(cases: Mapping[str, Any]) -> list[str]:
     done = {name: case for name, case in cases.items() if "process_seconds" in case}
     if not done:
         return []
-    lines = head(["", "whole process", "processor", "memory", "figures"], words=["figures"])
+    lines = [
+        "Scripts that make one claim, each a process of its own, with compilation. *Load* is that "
+        "of the machine before and after, ours included.",
+        "",
+    ]
+    columns = ["", "whole process", "processor", "memory", "load", "commit", "figures"]
+    lines += head(columns, words=("commit", "figures"))
     for name, case in done.items():
         figures = "; ".join(
             f"{key.replace('_', ' ')} {value:.3g}" for key, value in case["figures"].items()
         )
         seconds = (duration(case[key]) for key in ("process_seconds", "processor_seconds"))
-        cells = [f"`{name}`: {case['what']}", *seconds, f"{case['peak_gib']:.1f} GiB", figures]
-        lines.append(row(cells))
+        load = f"{case['load_before']:.0f} to {case['load_after']:.0f}"
+        commit = case["run"]["commit"]["hash"][:9]
+        memory = f"{case['peak_gib']:.1f} GiB"
+        lines.append(row([f"`{name}`: {case['what']}", *seconds, memory, load, commit, figures]))
+    if "table4" in done:
+        lines += ["", where_table4_goes(done["table4"])]
     return lines
+
+
+def where_table4_goes(case: Mapping[str, Any]) -> str:
+    """The shares of its methods, and its aim."""
+    spent: dict[str, float] = {}
+    for record in json.loads((RESULTS / "tables" / "table4.json").read_text())["records"]:
+        # Every metric of a method repeats its seconds.
+        if record["metric"] == "pearson" and record["seconds"]:
+            spent[record["method"]] = spent.get(record["method"], 0) + record["seconds"]
+    whole = sum(spent.values())
+    first = sorted(spent, key=spent.__getitem__, reverse=True)[:4]
+    shares = ", ".join(f"{name} {100 * spent[name] / whole:.0f}%" for name in first)
+    minutes = case["process_seconds"] / 60
+    return (
+        f"Table 4 takes {minutes:.0f} minutes; the aim was 15. Of the time of its methods: "
+        f"{shares}. These repeat one step until it changes nothing: a product of the filled matrix "
+        "with a thin block and back, and algebra of the block's width. Both cores are busy "
+        f"{100 * case['processor_seconds'] / (2 * case['process_seconds']):.0f}% of the time."
+    )
 
 
 def growth(sweeps: Mapping[str, Any]) -> list[str]:

@@ -110,7 +110,7 @@ SCRIPTS: dict[str, Script] = {
     "million-twins": Script(
         "a million twins x 500 questions", "benchmarks.million_twins",
         {"small": ["--twins", "2000", "--questions", "20", "--columns", "256", "--out", "OUT"],
-         "paper": ["--twins", "100000", "--out", "OUT"], "large": _MILLION}, _million,
+         "paper": _MILLION, "large": _MILLION}, _million,
     ),
     "auto": Script(
         "the estimator `auto`: missing blocks, sparse answers, new people", "benchmarks.estimator",
