@@ -132,7 +132,7 @@ def test_page_says_who_is_faster():
         "chosen": {"ours": fast, "a": slow, "b": None}, "load_before": 1.0, "load_after": 9.0,
     }  # fmt: skip
     [*_, line] = page.peers({"k": case})
-    assert "a 0.60 (2.0); b does not get there; c: c missing" in line
+    assert "a 0.60 (2.0), **a is faster**; b does not get there; c: c missing" in line
     assert "6 ms ± 10%" in line and "| 5 rows |" in line
     rates = {"bytes_per_second": 1e9, "operations_per_second": 1e9}
     [*_, line] = page.floors({"k": case}, {"rates": rates})
