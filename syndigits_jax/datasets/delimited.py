@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
-import gzip
+import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from ..tables.compressed import opened_bytes
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _NAMES = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
@@ -114,10 +116,10 @@ def _is_import_ids(row: Sequence[str]) -> bool:
 
 def opened_text(path: Path):
     """A text file, possibly `.gz`, in UTF-8, or in UTF-16 with a byte-order mark."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as file:
+    with opened_bytes(path) as file:
         wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    return opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="")
+    encoding = "utf-16" if wide else "utf-8-sig"
+    return io.TextIOWrapper(opened_bytes(path), encoding=encoding, newline="")
 
 
 def _checked(
@@ -200,7 +202,7 @@ def _maybe_decimals(row: Sequence[str]) -> bool:
 
 def _refuse_other_kinds(path: Path, utf_16: bool = False) -> None:
     zipped = path.suffix.lower() == ".gz"
-    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+    with opened_bytes(path) as file:
         start = file.read(1024)
     if utf_16 and start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
@@ -215,7 +217,7 @@ def _refuse_other_kinds(path: Path, utf_16: bool = False) -> None:
 
 def _bad_encoding(path: Path) -> str:
     """A message that names the first line that is not UTF-8."""
-    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+    with opened_bytes(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode("utf-8")

@@ -1,6 +1,6 @@
 """Readers of public rating data: MovieLens, Amazon Reviews 2018 and 2023."""
 
-import gzip
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tables.compressed import opened_bytes
 from ..tables.frames import as_pandas_columns, import_pandas, is_frame, place_of
 from ..tables.responses import some
 from .delimited import SEPARATORS, refuse_ragged, refuse_repeated
@@ -43,7 +44,8 @@ def _read_text(path: Path) -> Any:
     pd, separator = import_pandas(), SEPARATORS[suffix_of(path)]
     form = {"sep": separator, "encoding": "utf-8-sig"}
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, **form)
+        with opened_bytes(path) as file:
+            frame = pd.read_csv(file, dtype=str, keep_default_na=False, **form)
     except (ValueError, OSError):
         refuse_ragged(path, separator)  # has a clearer message
         raise
@@ -57,9 +59,8 @@ def _read_text(path: Path) -> Any:
 
 def _records(path: Path) -> Any:
     """The fields that are needed of every line; reviews have many more."""
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
     kept = []
-    with opener(path, "rt", encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(opened_bytes(path), "utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

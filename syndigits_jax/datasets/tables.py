@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..panel import Panel
-from ..results.files import remove_partial, replacing
+from ..results.files import replacing
 from ..schema import ScaleLike
 from ..tables.cells import MissingCodes, refuse_unusable
 from ..tables.frames import as_pandas, import_pandas, indexed, is_frame, read_parquet
@@ -187,8 +187,6 @@ def write_tables(frames: Mapping[Any, Any]) -> None:
     with contextlib.ExitStack() as together:
         for path, frame in frames.items():
             _write(together.enter_context(replacing(path)), frame)
-    for folder in {Path(path).parent for path in frames}:
-        remove_partial(folder)
 
 
 def _write(temporary: Path, frame: Any) -> None:

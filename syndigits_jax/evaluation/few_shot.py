@@ -287,7 +287,8 @@ def equivalent_respondents(
 
     **Returns:** the first k, interpolated linearly between the curve's, at which the control's
     mean score is as good as the method's at k = 0. It is 0 if the control is as good without any
-    answer, and infinity if not even the largest k suffices. If the control needs answers to
+    answer, infinity if not even the largest k suffices, and NaN if the method has no finite score
+    without answers. If the control needs answers to
     predict at all, it is at least the smallest k > 0 of the curve. The unit is respondents asked
     the target question for new questions, and questions asked of the target user for new users.
 
@@ -306,11 +307,13 @@ def equivalent_respondents(
     sign = 1 if metric in _LESS_IS_BETTER else -1
     level = sign * curve.mean(metric, method)[0]
     errors = sign * curve.mean(metric, control)
+    if not np.isfinite(level):
+        return float("nan")
     reached = np.flatnonzero(errors <= level)  # NaN, no prediction yet, compares false
     if not reached.size:
         return float("inf")
     i = int(reached[0])
-    if i == 0 or np.isnan(errors[i - 1]):
+    if i == 0 or not np.isfinite(errors[i - 1]):
         return float(curve.ks[i])
     share = (errors[i - 1] - level) / (errors[i - 1] - errors[i])
     return float(curve.ks[i - 1] + share * (curve.ks[i] - curve.ks[i - 1]))

@@ -70,6 +70,8 @@ def interval(
 
     **Raises:** `ValueError` naming `name` for other lengths or ends on the wrong side.
     """
+    if len(values) != 3:
+        raise ValueError(f"{name}: expected estimates, lower and upper ends, got {len(values)}")
     found = []
     for one in values:
         one = np.full(count, np.nan) if one is None else np.asarray(one, dtype=float)

@@ -43,13 +43,18 @@ def plot_adaptive_curve(
     - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
       height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
-    **Returns:** the Axes. **Raises:** `ValueError` if the arrays are not of one length.
+    **Returns:** the Axes. **Raises:** `ValueError` if the arrays are not of one length, no
+    score is finite, or `chosen` is not.
     """
     thresholds, scores = np.asarray(thresholds, dtype=float), np.asarray(scores, dtype=float)
     if thresholds.ndim != 1 or thresholds.shape != scores.shape or not scores.size:
         raise ValueError(
             f"scores: expected one per threshold, got {scores.shape} for {thresholds.shape}"
         )
+    if not np.isfinite(scores).any():
+        raise ValueError("scores: nothing to draw")
+    if chosen is not None and not np.isfinite(chosen):
+        raise ValueError(f"chosen: must be finite, got {chosen}")
     ax = axes_or_new(ax, figsize)
     if se is not None:
         se = np.asarray(se, dtype=float)

@@ -79,7 +79,9 @@ def plot_agreement(
     if across.ndim != 1 or not 1 <= len(series) <= len(SERIES):
         raise ValueError(f"series: expected (q,) values and 1 to {len(SERIES)} series")
     count = across.size
-    _, left, right = interval("x_ends", (None, *(x_ends or (None, None))), count)
+    _, left, right = interval(
+        "x_ends", (None, *((None, None) if x_ends is None else x_ends)), count
+    )
     ax = axes_or_new(ax, figsize, (4.6, 4.8))
     reach = [across, left, right]
     handles: list[Any] = []
@@ -110,7 +112,7 @@ def plot_agreement(
     ax.set_aspect("equal", adjustable="box")
     if names is not None:
         _name_farthest(ax, across, up, names, named)
-    if x_ends or y_ends:
+    if x_ends is not None or y_ends:
         handles.append(interval_handle(interval_label))
     rows = legend_above(ax, handles=handles, edge=True)
     return finish(

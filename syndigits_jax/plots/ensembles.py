@@ -59,7 +59,8 @@ def plot_answer_distribution(
     - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
       height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
-    **Returns:** the Axes. **Raises:** `ValueError` unless everything has K entries.
+    **Returns:** the Axes. **Raises:** `ValueError` unless everything has K entries, none of them
+    infinite.
     """
     k = np.size(calibrated)
     bars = {
@@ -155,17 +156,24 @@ def plot_gap(
     - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
       height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
-    **Returns:** the Axes. **Raises:** `ValueError` for no or more than six curves, or times and
-    gaps that do not match.
+    **Returns:** the Axes. **Raises:** `ValueError` for no or more than six curves, times and gaps
+    that do not match, or if no gap is above 0.
     """
     if not 1 <= len(curves) <= len(SERIES):
         raise ValueError(f"curves: expected 1 to {len(SERIES)}, got {len(curves)}")
     ax = axes_or_new(ax, figsize)
-    for (name, (x, gap)), style in zip(curves.items(), SERIES, strict=False):
-        x, gap = np.asarray(x, float), np.asarray(gap, float)
+    some = False
+    for (name, curve), style in zip(curves.items(), SERIES, strict=False):
+        if len(curve) != 2:
+            raise ValueError(f"curves: {name!r} is to be times and gaps, got {len(curve)}")
+        x, gap = (np.asarray(values, float) for values in curve)
         if x.ndim != 1 or x.shape != gap.shape:
             raise ValueError(f"curves: {name!r} has gaps {gap.shape} at times {x.shape}")
+        placed = np.isfinite(x) & (x > 0) if xscale == "log" else np.isfinite(x)
+        some = some or bool((placed & np.isfinite(gap) & (gap > 0)).any())
         ax.plot(x, np.where(gap > 0, gap, np.nan), label=name, linewidth=1.6, markersize=4, **style)
+    if not some:
+        raise ValueError("curves: nothing to draw, no gap above 0 at a time that the axis has")
     if level is not None:
         look = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (2, 2))}
         ax.axhline(level, label=f"gap of {level:g}", **look)  # pyright: ignore[reportArgumentType]
@@ -181,6 +189,8 @@ def _shares(q: ArrayLike | None, name: str, k: int) -> Float[np.ndarray, " K"] |
     q = np.asarray(q, float)
     if q.shape != (k,) or not k:
         raise ValueError(f"{name}: expected {k or 'some'} shares in a row, got {q.shape}")
+    if np.isinf(q).any():
+        raise ValueError(f"{name}: a share is infinite")
     return q
 
 
@@ -188,6 +198,8 @@ def _ends(
     interval: tuple[ArrayLike, ArrayLike], q: Float[np.ndarray, " K"]
 ) -> Float[np.ndarray, "2 K"]:
     """Lengths of the whiskers below and above the bars."""
+    if len(interval) != 2:
+        raise ValueError(f"interval: expected lower and upper ends, got {len(interval)}")
     lower, upper = (np.asarray(end, float) for end in interval)
     if lower.shape != q.shape or upper.shape != q.shape:
         raise ValueError(

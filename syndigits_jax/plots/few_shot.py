@@ -70,7 +70,8 @@ def plot_few_shot(
     for i, name in enumerate(others):
         look = {"color": INK if name == control else GREY, "linestyle": _DASHES[i % len(_DASHES)]}
         ax.plot(curve.ks, curve.mean(metric, name), label=label(name), linewidth=1.2, **look)
-    _mark(ax, curve, number, curve.mean(metric, worth))
+    if not np.isnan(number):
+        _mark(ax, curve, number, curve.mean(metric, worth))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlim(left=-0.02 * curve.ks[-1])
     rows = legend_above(ax)

@@ -122,13 +122,15 @@ def plot_collapse(
     - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
       height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
-    **Returns:** the Axes. **Raises:** `ValueError` if nothing is given, or `reference` is not in
-    `values`.
+    **Returns:** the Axes. **Raises:** `ValueError` if nothing or something infinite is given, or
+    `reference` is not in `values`.
     """
     if not values:
         raise ValueError("values: nothing to draw")
     if reference is not None and reference not in values:
         raise ValueError(f"reference: {reference!r} is none of {list(values)}")
+    if np.isinf([*values.values()]).any():
+        raise ValueError("values: one is infinite")
     ax = axes_or_new(ax, figsize, (4.8, max(2.2, 0.36 * len(values) + 0.9)))
     places, handles = np.arange(len(values))[::-1], []
     for y, (name, value) in zip(places, values.items(), strict=True):

@@ -49,12 +49,15 @@ def plot_methods(
     - `ax`: where to draw; a new figure if None, of `figsize`, its width and height in inches (a
       height of `None` fits what is drawn). `fontsize`: of texts, in points. `title`: none if None.
 
-    **Returns:** the Axes. **Raises:** `ValueError` if there is no finite mean to draw.
+    **Returns:** the Axes. **Raises:** `ValueError` if there is no finite mean to draw, or for a
+    negative error.
     """
     finite = {name: float(mean) for name, mean in means.items() if np.isfinite(mean)}
     if not finite:
         raise ValueError("means: nothing to draw")
     errors, paper = errors or {}, paper or {}
+    if any(error < 0 for error in errors.values()):
+        raise ValueError("errors: a standard error is negative")
     names = sorted(finite, key=lambda name: finite[name])
     ax = axes_or_new(ax, figsize, (6.0, (0.9 + 0.29 * len(names)) * text_scale()), rows=True)
 

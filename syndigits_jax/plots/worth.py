@@ -82,6 +82,8 @@ def plot_error_by_people(
         ax.axhline(level, **line)
         handles.append(Line2D([], [], label=name, **line))
     if worth_ends is not None:
+        if len(worth_ends) != 2:
+            raise ValueError(f"worth_ends: expected a lower and an upper end, got {worth_ends}")
         first, last = (float(np.clip(end, at[0], at[-1])) for end in worth_ends)
         ax.axvspan(first, last, color=GREY, alpha=0.15, linewidth=0)
     if worth is not None and at[0] <= worth <= at[-1]:

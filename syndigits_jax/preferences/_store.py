@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..results.files import is_damage, replacing, what_failed
+from ..tables.compressed import read_npz
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -21,9 +22,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     **Raises:** `FileNotFoundError`; `ValueError` naming the file if it is damaged or another.
     """
     try:
-        # From an open file: NumPy would leave a damaged one open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return read_npz(path)
     except Exception as error:
         if not is_damage(error):
             raise

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.tables import write_table
-from ..results.files import remove_partial, replacing, write_text
+from ..results.files import replacing, write_text
 from ..results.records import RESULTS, write_document
 from .cells import file_columns, no_formula
 from .contents import Contents, Table, file_name
@@ -77,8 +77,6 @@ def write_report(
         writers[folder / RESULTS] = lambda path: write_document(path, document, {})
     for path, write in writers.items():
         write(path)
-    for place in {path.parent for path in writers}:
-        remove_partial(place)
     return list(writers)
 
 

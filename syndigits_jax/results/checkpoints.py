@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from syndigits_jax.results.files import is_damage, remove_partial, replacing
+from syndigits_jax.results.files import is_damage, replacing
 from syndigits_jax.results.source import code_version
+from syndigits_jax.tables.compressed import read_npz
 
 # The code behind a table of calibrated answers, and behind one of weighted ensembles: an edit
 # elsewhere leaves their finished units valid. Settings and data are part of every key.
@@ -115,8 +116,7 @@ class Checkpoints:
     def load(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays of a finished unit, or `None` if there is no such unit."""
         try:
-            with self.path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = read_npz(self.path(key))
         except Exception as error:
             if is_damage(error) or isinstance(error, FileNotFoundError):
                 return None
@@ -149,8 +149,6 @@ class Checkpoints:
         stored = self.load(key)
         if stored is not None:
             return stored, True
-        if self.folder.is_dir():
-            remove_partial(self.folder)
         arrays = {name: np.asarray(value) for name, value in compute().items()}
         self.save(key, arrays)
         return arrays, False

@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import functools
 import os
 import re
+import socket
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file lies in the same folder, so the final step is one rename: a reader sees the
     old file or the new one, never a part. Its name keeps the suffix of `path`, for writers that
     choose a format by it. Missing folders are created, but not folders that disappear later. An
-    interrupt (Ctrl-C) counts as a failure.
+    interrupt (Ctrl-C) counts as a failure. What killed processes left in the folder is removed.
 
     **Raises:** `OSError` naming `path` if no file can be made there, the disk is full, or the
     folder is removed, moved or replaced before the file is whole.
@@ -40,8 +43,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial(target.parent)
+    prefix = f"{_PARTIAL}{_place()}-{os.getpid()}-"
     try:
-        handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
     except OSError as error:  # name the requested file, not the temporary one
         raise _unwritten(error, path) from error
     temporary = Path(name)
@@ -119,12 +124,40 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def remove_partial(folder: str | os.PathLike[str]) -> None:
     """Delete temporary files that a killed process (not an interrupted one) left behind.
 
-    Only those older than an hour: another process may be writing in the same folder.
+    Those of a process of this machine that has ended; others if they are older than an hour, as
+    another process may be writing in the same folder.
     """
-    for stale in Path(folder).glob(f"{_PARTIAL}*"):
-        with contextlib.suppress(OSError):  # gone by now, or of another user
-            if time.time() - stale.stat().st_mtime > 3600:
-                stale.unlink()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # gone, or of another user
+        for entry in entries:
+            if not entry.name.startswith(_PARTIAL) or Path(entry.path) in _unfinished:
+                continue
+            with contextlib.suppress(OSError):
+                if _has_ended(entry.name) or time.time() - entry.stat().st_mtime > 3600:
+                    os.unlink(entry.path)
+
+
+def _has_ended(name: str) -> bool:
+    """Whether the process that made a temporary file is known to have ended."""
+    place, _, rest = name.removeprefix(_PARTIAL).partition("-")
+    number = rest.partition("-")[0]
+    if os.name != "posix" or place != _place() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+@functools.cache
+def _place() -> str:
+    """Where numbers of processes mean the same: this machine, and in a container the container."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(f'{socket.gethostname()} {space}'.encode()):08x}"
 
 
 def _umask() -> int:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..tables.compressed import Archive
 from .files import is_damage, replacing, what_failed
 
 FORMAT = 1
@@ -95,7 +96,7 @@ def read_object(path: str | PathLike[str], classes: Classes) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        with zipfile.ZipFile(path) as stored:
+        with Archive(path) as stored:
             header = _header(path, stored, classes)
             reading = _Reading(path, stored, header, classes)
             return reading.value(header["object"])
@@ -117,11 +118,11 @@ def _add(out: zipfile.ZipFile, name: str, content: bytes) -> None:
     out.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
-def _header(path: Path, stored: zipfile.ZipFile, classes: Classes) -> dict[str, Any]:
+def _header(path: Path, stored: Archive, classes: Classes) -> dict[str, Any]:
     foreign = SavedFileError(f"{path}: is a zip archive, but none that `save` wrote")
-    if _HEADER not in stored.namelist():
+    if _HEADER not in stored.names:
         raise foreign
-    header = json.loads(stored.read(_HEADER))
+    header = json.loads(stored.content(_HEADER))
     if not isinstance(header, dict) or header.get("kind") != _KIND:
         raise foreign
     if not isinstance(header.get("format"), int) or header["format"] > FORMAT:
@@ -182,9 +183,7 @@ def _kept(array: np.ndarray, arrays: list[np.ndarray]) -> int:
 class _Reading:
     """A file that is being read."""
 
-    def __init__(
-        self, path: Path, stored: zipfile.ZipFile, header: Mapping[str, Any], classes: Classes
-    ):
+    def __init__(self, path: Path, stored: Archive, header: Mapping[str, Any], classes: Classes):
         self.path, self.stored, self.header, self.classes = path, stored, header, classes
         self.kinds: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "float": lambda node: float(node["float"]),
@@ -223,8 +222,7 @@ class _Reading:
 
     def array(self, number: int, dtype: str) -> np.ndarray:
         """An array by number."""
-        with self.stored.open(f"{number}.npy") as member:
-            array = np.lib.format.read_array(io.BytesIO(member.read()), allow_pickle=False)
+        array = self.stored.array(f"{number}.npy")
         return array.view(jnp.dtype(dtype)) if array.dtype.kind == "V" and dtype else array
 
     def on_device(self, array: np.ndarray) -> jax.Array:

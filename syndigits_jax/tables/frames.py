@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..solvers.boundary import is_missing, listed
+from .compressed import ExpansionError, refuse_expanding_parquet
 
 Table = Any
 """A table: the path of a file, or a data frame of pandas, polars or Arrow."""
@@ -40,6 +41,7 @@ def read_parquet(pd: Any, path: Path) -> Any:
     `ValueError`, which does not name the file, if it cannot be read.
     """
     try:
+        refuse_expanding_parquet(path)
         frame = pd.read_parquet(path)
         for j, kind in enumerate(frame.dtypes):
             if pd.api.types.is_string_dtype(kind):  # whose bytes Arrow looks at late
@@ -51,7 +53,7 @@ def read_parquet(pd: Any, path: Path) -> Any:
         raise ImportError(
             'Parquet files need pyarrow, which is not installed: pip install "syndigits-jax[study]"'
         ) from error
-    except OSError:
+    except (ExpansionError, OSError):
         raise
     except Exception as error:  # Arrow's own classes have nothing else in common
         raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from killed_writes import kill_forks
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
@@ -142,6 +143,21 @@ def test_killed_at_random_moments_and_run_again_it_writes_the_same(folder, whole
     last = runner.invoke(app, arguments(folder, out))  # where all is compiled
     assert last.exit_code == 0, last.output
     assert files(out) == files(whole[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_it_writes_and_run_again_it_writes_the_same(folder, whole, tmp_path):
+    out, wanted = tmp_path / "out", files(whole[0])
+    shutil.copytree(whole[0], out)
+
+    def run():
+        result = runner.invoke(app, arguments(folder, out), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+
+    written = {name: wanted[name] for name in wanted if not name.startswith("units")}
+    kill_forks(run, out, written, {1: len(written)})
+    run()
+    assert files(out) == wanted  # what was half written is gone too
 
 
 def test_all_problems_are_printed_a_line_each(folder, tmp_path):

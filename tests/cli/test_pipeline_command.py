@@ -1,10 +1,13 @@
 """`syndigits pipeline`: from a file to a report, with a stub engine."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed_writes import contents, kill_forks, left_over
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
@@ -112,9 +115,32 @@ def engine(monkeypatch):
 @pytest.fixture
 def survey(tmp_path):
     """A small survey: block A is asked, its last question of nobody; block B tells who it is."""
+    write_survey(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """The survey's folder after a run, with weights and groups, and the engine that it asked."""
+    folder, engine = tmp_path_factory.mktemp("reported"), Reader()
+    write_survey(folder)
+    people = pd.read_csv(folder / "human.csv", index_col="id")
+    people.assign(size=[1, 2] * 7, sex=["f", "m", "m", "f"] * 3 + ["f", "m"]).to_csv(
+        folder / "people.csv"
+    )
+    columns = 'te]\nhuman = "people.csv"\nweights = "size"\ngroups = ["sex"]'
+    edit(folder, 'te]\nhuman = "human.csv"', columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "build_engine", lambda *a, **b: engine)
+        result = pipeline(folder)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return folder, engine
+
+
+def write_survey(folder):
     options = tuple(Option(k + 1, label) for k, label in enumerate(LABELS))
     write_questions(
-        tmp_path / "q.json",
+        folder / "q.json",
         [Question(q, f"How often {q}?", options, block=q[0].upper()) for q in (*ASKED, *TOLD)],
     )
     rng = np.random.default_rng(0)
@@ -122,9 +148,8 @@ def survey(tmp_path):
     answers = np.clip(np.round(level + rng.normal(0, 0.6, size=(N, len(ASKED + TOLD)))), 1, 4)
     frame = pd.DataFrame(answers, [f"p{i}" for i in range(N)], ASKED + TOLD).drop(columns="a5")
     frame.index.name = "id"
-    frame.to_csv(tmp_path / "human.csv")
-    (tmp_path / "c.toml").write_text(CONFIG)
-    return tmp_path
+    frame.to_csv(folder / "human.csv")
+    (folder / "c.toml").write_text(CONFIG)
 
 
 @pytest.fixture
@@ -166,17 +191,10 @@ def refused(result, *words):
         assert word in line, line
 
 
-def test_from_a_file_to_a_report_and_again_for_nothing(survey, engine):
-    people = pd.read_csv(survey / "human.csv", index_col="id")
-    people.assign(size=[1, 2] * 7, sex=["f", "m", "m", "f"] * 3 + ["f", "m"]).to_csv(
-        survey / "people.csv"
-    )
-    columns = 'te]\nhuman = "people.csv"\nweights = "size"\ngroups = ["sex"]'
-    edit(survey, 'te]\nhuman = "human.csv"', columns)
-    result = pipeline(survey)
-    assert result.exit_code == 0, (result.output, result.exception)
+def test_from_a_file_to_a_report_and_again_for_nothing(reported, tmp_path, engine):
+    survey = shutil.copytree(reported[0], tmp_path / "survey")
     out = survey / "out"
-    assert len(engine.asked) == N * 6 and engine.closed == 1
+    assert len(reported[1].asked) == N * 6 and reported[1].closed == 1
     assert names(out) == [
         "answers.csv", "answers.npz", "evaluation", "personas.json", "predictions.csv",
         "questions.json", "report.md", "responses.sqlite", "results.json",
@@ -211,14 +229,31 @@ def test_from_a_file_to_a_report_and_again_for_nothing(survey, engine):
     assert len(judged["summary"]) == len(evaluated["summary"])
 
     before = {name: (out / name).read_bytes() for name in ("report.md", "results.json")}
-    assert pipeline(survey).exit_code == 0
-    assert len(engine.asked) == N * 6
+    assert pipeline(survey).exit_code == 0 and not engine.asked
     assert before == {name: (out / name).read_bytes() for name in before}
 
     # Fewer people: what is told is of these alone.
     edit(survey, 'kind = "survey"', 'kind = "survey"\npeople = 10')
-    assert pipeline(survey).exit_code == 0 and len(engine.asked) == N * 6
+    assert pipeline(survey).exit_code == 0 and not engine.asked
     assert "60 responses: 60 answered" in (out / "report.md").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_it_writes_and_run_again_it_writes_the_same(reported, tmp_path, engine):
+    survey = shutil.copytree(reported[0], tmp_path / "survey")
+    out = survey / "out"
+    written = {
+        name: content
+        for name, content in contents(out).items()
+        if "/units/" not in name and ".sqlite" not in name
+    }
+    report = sum(name.startswith("evaluation/") for name in written)
+    # The answers; the report on them; predictions, results and the report on all.
+    kill_forks(lambda: pipeline(survey), out, written, {3: 2, 5: report, 5 + report: 3})
+    result = pipeline(survey)
+    assert result.exit_code == 0 and not engine.asked, result.output
+    found = contents(out)
+    assert not left_over(out) and {name: found[name] for name in written} == written
 
 
 def test_what_fails_is_asked_again_and_nothing_else(survey, engine):

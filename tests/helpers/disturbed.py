@@ -76,6 +76,7 @@ class Call:
     undefined: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ("no people", "no questions", "one person", "one question")
     also: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -103,18 +104,21 @@ def of(
     undefined: tuple[str, ...] = (),
     shapes: tuple[str, ...] | None = None,
     also: tuple[str, ...] = (),
+    only: tuple[str, ...] | None = None,
     **arguments: Any,
 ) -> Call:
     """An entry of a table.
 
     `undefined`: disturbances after which NaN is the documented result; `shapes`: those of
-    [`SHAPES`][] that are tried, all by default; `also`: further words that a message may name;
-    `arguments`: [`Argument`][]s, which are disturbed, and anything else, which is passed on.
+    [`SHAPES`][] that are tried, and `only`: of [`VALUES`][] and [`SAME`][], all by default; `also`:
+    further words that a message may name; `arguments`: [`Argument`][]s, which are disturbed, and
+    anything else, which is passed on.
     """
     disturbed = {name: a for name, a in arguments.items() if isinstance(a, Argument)}
     fixed = {name: a for name, a in arguments.items() if not isinstance(a, Argument)}
     options: dict[str, Any] = {} if shapes is None else {"shapes": shapes}
-    return Call(function, disturbed, fixed, call or function, undefined, also=also, **options)
+    options |= {"also": also, "only": only}
+    return Call(function, disturbed, fixed, call or function, undefined, **options)
 
 
 SHAPES = {"no people": (0, M), "no questions": (N, 0), "one person": (1, M), "one question": (N, 1)}
@@ -171,6 +175,8 @@ def trouble(entry: Call, disturbance: str) -> list[str]:
         if disturbance not in entry.shapes:
             return []
         return _tried(entry, disturbance, entry.good(*SHAPES[disturbance]), "all")
+    if entry.only is not None and disturbance not in entry.only:
+        return []
     found = []
     for name, value in entry.good().items():
         change = (VALUES | {SAME: laid_out})[disturbance]

@@ -7,6 +7,7 @@ from disturbed import array, filled, numbers, of
 
 from syndigits_jax import evaluation as e
 from syndigits_jax.calibration import Imputation, Ridge, Settings
+from syndigits_jax.evaluation.few_shot import FewShotCurve
 from syndigits_jax.inference import Resampled
 from syndigits_jax.panel import Panel
 
@@ -124,7 +125,19 @@ FITS = (
         workers=1, targets=[0]), human=TABLE_OF, twin=TWICE, ks=array([0.0, 3.0]), shapes=()),
 )  # fmt: skip
 
-TABLE = (*SCORES, *ANSWERS, *FITS)
-EXCEPTIONS = {
-    "evaluation.equivalent_respondents": "takes a curve that few_shot_curve made",
-}
+SCORED = array([[[4.0, 1, 0.5], [2, 2, 1]], [[3, 2, 1], [5, 2, 1]]])
+
+
+def scored(scores):
+    """Scores of a method and a control, of two questions at three numbers of answers."""
+    by_name = dict(zip(("Ridge", "HumansOnly"), scores, strict=False))
+    return FewShotCurve("question", np.array([0, 2, 4]), np.arange(2), {"mse": by_name}, ("Ridge",))
+
+
+CURVES = (
+    of(e.equivalent_respondents, call=lambda scores: e.equivalent_respondents(
+        scored(scores), "Ridge"), scores=SCORED, shapes=(), also=("predictions",)),
+)  # fmt: skip
+
+TABLE = (*SCORES, *ANSWERS, *FITS, *CURVES)
+EXCEPTIONS = {}

@@ -3,7 +3,9 @@
 import dataclasses
 import datetime
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -255,9 +257,23 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_stale_partial_files_go_but_fresh_ones_stay(tmp_path):
-    import os
+def test_a_file_of_a_process_that_has_ended_goes_at_once(tmp_path):
+    """Whichever file is written there next; one of this process stays, and one of elsewhere."""
+    with replacing(tmp_path / "a.csv") as temporary:
+        ours = temporary.name
+    place, mine = ours.removeprefix(".partial-").split("-")[:2]
+    assert mine == str(os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    ended = f".partial-{place}-{child.pid}-x.csv"
+    stay = [ours, f".partial-00000000-{child.pid}-x.csv", f".partial-{place}-{'9' * 30}-x.csv"]
+    for name in (ended, *stay):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "b.txt", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "b.txt", *stay}
 
+
+def test_stale_partial_files_go_but_fresh_ones_stay(tmp_path):
     stale, fresh = tmp_path / ".partial-a.npz", tmp_path / ".partial-b.npz"
     stale.write_text("x")
     fresh.write_text("y")

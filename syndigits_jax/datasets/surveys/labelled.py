@@ -2,9 +2,10 @@
 
 import dataclasses
 import datetime
+import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jaxtyping import Float
 
 from ...schema import Option, Question, Scale
 from ...solvers.boundary import is_missing
+from ...tables.compressed import ExpansionError, most_expanded, refuse_expanded
 from ...tables.frames import import_pandas
 from ...tables.responses import identifier, some
 from .columns import SELECTED
@@ -25,6 +27,7 @@ STATA = (".dta",)
 _STEM = re.compile(r"(.*?)[_.]?\d+[A-Za-z]?")
 _KINDS = {"nominal": "nominal", "ordinal": "ordinal", "scale": "interval"}
 _TEXT = "it is text"
+_CELL = 64  # bytes of a short text in memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -165,7 +168,9 @@ def _read(path: Path, encoding: str | None) -> tuple[Any, Any]:
             'pip install "syndigits-jax[labels]"'
         ) from error
     suffix = path.suffix.lower()
-    if path.read_bytes()[:4] == b"PK\x03\x04":
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04":
         raise ValueError(f"{path}: is a zip archive: unzip it, and give the {suffix} in it")
     read = {".por": pyreadstat.read_por, ".dta": pyreadstat.read_dta}.get(
         suffix, pyreadstat.read_sav
@@ -173,12 +178,34 @@ def _read(path: Path, encoding: str | None) -> tuple[Any, Any]:
     try:
         if suffix == ".por":
             return read(str(path))
+        if start == b"$FL3":
+            _refuse_expanding(path, functools.partial(read, str(path), encoding=encoding))
         return read(str(path), user_missing=True, encoding=encoding)
+    except ExpansionError as error:
+        raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # pyreadstat's own class is private
         told = str(error) or type(error).__name__
         coded = "encoding" in told.lower() or "convert" in told.lower()
         hint = "; give its `encoding`, such as 'cp1252'" if coded else "; is it whole?"
         raise ValueError(f"{path}: cannot be read as {suffix} ({told}{hint})") from error
+
+
+def _refuse_expanding(path: Path, read: Callable[..., tuple[Any, Any]]) -> None:
+    """**Raises:** `ExpansionError` for a `.zsav` file, the only kind that is compressed as a whole,
+    that holds too much. It is read in parts unless the widths of its variables exclude this."""
+    meta = read(metadataonly=True)[1]
+    row = sum(max(_CELL, width) for width in meta.variable_storage_width.values())
+    most = most_expanded(path)
+    if meta.number_rows is not None and meta.number_rows * row <= most:
+        return
+    rows, done, size = max(1, most // max(1, row)), 0, 0
+    while True:
+        part = read(row_offset=done, row_limit=rows)[0]
+        size += int(part.memory_usage(deep=True).sum())
+        refuse_expanded(path, size)
+        done += len(part)
+        if len(part) < rows:
+            return
 
 
 def _variable(column: Any, name: str, meta: Any, labels: Mapping[Any, str]) -> Variable | str:

@@ -1,5 +1,6 @@
 """A user's own ratings, items and persona ratings, read and matched for `measure_fidelity`."""
 
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -14,6 +15,7 @@ from syndigits_jax.datasets.ratings import RatingTable, rating_table
 from syndigits_jax.results.files import is_damage, what_failed
 from syndigits_jax.solvers.boundary import is_missing
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.compressed import Archive
 from syndigits_jax.tables.frames import Table, place_of
 from syndigits_jax.tables.near_misses import hint, only_in
 from syndigits_jax.tables.responses import identifiers, some
@@ -146,13 +148,7 @@ def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, 
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(f"{path}: expected embeddings as .npy or .npz")
     try:
-        with path.open("rb") as file:
-            stored: Any = np.load(file, allow_pickle=False)
-            if not isinstance(stored, np.ndarray):
-                name = "embeddings" if "embeddings" in stored.files else stored.files[0]
-                if len(stored.files) > 1 and name != "embeddings":
-                    raise ValueError(f"it holds {stored.files}, none called 'embeddings'")
-                stored = stored[name]
+        stored = _archived(path) if zipfile.is_zipfile(path) else np.load(path, allow_pickle=False)
         vectors = np.asarray(stored, np.float32)
     except Exception as error:
         if not is_damage(error):
@@ -167,6 +163,14 @@ def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, 
     if bad.any():
         raise ValueError(f"{path}: the vector in row {int(np.flatnonzero(bad)[0])} is not finite")
     return vectors
+
+
+def _archived(path: Path) -> np.ndarray:
+    with Archive(path) as stored:
+        names = {name.removesuffix(".npy"): name for name in stored.names}
+        if len(names) > 1 and "embeddings" not in names:
+            raise ValueError(f"it holds {[*names]}, none called 'embeddings'")
+        return stored.array(names.get("embeddings", next(iter(names.values()), "")))
 
 
 def without_missing(frame: Any, codes: MissingCodes) -> Any:
