@@ -14,7 +14,7 @@ SHARED = ("quiet", "verbose", "json")  # options of all commands
 ROOMS = (  # in the order of a survey's way through the package
     "panel", "schema", "datasets", "saving", "estimation", "calibration", "evaluation",
     "inference", "distribution", "preferences", "fidelity", "respond", "report", "workflows",
-    "plots", "diagnostics", "solvers", "tables", "results",
+    "plots", "diagnostics", "solvers", "sklearn", "tables", "results",
 )  # fmt: skip
 
 
@@ -26,7 +26,8 @@ def main() -> None:
         _write(f"{room}.md", _room(room))
     nav["commands",] = "commands.md"
     _write("commands.md", _commands())
-    _write("SUMMARY.md", "".join(nav.build_literate_nav()))
+    hidden = "---\nsearch:\n  exclude: true\n---\n\n"
+    _write("SUMMARY.md", hidden + "".join(nav.build_literate_nav()))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         with mkdocs_gen_files.open(f"notebooks/{path.name}", "w") as file:
             file.write(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Calibration of twins: the problem, settings, the ten calibrators, and their application."""
+"""Calibration of twins' answers: the problem, its settings, ten methods, and their application."""
 
 from .calibrate import Calibrated as Calibrated
 from .calibrate import calibrate_question as calibrate_question

@@ -1,4 +1,4 @@
-"""Distribution level: weighted ensembles of twins that match human answer distributions."""
+"""Weighted ensembles of twins that match the distributions of people's answers."""
 
 from .answers import Answers as Answers
 from .certified import Fit as Fit

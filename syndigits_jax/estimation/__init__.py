@@ -1,4 +1,4 @@
-"""New answers with their uncertainty: the estimator `auto`, intervals, draws; learned controls."""
+"""Estimates of new answers by a combination of methods (`auto`): predictions, intervals, draws."""
 
 from .answer_model import AnswerModel as AnswerModel
 from .answer_model import draw_people as draw_people

@@ -1,4 +1,4 @@
-"""How well calibration works: hold-out, controls, metrics and scores, the gate, tuning."""
+"""How well calibration works: hold-out, controls, metrics, scores, what twins add, tuning."""
 
 from .adaptive import AdaptiveTransfer as AdaptiveTransfer
 from .adaptive import adaptive_transfer as adaptive_transfer

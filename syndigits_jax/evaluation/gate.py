@@ -1,4 +1,4 @@
-"""The gate: do the twins know anything that a control without twins does not?
+"""What twins add: do they know anything that a control without twins does not?
 
 Estimates that use twins are compared with a control that never saw them, on the same people and
 questions. Both are random: the bootstrap resamples people and questions at once (the pigeonhole

@@ -1,5 +1,5 @@
-"""Inference that calibration and measurement share: errors, resampling, conformal intervals, and
-prediction-powered inference."""
+"""Statistical inference: standard errors, resampling, conformal intervals, and prediction-powered
+inference."""
 
 from .binomial import exact_share_interval
 from .conformal import (

@@ -1,4 +1,4 @@
-"""Panels: paired responses of people and twins, with identifiers and as arrays alone."""
+"""Panels: paired responses of people and twins, with identifiers, or as arrays alone."""
 
 from .arrays import PanelArrays as PanelArrays
 from .arrays import Responses as Responses

@@ -1,4 +1,4 @@
-"""A preference space learnt from behaviour: encoder, pairs, training, placement, rankers."""
+"""A space of preferences learnt from users' ratings: encoder, training, placement, rankers."""
 
 from .encoder import PreferenceEncoder as PreferenceEncoder
 from .encoder import ScoreGram as ScoreGram

@@ -1,4 +1,4 @@
-"""Reports: sentences, tables and figures with their numbers and sources, and their files."""
+"""Reports: sentences, tables and figures, with the numbers behind them, written to files."""
 
 from .contents import Claim as Claim
 from .contents import Column as Column

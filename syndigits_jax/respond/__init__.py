@@ -1,4 +1,4 @@
-"""Language models: from personas and questions to responses."""
+"""Language models answer questions as personas: prompts, engines, and stored responses."""
 
 from .asking.collect import CollectionProgress, Report, collect, collect_plan
 from .asking.dry_run import DryRun, dry_run, find_tokens

@@ -1,1 +1,1 @@
-"""The workflows behind the commands, on a user's own files, callable from Python."""
+"""What the commands do with a user's own files, as functions of Python."""

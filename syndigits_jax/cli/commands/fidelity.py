@@ -57,8 +57,8 @@ def fidelity(
     """Measure how far the preferences of your personas are from those of real users.
 
     An encoder learns a space of preferences from the real ratings. Personas are placed in it and
-    compared with real users, and these with simple simulated populations. Personas that were made
-    from a real user are compared with that user too.
+    compared with real users. So are simple simulated populations, as baselines. A persona that was
+    made from a real user is also compared with that user.
     """
     from syndigits_jax.cli.render.console import showing_progress, showing_step
     from syndigits_jax.cli.render.fidelity import show_fidelity

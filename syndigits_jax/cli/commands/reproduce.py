@@ -24,6 +24,7 @@ SettingOption = Annotated[
     Setting,
     typer.Option(
         "--setting",
+        metavar="NAME",
         help="reference: as published; default: with defects corrected; or both, side by side.",
     ),
 ]

@@ -1,1 +1,1 @@
-"""One estimator beside the paper's ten methods: new questions, new surveys and new people."""
+"""Study of the combined estimate (`auto`) on new questions, new surveys and new people."""

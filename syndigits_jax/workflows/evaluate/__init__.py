@@ -1,1 +1,1 @@
-"""Are these twins good enough, for which questions and for whom: one report on two tables."""
+"""One report on two tables: how good the twins are, for which questions and for whom."""

@@ -1,1 +1,1 @@
-"""Pipelines: from personas and questions to a report, by one configuration file."""
+"""Pipelines: one configuration file leads from personas and questions to a report."""
