@@ -9,13 +9,17 @@ import jaxtyping
 import pytest
 import swept_evaluation
 import swept_panels
+import swept_plots
 import swept_populations
 import swept_solvers
+import swept_texts
 from disturbed import SAME, SHAPES, VALUES, trouble
 
 import syndigits_jax
 
-SWEPT = (swept_solvers, swept_evaluation, swept_populations, swept_panels)
+SWEPT = (
+    swept_solvers, swept_evaluation, swept_populations, swept_panels, swept_plots, swept_texts,
+)  # fmt: skip
 TABLE = {}
 for entry in (entry for module in SWEPT for entry in module.TABLE):
     TABLE.setdefault(entry.name, []).append(entry)
@@ -41,9 +45,6 @@ def test_odd_input_is_computed_or_named(name):
 
 
 OTHER_ROOMS = {
-    "plots": "figures: see tests/plots",
-    "report": "takes sentences and rows: see tests/report",
-    "respond": "takes text: see tests/respond",
     "saving": "takes files: see tests/test_saving.py",
 }
 READERS = (

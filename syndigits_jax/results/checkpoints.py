@@ -79,6 +79,20 @@ def unit_key(modules: tuple[str, ...], /, **determines: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+def kept(
+    store: "Checkpoints | None",
+    key: str | Callable[[], str],
+    compute: Callable[[], Mapping[str, np.ndarray]],
+) -> tuple[dict[str, np.ndarray], bool]:
+    """As [`Checkpoints.get`][] of a `store`; without one (`None`) the arrays are computed.
+
+    `key`: that of the unit, or what makes it, which is only called if there is a store.
+    """
+    if store is None:
+        return dict(compute()), False
+    return store.get(key if isinstance(key, str) else key(), compute)
+
+
 class CheckpointError(RuntimeError):
     """Finished units have disappeared; the message says how many, and what to do."""
 
@@ -108,6 +122,11 @@ class Checkpoints:
         self.folder = Path(os.path.abspath(folder))
         self._was_there = self.folder.is_dir()
         self._kept: set[str] = set()
+
+    @staticmethod
+    def under(out: str | os.PathLike[str] | None) -> "Checkpoints | None":
+        """The finished units inside an output folder; `None` without one."""
+        return None if out is None else Checkpoints(Path(out) / UNITS)
 
     def path(self, key: str) -> Path:
         """The file of the unit `key`, whether it exists or not."""

@@ -1,5 +1,7 @@
 """Checks at the boundary of the solvers: shapes always, values where they are concrete."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +50,16 @@ def check_steps(value: Numbers, name: str = "max_steps") -> None:
     array = _known(value)
     if array is not None and not np.all(array >= 1):
         raise ValueError(f"`{name}` must be at least 1, got {value}")
+
+
+def check_count(name: str, value: Any, most: int | None = None) -> None:
+    """**Raises:** `ValueError` naming `name` unless it is a whole number from 1 (up to `most`)."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}")
+    if most is not None and value > most:
+        raise ValueError(f"`{name}` must be at most {most}, got {value}")
 
 
 def check_axes(*, empty: bool = False, **named: tuple[jax.Array | None, str]) -> None:

@@ -157,8 +157,9 @@ def refuse_expanding_parquet(path: Path) -> None:
 def _expanded(pq: Any, path: Path, group: int, column: Any, fewest: int) -> Iterator[int]:
     """The bytes of a column's texts, batch by batch. `fewest`: as many as fit into memory, however
     long they are."""
-    import pyarrow.compute as pc
+    import pyarrow.compute
 
+    compute: Any = pyarrow.compute  # whose functions are made when it is imported
     name = column.path_in_schema
     single = "DELTA_BYTE_ARRAY" not in column.encodings and column.physical_type == "BYTE_ARRAY"
     with pq.ParquetFile(path, read_dictionary=[name] if single else None) as file:
@@ -167,7 +168,7 @@ def _expanded(pq: Any, path: Path, group: int, column: Any, fewest: int) -> Iter
         for batch in file.iter_batches(rows, row_groups=[group], columns=[name]):
             cells = batch.column(0)
             if single:
-                lengths = pc.binary_length(cells.dictionary)
-                yield pc.sum(pc.take(lengths, cells.indices)).as_py() or 0
+                lengths = compute.binary_length(cells.dictionary)
+                yield compute.sum(compute.take(lengths, cells.indices)).as_py() or 0
             else:
                 yield batch.nbytes

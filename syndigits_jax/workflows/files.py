@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ from syndigits_jax.datasets.surveys.files import QUESTIONNAIRE
 from syndigits_jax.datasets.tables import read_table
 from syndigits_jax.schema import Question
 from syndigits_jax.tables.cells import MissingCodes
+from syndigits_jax.tables.frames import Table, is_frame
 from syndigits_jax.workflows.questions import read_asked
-
-_Path = str | PathLike[str]
 
 
 class Files:
-    """Readers of a workflow's files, which keep what they have read.
+    """Readers of a workflow's files, which keep what they have read. Data frames are read too.
 
     What is returned is shared, so it must not be changed. Each method raises what the reader it
     calls raises: `FileNotFoundError`, or `ValueError` naming the file.
@@ -28,7 +26,7 @@ class Files:
     def __init__(self) -> None:
         self._read: dict[tuple[Any, ...], Any] = {}
 
-    def questions(self, path: _Path, scale: str | None = None) -> tuple[Question, ...]:
+    def questions(self, path: Table, scale: str | None = None) -> tuple[Question, ...]:
         """The questions of a file, as
         [`read_asked`][syndigits_jax.workflows.questions.read_asked] reads them."""
         if scale is not None:
@@ -37,10 +35,10 @@ class Files:
 
     def answers(
         self,
-        path: _Path,
+        path: Table,
         id_column: str | None = None,
         missing: str = "",
-        questions: _Path | None = None,
+        questions: Table | None = None,
     ) -> tuple[Any, MissingCodes]:
         """A table of answers as [`read_table`][syndigits_jax.datasets.read_table] reads it, with
         any columns, and its codes of missing answers, of which nobody has been warned yet.
@@ -50,21 +48,28 @@ class Files:
 
         def read() -> tuple[Any, MissingCodes]:
             codes = MissingCodes.of(missing)
-            frame = read_table(path, id_column, missing=codes, numeric=False, questions=questions)
+            frame = read_table(
+                path, id_column, missing=codes, numeric=False, questions=questions, argument="human"
+            )
             return frame, codes
 
-        of = questions if Path(questions or "").suffix.lower() == QUESTIONNAIRE else None
+        given = None if questions is None or is_frame(questions) else Path(questions)
+        of = given if given is not None and given.suffix.lower() == QUESTIONNAIRE else None
         return self._once(("answers", id_column, missing, of and str(of)), path, read)
 
-    def columns(self, path: _Path) -> Any:
+    def columns(self, path: Table) -> Any:
         """A table of ratings or items, as `read_columns` reads it."""
-        return self._once(("columns",), path, lambda: read_columns(Path(path)))
+        return self._once(
+            ("columns",), path, lambda: read_columns(path if is_frame(path) else Path(path))
+        )
 
-    def items(self, path: _Path) -> dict[str, dict[str, str]]:
+    def items(self, path: Table) -> dict[str, dict[str, str]]:
         """The fields of items, as [`read_items`][syndigits_jax.datasets.read_items] reads them."""
         return self._once(("items",), path, lambda: read_items(path))
 
-    def _once(self, how: tuple[Any, ...], path: _Path, read: Callable[[], Any]) -> Any:
+    def _once(self, how: tuple[Any, ...], path: Table, read: Callable[[], Any]) -> Any:
+        if is_frame(path):
+            return read()
         key = (*how, os.path.realpath(path))
         if key not in self._read:
             self._read[key] = read()

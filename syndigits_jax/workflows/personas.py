@@ -1,4 +1,4 @@
-"""Personas built from files, by kind and options, for `syndigits personas` and pipelines."""
+"""Personas from tables, by kind and options, for `syndigits personas` and pipelines."""
 
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
@@ -25,7 +25,7 @@ from syndigits_jax.respond.personas.histories import grounded_prompts, history_p
 from syndigits_jax.results.keys import Key
 from syndigits_jax.schema import Persona, Question
 from syndigits_jax.tables.cells import MissingCodes
-from syndigits_jax.tables.frames import import_pandas
+from syndigits_jax.tables.frames import import_pandas, is_frame, place_of
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.files import (
     USER_COLUMNS,
@@ -36,15 +36,16 @@ from syndigits_jax.workflows.files import Files
 from syndigits_jax.workflows.questions import select_questions
 
 _Path = str | PathLike[str]
+_Table = str | PathLike[str] | Any  # or a data frame; a pipeline sees that it is a path
 
 
 def survey(
-    human: _Path,
-    questions: _Path,
+    human: _Table,
+    questions: _Table,
     *,
     ask: Sequence[str] = (),
     block: Sequence[str] = (),
-    ask_questions: _Path | None = None,
+    ask_questions: _Table | None = None,
     form: str = "text",
     leave_out: str = "block",
     shown: int | None = None,
@@ -58,8 +59,9 @@ def survey(
 
     **Arguments:**
 
-    - `human`: path of a table of human answers.
-    - `questions`: path of the catalogue of its questions.
+    - `human`: a table of human answers. Each table and file here, and in the functions below, is a
+      path, or a data frame of pandas, polars or Arrow.
+    - `questions`: the catalogue of its questions.
     - `ask`, `block`, `ask_questions`: what will be asked: questions by identifier, all questions of
       blocks, and the questions of a file that are in the catalogue.
     - `form`, `leave_out`, `shown`, `characters`: as in
@@ -76,22 +78,22 @@ def survey(
     catalogue = files.questions(questions)
     asked = _asked(catalogue, ask, block, ask_questions, files)
     frame, codes = files.answers(human, id_column, missing, questions)
-    codes.warn_unmet(str(human))
-    frame = _first(frame, people, human)
+    codes.warn_unmet(str(place_of(human, "human")))
+    frame = _first(frame, people, place_of(human, "human"))
     try:
         return survey_personas(
             frame, catalogue, asked=asked, form=form, leave_out=leave_out, shown=shown,
             characters=characters,
         )  # fmt: skip
     except ValueError as error:
-        raise ValueError(f"{human}: {error}") from None
+        raise ValueError(f"{place_of(human, 'human')}: {error}") from None
 
 
 def demographics(
-    table: _Path,
+    table: _Table,
     *,
     column: Sequence[str] = (),
-    questions: _Path | None = None,
+    questions: _Table | None = None,
     people: int | None = None,
     id_column: str | None = None,
     files: Files | None = None,
@@ -100,33 +102,33 @@ def demographics(
 
     **Arguments:**
 
-    - `table`: path of the table.
+    - `table`: the table.
     - `column`: the columns to use; by default those of the fourteen variables that
       [`demographics_personas`][syndigits_jax.respond.demographics_personas] recognises.
-    - `questions`: path of a catalogue of questions whose options give the meaning of codes.
+    - `questions`: a catalogue of questions whose options give the meaning of codes.
     - `people`, `id_column`, `files`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
     files = files or Files()
-    if is_survey(table):  # its cells are codes of its own questions
+    if not is_frame(table) and is_survey(table):  # its cells are codes of its own questions
         frame = files.answers(table, id_column, "", questions)[0]
-        coded = files.questions(questions or table)
+        coded = files.questions(table if questions is None else questions)
     else:
         frame = _text_frame(table, id_column)
         coded = () if questions is None else files.questions(questions)
-    frame = _first(frame, people, table)
+    frame = _first(frame, people, place_of(table, "table"))
     try:
         return demographics_personas(frame, list(column) or None, questions=coded)
     except ValueError as error:
-        raise ValueError(f"{table}: {error}") from None
+        raise ValueError(f"{place_of(table, 'table')}: {error}") from None
 
 
 def summary(
-    table: _Path,
+    table: _Table,
     *,
     column: str = "summary",
-    surveys: _Path | None = None,
+    surveys: _Table | None = None,
     people: int | None = None,
     id_column: str | None = None,
 ) -> tuple[Persona, ...]:
@@ -134,27 +136,27 @@ def summary(
 
     **Arguments:**
 
-    - `table`: path of the table.
+    - `table`: the table.
     - `column`: the column of the summaries.
-    - `surveys`: path of personas of the same people; their texts are put before the summaries.
+    - `surveys`: personas of the same people; their texts are put before the summaries.
     - `people`, `id_column`: as in [`survey`][].
 
     **Raises:** `ValueError` naming the argument or the file.
     """
-    frame = _first(_text_frame(table, id_column), people, table)
+    frame = _first(_text_frame(table, id_column), people, place_of(table, "table"))
     try:
         summaries = summary_personas(frame, column)
         return summaries if surveys is None else with_json(summaries, read_personas(surveys))
     except ValueError as error:
-        raise ValueError(f"{table}: {error}") from None
+        raise ValueError(f"{place_of(table, 'table')}: {error}") from None
 
 
 def history(
-    ratings: _Path,
-    items: _Path,
+    ratings: _Table,
+    items: _Table,
     *,
     ask: Sequence[str] = (),
-    ask_questions: _Path | None = None,
+    ask_questions: _Table | None = None,
     shown: int = 250,
     in_context: bool = False,
     as_text: bool = False,
@@ -168,7 +170,7 @@ def history(
 
     **Arguments:**
 
-    - `ratings`, `items`: paths of the tables, or MovieLens folders.
+    - `ratings`, `items`: the tables, or MovieLens folders.
     - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
       file.
     - `shown`, `in_context`, `as_text`, `key`: as in
@@ -188,7 +190,7 @@ def history(
         if users is not None:
             raise ValueError("`people`: give either users or how many, not both")
         rated = [name for name, n in zip(table.users, table.user_counts()) if n]
-        users = rated[: _enough(people, len(rated), ratings)]
+        users = rated[: _enough(people, len(rated), place_of(ratings, "ratings"))]
     return history_personas(
         table, fields, shown=shown, asked=asked or None,
         in_context=in_context, as_text=as_text, users=users, key=key,
@@ -218,13 +220,13 @@ def backstory(people: int = 100) -> tuple[Persona, ...]:
 
 
 def grounded(
-    ratings: _Path,
-    items: _Path,
+    ratings: _Table,
+    items: _Table,
     people: int = 100,
     *,
     shown: int = 20,
     ask: Sequence[str] = (),
-    ask_questions: _Path | None = None,
+    ask_questions: _Table | None = None,
     fewest: int = 10,
     category_label: str = "films",
     key: Key = 0,
@@ -235,7 +237,7 @@ def grounded(
 
     **Arguments:**
 
-    - `ratings`, `items`: paths of the tables, or MovieLens folders.
+    - `ratings`, `items`: the tables, or MovieLens folders.
     - `people`, `shown`, `fewest`, `category_label`, `key`: as in
       [`grounded_prompts`][syndigits_jax.respond.grounded_prompts].
     - `ask`, `ask_questions`: the items that will be asked, by identifier and as the questions of a
@@ -253,7 +255,7 @@ def grounded(
     )  # fmt: skip
 
 
-def rewritten(personas: _Path) -> tuple[Persona, ...]:
+def rewritten(personas: _Table) -> tuple[Persona, ...]:
     """Personas of a file, from which a model is to write other texts, such as summaries.
 
     **Raises:** `ValueError` naming the file.
@@ -284,7 +286,7 @@ def _asked(
     catalogue: Sequence[Question],
     ask: Sequence[str],
     blocks: Sequence[str],
-    path: _Path | None,
+    path: _Table | None,
     files: Files,
 ) -> list[str]:
     chosen = select_questions(catalogue, ask, blocks) if ask or blocks else ()
@@ -294,14 +296,14 @@ def _asked(
         found = [q.identifier for q in files.questions(path) if q.identifier in known]
         if not found:
             raise ValueError(
-                f"`ask_questions`: none of the questions of {path} is in the catalogue of the "
-                "survey, so nothing is to be left out; do without it"
+                f"`ask_questions`: none of the questions of {place_of(path, 'questions')} is in "
+                "the catalogue of the survey, so nothing is to be left out; do without it"
             )
         asked |= dict.fromkeys(found)
     return list(asked)
 
 
-def _identifiers(ask: Iterable[str], path: _Path | None, files: Files) -> list[str]:
+def _identifiers(ask: Iterable[str], path: _Table | None, files: Files) -> list[str]:
     """Identifiers of what will be asked, each once."""
     asked = [*ask]
     if path is not None:
@@ -309,34 +311,36 @@ def _identifiers(ask: Iterable[str], path: _Path | None, files: Files) -> list[s
     return list(dict.fromkeys(asked))
 
 
-def _first(frame: Any, people: int | None, path: _Path) -> Any:
+def _first(frame: Any, people: int | None, path: Path) -> Any:
     return frame if people is None else frame.iloc[: _enough(people, len(frame), path)]
 
 
-def _enough(people: int, there: int, path: _Path) -> int:
+def _enough(people: int, there: int, path: Path) -> int:
     if not 1 <= people <= there:
         raise ValueError(f"`people`: {people} wanted, but {path} has {there}")
     return people
 
 
-def _text_frame(path: _Path, id_column: str | None) -> Any:
+def _text_frame(path: _Table, id_column: str | None) -> Any:
     """A table of text as a data frame, identifiers in the index."""
     pd = import_pandas()
     header, rows = read_rows(path)
     key = 0 if id_column is None else int(positions(header, [id_column], "id_column")[0])
-    index = pd.Index(unique(Path(path), [row[key] for row in rows]), name=header[key], dtype=object)
+    names = unique(place_of(path, "table"), [row[key] for row in rows])
+    index = pd.Index(names, name=header[key], dtype=object)
     return pd.DataFrame(rows, index=index, columns=list(header)).drop(columns=header[key])
 
 
 def _rated(
-    ratings: _Path, items: _Path, missing: str, files: Files
+    ratings: _Table, items: _Table, missing: str, files: Files
 ) -> tuple[RatingTable, dict[str, dict[str, str]]]:
     """The ratings of the items in the items file, and the items' fields; `ratings`, `items` may be
     MovieLens folders."""
     fields = files.items(items)
-    ratings = Path(ratings)
-    ratings = ratings / "ratings.csv" if ratings.is_dir() else ratings
+    if not is_frame(ratings) and Path(ratings).is_dir():
+        ratings = Path(ratings) / "ratings.csv"
+    place = place_of(ratings, "ratings")
     codes = MissingCodes.of(missing)
     frame = without_missing(files.columns(ratings), codes)
-    codes.warn_unmet(str(ratings))
-    return read_rating_table(frame, ratings, USER_COLUMNS, tuple(fields))[0], fields
+    codes.warn_unmet(str(place))
+    return read_rating_table(frame, place, USER_COLUMNS, tuple(fields))[0], fields

@@ -121,7 +121,8 @@ def survey(tmp_path):
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """The survey's folder after a run, with weights and groups, and the engine that it asked."""
+    """The survey's folder after a run, with weights and groups, the engine that it asked, and a
+    copy of the folder."""
     folder, engine = tmp_path_factory.mktemp("reported"), Reader()
     write_survey(folder)
     people = pd.read_csv(folder / "human.csv", index_col="id")
@@ -134,7 +135,14 @@ def reported(tmp_path_factory):
         patch.setattr(command, "build_engine", lambda *a, **b: engine)
         result = pipeline(folder)
     assert result.exit_code == 0, (result.output, result.exception)
-    return folder, engine
+    return folder, engine, shutil.copytree(folder, folder.with_name("copy"))
+
+
+@pytest.fixture
+def again(reported):
+    """The survey's folder as it was after that run."""
+    shutil.rmtree(reported[0])
+    return shutil.copytree(reported[2], reported[0])
 
 
 def write_survey(folder):
@@ -191,9 +199,8 @@ def refused(result, *words):
         assert word in line, line
 
 
-def test_from_a_file_to_a_report_and_again_for_nothing(reported, tmp_path, engine):
-    survey = shutil.copytree(reported[0], tmp_path / "survey")
-    out = survey / "out"
+def test_from_a_file_to_a_report_and_again_for_nothing(reported, again, engine):
+    survey, out = again, again / "out"
     assert len(reported[1].asked) == N * 6 and reported[1].closed == 1
     assert names(out) == [
         "answers.csv", "answers.npz", "evaluation", "personas.json", "predictions.csv",
@@ -239,9 +246,8 @@ def test_from_a_file_to_a_report_and_again_for_nothing(reported, tmp_path, engin
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_while_it_writes_and_run_again_it_writes_the_same(reported, tmp_path, engine):
-    survey = shutil.copytree(reported[0], tmp_path / "survey")
-    out = survey / "out"
+def test_killed_while_it_writes_and_run_again_it_writes_the_same(again, engine):
+    survey, out = again, again / "out"
     written = {
         name: content
         for name, content in contents(out).items()

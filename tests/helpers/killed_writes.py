@@ -114,6 +114,7 @@ def kill_forks(run, out, whole, stages, kills=3):
             if mine:
                 break
         if mine:
+            options["prefix"] = options["prefix"].replace(f"{parent}", f"{os.getpid()}")
             os.write(mine[0], b".")
         elif at == max(stages):
             raise Killed

@@ -91,6 +91,27 @@ def new_user(function, **options):
     )
 
 
+def held_out(function, human=HUMAN, twin=TWIN, scale=(0.0, 6.0), **options):
+    def call(human, twin, **more):
+        panel = Panel.from_arrays(human, twin, scale=scale)
+        return function(panel, workers=1, **more, **options)
+
+    return of(
+        function, call=call, human=human, twin=twin, sample_weight=ONES, shapes=("no people",),
+        also=SIZES,
+    )  # fmt: skip
+
+
+def new_users_and_questions(human, twin, **more):
+    human = np.array(human, float)
+    human[-1:], human[:, -1:] = np.nan, np.nan
+    panel = Panel.from_arrays(human, twin, scale=(0.0, 6.0))
+    return s.estimate_new_users_and_questions(panel, workers=1, **more)
+
+
+# Whole numbers, whose options are known.
+CHOSEN, SAID = (array(np.random.default_rng(seed).integers(1, 6, (8, 4))) for seed in (2, 3))
+
 ESTIMATION = (
     of(s.option_probabilities, mean=filled(0.5, "n"), sd=filled(0.5), options=array([0.0, 0.5, 1]),
        base=array([0.5, 0.25, 0.25]), sample_weight=ONES),
@@ -100,6 +121,12 @@ ESTIMATION = (
     new_user(s.estimate_users, expect=False, workers=1),
     new_question(s.learned_control, workers=1),
     new_question(s.hold_out_learned_control, workers=1),
+    held_out(s.hold_out_questions),
+    held_out(s.hold_out_users),
+    held_out(s.hold_out_quality),
+    held_out(s.hold_out_probabilities, human=CHOSEN, twin=SAID, scale=(1.0, 5.0, 1.0)),
+    of(s.estimate_new_users_and_questions, call=new_users_and_questions, human=HUMAN, twin=TWIN,
+       sample_weight=ONES, shapes=("no people",)),
 )  # fmt: skip
 
 
@@ -139,14 +166,8 @@ DATASETS = (
 )  # fmt: skip
 
 TABLE = (*PANELS, *CALIBRATION, *ESTIMATION, *DATASETS)
-HEAVY = "the panel and the checks of estimate_questions and estimate_users, which are here"
 EXCEPTIONS = {
     "calibration.preset": "takes names",
-    "estimation.estimate_new_users_and_questions": HEAVY,
-    "estimation.hold_out_probabilities": HEAVY,
-    "estimation.hold_out_quality": HEAVY,
-    "estimation.hold_out_questions": HEAVY,
-    "estimation.hold_out_users": HEAVY,
     "estimation.blocks_from_names": "takes names",
     "estimation.fewest_units": "takes one level: see tests/estimation/test_person_intervals.py",
     "datasets.find_construction": "takes a name",

@@ -1,7 +1,6 @@
 """How the public functions of figures are called; a figure is laid out, as when it is saved."""
 
-import dataclasses
-
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from disturbed import Call, array, filled, numbers, of
@@ -52,10 +51,13 @@ LOW, HIGH = array([0.5, 1.0, 1.5, 0.25]), array([5.0, 6.0, 5.5, 7.0])
 ENDS = array([[0.25, 0.5], [0.5, 1.0], [0.0, 0.5], [0.25, 1.0]])
 TWO = array([[0.25, 0.5, 0.75, 1.0], [0.5, 0.5, 0.75, 0.75]])
 FIVE = array([[1.0, 2, 2.5, 3], [0.5, 1, 2, 2.5], [1.5, 2.5, 3, 3.5]])
-BINS = evaluation.Reliability(
-    *map(np.array, ([0, 0.25, 0.5, 0.75, 1], [0.125, 0.25, 0.625, 1], [0.25] * 4, [0.125] * 4,
-                    [0.25] * 4))
-)  # fmt: skip
+EDGES, QUARTERS = np.array([0, 0.25, 0.5, 0.75, 1]), np.full(4, 0.25)
+
+
+def diagram(forecast, frequency):
+    """A reliability diagram of four bins."""
+    parts = (EDGES, forecast, frequency, QUARTERS / 2, QUARTERS)
+    return evaluation.Reliability(*(jnp.asarray(part, jnp.float32) for part in parts))
 
 
 TABLE = (
@@ -93,8 +95,8 @@ TABLE = (
     plot(plots.plot_few_shot, call=lambda scores: plots.plot_few_shot(scored(scores)),
          scores=SCORED, also=("predictions",)),
     plot(plots.plot_reliability, call=lambda forecast, frequency: plots.plot_reliability(
-        dataclasses.replace(BINS, forecast=forecast, frequency=frequency)),
-         only=VALUES, forecast=SHARES, frequency=SHARES),
+        diagram(forecast, frequency)), only=VALUES, also=("diagrams",), forecast=SHARES,
+         frequency=SHARES),
     plot(plots.plot_cumulative_variance, shares=TWO.within(series("a", "b")),
          level=filled(0.5).within(number)),
     plot(plots.plot_error_by_people, people=array([10.0, 20, 50, 100]),

@@ -23,7 +23,21 @@ def whole(value):
     return int(value) if np.isfinite(value) else value.item()
 
 
+FEW = {"size": 3, "count": 3, "resamples": 2, "replicates": 2, "k": 1, "projections": 2}
+FEW |= {"permutations": 3}
+REAL = numbers(12, "m")
+
+
+@functools.cache
+def real_users():
+    return f.real_users(KEY, REAL.make(12, 4), **FEW)
+
+
 FIDELITY = (
+    of(f.real_users, call=lambda real: f.real_users(KEY, real, **FEW), real=REAL, shapes=(),
+       undefined=("zero",)),
+    of(f.fidelity_measures, call=lambda y: f.fidelity_measures(KEY, real_users(), y),
+       y=numbers(6, "m", seed=3), shapes=(), undefined=("zero",)),
     of(f.cosine_homogeneity, x=X, undefined=("zero",)),
     of(f.coverage, x=X, y=Y, k=1),
     of(f.prdc, x=X, y=Y, k=1),
@@ -189,8 +203,6 @@ DISTRIBUTION = (
 TABLE = (*FIDELITY, *PREFERENCES, *DISTRIBUTION)
 EXCEPTIONS = {
     "fidelity.control_measures": "takes what real_users returned",
-    "fidelity.fidelity_measures": "compiles for long; its parts, population_metrics, are here",
-    "fidelity.real_users": "compiles for long; its parts, population_metrics, are here",
     "preferences.init_encoder": "takes sizes: see tests/preferences/test_encoder.py",
     "preferences.init_mixture": "takes sizes",
     "preferences.pairwise_accuracy": "takes what score_gram and sample_pairs returned",

@@ -14,8 +14,6 @@ ONES = filled(1, "n")
 ROWS, ROWS_2 = numbers("m", "n"), numbers("m", "n", seed=3)
 LINE = numbers("m", seed=4)
 ALPHA = filled(0.5)
-# One row and one column are the contract of every solver: tests/solvers.
-NONE = ("no people", "no questions")
 
 
 def quadratic(w):
@@ -30,44 +28,34 @@ def from_gram(solve):
 
 
 SOLVERS = (
-    of(solvers.als, x=X, mask=mask("n", "m"), rank=1, penalty=filled(0.5), sample_weight=ONES,
-       shapes=NONE),
+    of(solvers.als, x=X, mask=mask("n", "m"), rank=1, penalty=filled(0.5), sample_weight=ONES),
     of(solvers.critical_alpha, x=X, y=Y, l1_ratio=filled(0.5), sample_weight=ONES,
        undefined=("huge",)),
-    of(solvers.elastic_net, x=X, y=Y, alpha=filled(0.1), l1_ratio=filled(0.5), sample_weight=ONES,
-       shapes=NONE),
+    of(solvers.elastic_net, x=X, y=Y, alpha=filled(0.1), l1_ratio=filled(0.5), sample_weight=ONES),
     of(solvers.elastic_net_from_gram, call=from_gram(solvers.elastic_net_from_gram), x=X, y=Y,
        sample_weight=ONES, alpha=filled(0.1), l1_ratio=filled(0.5)),
     of(solvers.elastic_net_path, x=X, y=Y, alphas=array([1.0, 0.5]), l1_ratio=filled(0.5),
-       sample_weight=ONES,
-       shapes=NONE),
+       sample_weight=ONES),
     of(solvers.elastic_nets, x=X, y=numbers(2, "n", seed=1), alpha=array([0.5, 0.25]),
-       l1_ratio=filled(0.5), sample_weight=ONES,
-       shapes=NONE),
-    of(solvers.exponentiated_gradient, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES, steps=5,
-       shapes=NONE),
+       l1_ratio=filled(0.5), sample_weight=ONES),
+    of(solvers.exponentiated_gradient, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES, steps=5),
     of(solvers.fold_in, x=X, mask=mask("n", "m"), loadings=numbers("m", 2), penalty=filled(0.5)),
     of(solvers.gram_statistics, x=X, y=Y, sample_weight=ONES, undefined=("huge",)),
-    of(solvers.hard_impute, x=X, mask=mask("n", "m"), rank=1, sample_weight=ONES,
-       shapes=NONE),
+    of(solvers.hard_impute, x=X, mask=mask("n", "m"), rank=1, sample_weight=ONES),
     of(solvers.kmeans, key=KEY, x=X, k=2),
     of(solvers.leading_subspace, x=X, rank=1, sample_weight=ONES),
     of(solvers.minimize_on_simplex, fun=quadratic, init=LINE, max_steps=20),
     of(solvers.mirror_descent, fun=quadratic, init=LINE, step_size=filled(0.1), max_steps=5),
     of(solvers.mlp_regression, x=X, y=Y, sample_weight=ONES, learning_rate=filled(0.01),
-       hidden=(2,), key=KEY, epochs=2, patience=None,
-       shapes=NONE),
+       hidden=(2,), key=KEY, epochs=2, patience=None),
     of(solvers.project_simplex, v=ROWS),
     of(solvers.ridge, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES),
     of(solvers.ridge_from_gram, call=from_gram(solvers.ridge_from_gram), x=X, y=Y,
        sample_weight=ONES, penalty=filled(0.5)),
-    of(solvers.ridge_loo_residuals, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES,
-       shapes=NONE),
-    of(solvers.simplex_least_squares, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES,
-       shapes=NONE),
+    of(solvers.ridge_loo_residuals, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES),
+    of(solvers.simplex_least_squares, x=X, y=Y, penalty=filled(0.5), sample_weight=ONES),
     of(solvers.soft_impute, x=X, mask=mask("n", "m"), rank=1, penalty=filled(0.5),
-       sample_weight=ONES,
-       shapes=NONE),
+       sample_weight=ONES),
 )  # fmt: skip
 
 ASKED = array([1.0, 4, 2, 3, 5, 2, np.nan, np.nan])

@@ -9,6 +9,7 @@ from small_panels import small_panel
 from syndigits_jax.calibration import Ridge, calibrate_question
 from syndigits_jax.panel import Panel
 from syndigits_jax.tables.frames import backend_of
+from syndigits_jax.workflows import personas
 from syndigits_jax.workflows.calibrate import calibrate_files, calibrate_panel
 from syndigits_jax.workflows.distributions import calibrate_distribution_files
 from syndigits_jax.workflows.evaluate.checks import inputs_of
@@ -152,3 +153,37 @@ def test_distributions_of_frames(kind):
     found = calibrate_distribution_files(make(counts), make(twins), **options)
     same_frame(found.predictions, wanted.predictions, kind)
     same_frame(found.report, wanted.report, kind)
+
+
+@pytest.mark.parametrize("kind", ["pandas", *OTHERS])
+def test_personas_of_frames(kind, tmp_path):
+    """Those of files, whichever table they are built from."""
+    answers = pd.DataFrame({"a": [1, 2], "b": [2, 1]}, index=["u1", "u2"])
+    asked = pd.DataFrame({"text": ["A car?", "A dog?"], "block": list("xy")}, index=["a", "b"])
+    told = pd.DataFrame({"Age": ["30-49", "50+"], "summary": ["Kind.", "Shy."]}, ["u1", "u2"])
+    rated = pd.DataFrame({"user": ["u1", "u1", "u2"], "item": list("fgf"), "rating": [5, 3, 1]})
+    films = pd.DataFrame({"title": ["Alien", "Up"]}, index=list("fg"))
+    asked.index.name, films.index.name = "identifier", "item"
+    answers.index.name = told.index.name = "who"
+    rated = rated.set_index("user")
+    tables = {"human": answers, "questions": asked, "table": told, "ratings": rated, "items": films}
+    files = {name: tmp_path / f"{name}.csv" for name in tables}
+    for name, table in tables.items():
+        table.to_csv(files[name])
+    make = KINDS[kind]
+    frames = {name: make(table) for name, table in tables.items()}
+    for function, names, options in (
+        (personas.survey, ("human", "questions"), {"ask": ["b"], "people": 1}),
+        (personas.demographics, ("table",), {}),
+        (personas.summary, ("table",), {"people": 1}),
+        (personas.history, ("ratings", "items"), {"ask": ["g"], "people": 2}),
+        (personas.grounded, ("ratings", "items"), {"people": 1, "fewest": 1}),
+    ):
+        wanted = function(*(files[name] for name in names), **options)
+        assert function(*(frames[name] for name in names), **options) == wanted and wanted
+    questions = {"questions": frames["questions"]}
+    assert len(personas.survey(frames["human"], ask_questions=make(asked[:1]), **questions)) == 2
+    with pytest.raises(ValueError, match="`people`: 3 wanted, but `human` has 2"):
+        personas.survey(frames["human"], people=3, **questions)
+    with pytest.raises(ValueError, match=r"^`table`: .*'Sex'"):
+        personas.demographics(frames["table"], column=["Sex"])

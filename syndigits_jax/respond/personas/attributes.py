@@ -13,6 +13,9 @@ import numpy as np
 from ...datasets.text_tables import parse_toml
 from ...results.keys import Key, entropy
 from ...schema import Persona
+from ...solvers.checks import check_count
+
+_MOST_PEOPLE = 10_000_000
 
 Marginals = Mapping[str, Mapping[str, float | int]]
 """Shares of the values of each attribute; those of one attribute sum to 1."""
@@ -122,9 +125,10 @@ def sample_attributes(
     same persons, and a larger number begins with the same ones. `key`: a JAX random key or an
     integer.
 
-    **Raises:** `ValueError` as [`check_marginals`][] does, or if `people` is below 1.
+    **Raises:** `ValueError` as [`check_marginals`][] does, or if `people` is no number from 1 to
+    ten million.
     """
-    _check_people(people)
+    check_count("people", people, _MOST_PEOPLE)
     check_marginals(marginals)
     uniform = np.random.default_rng(entropy(key)).random((people, len(marginals)))
     columns = {}
@@ -161,7 +165,7 @@ def backstory_prompts(people: int) -> tuple[Persona, ...]:
     The free-form backstory condition of The Persona Fidelity Gap: "no attribute slots and no item
     history" (section 4); the texts differ only by the seeds of their requests.
 
-    **Raises:** `ValueError` if `people` is below 1.
+    **Raises:** `ValueError` if `people` is no number from 1 to ten million.
 
     **Example:**
 
@@ -169,7 +173,7 @@ def backstory_prompts(people: int) -> tuple[Persona, ...]:
         >>> print([persona.identifier for persona in backstory_prompts(2)])
         ['backstory-0001', 'backstory-0002']
     """
-    _check_people(people)
+    check_count("people", people, _MOST_PEOPLE)
     return tuple(
         Persona(name, attributes={"condition": "backstory"}) for name in _names("backstory", people)
     )
@@ -232,11 +236,6 @@ def written_personas(
             f"{len(declined)} refused, {len(missing)} missing)"
         )
     return WrittenPersonas(tuple(done), tuple(empty), tuple(declined), tuple(missing))
-
-
-def _check_people(people: int) -> None:
-    if people < 1:
-        raise ValueError(f"`people` must be at least 1, got {people}")
 
 
 def _names(condition: str, count: int) -> list[str]:

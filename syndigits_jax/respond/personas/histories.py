@@ -10,6 +10,7 @@ from jaxtyping import Int
 from ...datasets.ratings import RatingTable, rating_table
 from ...results.keys import Key, entropy
 from ...schema import Persona
+from ...solvers.checks import check_count
 from ...tables.frame_table import FrameTable
 from ...tables.frames import is_frame
 from ...tables.responses import positions, some
@@ -70,8 +71,7 @@ def history_personas(
         >>> print(persona.identifier, persona.answers)
         ann {'1': '("Alien", "", "", 5)'}
     """
-    if shown < 1:
-        raise ValueError(f"`shown` must be at least 1, got {shown}")
+    check_count("shown", shown)
     if as_text and in_context:
         raise ValueError("`as_text`: the item asked cannot be left out of a text (`in_context`)")
     table = _rating_table(ratings)
@@ -154,10 +154,11 @@ def grounded_prompts(
         >>> print(persona.attributes["seed"], sorted(persona.attributes))
         ann ['category_label', 'condition', 'n_reviews', 'rating_hist', 'seed', 'top_items_block']
     """
-    if shown < 1:
-        raise ValueError(f"`shown` must be at least 1, got {shown}")
+    check_count("shown", shown)
     if (people is None) == (users is None):
         raise ValueError("`people`: give either the number of users or their identifiers (`users`)")
+    if people is not None:
+        check_count("people", people)
     table = _rating_table(ratings)
     held = np.zeros(len(table.items), dtype=bool)
     # Excluded items may be without any rating.
@@ -274,8 +275,6 @@ def _users(table: RatingTable, users: Iterable[str] | None) -> Sequence[int]:
 
 
 def _drawn(table: RatingTable, people: int, fewest: int, key: Key) -> Sequence[int]:
-    if people < 1:
-        raise ValueError(f"`people` must be at least 1, got {people}")
     enough = np.flatnonzero(table.user_counts() >= max(fewest, 1))
     if len(enough) < people:
         raise ValueError(

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 from ...results.keys import Key, entropy
 from ...schema import Persona, Question, Scale
+from ...solvers.checks import check_count
 from ..requests import Message
 from .control_tokens import neutralised
 from .slots import LETTERS, Filling, number_text, one_line, scale_of
@@ -203,8 +204,7 @@ def option_orders(question: Question, count: int, *, key: Key) -> tuple[tuple[in
 
     **Raises:** `ValueError` if `count` is below 1.
     """
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}")
+    check_count("count", count)
     movable = [i for i, option in enumerate(question.options) if option.value != question.refusal]
 
     def with_refusal(moved: Sequence[int]) -> tuple[int, ...]:

@@ -5,9 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from syndigits_jax.results.checkpoints import BEYOND, UNITS, Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import BEYOND, Checkpoints, kept, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS, Record, write_results
 from syndigits_jax.studies.beyond.summaries import unit_records
@@ -35,7 +33,7 @@ def run_beyond(
     results file.
     """
     units = plan(data_dir, datasets=datasets, constructions=constructions)
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    store = Checkpoints.under(out)
     records: list[Record] = []
     panel, loaded = None, None
     for index, unit in enumerate(units):
@@ -49,14 +47,12 @@ def run_beyond(
         if panel is None or source != loaded:
             panel, loaded = load(data_dir, *source), source
         compute = functools.partial(hold_out, unit, panel, report)
-        arrays: dict[str, np.ndarray]
-        if store is None:
-            arrays = compute()
-        else:
-            key = unit_key(BEYOND, panel=panel, dataset=unit.dataset, setting=unit.setting)
-            arrays, was_there = store.get(key, compute)
-            if was_there:
-                report(1, 1, True)
+        key = functools.partial(
+            unit_key, BEYOND, panel=panel, dataset=unit.dataset, setting=unit.setting
+        )
+        arrays, was_there = kept(store, key, compute)
+        if was_there:
+            report(1, 1, True)
         records += unit_records(unit, arrays)
     if out is not None:
         write_results(Path(out) / RESULTS, records)

@@ -20,7 +20,7 @@ from syndigits_jax.estimation.draws import draw_answers
 from syndigits_jax.evaluation import HoldOut, leave_one_question_out
 from syndigits_jax.evaluation.metrics import score_targets
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.tables.responses import positions
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, panel_records
@@ -88,8 +88,6 @@ def calibrated(
     called with (done, total) films.
     """
     chosen = {name: preset("movielens")[name] for name in methods}
-    if store is None:
-        return leave_one_question_out(chosen, panel, on_progress=on_progress)
 
     def compute() -> Mapping[str, np.ndarray]:
         return leave_one_question_out(chosen, panel, on_progress=on_progress).predictions
@@ -98,9 +96,8 @@ def calibrated(
     key = unit_key(
         ("studies.calibrated_twins.data",), study="preference twins", methods=chosen, panel=content
     )
-    predictions, _ = store.get(key, compute)
-    targets = np.arange(panel.m)
-    return HoldOut("question", panel, targets, panel.human.T, dict(predictions))
+    predictions, _ = kept(store, key, compute)
+    return HoldOut("question", panel, np.arange(panel.m), panel.human.T, predictions)
 
 
 def drawn(

@@ -9,7 +9,6 @@ Fidelity Gap"; then the populations are repaired in that space.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,7 +16,7 @@ from jaxtyping import Array, Float
 from syndigits_jax.datasets import RatingTable, load_movielens
 from syndigits_jax.panel import Panel
 from syndigits_jax.preferences import embed_texts
-from syndigits_jax.results.checkpoints import UNITS, Checkpoints
+from syndigits_jax.results.checkpoints import Checkpoints
 from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.studies.calibrated_twins.data import (
@@ -125,7 +124,7 @@ def measure_twins(
     where = positions(ratings.items, panel.questions, "`panel`: questions")
     x = checked_items(ratings, item_embeddings)
     say = stage_reporter(on_progress)
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    store = Checkpoints.under(out)
     again = same_people(ratings, panel)
     if again.any():
         ratings = ratings.where(~again[ratings.user])

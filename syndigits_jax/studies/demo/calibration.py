@@ -39,7 +39,7 @@ from syndigits_jax.distribution.targets import make_targets
 from syndigits_jax.estimation import hold_out_questions
 from syndigits_jax.evaluation.metrics import summarize
 from syndigits_jax.inference.resampling import standard_error
-from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.results.records import RESULTS, Record, write_results
 from syndigits_jax.studies.syn_digits.protocol import Unit
@@ -79,7 +79,7 @@ def run_demo(
     records is `demo`.
     """
     methods, panel = demo_methods(), sample_panel()
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    store = Checkpoints.under(out)
     unit = Unit("demo", "simulated", panel.name, "question", "default", tuple(methods))
     result = evaluate(unit, panel, methods, Settings(), store, on_progress)
     records = unit_records(unit, result.arrays)
@@ -127,14 +127,11 @@ def run_distribution_demo(out: str | os.PathLike[str] | None = None) -> Distribu
     """
     past, new = demo_poll()
     compute = functools.partial(_predicted, past, new)
-    if out is None:
-        arrays = compute()
-    else:
-        data = [past.counts, past.choices, new.counts, new.choices]
-        key = unit_key(
-            ("studies.demo.calibration",), demo=data, fits=[_OBJECTIVE, _ENTROPIES, _METRICS]
-        )
-        arrays, _ = Checkpoints(Path(out) / UNITS).get(key, compute)
+    data = [past.counts, past.choices, new.counts, new.choices]
+    key = unit_key(
+        ("studies.demo.calibration",), demo=data, fits=[_OBJECTIVE, _ENTROPIES, _METRICS]
+    )
+    arrays, _ = kept(Checkpoints.under(out), key, compute)
     records = [_record(name, arrays) for name in arrays if not name.endswith(_NOT_SCORES)]
     if out is not None:
         write_results(Path(out) / RESULTS, records)

@@ -30,7 +30,7 @@ from syndigits_jax.fidelity import (
 )
 from syndigits_jax.preferences import place_newton, user_embedding
 from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
-from syndigits_jax.results.checkpoints import UNITS, Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 from syndigits_jax.results.records import check_results_path
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.workflows.fidelity.records import (
@@ -102,17 +102,14 @@ def run_fidelity_demo(
     **Raises:** `ValueError` if `fidelity.json` exists and is not a results file.
     """
     settings = FidelityDemoSettings() if settings is None else settings
-    if out is None:
-        arrays = _measured(settings)
-    else:
+    if out is not None:
         check_results_path(Path(out) / RESULTS)
-        key = unit_key(
-            ("studies.demo.fidelity",),
-            demo="fidelity",
-            settings=settings,
-            data=_simulated(settings),
-        )
-        arrays, _ = Checkpoints(Path(out) / UNITS).get(key, lambda: _measured(settings))
+
+    def unit() -> str:
+        said = {"demo": "fidelity", "settings": settings, "data": _simulated(settings)}
+        return unit_key(("studies.demo.fidelity",), **said)
+
+    arrays, _ = kept(Checkpoints.under(out), unit, lambda: _measured(settings))
     records, populations = [], {}
     for name, array in arrays.items():
         kind, *parts = name.split("/")

@@ -25,7 +25,7 @@ from syndigits_jax.distribution.evaluation import (
 from syndigits_jax.distribution.published import STEPS, published_fits
 from syndigits_jax.distribution.targets import Targets, make_targets
 from syndigits_jax.inference.resampling import standard_error
-from syndigits_jax.results.checkpoints import ENSEMBLES, Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import ENSEMBLES, Checkpoints, kept, unit_key
 from syndigits_jax.results.names import setting_names
 from syndigits_jax.results.records import Record, write_results
 from syndigits_jax.studies.syn_digits.paper_values import MOVIELENS, OPINIONQA, table6_value
@@ -36,7 +36,6 @@ _READERS: dict[str, Callable[..., DistributionData]] = {
     OPINIONQA: functools.partial(load_opinionqa, drop_refused=False),
 }
 _WITHOUT_REFUSED = "summary-without-refused"
-_UNITS = "units"
 _SHARES = ("shares", "uniform_shares")
 
 
@@ -99,7 +98,7 @@ def run_ensembles(
     units = [EnsembleUnit(table, name, s) for name in data for s in setting_names(setting)]
     if OPINIONQA in data and "default" in setting_names(setting):
         units.append(EnsembleUnit(table, OPINIONQA, "default", _WITHOUT_REFUSED))
-    store = None if out is None else Checkpoints(Path(out) / _UNITS)
+    store = Checkpoints.under(out)
     records = []
     for index, unit in enumerate(units):
 
@@ -110,7 +109,8 @@ def run_ensembles(
         source = data[unit.dataset]
         if unit.construction == _WITHOUT_REFUSED:
             source = load_opinionqa(data_dir, drop_refused=True)
-        key = unit_key(
+        key = functools.partial(
+            unit_key,
             ENSEMBLES,
             table=table,
             dataset=unit.dataset,
@@ -124,7 +124,7 @@ def run_ensembles(
         compute = functools.partial(
             evaluate_ensembles, unit, source, steps=steps, on_progress=report
         )
-        arrays, was_there = (compute(), False) if store is None else store.get(key, compute)
+        arrays, was_there = kept(store, key, compute)
         if was_there:
             report(1, 1, True)
         if on_unit is not None:

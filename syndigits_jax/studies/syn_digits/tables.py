@@ -12,7 +12,7 @@ import numpy as np
 from syndigits_jax.calibration import Settings
 from syndigits_jax.evaluation import leave_one_question_out, leave_one_user_out
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.checkpoints import INDIVIDUAL, UNITS, Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import INDIVIDUAL, Checkpoints, unit_key
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS, Record, write_results
 from syndigits_jax.studies.syn_digits import figure5
@@ -54,7 +54,7 @@ def run_table(
     results file.
     """
     units = plan(table, data_dir, constructions=constructions, methods=methods, setting=setting)
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    store = Checkpoints.under(out)
     results, panel, loaded = [], None, None
     for index, unit in enumerate(units):
         source = (unit.dataset, unit.construction)

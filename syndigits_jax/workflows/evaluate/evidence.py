@@ -22,7 +22,7 @@ from syndigits_jax.estimation import (
 from syndigits_jax.estimation.expected_quality import OUTCOMES
 from syndigits_jax.estimation.people import effective_weight
 from syndigits_jax.panel import Panel
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 
 OnShare = Callable[[str, float], None]
 """Called with the name of a hold-out and the share of it that is done."""
@@ -145,7 +145,7 @@ def gather_evidence(
         share = _nothing if on_share is None else functools.partial(on_share, one.name)
         compute = functools.partial(one.compute, share)
         share(0.0)
-        found[one.name] = compute() if store is None else store.get(one.key, compute)[0]
+        found[one.name], _ = kept(store, one.key, compute)
         share(1.0)
     battery = found[BATTERY]
     at = battery["at"]

@@ -11,7 +11,7 @@ import numpy as np
 from syndigits_jax import report
 from syndigits_jax.report import Report, Section
 from syndigits_jax.report.write import check_figure_sizes
-from syndigits_jax.results.checkpoints import UNITS, Checkpoints
+from syndigits_jax.results.checkpoints import Checkpoints
 from syndigits_jax.results.progress import OnProgress, Progress
 from syndigits_jax.results.records import RESULTS
 from syndigits_jax.tables.frames import Table
@@ -107,13 +107,7 @@ def evaluate(
         ...         print(error)
         `groups`: no column 'sexx' in `human` or `twin`; did you mean 'sex'?
     """
-    problems, inputs = Problems(), None
-    with problems.collected():
-        _check_level(level)
-    with problems.collected():
-        check_figure_sizes(figure_width, font_size)
-    with problems.collected():
-        _check_out(out)
+    problems, inputs = _problems(level, out, figure_width, font_size), None
     with problems.collected():
         inputs = read_inputs(
             human, twin, questions=questions, people=people, weights=weights, groups=groups,
@@ -122,10 +116,7 @@ def evaluate(
         )  # fmt: skip
     problems.refuse()
     assert inputs is not None
-    return evaluate_panel(
-        inputs, out=out, level=level, key=key, title=title, figure_width=figure_width,
-        font_size=font_size, on_progress=on_progress,
-    )  # fmt: skip
+    return _evaluated(inputs, out, level, key, title, figure_width, font_size, on_progress)
 
 
 def evaluate_panel(
@@ -156,10 +147,22 @@ def evaluate_panel(
     **Raises:** `ValueError` for a level outside (0, 1) or a folder that cannot be used, and as
     [`gather_evidence`][syndigits_jax.workflows.evaluate.evidence.gather_evidence].
     """
-    _check_level(level)
-    _check_out(out)
-    check_figure_sizes(figure_width, font_size)
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    _problems(level, out, figure_width, font_size).refuse()
+    return _evaluated(inputs, out, level, key, title, figure_width, font_size, on_progress)
+
+
+def _evaluated(
+    inputs: Inputs,
+    out: str | os.PathLike[str] | None,
+    level: float,
+    key: int,
+    title: str,
+    figure_width: float | int | None,
+    font_size: float | int | None,
+    on_progress: OnProgress | None,
+) -> Report:
+    """[`evaluate_panel`][] of checked options."""
+    store = Checkpoints.under(out)
     steps = _Steps(inputs, key, level, store, on_progress)
     evidence = gather_evidence(inputs, level=level, key=key, store=store, on_share=steps.share)
     sections = []
@@ -221,14 +224,22 @@ def _percent(share: float | np.floating) -> str:
     return f"{100 * share:.0f}%" if share == 0 or share >= 0.005 else "less than 1%"
 
 
-def _check_level(level: float) -> None:
+def _problems(
+    level: float,
+    out: str | os.PathLike[str] | None,
+    figure_width: float | int | None,
+    font_size: float | int | None,
+) -> Problems:
+    """What is wrong with the options."""
+    problems = Problems()
     if not 0 < level < 1:
-        raise ValueError(f"`level` must be a share between 0 and 1, got {level:g}")
-
-
-def _check_out(out: str | os.PathLike[str] | None) -> None:
-    if out is not None:
-        check_report_folder(Path(out))
+        problems.say(f"`level` must be a share between 0 and 1, got {level:g}")
+    with problems.collected():
+        check_figure_sizes(figure_width, font_size)
+    with problems.collected():
+        if out is not None:
+            check_report_folder(Path(out))
+    return problems
 
 
 def check_report_folder(out: Path) -> None:

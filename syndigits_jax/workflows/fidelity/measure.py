@@ -8,7 +8,6 @@ the encoder was not trained on). Every number has an interval.
 import dataclasses
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences import Placement, TrainedEncoder
 from syndigits_jax.preferences.pairs import held_out_pair_table
-from syndigits_jax.results.checkpoints import UNITS, Checkpoints
+from syndigits_jax.results.checkpoints import Checkpoints
 from syndigits_jax.results.progress import OnProgress
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.tables.responses import positions
@@ -114,7 +113,7 @@ def measure_fidelity(
     seed_rows = _seed_rows(ratings, personas, seeds)
     members = _members(personas, conditions)
     say = stage_reporter(on_progress)
-    store = None if out is None else Checkpoints(Path(out) / UNITS)
+    store = Checkpoints.under(out)
     gap = settings.training.gap
     train, validation, test = ratings.split(settings.train, settings.validation)
     notes: list[str] = []

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from syndigits_jax.datasets.ratings import RatingTable
 from syndigits_jax.preferences import Placement, ScoreGram, init_mixture, place_users
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 from syndigits_jax.solvers.keys import PRNGKey
 from syndigits_jax.workflows.fidelity.parts import PROCEDURES, purpose_key
 
@@ -85,14 +85,14 @@ def _placement(
         found = place_users(gram, ratings, method=procedure, gap=gap, init=start, on_progress=tell)
         return {name: np.asarray(getattr(found, name)) for name in _COLUMNS}
 
-    if store is None:
-        columns = compute()
-    else:
+    def unit() -> str:
         name = unit_key(
             ("preferences.user_placement",), procedure=procedure, start=start, gap=gap, gram=gram,
             ratings=[ratings.user, ratings.item, ratings.rating], users=len(ratings.users),
         )  # fmt: skip
-        columns, _ = store.get(f"placement-{procedure}-{name}", compute)
+        return f"placement-{procedure}-{name}"
+
+    columns, _ = kept(store, unit, compute)
     return Placement(**{name: jnp.asarray(column) for name, column in columns.items()})
 
 

@@ -23,7 +23,7 @@ from syndigits_jax.fidelity import (
     real_users,
 )
 from syndigits_jax.preferences.encoder import ScoreGram, gram_scores
-from syndigits_jax.results.checkpoints import Checkpoints, unit_key
+from syndigits_jax.results.checkpoints import Checkpoints, kept, unit_key
 from syndigits_jax.solvers.blas import one_blas_thread
 from syndigits_jax.solvers.keys import PRNGKey, key_data
 from syndigits_jax.workflows.fidelity.records import FidelityRecord, is_personas, panel_records
@@ -197,15 +197,15 @@ def _kept(
             **{f"population{i}": z for i, z in enumerate(populations.values())},
         }
 
-    if store is None:
-        arrays = compute()
-    else:
+    def unit() -> str:
         name = unit_key(
             ("workflows.fidelity.populations",), key=key_data(key), reference=reference, real=real,
             others=[list(each) for each in others], prototypes=prototypes, settings=settings,
             **sizes,
         )  # fmt: skip
-        arrays, _ = store.get(f"panels-{reference}-{name}", compute)
+        return f"panels-{reference}-{name}"
+
+    arrays, _ = kept(store, unit, compute)
     records = [FidelityRecord(*values) for values in json.loads(str(arrays["records"]))]
     names = json.loads(str(arrays["names"]))
     return records, {name: arrays[f"population{i}"] for i, name in enumerate(names)}
