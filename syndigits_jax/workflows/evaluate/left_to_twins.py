@@ -115,11 +115,11 @@ def _claims(
         return tuple(out), judged
     finding = above(one.lift, "expected quality tells questions apart", "expected quality misleads")
     text = (
-        "The half of the questions expected to do best reached a correlation of "
-        f"{number(one.upper_half.estimate)}, the others {number(one.lower_half.estimate)}: a lift "
-        f"of {number(one.lift.estimate, sign=True)} ({interval(one.lift, level)})"
+        "The half of the questions with the higher expected correlation reached "
+        f"{number(one.upper_half.estimate)}, the other half {number(one.lower_half.estimate)}: a "
+        f"difference of {number(one.lift.estimate, sign=True)} ({interval(one.lift, level)})"
     )
-    text += "." if finding else ", too little to tell questions apart by."
+    text += "." if finding else ", which is too uncertain to choose questions by."
     out.append(claim("left_to_twins.lift", text, one.lift, level, _JUDGED, finding))
     if math.isfinite(one.correlation.estimate):
         text = (
@@ -159,8 +159,8 @@ def _best(rows: _Rows) -> Claim:
         )
 
     text = (
-        "Most is to be expected of twins for "
-        f"{listed([said(int(j)) for j in order])}; this is learnt from the other questions."
+        f"The highest correlations are expected for {listed([said(int(j)) for j in order])}; each "
+        "expectation is learnt from the other questions."
     )
     j = int(order[0])
     one = Estimated(float(expected[j]), float(low[j]), float(high[j]))
@@ -242,8 +242,8 @@ def _table(rows: _Rows, new: bool) -> Table:
     note = (
         "Use: the twins, raw or calibrated, that are expected to correlate better. Expected values "
         "are learnt from the other questions, without any human answer to the question itself. In "
-        f"brackets: what comes true for {percent(found.level)} of questions like these. Errors of "
-        "the mean are in percent of the answer range."
+        f"brackets: the range that holds for {percent(found.level)} of questions like these. "
+        "Errors of the mean are in percent of the answer range."
     )
     name = "left_to_twins_new" if new else "left_to_twins_questions"
     title = "Questions without human answers" if new else "Questions, the best first"

@@ -95,21 +95,23 @@ def _where(known: dict[str, Claim]) -> Claim:
     gap, ends = values["estimate"], (values["lower"], values["upper"])
     if lift.finding == "expected quality tells questions apart":
         text = (
-            "Which questions may be left to twins can be told before anybody is asked: the better "
-            f"half by expectation correlates {number(gap)} more than the rest "
-            f"({interval(ends, lift.level)}); the table names them."
+            "Which questions may be left to twins can be told before anybody is asked: in the half "
+            "of the questions with the higher expected correlation, twins correlate with people by "
+            f"{number(gap)} more than in the other half ({interval(ends, lift.level)}); the table "
+            "names them."
         )
     elif lift.finding:
         text = (
-            "Expectations of which questions may be left to twins mislead: the better half by "
-            f"expectation correlates {number(-gap)} less than the rest "
+            "Expectations of which questions may be left to twins mislead: in the half of the "
+            "questions with the higher expected correlation, twins correlate with people by "
+            f"{number(-gap)} less than in the other half "
             f"({interval((-ends[1], -ends[0]), lift.level)})."
         )
     else:
         text = (
-            "Which questions may be left to twins cannot be told beforehand: the better half by "
-            f"expectation differs from the rest by {number(gap, sign=True)} "
-            f"({interval(ends, lift.level)})."
+            "Which questions may be left to twins cannot be told beforehand: in the half of the "
+            "questions with the higher expected correlation, the correlation differs from that in "
+            f"the other half by {number(gap, sign=True)} ({interval(ends, lift.level)})."
         )
     finding = lift.finding
     if groups:
