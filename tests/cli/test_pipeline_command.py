@@ -1,4 +1,7 @@
-"""`syndigits pipeline`: from a file to a report, with a stub engine."""
+"""`syndigits pipeline`: from a file to a report, with a stub engine.
+
+Longer than 400 lines: all tests share the stub, the two small studies and one finished run.
+"""
 
 import json
 import os
