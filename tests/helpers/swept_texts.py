@@ -79,7 +79,7 @@ EXCEPTIONS = {
         "respond.demographics_personas", "respond.find_template", "respond.find_tokens",
         "respond.make_plan", "respond.parse", "respond.plan_texts", "respond.read_marginals",
         "respond.read_template", "respond.render", "respond.summary_personas",
-        "respond.with_json", "respond.written_personas",
+        "respond.template_text", "respond.with_json", "respond.written_personas",
     ), TEXTS),
     **dict.fromkeys((
         "respond.choose_run", "respond.collect", "respond.collect_plan", "respond.collect_texts",

@@ -148,7 +148,7 @@ def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, 
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(f"{path}: expected embeddings as .npy or .npz")
     try:
-        stored = _archived(path) if zipfile.is_zipfile(path) else np.load(path, allow_pickle=False)
+        stored = _archived(path) if zipfile.is_zipfile(path) else _array(path)
         vectors = np.asarray(stored, np.float32)
     except Exception as error:
         if not is_damage(error):
@@ -163,6 +163,12 @@ def read_embeddings(path: str | PathLike[str], count: int) -> Float[np.ndarray, 
     if bad.any():
         raise ValueError(f"{path}: the vector in row {int(np.flatnonzero(bad)[0])} is not finite")
     return vectors
+
+
+def _array(path: Path) -> np.ndarray:
+    # From an open file: NumPy would leave a damaged one open.
+    with path.open("rb") as file:
+        return np.load(file, allow_pickle=False)
 
 
 def _archived(path: Path) -> np.ndarray:
