@@ -18,9 +18,6 @@ import numpy as np
 
 from benchmarks.peer.protocol import PARAMETERS, correlations, leave_one_out, read_panel
 from benchmarks.report import RESULTS, write_report
-from syndigits_jax.datasets.syn_digits import data_root
-
-MOVIELENS = Path("MovieLens-20M", "synthetic_control")
 
 
 def own(data: Path, predictions: Path) -> dict:
@@ -53,7 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "table2_speed.json")
     args = parser.parse_args()
 
-    panel = read_panel(data_root(args.data, MOVIELENS), "movielens")
+    panel = read_panel(args.data, "movielens")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.npz"
         ours = own(args.data, file)

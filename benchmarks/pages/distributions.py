@@ -82,9 +82,8 @@ def _floors(report: dict, found: list[dict]) -> str:
         f"A published step, on the two data sets, moves {moved} MB at {reached} GB/s, where the "
         f"machine reaches {max(report['bytes_per_second'].values()) / 1e9:.0f} GB/s. Its "
         f"arithmetic alone takes longer than moving the bytes would, and the step takes {over} "
-        f"times as long as its arithmetic. The reference setting was to be 100 times as fast as "
-        f"NumPy. It is "
-        f"{both(plain, '.0f')} times as fast as plain NumPy and {both(blas, '.0f')} times as fast "
-        f"as NumPy with BLAS; a step that takes no longer than its arithmetic would be "
-        f"{both(best, '.0f')} times as fast. GPUs are not measured yet."
+        "times as long as its arithmetic. The reference setting was to be 100 times as fast as "
+        f"NumPy. It is {both(plain, '.0f')} times as fast as plain NumPy and "
+        f"{both(blas, '.0f')} times as fast as NumPy with BLAS; a step that takes no longer than "
+        f"its arithmetic would be {both(best, '.0f')} times as fast. GPUs are not measured yet."
     )

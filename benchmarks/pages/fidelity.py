@@ -156,8 +156,8 @@ def baselines(records: Records) -> list[str]:
     if said:
         start = (
             "Share of held-out pairs ordered correctly (in parentheses: pairs of two items that "
+            "were both held out): "
         )
-        start += "were both held out): "
         lines += ["", start + "; ".join(said) + "."]
     return lines
 

@@ -91,11 +91,17 @@ class Panel:
 
 
 def read_panel(data: Path, dataset: str, construction: str = "Text Persona - GPT4.1-mini") -> Panel:
-    """Read ``real.csv`` and ``LLM.csv`` and align the second with the first by identifier."""
-    if dataset == "movielens":
-        folder = Path(data) / "MovieLens-20M" / "synthetic_control"
-    else:
-        folder = Path(data) / "2K500" / "synthetic_control" / construction
+    """Read ``real.csv`` and ``LLM.csv`` and align the second with the first by identifier.
+
+    ``data``: the clone, its folder ``data``, or the parent of either.
+    """
+    # Here, so that the workers of a benchmark do not load JAX.
+    from syndigits_jax.datasets.syn_digits import data_root
+
+    inside = Path("MovieLens-20M" if dataset == "movielens" else "2K500", "synthetic_control")
+    folder = data_root(data, inside) / inside
+    if dataset != "movielens":
+        folder /= construction
     human = pd.read_csv(folder / "real.csv", index_col=0)
     twin = pd.read_csv(folder / "LLM.csv", index_col=0).loc[human.index, human.columns]
     return Panel(human.to_numpy(np.float64), twin.to_numpy(np.float64))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_count
 from ..solvers.units import largest
 from .option_forecasts import scored_cells
 
@@ -67,8 +68,7 @@ def reliability(
         >>> print(diagram.forecast.round(2), diagram.frequency.round(2))
         [0.27 0.73] [0.33 0.67]
     """
-    if bins < 1:
-        raise ValueError(f"`bins` must be at least 1, got {bins}")
+    check_count("bins", bins)
     if by not in ("width", "mass"):
         raise ValueError(f"`by` must be 'width' or 'mass', got {by!r}")
     p, y, weight = scored_cells(probabilities, answers, mask=mask, sample_weight=sample_weight)

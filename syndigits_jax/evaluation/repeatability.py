@@ -18,6 +18,7 @@ from ..inference.resampling import BootstrapResult, bootstrap, nan_mean
 from ..inference.sample_weight import checked_weight
 from ..panel import Panel
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_count
 from ..solvers.keys import PRNGKey
 from ..solvers.units import largest
 from ..tables.frame_table import FrameTable
@@ -198,8 +199,7 @@ def split_half(
         )
     if of not in ("means", "shares"):
         raise ValueError(f"`of` must be 'means' or 'shares', got {of!r}")
-    if repeats < 1:
-        raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    check_count("repeats", repeats)
     weight = checked_weight(sample_weight, values.shape[0], values.dtype)
     known = concrete(values)
     if known is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..solvers.boundary import Numbers, as_float, as_floats, host_array
-from ..solvers.checks import check_axes, check_probability
+from ..solvers.checks import check_axes, check_count, check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.units import largest
 
@@ -235,11 +235,6 @@ def _check_alternative(alternative: str) -> None:
         raise ValueError(f"`alternative` must be one of {ALTERNATIVES}, got {alternative!r}")
 
 
-def _check_replicates(replicates: int) -> None:
-    if replicates < 1:
-        raise ValueError(f"`replicates` must be at least 1, got {replicates}")
-
-
 def permutation_test(
     key: PRNGKey,
     statistic: Callable[[PyTree, PyTree], Float[Array, ""]],
@@ -278,7 +273,7 @@ def permutation_test(
         True
     """
     _check_alternative(alternative)
-    _check_replicates(replicates)
+    check_count("replicates", replicates)
     x, y = _arrays("x", x), _arrays("y", y)
     rows = {leaf.shape[:1] for leaf in jax.tree.leaves((x, y))}
     if len(rows) != 1 or rows & {(), (0,)}:
@@ -340,7 +335,7 @@ def sign_flip_test(
         True
     """
     _check_alternative(alternative)
-    _check_replicates(replicates)
+    check_count("replicates", replicates)
     differences = as_float("differences", differences)
     check_axes(differences=(differences, "n"), empty=True)
     keys = jax.random.split(key, replicates)

@@ -14,6 +14,7 @@ from syndigits_jax.panel import Panel
 from syndigits_jax.results.keys import Key
 from syndigits_jax.results.names import Direction
 from syndigits_jax.solvers.boundary import Numbers
+from syndigits_jax.solvers.checks import check_count
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import Table, backend_of, import_pandas, with_backend
 from syndigits_jax.workflows.calibrate import with_targets
@@ -190,8 +191,7 @@ def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
 
 
 def _check_draws(draws: int, direction: Direction) -> None:
-    if draws < 1:
-        raise ValueError(f"`draws` must be at least 1, got {draws}")
+    check_count("draws", draws)
     if direction == "user":
         raise ValueError("`draws` are of new questions, not of new people")
 

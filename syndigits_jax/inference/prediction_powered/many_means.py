@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...solvers.boundary import Numbers, as_floats
+from ...solvers.checks import check_count
 from ._inputs import check_flag, check_level, given_tuning, rows_of
 from .estimate import Estimate
 from .means import ppi_mean
@@ -55,8 +56,7 @@ def ppi_means(
     corrected = check_flag("skewness_corrected", skewness_corrected)
     some = rows_of(jnp.zeros_like(truth[:, 0]), proxies[:, 0], weight, None)  # checks the weights
     tuning = given_tuning(tuning, some.proxy.shape[1], some.answer.dtype)
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
+    check_count("batch_size", batch_size)
     size = min(batch_size, max(truth.shape[1], 1))
     return _means(
         truth, proxies, weight, tuning, level, finite=finite, corrected=corrected, batch_size=size

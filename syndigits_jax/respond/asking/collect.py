@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...schema import Persona, Question
+from ...solvers.checks import check_count
 from ..prompts.templates import Template
 from ..readouts.outcomes import MalformedCompletion, Outcome, read_outcome
 from ..requests import Completion, Decoding, Engine, EngineDied, EngineIdentity, Failure, Request
@@ -160,8 +161,8 @@ def collect_plan(
 
     **Returns:** a [`Report`][]. **Raises:** as [`collect`][] does.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"`limit` must be at least 1, got {limit}")
+    if limit is not None:
+        check_count("limit", limit)
     if isinstance(store, ResponseStore):
         return _Collection(engine, plan, store, on_progress, limit, patience).run()
     with ResponseStore(store) as opened:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...schema import Persona, Question
 from ...solvers.boundary import is_missing
+from ...solvers.checks import check_count
 from ...tables.frame_table import FrameTable
 from ...tables.frames import as_pandas, is_frame
 from ...tables.responses import identifiers, positions, some
@@ -90,8 +91,8 @@ def survey_personas(
         if value not in known:
             raise ValueError(f"`{name}` must be one of {known}, got {value!r}")
     for name, limit in (("shown", shown), ("characters", characters)):
-        if limit is not None and limit < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {limit}")
+        if limit is not None:
+            check_count(name, limit)
     table = FrameTable.read(answers, "answers", None)
     by_name = dict(zip(identifiers([q.identifier for q in questions], "questions"), questions))
     unknown = [name for name in table.questions if name not in by_name]

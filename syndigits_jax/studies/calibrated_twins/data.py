@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -93,8 +94,9 @@ def calibrated(
         return leave_one_question_out(chosen, panel, on_progress=on_progress).predictions
 
     content = [panel.human, panel.twin, panel.low, panel.high, panel.step]
-    key = unit_key(
-        ("studies.calibrated_twins.data",), study="preference twins", methods=chosen, panel=content
+    modules = ("studies.calibrated_twins.data",)
+    key = functools.partial(
+        unit_key, modules, study="preference twins", methods=chosen, panel=content
     )
     predictions, _ = kept(store, key, compute)
     return HoldOut("question", panel, np.arange(panel.m), panel.human.T, predictions)

@@ -128,9 +128,8 @@ def run_distribution_demo(out: str | os.PathLike[str] | None = None) -> Distribu
     past, new = demo_poll()
     compute = functools.partial(_predicted, past, new)
     data = [past.counts, past.choices, new.counts, new.choices]
-    key = unit_key(
-        ("studies.demo.calibration",), demo=data, fits=[_OBJECTIVE, _ENTROPIES, _METRICS]
-    )
+    modules, fits = ("studies.demo.calibration",), [_OBJECTIVE, _ENTROPIES, _METRICS]
+    key = functools.partial(unit_key, modules, demo=data, fits=fits)
     arrays, _ = kept(Checkpoints.under(out), key, compute)
     records = [_record(name, arrays) for name in arrays if not name.endswith(_NOT_SCORES)]
     if out is not None:

@@ -11,6 +11,7 @@ from syndigits_jax.datasets.questions import write_questions
 from syndigits_jax.preferences import select_probes
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnStep, no_step
+from syndigits_jax.solvers.checks import check_count
 from syndigits_jax.workflows.fidelity.files import read_rated_items
 from syndigits_jax.workflows.fidelity.texts import AUTO, item_vectors
 
@@ -53,8 +54,7 @@ def choose_probes(
     out = Path(out)
     if out.suffix.lower() != ".json":
         raise ValueError(f"`out`: {out}: questions are written as .json")
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}")
+    check_count("count", count)
     questions = {q.identifier: q for q in film_questions(items, answers=scale)}
     rated = read_rated_items(ratings, items, missing=missing)
     vectors = item_vectors(rated.texts, embeddings, out.parent, on_step, text_encoder)
