@@ -21,7 +21,11 @@ def alternate(
     """
     rank = loadings.shape[1]
     eps = jnp.finfo(data.dtype).eps
-    identity = jnp.eye(rank, dtype=data.dtype)
+    # Stored with the long side last, and a number of rows that is a multiple of 4: on a CPU
+    # products with a thin matrix then take half to two thirds of the time. Rows of zeros stay so.
+    data, mask = data.T, mask.T
+    loadings = jnp.pad(loadings.T, ((0, -rank % 4), (0, 0)))
+    identity = jnp.eye(loadings.shape[0], dtype=data.dtype)
 
     def projection(gram, factor):
         # A ridge of rounding size keeps the first systems, built from tiny factors, solvable.
@@ -32,7 +36,7 @@ def alternate(
             jnp.linalg.cholesky(gram), identity, left_side=True, lower=True
         )
         # Products with the small inverse are far faster than a solve with n right-hand sides.
-        return factor @ (root.T @ root)
+        return (root.T @ root) @ factor
 
     # The size of a fit that counts as zero, which a penalty far above the data leads to.
     nothing = eps * jnp.sqrt(jnp.sum(data**2))
@@ -43,29 +47,28 @@ def alternate(
 
     def body(carry):
         step, scores, loadings, square, _ = carry
-        filled = jnp.where(mask, data, scores @ loadings.T)
-        new_scores = filled @ projection(loadings.T @ loadings, loadings)
-        new_scores_square = new_scores.T @ new_scores
-        filled = jnp.where(mask, data, new_scores @ loadings.T)
-        # A product whose left side is the thin one: the tall matrix is not transposed for it.
-        new_loadings = (projection(new_scores_square, new_scores).T @ filled).T
-        new_loadings_square = new_loadings.T @ new_loadings
+        filled = jnp.where(mask, data, loadings.T @ scores)
+        new_scores = projection(loadings @ loadings.T, loadings) @ filled
+        new_scores_square = new_scores @ new_scores.T
+        filled = jnp.where(mask, data, loadings.T @ new_scores)
+        new_loadings = projection(new_scores_square, new_scores) @ filled.T
+        new_loadings_square = new_loadings @ new_loadings.T
         size = jnp.sqrt(jnp.maximum(jnp.sum(new_scores_square * new_loadings_square), 0)) + nothing
         # The change of the fit without the fit: (A' - A)B'ᵀ + A(B' - B)ᵀ, in Gram matrices.
         moved, turned = new_scores - scores, new_loadings - loadings
-        change = jnp.sum((moved.T @ moved) * new_loadings_square)
-        change = change + 2 * jnp.sum((moved.T @ scores) * (new_loadings.T @ turned))
-        change = jnp.sqrt(jnp.maximum(change + jnp.sum(square * (turned.T @ turned)), 0))
+        change = jnp.sum((moved @ moved.T) * new_loadings_square)
+        change = change + 2 * jnp.sum((moved @ scores.T) * (new_loadings @ turned.T))
+        change = jnp.sqrt(jnp.maximum(change + jnp.sum(square * (turned @ turned.T)), 0))
         # Zero data have a zero fit, which does not change.
         change = jnp.where(size == 0, 0, change / jnp.where(size == 0, 1, size))
         return step + 1, new_scores, new_loadings, new_scores_square, change
 
-    scores = jnp.zeros((data.shape[0], rank), data.dtype)
+    scores = jnp.zeros((loadings.shape[0], data.shape[1]), data.dtype)
     zero = jnp.zeros_like(identity)
     carry = (jnp.int32(0), scores, loadings, zero, jnp.asarray(jnp.inf, data.dtype))
     step, scores, loadings, _, change = lax.while_loop(cond, body, carry)
     # Balanced factors (equal Grams), which both the fixed point and its gradient assume.
-    return balance(scores, loadings), step, change
+    return balance(scores[:rank].T, loadings[:rank].T), step, change
 
 
 def balance(scores: Float[Array, "n r"], loadings: Float[Array, "m r"]) -> Factors:

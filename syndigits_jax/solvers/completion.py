@@ -10,6 +10,7 @@ and is placed on it afterwards. A matrix M with rows repeated wᵢ times has the
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -33,7 +34,7 @@ from ._fold_in import fold_in as fold_in
 from ._fold_in import place
 from .boundary import Numbers, as_float
 from .checks import check_steps
-from .low_rank import OVERSAMPLE, Factors, block_width, start_block, warm_step
+from .low_rank import OVERSAMPLE, Factors, start_block, warm_step
 from .precision import full_precision
 from .solution import Solution, Status, status_code
 from .sums import sum_of_squares
@@ -93,13 +94,18 @@ def _spectral_impute(
     Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one.
     """
     problem = lax.stop_gradient(problem)
-    x, mask = problem.data, problem.mask
-    filled = column_mean_start(problem.x, mask, problem.relative_weight) if init is None else init
+    n, m = problem.x.shape
+    filled = (
+        column_mean_start(problem.x, problem.mask, problem.relative_weight)
+        if init is None
+        else init
+    )
     if problem.root is not None:
         filled = filled * problem.root[:, None]
-    filled = jnp.where(mask, x, filled)
-    width = block_width(rank, x.shape, oversample)
-    block = start_block(filled, width)
+    filled = jnp.where(problem.mask, problem.data, filled)
+    width = min(4 * math.ceil((rank + oversample) / 4), n, m)
+    block = start_block(filled, width).T
+    x, mask, filled = problem.data.T, problem.mask.T, filled.T
 
     def cond(carry):
         step, *_, change = carry
@@ -107,18 +113,19 @@ def _spectral_impute(
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, filled, square, _, right, _ = carry
-        fit, right = warm_step(filled, right, rank)
+        step, filled, square, _, block, _ = carry
+        fit, block = warm_step(filled, block, rank)
         fit = Factors(fit.left, shrink(fit.values), fit.right)
-        new = jnp.where(mask, x, fit.matrix())
+        new = jnp.where(mask, x, (fit.right.T * fit.values[None, :]) @ fit.left)
         change = jnp.sqrt(sum_of_squares(new - filled) / jnp.maximum(square, tiny))
-        return step + 1, new, sum_of_squares(new), fit, right, change
+        return step + 1, new, sum_of_squares(new), fit, block, change
 
     tiny = jnp.finfo(x.dtype).tiny
-    zero = Factors(*(jnp.zeros(s, x.dtype) for s in ((x.shape[0], rank), rank, (x.shape[1], rank))))
+    zero = Factors(*(jnp.zeros(s, x.dtype) for s in ((rank, n), rank, (rank, m))))
     infinity = jnp.asarray(jnp.inf, x.dtype)
     carry = (jnp.int32(0), filled, sum_of_squares(filled), zero, block, infinity)
     step, filled, _, fit, _, change = lax.while_loop(cond, body, carry)
+    fit = Factors(fit.left.T, fit.values, fit.right.T)
     finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
     no_distance = jnp.full_like(change, jnp.nan)
     return Solution(fit, status_code(change < tol, finite), step, no_distance, change)
