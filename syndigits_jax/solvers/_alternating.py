@@ -21,8 +21,8 @@ def alternate(
     """
     rank = loadings.shape[1]
     eps = jnp.finfo(data.dtype).eps
-    # Stored with the long side last, and a number of rows that is a multiple of 4: on a CPU
-    # products with a thin matrix then take half to two thirds of the time. Rows of zeros stay so.
+    # Everything is stored with the rows of the data last, as in `warm_step`, and the factors' width
+    # is a multiple of 4: vectors of zeros stay so, and take no part.
     data, mask = data.T, mask.T
     loadings = jnp.pad(loadings.T, ((0, -rank % 4), (0, 0)))
     identity = jnp.eye(loadings.shape[0], dtype=data.dtype)

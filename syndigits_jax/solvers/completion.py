@@ -34,7 +34,7 @@ from ._fold_in import fold_in as fold_in
 from ._fold_in import place
 from .boundary import Numbers, as_float
 from .checks import check_steps
-from .low_rank import OVERSAMPLE, Factors, start_block, warm_step
+from .low_rank import OVERSAMPLE, Factors, block_width, start_block, warm_step
 from .precision import full_precision
 from .solution import Solution, Status, status_code
 from .sums import sum_of_squares
@@ -94,18 +94,15 @@ def _spectral_impute(
     Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one.
     """
     problem = lax.stop_gradient(problem)
-    n, m = problem.x.shape
-    filled = (
-        column_mean_start(problem.x, problem.mask, problem.relative_weight)
-        if init is None
-        else init
-    )
+    x, mask = problem.data, problem.mask
+    filled = column_mean_start(problem.x, mask, problem.relative_weight) if init is None else init
     if problem.root is not None:
         filled = filled * problem.root[:, None]
-    filled = jnp.where(problem.mask, problem.data, filled)
-    width = min(4 * math.ceil((rank + oversample) / 4), n, m)
+    filled = jnp.where(mask, x, filled)
+    # A multiple of 4, and everything transposed, as `warm_step` has it.
+    width = block_width(4 * math.ceil((rank + oversample) / 4), x.shape, 0)
     block = start_block(filled, width).T
-    x, mask, filled = problem.data.T, problem.mask.T, filled.T
+    x, mask, filled = x.T, mask.T, filled.T
 
     def cond(carry):
         step, *_, change = carry
@@ -114,18 +111,19 @@ def _spectral_impute(
 
     def body(carry):
         step, filled, square, _, block, _ = carry
-        fit, block = warm_step(filled, block, rank)
-        fit = Factors(fit.left, shrink(fit.values), fit.right)
-        new = jnp.where(mask, x, (fit.right.T * fit.values[None, :]) @ fit.left)
+        left, values, right, block = warm_step(filled, block, rank)
+        values = shrink(values)
+        new = jnp.where(mask, x, (right.T * values[None, :]) @ left)
         change = jnp.sqrt(sum_of_squares(new - filled) / jnp.maximum(square, tiny))
-        return step + 1, new, sum_of_squares(new), fit, block, change
+        return step + 1, new, sum_of_squares(new), (left, values, right), block, change
 
     tiny = jnp.finfo(x.dtype).tiny
-    zero = Factors(*(jnp.zeros(s, x.dtype) for s in ((rank, n), rank, (rank, m))))
+    m, n = x.shape
+    zero = tuple(jnp.zeros(shape, x.dtype) for shape in ((rank, n), (rank,), (rank, m)))
     infinity = jnp.asarray(jnp.inf, x.dtype)
     carry = (jnp.int32(0), filled, sum_of_squares(filled), zero, block, infinity)
-    step, filled, _, fit, _, change = lax.while_loop(cond, body, carry)
-    fit = Factors(fit.left.T, fit.values, fit.right.T)
+    step, filled, _, (left, values, right), _, change = lax.while_loop(cond, body, carry)
+    fit = Factors(left.T, values, right.T)
     finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
     no_distance = jnp.full_like(change, jnp.nan)
     return Solution(fit, status_code(change < tol, finite), step, no_distance, change)
@@ -183,7 +181,8 @@ def hard_impute(
     - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it, rows times √wᵢ; never below
       8 eps.
     - `max_steps`: most refits, at least one; `tol` and `max_steps` may be traced.
-    - `oversample`: extra columns of the subspace iteration.
+    - `oversample`: extra columns of the subspace iteration; a few more make its width a multiple
+      of 4.
 
     The unit of `x` affects only the unit of the result: the computation is in units of the largest
     entry, rounded to a power of two.

@@ -139,30 +139,32 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
 @full_precision
 def warm_step(
     xt: Float[Array, "m n"], block: Float[Array, "k m"], rank: int
-) -> tuple[Factors, Float[Array, "k m"]]:
+) -> tuple[Float[Array, "r n"], Float[Array, " r"], Float[Array, "r m"], Float[Array, "k m"]]:
     """[`subspace_step`][] from right singular vectors of a similar matrix, for an iteration.
 
-    `block @ xt` then has nearly orthogonal rows, so that one Cholesky factor of their Gram matrix
+    The vectors' images then are nearly orthogonal, so that one Cholesky factor of their Gram matrix
     makes them orthonormal, and the long block is never written anew: all algebra is on (k, m) and
-    (k, k). Half the time of [`subspace_step`][]. Everything is stored with the long side, that of
-    the n rows, last: on a CPU products with a thin block then take half to two thirds of the time.
+    (k, k). Half the time of [`subspace_step`][].
 
-    **Arguments:** `xt`: (m, n) transposed matrix; `block`: (k, m) orthonormal rows, of which a
-    multiple of 4 is fastest; `rank`: number of triplets that are wanted, at most k.
+    Everything is stored with the n rows of the matrix last: products with a thin block then take a
+    half to two thirds of the time on a CPU, least where k is a multiple of 4.
 
-    **Returns:** the triplets, `left` (rank, n) and `right` (rank, m) transposed too, and the block
-    for the next step.
+    **Arguments:** `xt`: (m, n) transposed matrix; `block`: (k, m) orthonormal vectors; `rank`:
+    number of triplets that are wanted, r, at most k.
+
+    **Returns:** left vectors, values and right vectors of the triplets, and the block for the next
+    step.
     """
     k, eps = block.shape[0], float(jnp.finfo(xt.dtype).eps)
     image = block @ xt
     gram = image @ image.T
     least = 16 * eps * jnp.sqrt(jnp.max(jnp.diagonal(gram)))
     to_basis, new_part = _to_orthonormal(gram, least, 4 * k * eps)
-    # What is left of a column that depends on those before it is the shift.
+    # What is left of a vector that depends on those before it is the shift.
     to_basis = jnp.where((new_part > 0.1)[None, :], to_basis, 0)
-    rotation, values, new = _rayleigh_ritz(((image @ xt.T).T) @ to_basis, block.T)
+    rotation, values, new = _rayleigh_ritz((image @ xt.T).T @ to_basis, block.T)
     left = (to_basis @ rotation[:, :rank]).T @ image
-    return Factors(left, values[:rank], new.T[:rank]), new.T
+    return left, values[:rank], new.T[:rank], new.T
 
 
 def _to_orthonormal(

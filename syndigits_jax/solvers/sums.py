@@ -6,10 +6,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 _SLABS = 8
+_ROW = 128
 
 
 def _by_slabs(x: Float[Array, "n m"], maximum: bool = False) -> Array:
-    """Eight slabs of rows added as matrices, then eight slabs of that, to (<64, m); or maxima."""
+    """Eight slabs of rows added as matrices, then eight slabs of that, to a few rows; or maxima."""
     combine = jnp.maximum if maximum else jnp.add
     while x.shape[0] >= _SLABS**2:
         rows = x.shape[0] // _SLABS
@@ -23,7 +24,13 @@ def _by_slabs(x: Float[Array, "n m"], maximum: bool = False) -> Array:
             combined = first.max(left_over) if maximum else first.add(left_over)
         # Without it one loop would compute all levels, and every number several times.
         x = lax.optimization_barrier(combined)
-    return x
+    if x.size <= _ROW * _SLABS**2:
+        return x
+    # Few but long rows are cut into more. What does not fill a row is combined with the first one.
+    flat, whole = x.reshape(-1), x.size // _ROW * _ROW
+    rows, left_over = flat[:whole].reshape(-1, _ROW), flat[whole:]
+    first = rows.at[0, : left_over.size]
+    return _by_slabs(first.max(left_over) if maximum else first.add(left_over), maximum)
 
 
 @jax.jit
