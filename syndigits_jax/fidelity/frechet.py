@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
 from ..solvers.distances import finite_or_nan, populations
-from ..solvers.low_rank import orthonormal_basis
+from ..solvers.low_rank import orthonormal_factors
 from ..solvers.precision import full_precision
 from ..solvers.sums import largest_size, sum_of_squares
 from ..solvers.units import power_of_two
@@ -16,8 +16,8 @@ from ..solvers.units import power_of_two
 # On a CPU, batched factorisations share a thread pool with other work and can deadlock (jaxlib
 # 0.10.2, two threads): under `vmap` these run one after the other.
 @sequential_vmap
-def _orthonormal(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    return orthonormal_basis(x)
+def _factors(x: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, "d d"]]:
+    return orthonormal_factors(x)
 
 
 @sequential_vmap
@@ -35,8 +35,20 @@ def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
     if x.shape[0] <= x.shape[1]:
         return deviations
-    rotation = _orthonormal(jax.lax.stop_gradient(deviations))
-    return jax.lax.stop_gradient(rotation).T @ deviations
+    return _root(deviations)
+
+
+@jax.custom_jvp
+def _root(x: Float[Array, "n d"]) -> Float[Array, "d d"]:
+    """R = Qᵀ`x`, Q being an orthonormal basis of the columns of `x`, which is held fixed."""
+    return _factors(x)[1]
+
+
+@_root.defjvp
+@full_precision
+def _root_jvp(primals, tangents):
+    basis, root = _factors(jax.lax.stop_gradient(primals[0]))
+    return root, basis.T @ tangents[0]
 
 
 @full_precision

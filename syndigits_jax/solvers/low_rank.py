@@ -25,7 +25,10 @@ OVERSAMPLE = 10
 """Columns carried beyond the rank: they speed up convergence where singular values lie close."""
 
 _PASSES = 6
-"""Most passes of [`orthonormal_basis`][]; three are enough for what is not noise."""
+"""Most passes of [`orthonormal_basis`][] before the last; two are enough for what is not noise."""
+
+_APART = 0.1
+"""Largest error in the Gram matrix of nearly orthonormal columns that one more pass mends."""
 
 DIRECT_SHARE = 5
 """A block wider than a fifth of the matrix is not thin: a CPU then factorises the Gram matrix."""
@@ -100,28 +103,43 @@ def orthonormal_basis(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
     al. 2020). A column of nothing but zeros, or a copy of others to the last digit, becomes zero;
     one that depends on others to fewer digits becomes some further direction.
     """
+    return orthonormal_factors(y)[0]
+
+
+@jax.jit
+@full_precision
+def orthonormal_factors(
+    y: Float[Array, "n k"],
+) -> tuple[Float[Array, "n k"], Float[Array, "k k"]]:
+    """[`orthonormal_basis`][] Q of `y`, and R = Qᵀ`y` by products of (k, k) matrices alone."""
     (n, k), eps = y.shape, float(jnp.finfo(y.dtype).eps)
     identity = jnp.eye(k, dtype=y.dtype)
     # Beyond the rounding of the factor and of sums of n terms.
-    shift, enough = 4 * (k + n / 64) * eps, 4 * eps * math.sqrt(k)
-    y = y / largest(y, axis=0)[None, :]
+    shift = 4 * (k + n / 64) * eps
+    unit = largest(y, axis=0)
+    y = y / unit[None, :]
 
     def cond(carry):
-        step, _, gram = carry
+        step, _, gram, _ = carry
         size = jnp.diagonal(gram)
         apart = jnp.max(jnp.abs(gram - jnp.where(size > 0, 1, 0)[:, None] * identity))
-        return (step == 0) | ((step < _PASSES) & (apart > enough))
+        return (step == 0) | ((step < _PASSES) & (apart > _APART))
 
     def body(carry):
-        step, y, gram = carry
+        step, y, gram, factor = carry
         # After the first pass the columns have a length of one at most.
         least = jnp.where(step == 0, 0, 8 * eps)
-        y = y @ _to_orthonormal(gram, least, shift)[0]
-        return step + 1, y, y.T @ y
+        to_basis, _, back = _to_orthonormal(gram, least, shift)
+        y = y @ to_basis
+        return step + 1, y, y.T @ y, back @ factor
 
-    _, y, gram = lax.while_loop(cond, body, (jnp.int32(0), y, y.T @ y))
-    # What is still short is rounding of the others.
-    return jnp.where((jnp.diagonal(gram) > 0.5)[None, :], y, 0)
+    carry = (jnp.int32(0), y, y.T @ y, jnp.where(identity > 0, unit[None, :], 0))
+    _, y, gram, factor = lax.while_loop(cond, body, carry)
+    # What is still short is rounding of the others. A last factor leaves nothing but rounding.
+    kept = jnp.diagonal(gram) > 0.5
+    gram = jnp.where(kept[:, None] & kept[None, :], gram, 0)
+    to_basis, _, back = _to_orthonormal(gram, jnp.zeros((), y.dtype), 0.0)
+    return y @ to_basis, back @ factor
 
 
 @full_precision
@@ -159,7 +177,7 @@ def warm_step(
     image = block @ xt
     gram = image @ image.T
     least = 16 * eps * jnp.sqrt(jnp.max(jnp.diagonal(gram)))
-    to_basis, new_part = _to_orthonormal(gram, least, 4 * k * eps)
+    to_basis, new_part, _ = _to_orthonormal(gram, least, 4 * k * eps)
     # What is left of a vector that depends on those before it is the shift.
     to_basis = jnp.where((new_part > 0.1)[None, :], to_basis, 0)
     rotation, values, new = _rayleigh_ritz((image @ xt.T).T @ to_basis, block.T)
@@ -169,13 +187,14 @@ def warm_step(
 
 def _to_orthonormal(
     gram: Float[Array, "k k"], least: Float[Array, ""], shift: float
-) -> tuple[Float[Array, "k k"], Float[Array, " k"]]:
+) -> tuple[Float[Array, "k k"], Float[Array, " k"], Float[Array, "k k"]]:
     """T such that `y @ T` has orthonormal columns, for the `gram` of y: Cholesky-QR with a shift.
 
     **Arguments:** `gram`: yᵀy; `least`: columns of this length or less become zero; `shift`: added
     to the squared length 1 of every column, and undone where columns are orthogonal.
 
-    **Returns:** T, and of every column the part, from 0 to about 1, that those before it lack.
+    **Returns:** T; of every column the part, from 0 to about 1, that those before it lack; and the
+    way back, S with `y @ T @ S` = `y` but for columns that have become zero.
     """
     size = jnp.sqrt(jnp.diagonal(gram))
     nothing = size <= least
@@ -187,7 +206,8 @@ def _to_orthonormal(
     inverse = lax.linalg.triangular_solve(
         factor, math.sqrt(1 + shift) * identity, left_side=True, lower=True
     )
-    return scale[:, None] * inverse.T, jnp.diagonal(factor)
+    back = factor.T / math.sqrt(1 + shift) * jnp.where(nothing, 0, size)[None, :]
+    return scale[:, None] * inverse.T, jnp.diagonal(factor), back
 
 
 def _rayleigh_ritz(
