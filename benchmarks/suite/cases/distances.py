@@ -289,7 +289,7 @@ CASES = (
         exact_frechet,
         work_frechet,
         1e-3,
-        "orthonormal bases of both populations rather than covariances: four products instead of "
+        "factors of both populations rather than covariances: three products instead of "
         "one, for digits that covariances lose where populations are alike",
     ),
 )
