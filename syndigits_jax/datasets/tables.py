@@ -1,6 +1,5 @@
 """Users' own tables: CSV and Parquet files with one row per respondent, one column per question."""
 
-import contextlib
 import csv
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..panel import Panel
-from ..results.files import replacing
+from ..results.files import replacing, together
 from ..schema import ScaleLike
 from ..tables.cells import MissingCodes, refuse_unusable
 from ..tables.frames import as_pandas, import_pandas, indexed, is_frame, read_parquet
@@ -184,9 +183,10 @@ def write_tables(frames: Mapping[Any, Any]) -> None:
     """
     for path in frames:
         check_table_path(path)
-    with contextlib.ExitStack() as together:
-        for path, frame in frames.items():
-            _write(together.enter_context(replacing(path)), frame)
+    with together():
+        for path, frame in reversed(list(frames.items())):
+            with replacing(path) as temporary:
+                _write(temporary, frame)
 
 
 def _write(temporary: Path, frame: Any) -> None:

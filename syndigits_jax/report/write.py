@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.tables import write_table
-from ..results.files import replacing, write_text
+from ..results.files import replacing, together, write_text
 from ..results.records import RESULTS, write_document
 from .cells import file_columns, no_formula
 from .contents import Contents, Table, file_name
@@ -29,8 +29,8 @@ def write_report(
     """Write a report: `report.html`, `report.md`, `results.json`, `tables/NAME.csv` and
     `figures/NAME.png`, `.svg` and `.pdf`.
 
-    All of it is made before the first file is written; each file is replaced as a whole, and
-    `results.json` comes last. Equal numbers give equal files. In the `.csv` files a text that a
+    All of them are whole before the first takes its place, and `results.json` comes last. Equal
+    numbers give equal files. In the `.csv` files a text that a
     spreadsheet would take for a formula (=, +, - or @ first) has an apostrophe before it.
 
     **Arguments:** `report`; `folder`: made if absent; `formats`: which of [`FORMATS`][].
@@ -75,8 +75,9 @@ def write_report(
     if "json" in formats:
         document = to_json(report)
         writers[folder / RESULTS] = lambda path: write_document(path, document, {})
-    for path, write in writers.items():
-        write(path)
+    with together():
+        for path, write in writers.items():
+            write(path)
     return list(writers)
 
 

@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import contextlib
+import contextvars
 import errno
 import functools
 import os
@@ -14,6 +15,9 @@ from pathlib import Path
 
 _PARTIAL = ".partial-"
 _unfinished: dict[Path, int | None] = {}  # temporary files, with handles of their folders
+_tidied: set[Path] = set()  # folders without what killed processes left
+_waiting: "contextvars.ContextVar[list[_Temporary] | None]"  # of a block of `together`
+_waiting = contextvars.ContextVar("waiting", default=None)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -24,7 +28,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file lies in the same folder, so the final step is one rename: a reader sees the
     old file or the new one, never a part. Its name keeps the suffix of `path`, for writers that
     choose a format by it. Missing folders are created, but not folders that disappear later. An
-    interrupt (Ctrl-C) counts as a failure. What killed processes left in the folder is removed.
+    interrupt (Ctrl-C) counts as a failure. The first file that a process writes into a folder
+    removes what killed processes left there. Within [`together`][] the final step waits.
 
     **Raises:** `OSError` naming `path` if no file can be made there, the disk is full, or the
     folder is removed, moved or replaced before the file is whole.
@@ -41,34 +46,107 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     print(path.read_text())
         1 2 3
     """
-    target = Path(os.path.abspath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_partial(target.parent)
-    prefix = f"{_PARTIAL}{_place()}-{os.getpid()}-"
+    new, waiting = _Temporary(path), _waiting.get()
     try:
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
-    except OSError as error:  # name the requested file, not the temporary one
-        raise _unwritten(error, path) from error
-    temporary = Path(name)
-    folder = _unfinished[temporary] = _opened(target.parent)
-    os.close(handle)
-    try:
-        yield temporary
-        # mkstemp makes files private; a result gets the usual permissions of a new file.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        ours = isinstance(error.filename, str | Path) and str(error.filename) == name
-        if ours and error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise _unwritten(error, path, "its folder was removed or moved meanwhile") from error
-        if ours or (error.filename is None and error.errno in _NO_ROOM):
-            raise _unwritten(error, path) from error
-        raise
+        with new.errors_named():
+            yield new.temporary
+        if waiting is None:
+            new.place()
+        else:
+            waiting.append(new)
     finally:
-        _remove(temporary, folder)
-        _unfinished.pop(temporary, None)
-        if folder is not None:
-            os.close(folder)
+        if waiting is None or new not in waiting:
+            new.discard()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Files that are written in the block take their places at its end: all of them, or none.
+
+    So nothing that is done for one of them, nor a full disk or a kill meanwhile, leaves new files
+    beside old ones. What is left then is a rename of each, in the order in which they were written:
+    write the one last that readers look at first. Blocks may be nested; the outermost counts.
+
+    **Raises:** as [`replacing`][]; if it is a rename that fails, those before it are done.
+
+    **Example:**
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from syndigits_jax.results.files import together, write_text
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table, summary = Path(folder) / "table.csv", Path(folder) / "summary.txt"
+        ...     with together():
+        ...         write_text(table, "a,b")
+        ...         print(table.exists())
+        ...         write_text(summary, "two columns")
+        ...     print(table.read_text(), summary.read_text())
+        False
+        a,b two columns
+    """
+    if _waiting.get() is not None:
+        yield
+        return
+    written: list[_Temporary] = []
+    before = _waiting.set(written)
+    try:
+        yield
+        for new in written:
+            new.place()
+    finally:
+        _waiting.reset(before)
+        for new in written:
+            new.discard()
+
+
+class _Temporary:
+    """A file that is being written beside the one that it will replace."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path, self.target = path, Path(os.path.abspath(path))
+        folder = self.target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in _tidied:  # once, as a folder may hold many files
+            remove_partial(folder)
+            _tidied.add(folder)
+        prefix = f"{_PARTIAL}{_place()}-{os.getpid()}-"
+        try:
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=self.target.suffix, dir=folder)
+        except OSError as error:  # name the requested file, not the temporary one
+            raise _unwritten(error, path) from error
+        self.temporary = Path(name)
+        self.folder = _unfinished[self.temporary] = _opened(folder)
+        os.close(handle)
+
+    def place(self) -> None:
+        """Let it become the file."""
+        with self.errors_named():
+            # mkstemp makes files private; a result gets the usual permissions of a new file.
+            self.temporary.chmod(0o666 & ~_umask())
+            os.replace(self.temporary, self.target)
+
+    def discard(self) -> None:
+        """Remove it, unless it became the file."""
+        _remove(self.temporary, self.folder)
+        _unfinished.pop(self.temporary, None)
+        if self.folder is not None:
+            os.close(self.folder)
+            self.folder = None
+
+    @contextlib.contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Let errors of the temporary file be of the file."""
+        try:
+            yield
+        except OSError as error:
+            name = error.filename
+            ours = isinstance(name, str | Path) and str(name) == str(self.temporary)
+            if ours and error.errno in (errno.ENOENT, errno.ENOTDIR):
+                why = "its folder was removed or moved meanwhile"
+                raise _unwritten(error, self.path, why) from error
+            if ours or (name is None and error.errno in _NO_ROOM):
+                raise _unwritten(error, self.path) from error
+            raise
 
 
 def remove_unfinished() -> None:

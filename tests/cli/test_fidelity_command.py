@@ -1,19 +1,21 @@
 """`syndigits fidelity`: from files to a table, results, figures; one line for bad input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed_writes import contents, dying, kill_at_each_write, killed, left_over
 from typer.testing import CliRunner
 
 from syndigits_jax.cli.app import app
-from syndigits_jax.cli.render import fidelity as shell
 from syndigits_jax.datasets.preference_simulator import simulate_preferences
 from syndigits_jax.preferences import tfidf_encoder
 from syndigits_jax.workflows.fidelity import measure as study
 from syndigits_jax.workflows.fidelity import run as command
 from syndigits_jax.workflows.fidelity import texts as item_texts
+from syndigits_jax.workflows.fidelity.figures import paired_figures
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
 from syndigits_jax.workflows.fidelity.records import FidelityRecord
 
@@ -213,7 +215,7 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, meas
         return encode
 
     monkeypatch.setattr(command, "measure_fidelity", measure)
-    monkeypatch.setattr(shell, "save_fidelity_figures", lambda report, out: [])
+    monkeypatch.setattr(command, "fidelity_figures", lambda report: {})
     monkeypatch.setattr(item_texts, "sentence_encoder", encoder)
     titles = [f"film {i}" for i in range(M)]
     pd.DataFrame({"film": range(M), "title": titles}).to_csv(own / "i.csv", index=False)
@@ -238,6 +240,47 @@ def test_texts_are_encoded_once_and_undated_ratings_noted(own, monkeypatch, meas
         assert left_out in document["notes"][0] and left_out in " ".join(result.stdout.split())
     assert len(calls) == 1
     np.testing.assert_array_equal(given[-1], tfidf_encoder(titles)(titles))
+
+
+def test_killed_while_it_writes_and_run_again_it_writes_the_same(own, measured, monkeypatch):
+    """No figure of one measurement beside numbers of another."""
+    monkeypatch.setattr(command, "measure_fidelity", lambda *a, **b: measured[-1])
+    monkeypatch.setattr(command, "fidelity_figures", lambda report: paired_figures(report.paired))
+    names = ["fidelity-paired-distance-ssr-trained.png", "personas.csv", "results.json"]
+    (own / "out").mkdir()
+    # Only a file of results is replaced.
+    monkeypatch.setattr("killed_writes.OLD", b'{"machine": 1, "versions": 1, "records": []}')
+    kill_at_each_write(lambda: fidelity(own, "--epochs", 1), own / "out", names)
+
+
+def test_killed_at_any_write_it_measures_only_what_was_lost(measured, monkeypatch):
+    own = measured[0]
+    replace_panels(monkeypatch)
+    monkeypatch.setattr(command, "fidelity_figures", lambda report: {})
+    whole = contents(own / "out")
+    units = sorted(name for name in whole if name.startswith("units/"))
+
+    def measure(out):
+        with dying() as written:
+            result = fidelity(own, "--epochs", 1, out=out)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return [str(Path(path).relative_to(own / out)) for path in written]
+
+    for at in range(1, len(units) + 2):
+        out = f"killed-{at}"
+        assert killed(lambda: fidelity(own, "--epochs", 1, out=out), at)  # noqa: B023
+        lost = [name for name in units if name not in contents(own / out)]
+        assert len(lost) == len(units) - (at - 1)
+        assert sorted(measure(out)) == sorted([*lost, "personas.csv", "results.json"])
+        found = contents(own / out)
+        assert not left_over(own / out)
+        assert found["personas.csv"] == whole["personas.csv"]
+        assert numbers(found["results.json"]) == numbers(whole["results.json"])
+
+
+def numbers(content):
+    document = json.loads(content)
+    return [document[name] for name in ("settings", "counts", "notes", "records")]
 
 
 def test_an_interrupt_leaves_the_old_results(own, monkeypatch):

@@ -1,12 +1,11 @@
 """Commands that die while they write: no half of a file, and the same bytes when run again."""
 
 import json
-import os
 
 import numpy as np
 import pandas as pd
 import pytest
-from killed_writes import contents, dying, killed, left_over
+from killed_writes import contents, dying, kill_at_each_write, killed
 from published_layout import write_published
 from typer.testing import CliRunner
 
@@ -14,10 +13,10 @@ from syndigits_jax.cli.app import app
 from syndigits_jax.datasets import simulate_distributions, simulate_panel
 from syndigits_jax.results.checkpoints import Checkpoints
 from syndigits_jax.schema import Scale
-from syndigits_jax.workflows import calibrate, distributions, estimate, target
+from syndigits_jax.workflows import calibrate, distributions, estimate, personas, target
+from syndigits_jax.workflows.fidelity import probes
 
 runner = CliRunner()
-OLD = b"of an earlier run\n"
 
 
 def run(*arguments):
@@ -40,47 +39,65 @@ def tables(tmp_path_factory):
     counts = pd.DataFrame(data.counts[:6].astype(int), names[:6], list(data.options))
     counts.to_csv(folder / "counts.csv")
     pd.DataFrame(data.choices.astype(int) + 1, list(data.twins), names).to_csv(folder / "said.csv")
+    ratings = [(f"u{u}", f"f{j}", 1 + (u + j) % 5, j) for u in range(4) for j in range(8)]
+    columns = ["user", "item", "rating", "time"]
+    pd.DataFrame(ratings, columns=columns).to_csv(folder / "r.csv", index=False)
+    films = pd.DataFrame({"item": [f"f{j}" for j in range(8)], "title": "Film"})
+    films.to_csv(folder / "i.csv", index=False)
+    np.save(folder / "e.npy", np.random.default_rng(0).normal(size=(8, 3)))
     return folder, asked
 
 
 def commands(folder, asked, out):
-    """By command: its options, the function that computes, and the files, of which the first is
-    the last to be written."""
+    """By command: its options, the function that computes, and the files in the order in which
+    they take their places."""
     people = "--human", folder / "human.csv", "--twin", folder / "twin.csv"
     few = "--human", folder / "few.csv", "--twin", folder / "twin.csv"
     counts = "--human", folder / "counts.csv", "--twin", folder / "said.csv"
-    places = {
-        name: out / name for name in ("p.csv", "r.csv", "s.csv", "p.lower.csv", "p.upper.csv")
-    }
-    to = "--out", places["p.csv"], "--report", places["r.csv"]
+    films = "--ratings", folder / "r.csv", "--items", folder / "i.csv"
+    to = "--out", out / "p.csv", "--report", out / "r.csv"
+    vectors = "--embeddings", folder / "e.npy"
     return {
         "calibrate": (
-            ("calibrate", *people, *to, "--shares", places["s.csv"], "--intervals", "0.9"),
-            (estimate, "estimate_files"), list(places),
+            ("calibrate", *people, *to, "--shares", out / "s.csv", "--intervals", "0.9"),
+            (estimate, "estimate_files"),
+            ["p.upper.csv", "p.lower.csv", "s.csv", "r.csv", "p.csv"],
         ),
         "one method": (
             ("calibrate", *people, *to, "--method", "ridge"),
-            (calibrate, "calibrate_files"), ["p.csv", "r.csv"],
+            (calibrate, "calibrate_files"), ["r.csv", "p.csv"],
         ),
         "distribution": (
             ("calibrate-distribution", *counts, *to, "--no-blend"),
-            (distributions, "calibrate_distribution_files"), ["p.csv", "r.csv"],
+            (distributions, "calibrate_distribution_files"), ["r.csv", "p.csv"],
         ),
         "estimate": (
-            ("estimate", *few, "--target", asked, "--out", places["p.csv"]),
+            ("estimate", *few, "--target", asked, "--out", out / "p.csv"),
             (target, "estimate_target_files"), ["p.csv"],
+        ),
+        "probes": (
+            ("probes", *films, *vectors, "--count", 5, "--out", out / "p.json"),
+            (probes, "select_probes"), ["p.json"],
+        ),
+        "personas": (
+            ("personas", "history", *films, "--shown", 3, "--out", out / "p.json"),
+            (personas.KINDS, "history"), ["p.json"],
         ),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["calibrate", "one method", "distribution", "estimate"])
-def test_tables_are_those_of_one_run_whenever_it_dies(tables, tmp_path, monkeypatch, name):
+COMMANDS = ["calibrate", "one method", "distribution", "estimate", "probes", "personas"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_files_are_those_of_one_run_whenever_it_dies(tables, tmp_path, monkeypatch, name):
     """What is computed is kept, so that a run is reading and writing; the last computes again."""
     folder, asked = tables
     out = tmp_path / "out"
     out.mkdir()
     arguments, (module, function), names = commands(folder, asked, out)[name]
-    compute = getattr(module, function)
+    within = isinstance(module, dict)
+    compute = module[function] if within else getattr(module, function)
     kept = []
 
     def once(*args, **options):
@@ -89,29 +106,10 @@ def test_tables_are_those_of_one_run_whenever_it_dies(tables, tmp_path, monkeypa
         return kept[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, function, once)
-        run(*arguments)
-        whole = contents(out)
-        assert sorted(whole) == sorted(names)
-        for at in range(1, len(names) + 1):
-            for path in whole:
-                (out / path).write_bytes(OLD)
-            before = len(left_over(out))
-            assert killed(lambda: run(*arguments), at)
-            found = contents(out)
-            new = [path for path in names if found[path] == whole[path]]
-            assert [found[path] for path in names if path not in new] == [OLD] * (
-                len(names) - len(new)
-            )
-            # All are whole before the first takes its place, and the predictions come last.
-            assert len(new) == at - 1 and len(left_over(out)) - before == len(names) - len(new)
-            assert names[0] not in new
-            run(*arguments)
-            assert contents(out) == whole
-        for path in left_over(out):
-            os.utime(path, (0, 0))
+        (patch.setitem if within else patch.setattr)(module, function, once)
+        whole = kill_at_each_write(lambda: run(*arguments), out, names)
     run(*arguments)  # whatever is computed, is computed again
-    assert contents(out) == whole and not left_over(out)
+    assert len(kept) == 1 and contents(out) == whole
 
 
 def without_seconds(content):

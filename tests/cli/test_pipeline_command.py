@@ -360,7 +360,7 @@ def test_two_conditions_written_by_the_model_and_their_fidelity(films, engine, m
         return FidelityReport((), {}, UNUSED, {}, {"ssr": {}}, {}, ("a note",))
 
     monkeypatch.setattr(worth, "measure_and_write", measured)
-    monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
+    monkeypatch.setattr(shell, "show_fidelity", lambda report: None)
     engine.silent = {1}
     result = pipeline(films)
     assert result.exit_code == 0, (result.output, result.exception)
@@ -394,7 +394,7 @@ def test_texts_that_fail_come_first_and_again(films, engine, monkeypatch):
 
 
 def test_personas_without_a_text_are_left_out_if_so_many_may_be(films, engine, monkeypatch):
-    monkeypatch.setattr(shell, "show_fidelity", lambda report, out: None)
+    monkeypatch.setattr(shell, "show_fidelity", lambda report: None)
     monkeypatch.setattr(
         worth,
         "measure_and_write",

@@ -15,6 +15,7 @@ import pytest
 from fake_reports import NASTY, fake_report
 from hypothesis import given
 from hypothesis import strategies as st
+from killed_writes import kill_at_each_write
 from markdown_it import MarkdownIt
 from parsed_pages import parsed
 
@@ -194,6 +195,16 @@ def test_results_come_last_and_whole(tmp_path, monkeypatch):
         write_report(Report("Other", {}, (), ()), tmp_path, formats=("html", "json"))
     assert first[1].read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "results.json"]
+
+
+def test_killed_at_any_write_it_leaves_one_report_or_the_other(tmp_path):
+    report = fake_report(3, names=NASTY[:1])
+    formats = ("markdown", "csv", "json")
+    names = [
+        str(path.relative_to(tmp_path)) for path in write_report(report, tmp_path, formats=formats)
+    ]
+    assert names[-1] == "results.json" and any(name.endswith(".csv") for name in names)
+    kill_at_each_write(lambda: write_report(report, tmp_path, formats=formats), tmp_path, names)
 
 
 def test_only_the_formats_asked_for(tmp_path):

@@ -2,14 +2,17 @@
 
 import errno
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_writes import contents, dying, left_over
 
 from syndigits_jax.preferences._store import read_arrays, write_arrays
+from syndigits_jax.results import files
 from syndigits_jax.results.checkpoints import CheckpointError, Checkpoints
-from syndigits_jax.results.files import replacing, write_text
+from syndigits_jax.results.files import replacing, together, write_text
 
 
 def removed(folder):
@@ -107,6 +110,58 @@ def test_arrays_are_kept_under_any_name(tmp_path):
         write_arrays(tmp_path / "new" / name, {"x": np.arange(3)})
         np.testing.assert_array_equal(read_arrays(tmp_path / "new" / name)["x"], np.arange(3))
     assert len(list((tmp_path / "new").iterdir())) == 3
+
+
+# --- several files ----------------------------------------------------------------------------
+
+
+def test_files_of_one_block_take_their_places_at_its_end_in_their_order(tmp_path):
+    first, last = tmp_path / "first.txt", tmp_path / "new" / "last.txt"
+    first.write_text("old")
+    with dying() as placed, together():
+        write_text(first, "new")
+        with together():  # is part of the outer one
+            write_text(last, "new")
+        other = threading.Thread(target=write_text, args=(tmp_path / "other", "at once"))
+        other.start()
+        other.join()
+        assert first.read_text() == "old" and not last.exists()
+        assert placed == [str(tmp_path / "other")]
+    assert placed[1:] == [str(first), str(last)]
+    assert first.read_text() == last.read_text() == "new" and not left_over(tmp_path)
+    write_text(first, "later")
+    assert first.read_text() == "later"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no room"), KeyboardInterrupt()])
+def test_what_stops_one_file_stops_them_all(tmp_path, error):
+    for name in "abc":
+        (tmp_path / name).write_text("old")
+    with pytest.raises(type(error)) as raised, together():
+        write_text(tmp_path / "a", "new")
+        with replacing(tmp_path / "b"):
+            raise error
+    if isinstance(error, OSError):
+        assert raised.value.filename == str(tmp_path / "b")
+    assert contents(tmp_path) == dict.fromkeys("abc", b"old") and not left_over(tmp_path)
+
+
+def test_a_file_that_cannot_take_its_place_is_named(tmp_path):
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OSError, match="cannot be written") as error, together():
+        for name in "abc":
+            write_text(tmp_path / name, "new")
+    assert error.value.filename == str(tmp_path / "b")
+    assert contents(tmp_path) == {"a": b"new"} and not left_over(tmp_path)
+
+
+def test_a_folder_is_searched_for_left_overs_once(tmp_path, monkeypatch):
+    searched = []
+    monkeypatch.setattr(files, "remove_partial", searched.append)
+    for _ in range(3):
+        for folder in (tmp_path / "a", tmp_path / "b"):
+            write_text(folder / "file", "x")
+    assert searched == [tmp_path / "a", tmp_path / "b"]
 
 
 # --- finished units ---------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, error):
 
 def test_a_file_of_a_process_that_has_ended_goes_at_once(tmp_path):
     """Whichever file is written there next; one of this process stays, and one of elsewhere."""
-    with replacing(tmp_path / "a.csv") as temporary:
+    with replacing(tmp_path / "other" / "a.csv") as temporary:
         ours = temporary.name
     place, mine = ours.removeprefix(".partial-").split("-")[:2]
     assert mine == str(os.getpid())
@@ -267,10 +267,12 @@ def test_a_file_of_a_process_that_has_ended_goes_at_once(tmp_path):
     child.wait()
     ended = f".partial-{place}-{child.pid}-x.csv"
     stay = [ours, f".partial-00000000-{child.pid}-x.csv", f".partial-{place}-{'9' * 30}-x.csv"]
+    folder = tmp_path / "folder"
+    folder.mkdir()
     for name in (ended, *stay):
-        (tmp_path / name).write_text("half")
-    write_text(tmp_path / "b.txt", "whole")
-    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "b.txt", *stay}
+        (folder / name).write_text("half")
+    write_text(folder / "b.txt", "whole")
+    assert {path.name for path in folder.iterdir()} == {"b.txt", *stay}
 
 
 def test_stale_partial_files_go_but_fresh_ones_stay(tmp_path):

@@ -70,4 +70,4 @@ def fidelity(
         embeddings=embeddings, text_encoder=str(text_encoder), missing=missing, key=seed,
         showing_progress=showing_progress, on_step=showing_step,
     )  # fmt: skip
-    return {"written": show_fidelity(report, out), "counts": report.counts, "notes": report.notes}
+    return {"written": show_fidelity(report), "counts": report.counts, "notes": report.notes}

@@ -52,7 +52,7 @@ def pipeline(
     except IncompleteError as error:
         raise Ended(INCOMPLETE, str(error)) from None
     if found.fidelity is not None:
-        show_fidelity(found.fidelity, found.fidelity_folder)
+        show_fidelity(found.fidelity)
     console.print(found.report, soft_wrap=True, markup=False)
     console.print(f"written: {found.out / REPORT} and what it is made of", soft_wrap=True)
     return {"out": found.out, "report": found.out / REPORT}

@@ -1,32 +1,20 @@
-"""The results of `syndigits fidelity`: tables and figures."""
+"""The results of `syndigits fidelity`: tables."""
 
 from pathlib import Path
 
-from rich.console import Console
-
 from syndigits_jax.cli.render.console import output
-from syndigits_jax.cli.render.fidelity_figures import save_fidelity_figures
 from syndigits_jax.cli.render.fidelity_tables import (
     accuracy_table,
     paired_table,
     placed,
     population_table,
 )
-from syndigits_jax.results.records import RESULTS
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
-from syndigits_jax.workflows.fidelity.run import PERSONAS
 
 
-def show_fidelity(report: FidelityReport, out: Path) -> list[Path]:
-    """Print the results, draw their figures into `out`, and return the files."""
-    written = [out / RESULTS, out / PERSONAS, *save_fidelity_figures(report, out)]
-    _print(output(), report)
-    output().print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
-    return written
-
-
-def _print(console: Console, report: FidelityReport) -> None:
-    counts = report.counts
+def show_fidelity(report: FidelityReport) -> list[Path]:
+    """Print the results, and which files have them; return these."""
+    console, counts = output(), report.counts
     console.print(
         f"\n{counts['users']} users ({counts['users_without_pairs']} without a training pair, left "
         f"out), {counts['personas']} personas ({counts['constant_personas']} without a pair of "
@@ -46,3 +34,6 @@ def _print(console: Console, report: FidelityReport) -> None:
         console.print(paired_table(report.records, list(report.paired)))
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
+    written = list(report.files)
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
+    return written

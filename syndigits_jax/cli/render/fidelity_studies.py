@@ -9,7 +9,6 @@ import numpy as np
 from rich.console import Console
 
 from syndigits_jax.cli.render.console import output, showing_progress
-from syndigits_jax.cli.render.fidelity_figures import reference_figures
 from syndigits_jax.cli.render.fidelity_tables import (
     accuracy_table,
     placed,
@@ -26,6 +25,7 @@ from syndigits_jax.studies.persona_fidelity.reproduction import (
     paper_values,
     run_fidelity,
 )
+from syndigits_jax.workflows.fidelity.figures import reference_figures
 from syndigits_jax.workflows.fidelity.run import quick_settings
 
 _TITLES = {"baselines": "the paper's samplers", "twins": "twins, before and after calibration"}

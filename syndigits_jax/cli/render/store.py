@@ -22,6 +22,7 @@ from syndigits_jax.respond.store.export import (
     to_panel,
 )
 from syndigits_jax.respond.store.responses import ResponseStore
+from syndigits_jax.results.files import together
 from syndigits_jax.tables.frames import import_pandas
 
 
@@ -83,11 +84,12 @@ def write_tables(
         if tensor is not None:
             made.append((tensor, read_tensor(opened, chosen.id, everything=everything)))
     console.print(f"run {chosen.id}: {chosen}", soft_wrap=True, markup=False)
-    for path, content in made:
-        if path == tensor:
-            content.save(path)
-        else:
-            write_table(path, content)
+    with together():
+        for path, content in reversed(made):  # the table of values comes last
+            if path == tensor:
+                content.save(path)
+            else:
+                write_table(path, content)
     written = ", ".join(str(path) for path, _ in made)
     console.print(f"written: {written}", soft_wrap=True, markup=False)
     return {"written": [path for path, _ in made], "run": chosen.id}

@@ -8,6 +8,7 @@ the encoder was not trained on). Every number has an interval.
 import dataclasses
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -60,6 +61,7 @@ class FidelityReport:
     - `paired`: by (population, procedure, reference), distances of each persona to its own seed and
       to the seed of another persona.
     - `notes`: which parts could not be measured, and why.
+    - `files`: tables and figures that were written, by `run_fidelity`.
     """
 
     records: tuple[FidelityRecord, ...]
@@ -69,6 +71,7 @@ class FidelityReport:
     populations: dict[str, dict[str, Float[np.ndarray, "n d"]]]
     paired: dict[tuple[str, str, str], PairedColumns]
     notes: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
 
 def measure_fidelity(

@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from syndigits_jax.datasets.tables import write_table
+from syndigits_jax.plots import save_figure
 from syndigits_jax.preferences.training import TrainingSettings
+from syndigits_jax.results.files import together
 from syndigits_jax.results.keys import Key, random_key
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.solvers.solution import Status
 from syndigits_jax.tables.frames import Table, import_pandas
+from syndigits_jax.workflows.fidelity.figures import fidelity_figures
 from syndigits_jax.workflows.fidelity.files import (
     FidelityData,
     read_fidelity_files,
@@ -53,10 +56,11 @@ def run_fidelity(
     showing_progress: Callable[[], AbstractContextManager[OnProgress | None]] = nullcontext,
     on_step: OnStep = no_step,
 ) -> FidelityReport:
-    """Measure the fidelity of a user's personas and write the results under `out`.
+    """Measure the fidelity of a user's personas and write the results and figures under `out`.
 
     Finished epochs, placements and comparisons are saved there, so that an interrupted measurement
-    can be resumed.
+    can be resumed. All files of results are whole before the first takes its place, and
+    `results.json` comes last.
 
     **Arguments:**
 
@@ -113,11 +117,16 @@ def measure_and_write(
     if not data.dated:
         notes.append("the ratings have no times: their order in the file was used instead")
     report = dataclasses.replace(report, notes=(*notes, *report.notes))
-    write_fidelity_results(
-        out / RESULTS, report.records, counts=report.counts, settings=settings, notes=report.notes
-    )
-    write_table(out / PERSONAS, _placements(data, report))
-    return report
+    figures = {out / f"fidelity-{name}.png": ax for name, ax in fidelity_figures(report).items()}
+    with together():  # no old figure beside new numbers
+        for path, ax in figures.items():
+            save_figure(ax, path)
+        write_table(out / PERSONAS, _placements(data, report))
+        write_fidelity_results(
+            out / RESULTS, report.records,
+            counts=report.counts, settings=settings, notes=report.notes,
+        )  # fmt: skip
+    return dataclasses.replace(report, files=(out / RESULTS, out / PERSONAS, *figures))
 
 
 def fidelity_settings(

@@ -22,7 +22,7 @@ from syndigits_jax.respond.requests import Engine
 from syndigits_jax.respond.store.export import read_frame, read_ratings, read_tensor
 from syndigits_jax.respond.store.responses import ResponseStore
 from syndigits_jax.respond.store.tallies import tally
-from syndigits_jax.results.files import write_text
+from syndigits_jax.results.files import together, write_text
 from syndigits_jax.results.progress import OnProgress, OnStep, no_step
 from syndigits_jax.results.records import RESULTS, check_results_path
 from syndigits_jax.schema import Persona, Question
@@ -252,11 +252,12 @@ def _report(
     ]
     if notes:
         lines += ["## Notes", "", *(f"- {note}" for note in notes)]
-    write_pipeline_results(
-        out / RESULTS, counted, evaluation=evaluation, predicted=predicted, notes=notes
-    )
     text = "\n".join(lines).rstrip() + "\n"
-    write_text(out / REPORT, text)
+    with together():
+        write_pipeline_results(
+            out / RESULTS, counted, evaluation=evaluation, predicted=predicted, notes=notes
+        )
+        write_text(out / REPORT, text)
     return PipelineResult(out, text, evaluation, fidelity)
 
 

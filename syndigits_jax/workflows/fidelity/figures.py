@@ -1,7 +1,6 @@
 """The figures of a fidelity report (figures 2 to 7 of the paper)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,6 @@ from syndigits_jax.plots import (
     plot_histograms,
     plot_local_against_global,
     plot_projection,
-    save_figure,
 )
 from syndigits_jax.workflows.fidelity.measure import FidelityReport
 from syndigits_jax.workflows.fidelity.populations import PairedColumns
@@ -30,13 +28,12 @@ _MOST_DRAWN = 6
 _Rows = Mapping[str, Mapping[str, FidelityRecord]]
 
 
-def save_fidelity_figures(report: FidelityReport, out: Path) -> list[Path]:
-    """Draw all figures for which the report has numbers, one file each; return the files."""
+def fidelity_figures(report: FidelityReport) -> dict[str, Axes]:
+    """All figures for which the report has numbers, by name."""
     figures = {}
     for reference, populations in report.populations.items():
         figures |= reference_figures(report.records, reference, populations)
-    figures |= paired_figures(report.paired)
-    return [save_figure(ax, out / f"fidelity-{name}.png") for name, ax in figures.items()]
+    return figures | paired_figures(report.paired)
 
 
 def paired_figures(paired: Mapping[tuple[str, str, str], PairedColumns]) -> dict[str, Axes]:
