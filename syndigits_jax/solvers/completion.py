@@ -10,7 +10,6 @@ and is placed on it afterwards. A matrix M with rows repeated wᵢ times has the
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -99,10 +98,8 @@ def _spectral_impute(
     if problem.root is not None:
         filled = filled * problem.root[:, None]
     filled = jnp.where(mask, x, filled)
-    # A multiple of 4, and everything transposed, as `warm_step` has it.
-    width = block_width(4 * math.ceil((rank + oversample) / 4), x.shape, 0)
-    block = start_block(filled, width).T
-    x, mask, filled = x.T, mask.T, filled.T
+    block = start_block(filled, block_width(rank, x.shape, oversample)).T
+    x, mask, filled = x.T, mask.T, filled.T  # as `warm_step` takes them
 
     def cond(carry):
         step, *_, change = carry
@@ -181,8 +178,7 @@ def hard_impute(
     - `tol`: stop when ‖X_new - X_old‖_F / ‖X_old‖_F falls below it, rows times √wᵢ; never below
       8 eps.
     - `max_steps`: most refits, at least one; `tol` and `max_steps` may be traced.
-    - `oversample`: extra columns of the subspace iteration; a few more make its width a multiple
-      of 4.
+    - `oversample`: extra columns of the subspace iteration.
 
     The unit of `x` affects only the unit of the result: the computation is in units of the largest
     entry, rounded to a power of two.

@@ -165,7 +165,7 @@ def warm_step(
     (k, k). Half the time of [`subspace_step`][].
 
     Everything is stored with the n rows of the matrix last: products with a thin block then take a
-    half to two thirds of the time on a CPU, least where k is a multiple of 4.
+    half to nine tenths of the time on a CPU.
 
     **Arguments:** `xt`: (m, n) transposed matrix; `block`: (k, m) orthonormal vectors; `rank`:
     number of triplets that are wanted, r, at most k.

@@ -8,33 +8,23 @@ from benchmarks.report import RESULTS
 from benchmarks.verdicts import LEVEL, chosen, judge, most_wrong, observed, summed
 
 
-@pytest.fixture(scope="module")
-def panels():
-    """Four panels of each kind, which share their compilation, and their sentences judged."""
-    procedures = json.loads((RESULTS / "verdicts.json").read_text("utf-8"))["procedures"]
-    return judge([observed(kind, key) for kind, key in chosen(20)], procedures)
-
-
 @pytest.mark.slow
-def test_a_sentence_is_wrong_no_more_often_than_its_level_says(panels):
+def test_what_is_asserted_is_wrong_no_more_often_than_its_level_says_and_faults_are_found():
+    """Four panels of each kind, which share their compilation: one test, for one worker."""
+    procedures = json.loads((RESULTS / "verdicts.json").read_text("utf-8"))["procedures"]
+    panels = judge([observed(kind, key) for kind, key in chosen(20)], procedures)
     rows = summed(sentences for _, sentences in panels)
+
     assert len(rows) > 25
     assert all(row["panels"] == 20 for row in rows if row["sentence"].startswith("quality."))
     too_often = {row["sentence"]: row["wrong"] for row in rows if row["wrong"] > row["most"]}
     assert not too_often
 
-
-@pytest.mark.slow
-def test_of_all_findings_no_more_are_wrong_than_their_level_says(panels):
-    rows = summed(sentences for _, sentences in panels)
     found, wrong = (sum(row[name] for row in rows) for name in ("found", "wrong"))
     assert found > 200  # much is asserted
     assert wrong <= most_wrong(found, 1 - LEVEL)
 
-
-@pytest.mark.slow
-def test_the_faults_of_twins_are_found(panels):
-    """That nothing wrong is said is not enough: what is wrong with the twins is."""
+    # That nothing wrong is said is not enough: what is wrong with the twins is.
     said = {}
     for record, _ in panels:
         for name, claim in record["claims"].items():
