@@ -53,7 +53,13 @@ def check_steps(value: Numbers, name: str = "max_steps") -> None:
 
 
 def check_count(name: str, value: Any, most: int | None = None, *, least: int = 1) -> None:
-    """**Raises:** `ValueError` naming `name` unless it is a whole number from `least` to `most`."""
+    """Check a count.
+
+    **Arguments:** `name`: of the argument, in messages; `value`: what was given; `least`, `most`:
+    its bounds.
+
+    **Raises:** `ValueError` naming the argument unless `value` is a whole number within them.
+    """
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise ValueError(f"`{name}` must be a whole number, got {value!r}")
     if value < least:
