@@ -1,16 +1,15 @@
 """Parquet files: how much they would hold in memory, found before it is taken."""
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .compressed import ExpansionError, most_expanded, refuse_expanded
-from .parquet_pages import pages_of
 
 _NUMBER = 8  # bytes of a cell in memory
 _OBJECT = 100  # of a text, a date or a list, beside what it holds
 _BATCH = 1 << 16  # rows that are expanded at a time
+_DICTIONARY = ("RLE_DICTIONARY", "PLAIN_DICTIONARY")
 _NUMBERS = ("NONE", "INT", "TIMESTAMP")  # logical types that become arrays of numbers
 
 
@@ -19,9 +18,8 @@ def refuse_expanding_parquet(path: Path) -> None:
     description contradicts itself; what Arrow raises for what is none; `ImportError` without
     pyarrow.
 
-    A column is judged by the headers of its pages, as the file's description may say less. A long
-    text that many cells repeat is stored once: such columns are expanded, some rows at a time, if
-    they may be too large.
+    Numbers and sizes are those of the file's description. A long text that many cells repeat is
+    stored once: such columns are expanded, some rows at a time, if they may be too large.
     """
     import pyarrow.parquet as pq
 
@@ -33,26 +31,22 @@ def refuse_expanding_parquet(path: Path) -> None:
     size = _OBJECT * described.num_rows  # identifiers
     refuse_expanded(path, size)
     most = most_expanded(path)
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        for i, group in enumerate(groups):
-            for j, kind in enumerate(columns):
-                column = group.column(j)
-                levels = (kind.max_repetition_level > 0) + (kind.max_definition_level > 0)
-                pages = pages_of(whole, column, levels, most)
-                count = max(column.num_values, pages.values)
-                size += pages.size + count * _cell(kind)
+    for i, group in enumerate(groups):
+        for j, kind in enumerate(columns):
+            column = group.column(j)
+            stored, count = column.total_uncompressed_size, column.num_values
+            size += stored + count * _cell(kind)
+            refuse_expanded(path, size)
+            if kind.physical_type != "BYTE_ARRAY" or stored * count <= most:
+                continue
+            parts = ()
+            if "DELTA_BYTE_ARRAY" in column.encodings:
+                parts = _in_parts(pq, path, i, column, most // max(1, stored), kind)
+            elif column.has_dictionary_page or any(e in _DICTIONARY for e in column.encodings):
+                parts = _texts(pq, path, i, column)
+            for part in parts:
+                size += part
                 refuse_expanded(path, size)
-                if kind.physical_type != "BYTE_ARRAY":
-                    continue
-                if pages.dictionary * count > most:
-                    parts = _texts(pq, path, i, column)
-                elif pages.prefixes and pages.size * count > most:
-                    parts = _in_parts(pq, path, i, column, most // max(1, pages.size), kind)
-                else:
-                    continue
-                for part in parts:
-                    size += part
-                    refuse_expanded(path, size)
 
 
 def _refuse_contradictions(path: Path, described: Any, groups: list[Any]) -> None:

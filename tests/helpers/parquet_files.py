@@ -8,7 +8,7 @@ import struct
 
 import pyarrow as pa
 
-PLAIN, RLE, LENGTHS, DELTA, DICTIONARY = 0, 3, 6, 7, 8  # encodings
+PLAIN, RLE, DICTIONARY = 0, 3, 8  # encodings
 DOUBLE, TEXT, FIXED = 5, 6, 7  # physical types
 REQUIRED, OPTIONAL, REPEATED = 0, 1, 2
 CODECS = {None: 0, "snappy": 1, "gzip": 2, "zstd": 6}
@@ -63,26 +63,24 @@ def levels(*runs):
     return struct.pack("<I", len(packed)) + packed
 
 
-def page(content, count, encoding=PLAIN, codec=None, size=None, dictionary=False):
-    """A page with its header. `size`: what the header says that it takes, expanded."""
+def page(content, count, encoding=PLAIN, codec=None, dictionary=False):
+    """A page with its header."""
     packed = pa.Codec(codec).compress(content, asbytes=True) if codec else content
-    head = {1: 2 if dictionary else 0, 2: len(content) if size is None else size, 3: len(packed)}
+    head = {1: 2 if dictionary else 0, 2: len(content), 3: len(packed)}
     head |= ({7: {1: count, 2: encoding}} if dictionary else
              {5: {1: count, 2: encoding, 3: RLE, 4: RLE}})  # fmt: skip
     return thrift(head) + packed
 
 
-def write_parquet(path, pages, rows, *, kind=TEXT, codec=None, values=None, uncompressed=None,
-                  encodings=(PLAIN, RLE), repetition=REQUIRED, width=None, dictionary=b"",
-                  place=4, columns=1, says_rows=None):  # fmt: skip
+def write_parquet(path, pages, rows, *, kind=TEXT, codec=None, values=None, repetition=REQUIRED,
+                  width=None, dictionary=b"", columns=1, says_rows=None):  # fmt: skip
     """A file of one row group whose columns all are the same bytes; what it says is free."""
     content = b"PAR1" + dictionary + pages
     size = len(dictionary) + len(pages)
     chunk = {
-        1: kind, 2: [*encodings], 3: [b"q"], 4: CODECS[codec],
+        1: kind, 2: [PLAIN, RLE], 3: [b"q"], 4: CODECS[codec],
         5: Long(rows if values is None else values),
-        6: Long(size if uncompressed is None else uncompressed),
-        7: Long(size), 9: Long(place + len(dictionary)),
+        6: Long(size), 7: Long(size), 9: Long(4 + len(dictionary)),
     }  # fmt: skip
     if dictionary:
         chunk[11] = Long(4)
