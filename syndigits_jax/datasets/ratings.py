@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..solvers.boundary import host_array
+from ..solvers.checks import check_count
 from ..tables.responses import identifiers, numeric_column, positions, some
 
 
@@ -80,8 +81,7 @@ class RatingTable:
             >>> print(ratings.core(2).users)
             ('ann', 'bob')
         """
-        if k < 1:
-            raise ValueError(f"`k` must be positive, got {k}")
+        check_count("k", k)
         table = self.compact()
         while len(table):
             keep = (table.user_counts() >= k)[table.user] & (table.item_counts() >= k)[table.item]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, as_mask, concrete
-from ..solvers.checks import check_probability
+from ..solvers.checks import check_count, check_probability
 from ..solvers.completion import hard_impute
 from ..solvers.keys import PRNGKey
 from ..solvers.units import largest
@@ -140,8 +140,7 @@ def select_rank(
     if not candidates or min(candidates) < 1 or max(candidates) > min(x.shape):
         raise ValueError(f"`candidates` must be ranks from 1 to {min(x.shape)}, got {candidates}")
     check_probability(share=share)
-    if repeats < 1:
-        raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    check_count("repeats", repeats)
     keys = jax.random.split(key, repeats)
     table, status = _hidden_errors(keys, x, mask, share, tol, max_steps, tuple(candidates))
     ranks = jnp.asarray(candidates)

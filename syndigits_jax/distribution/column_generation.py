@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_count
 from ..solvers.keys import PRNGKey, seed_generator
 from ..solvers.precision import full_precision
 from ..solvers.simplex import frank_wolfe_gap, uniform_weights
@@ -100,8 +101,7 @@ def fit_large(
     """
     if spec.entropy > 0:
         raise ValueError("`spec`: fit_large cannot use entropy, with which every twin has weight")
-    if columns < 2:
-        raise ValueError(f"`columns` must be at least 2, got {columns}")
+    check_count("columns", columns, least=2)
     keep, whole = checked_spec(targets, answers, options, values, floor)
     weight = jnp.asarray(shares_of(spec.weight, answers.m), whole.p.dtype)
     whole = Targets(whole.p, weight, whole.options, whole.values)

@@ -106,8 +106,7 @@ def estimate_questions(
     """
     check_probability(alpha=alpha)
     for level in intervals:
-        if not 0 < level < 1:
-            raise ValueError(f"`intervals` must be shares between 0 and 1, got {level}")
+        check_probability(intervals=level)
     if intervals and not expect:
         raise ValueError("`intervals` need the nested hold-out: leave `expect` true")
     count = threads(workers, mesh)

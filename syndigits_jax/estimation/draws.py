@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..evaluation.holdout_result import HoldOut
 from ..evaluation.metrics import crps_from_draws, mae, sd_ratio, summarize
 from ..solvers.boundary import Numbers, as_float, as_floats
+from ..solvers.checks import check_count
 from ..solvers.keys import PRNGKey
 
 
@@ -122,8 +123,7 @@ def calibrated_draws(
 
     **Raises:** `ValueError` for fewer than one draw or a window outside (0, 1].
     """
-    if num_draws < 1:
-        raise ValueError(f"num_draws must be at least 1, got {num_draws}")
+    check_count("num_draws", num_draws)
     if not 0 < window <= 1:
         raise ValueError(f"window: a share in (0, 1], got {window}")
     prediction, position = as_floats(prediction=prediction, position=position)

@@ -28,6 +28,7 @@ from ..inference.conformal import (
     twin_scale,
 )
 from ..solvers.boundary import Numbers
+from ..solvers.checks import check_probability
 from ..solvers.keys import PRNGKey
 from .stack import in_order
 
@@ -87,8 +88,7 @@ def question_intervals(
         >>> print(prediction.shape, (interval.lower < interval.upper).all())
         (200, 1) True
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+    check_probability(alpha=alpha)
     if kind not in ("split", "jackknife+"):
         raise ValueError(f"kind must be 'split' or 'jackknife+', got {kind!r}")
     check_method(method)

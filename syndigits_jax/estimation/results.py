@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from ..inference.conformal import Interval
 from ..results.format import fixed, html_table, text_table, whole
 from ..results.keys import Key, random_key
-from ..solvers.checks import check_probability
+from ..solvers.checks import check_count, check_probability
 from ..tables.frames import long_frame
 from .answer_model import AnswerModel, draw_people
 from .options import number_of_options
@@ -236,9 +236,7 @@ class Estimates:
             >>> print(draws.shape, (draws == found.draws(3, key=1)).all())
             (3, 200, 2) True
         """
-        whole = isinstance(num_draws, int | np.integer) and not isinstance(num_draws, bool)
-        if not whole or num_draws < 1:
-            raise ValueError(f"`num_draws` must be a whole number from 1, got {num_draws!r}")
+        check_count("num_draws", num_draws)
         model, _ = self.answer_model()
         assert self.source is not None  # or there were no model
         found = np.asarray(draw_people(model, int(num_draws), key=random_key(key)), np.float64)

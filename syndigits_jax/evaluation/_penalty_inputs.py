@@ -112,7 +112,7 @@ def fold_masks(method, folds: int | None, key, n: int) -> Bool[Array, "f n"] | N
         folds = min(DEFAULT_FOLDS, n)
     if folds != int(folds) or not 2 <= folds <= n:
         raise ValueError(
-            f"folds must be a whole number from 2 to the number of users, {n}, got {folds}"
+            f"`folds` must be a whole number from 2 to the number of users, {n}, got {folds}"
         )
     fold = jnp.arange(n) % folds
     fold = fold if key is None else jax.random.permutation(key, fold)

@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..inference.alike import alike
 from ..inference.conformal import conformal_quantile, leave_one_out_quantiles
 from ..solvers.boundary import Numbers, as_float, as_floats, as_mask
-from ..solvers.checks import check_probability
+from ..solvers.checks import check_positive, check_probability
 from ..solvers.precision import full_precision
 from .metrics import Summary, summarize
 
@@ -359,8 +359,7 @@ def local_uncertainty_rule(
 
     **Returns:** an [`UncertaintyRule`][]. **Raises:** `ValueError` unless `bandwidth` is positive.
     """
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth: must be positive, got {bandwidth}")
+    check_positive(bandwidth=bandwidth)
     calibrated_error, baseline_error, difficulty = as_floats(
         calibrated_error=calibrated_error, baseline_error=baseline_error, difficulty=difficulty
     )

@@ -14,7 +14,7 @@ from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
 from ..inference.student_t import student_t_quantile
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
-from ..solvers.checks import check_probability
+from ..solvers.checks import check_count, check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ..solvers.units import largest
@@ -101,8 +101,7 @@ def arm_effects(
     values = jnp.stack([array.astype(kind) for array in arrays])
     values = jnp.stack([values[: len(names)], values[len(names) :]])  # (2, s, c, n)
     weight = checked_weight(sample_weight, values.shape[-1], kind)
-    if replicates < 2:
-        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    check_count("replicates", replicates, least=2)
     there = ~jnp.isnan(values) & (weight > 0)[None, None, None]
     people = jnp.sum(there, axis=-1, dtype=kind)
     known = concrete(people)

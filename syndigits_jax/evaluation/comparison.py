@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 from ..inference.pigeonhole import block_members, interval_factor, pigeonhole_means
 from ..inference.sample_weight import checked_weight
 from ..solvers.boundary import Numbers, as_floats
+from ..solvers.checks import check_count, check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from .people_scores import VARIES, mean_correlation, scaled_rows, weighted_mean
@@ -158,10 +159,8 @@ def compare_predictions(
         raise ValueError(f"`measure` must be one of {MEASURES}, got {measure!r}")
     if not predictions:
         raise ValueError("`predictions`: there is none")
-    if replicates < 2 or not 0 < level < 1:
-        raise ValueError(
-            f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
-        )
+    check_count("replicates", replicates, least=2)
+    check_probability(level=level)
     names = tuple(predictions)
     y, *rows = as_floats(truth=truth, **{f"predictions: {n}": predictions[n] for n in names})
     if y.ndim != 2 or any(row.shape != y.shape for row in rows):

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ..inference.pigeonhole import block_members, interval_factor, wilson_interval
 from ..inference.resampling import bootstrap
 from ..solvers.boundary import Numbers, host_floats
-from ..solvers.checks import check_probability
+from ..solvers.checks import check_count, check_probability
 from ..solvers.keys import PRNGKey
 from .comparison import Estimated
 
@@ -76,8 +76,7 @@ def judge_expectations(
         True 0.83
     """
     check_probability(level=level)
-    if replicates < 2:
-        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    check_count("replicates", replicates, least=2)
     x, y = host_floats("expected", expected), host_floats("realised", realised)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"`realised` must have the shape of `expected` (t,), got {y.shape}")

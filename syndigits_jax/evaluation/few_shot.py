@@ -20,7 +20,7 @@ from ..calibration.problem import Regression, Stack
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers, as_float
-from ..solvers.checks import check_squares
+from ..solvers.checks import check_count, check_squares
 from ..solvers.keys import PRNGKey
 from . import folds
 from ._few_shot_cells import (
@@ -330,8 +330,7 @@ def _check_options(
     for metric in metrics:
         if metric not in METRICS or metric == "accuracy":
             raise ValueError(f"metrics: {metric!r} is not a metric that needs no answer range")
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    check_count("repeats", repeats)
 
 
 def _check_counts(ks: Numbers) -> Int[np.ndarray, " K"]:

@@ -20,6 +20,7 @@ from ..inference.pigeonhole import block_members, pigeonhole_means
 from ..inference.resampling import nan_mean
 from ..inference.sample_weight import checked_weight
 from ..solvers.boundary import Numbers, as_float, as_floats, concrete
+from ..solvers.checks import check_count, check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from .people_scores import mean_correlation, scaled_rows, weighted_mean
@@ -103,10 +104,8 @@ def twin_gain(
     """
     x, z, y, used = _compared(estimate, control, truth, comparison)
     weight = checked_weight(sample_weight, x.shape[1], x.dtype)
-    if replicates < 2 or not 0 < level < 1:
-        raise ValueError(
-            f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
-        )
+    check_count("replicates", replicates, least=2)
+    check_probability(level=level)
     member, count = block_members(blocks, x.shape[0])
     draws, by_question = _resampled(
         key, (x, z, y, used), weight, jnp.asarray(member), comparison=comparison, blocks=count,

@@ -20,7 +20,7 @@ from ..inference.pigeonhole import block_members
 from ..inference.sample_weight import checked_weight
 from ..inference.simultaneous import Resampled
 from ..solvers.boundary import Numbers, as_float
-from ..solvers.checks import check_known_squares
+from ..solvers.checks import check_count, check_known_squares
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from ._group_bootstrap import THRESHOLDS, Answers, bootstrap_groups
@@ -125,8 +125,7 @@ def group_errors(
     check_known_squares(estimates=x, truth=y)
     labels, code = _codes(groups, y.shape[1])
     weight = checked_weight(sample_weight, y.shape[1], y.dtype)
-    if replicates < 2:
-        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    check_count("replicates", replicates, least=2)
     member, count = block_members(blocks, y.shape[0])
 
     order = np.argsort(code, kind="stable")  # groups in a row, people of none first

@@ -14,7 +14,7 @@ from ..calibration.inputs import person_weight
 from ..calibration.settings import Settings, resolve
 from ..panel import Panel, PanelArrays
 from ..solvers.boundary import Numbers
-from ..solvers.checks import check_squares
+from ..solvers.checks import check_count, check_squares
 from ..solvers.devices import as_mesh, devices_in, everywhere
 from . import folds
 from .controls import controls
@@ -270,8 +270,7 @@ def default_batch_size(batch_size: int | None, vectorised: bool) -> int:
     """The batch size, or the default for `None`. **Raises:** `ValueError` if below 1."""
     if batch_size is None:
         return 64 if vectorised else 4
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_count("batch_size", batch_size)
     return batch_size
 
 
@@ -286,12 +285,11 @@ def threads(workers: int | None, mesh: Mesh | None = None) -> int:
     in every program. **Raises:** `ValueError` if below 1, and for several with a mesh."""
     if mesh is not None:
         if workers not in (None, 1):
-            raise ValueError(f"workers must be 1 with a `mesh`, got {workers}")
+            raise ValueError(f"`workers` must be 1 with a `mesh`, got {workers}")
         return 1
     if workers is None:
         return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    check_count("workers", workers)
     return workers
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 from ..inference.pigeonhole import block_members, interval_factor, pigeonhole_means
 from ..inference.sample_weight import checked_weight
 from ..solvers.boundary import Numbers, as_floats
-from ..solvers.checks import check_known_squares
+from ..solvers.checks import check_count, check_known_squares, check_probability
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
 from .comparison import Estimated
@@ -103,10 +103,8 @@ def people_worth(
         )
     check_known_squares(prediction=x, truth=y)
     weight = checked_weight(sample_weight, y.shape[1], y.dtype)
-    if replicates < 2 or not 0 < level < 1:
-        raise ValueError(
-            f"`replicates` must be at least 2 and `level` in (0, 1), got {replicates} and {level}"
-        )
+    check_count("replicates", replicates, least=2)
+    check_probability(level=level)
     member, count = block_members(blocks, y.shape[0])
     used = ~(jnp.isnan(x) | jnp.isnan(y)) & (weight > 0)[None, :]
     several = np.asarray(used).sum(axis=1) > 2

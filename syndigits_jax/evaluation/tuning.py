@@ -24,6 +24,7 @@ from ..inference.resampling import nan_mean, standard_error
 from ..panel import PanelArrays, Responses
 from ..solvers.blas import one_blas_thread
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.checks import check_count
 from ..solvers.keys import PRNGKey
 from ._penalty_errors import Errors, question_errors, twin_data, twin_errors
 from ._penalty_inputs import (
@@ -201,8 +202,7 @@ def tune_penalty(
             "candidates with choose_penalty"
         )
     field = default_field(method) if field is None else field
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_count("steps", steps)
     start = scalar_field(method, field)
     if field == "l1_ratio":
         raise ValueError(

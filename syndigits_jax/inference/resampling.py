@@ -137,8 +137,7 @@ def bootstrap(
         raise ValueError(f"`data`: every array needs the same leading axis, got {sorted(sizes)}")
     if (0,) in sizes:
         raise ValueError("`data` is empty: there is no row to resample")
-    if replicates < 2:
-        raise ValueError(f"`replicates` must be at least 2, got {replicates}")
+    check_count("replicates", replicates, least=2)
     check_probability(level=level)
     keys = jax.random.split(key, replicates)
     draws = _compiled(_resampled, statistic)(statistic, keys, data, batch_size or replicates)

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..solvers.checks import check_count
 from ..solvers.keys import PRNGKey, host_generator
 from ._pair_loss import effective_gap
 
@@ -159,8 +160,8 @@ def sample_pairs(key: PRNGKey, table: PairTable, cap: int | None = 100) -> Pairs
         >>> print(pairs.user, (pairs.better < pairs.worse).all())
         [0 0] True
     """
-    if cap is not None and cap < 1:
-        raise ValueError(f"`cap` must be positive, got {cap}")
+    if cap is not None:
+        check_count("cap", cap)
     counts = table.counts
     take = counts if cap is None else np.minimum(counts, cap)
     if int(take.sum()) >= 2**31:

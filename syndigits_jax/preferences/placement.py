@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
 
 from ..solvers.boundary import Numbers, as_float, concrete
-from ..solvers.checks import check_positive, check_scalar, check_steps, number
+from ..solvers.checks import check_count, check_positive, check_scalar, check_steps, number
 from ..solvers.devices import as_mesh, devices_in, everywhere, over_devices
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
@@ -290,8 +290,7 @@ def _checked(
         )
     if (values := concrete(ratings)) is not None and np.isinf(values).any():
         raise ValueError("`ratings` has infinite entries; missing ratings must be NaN")
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be positive, got {batch_size}")
+    check_count("batch_size", batch_size)
     if init is None:
         if key is None:
             raise ValueError("`key` or `init` is needed: SSR starts from random mixtures")

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_float
+from ..solvers.checks import check_count
 from ..solvers.distances import Frame
 from ..solvers.exact import lengths
 from ..solvers.keys import PRNGKey
@@ -87,8 +88,7 @@ def select_probes(
 
 def _rounded(shares: Sequence[float], size: int) -> Int[np.ndarray, " b"]:
     """`size` cut by `shares`: whole numbers that add up, the largest remainders rounded up."""
-    if size < 1:
-        raise ValueError(f"`size` must be positive, got {size}")
+    check_count("size", size)
     exact = np.asarray(shares, float) * size
     counts = np.floor(exact + 1e-9).astype(int)
     order = np.argsort(counts - exact, kind="stable")

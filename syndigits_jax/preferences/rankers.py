@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..solvers.boundary import Numbers, as_floats, host_floats
+from ..solvers.checks import check_positive
 from ..solvers.keys import PRNGKey
 from ._row_adam import descend_rows, row_adamw, rows_at
 from ._training_step import cut_batches
@@ -44,8 +45,7 @@ def mean_rating_scores(train: Ratings, prior: float = 5.0) -> Float[np.ndarray, 
         >>> print(mean_rating_scores(ratings, prior=1.0))
         [3.667 2.        ]
     """
-    if not prior > 0:
-        raise ValueError(f"`prior` must be positive, got {prior}")
+    check_positive(prior=prior)
     _check_some(train)
     counts = popularity_scores(train)
     sums = np.bincount(train.item, train.rating, minlength=len(train.items))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ..solvers.checks import check_count
 from .text import TextEncoder, check_texts
 
 _WORD = re.compile(r"\w\w+")  # two characters or more, as scikit-learn counts words
@@ -50,8 +51,7 @@ def tfidf_encoder(texts: Sequence[Any], *, width: int = 384, words: int = 2000) 
     """
     texts = check_texts(texts)
     for name, value in (("width", width), ("words", words)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be positive, got {value}")
+        check_count(name, value)
     found: Counter[str] = Counter()
     for text in texts:
         found.update(set(_words(text)))

@@ -52,12 +52,18 @@ def check_steps(value: Numbers, name: str = "max_steps") -> None:
         raise ValueError(f"`{name}` must be at least 1, got {value}")
 
 
-def check_count(name: str, value: Any, most: int | None = None) -> None:
-    """**Raises:** `ValueError` naming `name` unless it is a whole number from 1 (up to `most`)."""
+def check_count(name: str, value: Any, most: int | None = None, *, least: int = 1) -> None:
+    """Check a count.
+
+    **Arguments:** `name`: of the argument, in messages; `value`: what was given; `least`, `most`:
+    its bounds.
+
+    **Raises:** `ValueError` naming the argument unless `value` is a whole number within them.
+    """
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise ValueError(f"`{name}` must be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
     if most is not None and value > most:
         raise ValueError(f"`{name}` must be at most {most}, got {value}")
 

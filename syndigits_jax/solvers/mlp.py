@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .boundary import Numbers, as_float
-from .checks import check_penalty, check_scalar, number, regression_arrays
+from .checks import check_count, check_penalty, check_scalar, number, regression_arrays
 from .descent import descend
 from .precision import full_precision
 from .solution import Solution, Status
@@ -335,5 +335,5 @@ def _check(weight_decay, learning_rate, batch_size, epochs, patience) -> None:
         check_scalar(name, rate)
         check_penalty(name, rate)
     for name, size in (("batch_size", batch_size), ("epochs", epochs), ("patience", patience)):
-        if size is not None and size < 1:
-            raise ValueError(f"`{name}` must be positive, got {size}")
+        if size is not None:
+            check_count(name, size)

@@ -9,7 +9,6 @@ does not, and is counted while it is read.
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,6 @@ ARRAYS = 1 << 30
 TEXT = 1 << 26
 """Bytes of text that any file may hold (64 MiB); its cells take many times as much in memory."""
 
-_CELL = 8  # bytes of a cell in memory, beside its text
-_BATCH = 1 << 16  # rows that are expanded at a time
-_REPEATING = ("RLE_DICTIONARY", "PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY")
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others do not tell how far they expand
 
 
@@ -125,50 +121,3 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file. **Raises:** as [`Archive`][]."""
     with Archive(path) as stored:
         return {name.removesuffix(".npy"): stored.array(name) for name in stored.names}
-
-
-def refuse_expanding_parquet(path: Path) -> None:
-    """**Raises:** [`ExpansionError`][] for a Parquet file; what Arrow raises for what is none;
-    `ImportError` without pyarrow.
-
-    Numbers and sizes are those of the file's description. A long text that many cells repeat is
-    stored once: such columns are expanded, some rows at a time, if they may be too large.
-    """
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        described = file.metadata
-        groups = [described.row_group(i) for i in range(described.num_row_groups)]
-    size, most = 0, most_expanded(path)
-    for i, group in enumerate(groups):
-        for j in range(group.num_columns):
-            column = group.column(j)
-            plain = column.total_uncompressed_size + _CELL * column.num_values
-            text = column.physical_type.endswith("BYTE_ARRAY")
-            repeats = text and any(one in _REPEATING for one in column.encodings)
-            if repeats and plain * max(1, column.num_values) > most:
-                for part in _expanded(pq, path, i, column, max(1, most // plain)):
-                    size += part
-                    refuse_expanded(path, size)
-            size += plain
-            refuse_expanded(path, size)
-
-
-def _expanded(pq: Any, path: Path, group: int, column: Any, fewest: int) -> Iterator[int]:
-    """The bytes of a column's texts, batch by batch. `fewest`: as many as fit into memory, however
-    long they are."""
-    import pyarrow.compute
-
-    compute: Any = pyarrow.compute  # whose functions are made when it is imported
-    name = column.path_in_schema
-    single = "DELTA_BYTE_ARRAY" not in column.encodings and column.physical_type == "BYTE_ARRAY"
-    with pq.ParquetFile(path, read_dictionary=[name] if single else None) as file:
-        single = single and name in file.schema_arrow.names  # no part of a list or mapping
-        rows = _BATCH if single else min(fewest, _BATCH)
-        for batch in file.iter_batches(rows, row_groups=[group], columns=[name]):
-            cells = batch.column(0)
-            if single:
-                lengths = compute.binary_length(cells.dictionary)
-                yield compute.sum(compute.take(lengths, cells.indices)).as_py() or 0
-            else:
-                yield batch.nbytes

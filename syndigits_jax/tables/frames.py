@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..solvers.boundary import is_missing, listed
-from .compressed import ExpansionError, refuse_expanding_parquet
+from .compressed import ExpansionError
+from .parquet import refuse_expanding_parquet
 
 Table = Any
 """A table: the path of a file, or a data frame of pandas, polars or Arrow."""

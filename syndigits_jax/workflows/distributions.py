@@ -19,6 +19,7 @@ from syndigits_jax.distribution.evaluation import (
 from syndigits_jax.distribution.intervals import intervals_around
 from syndigits_jax.distribution.targets import Targets, make_targets
 from syndigits_jax.estimation.people import effective_weight
+from syndigits_jax.solvers.checks import check_probability
 from syndigits_jax.tables.cells import MissingCodes
 from syndigits_jax.tables.frame_table import FrameTable
 from syndigits_jax.tables.frames import Table, backend_of, import_pandas, with_backend
@@ -113,8 +114,8 @@ def calibrate_distributions(
     two with counts; if it is not known which options a new question has (`data.unknown`); for an
     `alpha` outside (0, 1).
     """
-    if alpha is not None and not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    if alpha is not None:
+        check_probability(alpha=alpha)
     asked = np.flatnonzero(data.asked)
     new = np.flatnonzero(~data.asked)
     if not len(new):

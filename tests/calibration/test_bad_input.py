@@ -188,8 +188,8 @@ class Neither(Calibrator):
         (AlternatingLeastSquares(49, 1.0), "AlternatingLeastSquares: rank must lie between 1 and"),
         (SyntheticPrior(49), "SyntheticPrior: rank must lie between 1 and"),
         (NeuralNet(hidden=(0,)), "every entry of `hidden` must be positive"),
-        (NeuralNet(epochs=0), "`epochs` must be positive"),
-        (NeuralNet(batch_size=0), "`batch_size` must be positive"),
+        (NeuralNet(epochs=0), "`epochs` must be at least 1"),
+        (NeuralNet(batch_size=0), "`batch_size` must be at least 1"),
     ],
 )
 def test_methods_that_cannot_be_used(direction, method, message):

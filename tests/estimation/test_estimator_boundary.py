@@ -156,7 +156,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"sample_weight": -np.ones(USERS)}, "`sample_weight` must be finite and not negative"),
     ({"sample_weight": np.zeros(USERS)}, "`sample_weight` is zero for every user"),
     ({"sample_weight": np.ones(3)}, "`sample_weight` must have shape"),
-    ({"workers": 0}, "workers must be at least 1"),
+    ({"workers": 0}, "`workers` must be at least 1"),
 ]
 
 

@@ -264,7 +264,7 @@ def test_a_range_of_one_point_bounds_nothing():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"intervals": [1.0]}, "`intervals` must be shares between 0 and 1"),
+        ({"intervals": [1.0]}, "`intervals` must lie strictly between 0 and 1"),
         ({"intervals": [0.9], "expect": False}, "`intervals` need the nested hold-out"),
     ],
 )

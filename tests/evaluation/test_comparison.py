@@ -122,7 +122,7 @@ GOOD = np.arange(12.0).reshape(3, 4)
         ({"a": GOOD}, {"blocks": ["a"] * 3}, "at least two blocks"),
         ({"a": GOOD}, {"sample_weight": [0.0] * 4}, "nor zero for everybody"),
         ({"a": GOOD}, {"sample_weight": [1.0]}, "`sample_weight` must have shape"),
-        ({"a": GOOD}, {"level": 1.0}, "`level` in"),
+        ({"a": GOOD}, {"level": 1.0}, "`level` must lie"),
     ],
 )
 def test_bad_input_is_refused(predictions, options, message):

@@ -113,7 +113,7 @@ GOOD = np.arange(12.0).reshape(3, 4)
         ((GOOD, GOOD, GOOD), {"sample_weight": [1.0]}, "`sample_weight` must have shape"),
         ((GOOD, GOOD, GOOD), {"sample_weight": [-1.0, 1, 1, 1]}, "must not be negative"),
         ((GOOD, GOOD, GOOD), {"replicates": 1}, "`replicates` must be at least 2"),
-        ((GOOD, GOOD, GOOD), {"level": 1.0}, "`level` in"),
+        ((GOOD, GOOD, GOOD), {"level": 1.0}, "`level` must lie"),
     ],
 )
 def test_bad_input_is_refused(args, options, message):

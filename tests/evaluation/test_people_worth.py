@@ -69,7 +69,7 @@ def test_worth_by_hand():
         ((np.ones((3, 5)), np.ones((3, 5))), {}, "`truth` does not vary"),
         ((np.ones((3, 2)), np.ones((3, 2))), {}, "no question has three answers"),
         ((np.ones((3, 5)), np.ones((3, 5))), {"sample_weight": np.zeros(5)}, "nor zero"),
-        ((np.ones((3, 5)), np.ones((3, 5))), {"level": 0.0}, "`level` in"),
+        ((np.ones((3, 5)), np.ones((3, 5))), {"level": 0.0}, "`level` must lie"),
     ],
 )
 def test_bad_input_is_refused(args, options, message):

@@ -83,7 +83,7 @@ def test_a_penalty_descends_to_its_grid_optimum(method, field, low, high):
         (NeuralNet(), {"field": "weight_decay"}, "not NeuralNet"),
         (Ridge(0.0), {}, "penalty: the descent starts at a positive value"),
         (Ridge(), {"field": "alpha"}, "no array called 'alpha'"),
-        (Ridge(), {"steps": 0}, "steps must be at least 1"),
+        (Ridge(), {"steps": 0}, "`steps` must be at least 1"),
     ],
 )
 def test_bad_descents_are_named(method, options, message):

@@ -80,5 +80,5 @@ def test_bad_input():
         lambda: leave_one_question_out([Ridge(1.0)], panel, workers=2, mesh=mesh),
         lambda: hold_out_questions(panel, workers=2, mesh=mesh),
     ):
-        with pytest.raises(ValueError, match="workers must be 1 with a `mesh`"):
+        with pytest.raises(ValueError, match="`workers` must be 1 with a `mesh`"):
             function()

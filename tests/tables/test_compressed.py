@@ -171,7 +171,7 @@ def test_a_parquet_file_is_judged_by_what_it_would_hold(low, tmp_path, monkeypat
     refused(reader, path)
 
 
-def test_honest_files_are_read_however_large(low, tmp_path):
+def test_honest_files_are_read_however_large(low, tmp_path, monkeypatch):
     """Well above the bound: numbers, choices and the texts of people."""
     rng = np.random.default_rng(0)
     numbers = rng.normal(size=(20_000, 4))
@@ -186,6 +186,7 @@ def test_honest_files_are_read_however_large(low, tmp_path):
         f"{user},{one}\n" for user, one in zip(users, choice, strict=True))))  # fmt: skip
     np.testing.assert_array_equal(table["q"], choice)
     said = ["word " * 5] * len(users)
+    monkeypatch.setattr(compressed, "FACTOR", 100)  # each text counts with its object
     path = parquet(tmp_path / "t.parquet", user=users, q=choice, text=words, said=said)
     frame = read_columns(path)
     assert frame["text"].tolist() == words.tolist() and frame["said"].tolist() == said

@@ -20,6 +20,7 @@ from ...tables.frames import import_pandas
 from ...tables.responses import identifier, some
 from .columns import SELECTED
 from .markup import plain
+from .stata_sizes import refuse_expanding_stata
 from .survey import LeftOut, Survey
 
 SPSS = (".sav", ".zsav", ".por")
@@ -176,11 +177,15 @@ def _read(path: Path, encoding: str | None) -> tuple[Any, Any]:
         suffix, pyreadstat.read_sav
     )
     try:
-        if suffix == ".por":
-            return read(str(path))
+        if suffix == ".dta":
+            refuse_expanding_stata(path)
         if start == b"$FL3":
             _refuse_expanding(path, functools.partial(read, str(path), encoding=encoding))
-        return read(str(path), user_missing=True, encoding=encoding)
+        options = {} if suffix == ".por" else {"user_missing": True, "encoding": encoding}
+        frame, meta = read(str(path), **options)
+        # Variables may share their labels in the file, but not here.
+        refuse_expanded(path, _CELL * sum(map(len, (meta.variable_value_labels or {}).values())))
+        return frame, meta
     except ExpansionError as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # pyreadstat's own class is private

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
+from ...solvers.checks import check_count
 from ..student_t import student_t_quantile
 from ._inputs import Rows, check_flag, check_level, given_tuning, rows_of
 from ._parts import mean_part, variance
@@ -67,8 +68,7 @@ def ppi_quantile(
     if wanted.ndim or (known is not None and not 0 < known < 1):
         raise ValueError(f"`quantile` must be a number strictly between 0 and 1, got {quantile}")
     finite = check_flag("finite", finite)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a whole number from 1, got {batch_size!r}")
+    check_count("batch_size", batch_size)
     rows = rows_of(truth, proxies, sample_weight, clusters)
     dtype = rows.answer.dtype
     wanted, level = wanted.astype(dtype), level.astype(dtype)

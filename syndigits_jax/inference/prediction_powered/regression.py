@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...solvers.boundary import Numbers, as_float, concrete
+from ...solvers.checks import check_steps
 from ...solvers.precision import full_precision
 from ...solvers.solution import Solution, Status
 from ..alike import alike
@@ -140,8 +141,7 @@ def _fit(
         )
     dtype = rows.answer.dtype
     regressors = _regressors(x, rows)
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
+    check_steps(max_steps)
     known = concrete(rows.answer)
     if model == "logistic" and known is not None and not ((known == 0) | (known == 1)).all():
         raise ValueError("`truth` must be 0 or 1 (or NaN) for a logistic regression")
