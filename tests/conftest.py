@@ -15,8 +15,8 @@ import pytest
 os.environ["SYNDIGITS_CACHE"] = "off"
 
 # Compiling is most of what a test does, so programs are optimised less: a third of the time. Set
-# XLA_FLAGS, even to nothing, to have them as users do; the lane `full` of CI does, and
-# notebooks and the README's code always have.
+# XLA_FLAGS, even to nothing, to have them as users do; the lane `full` of CI does, and processes
+# with `users_environment` always have.
 USERS_ENVIRONMENT = dict(os.environ)
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
@@ -87,6 +87,12 @@ def pytest_runtest_teardown():
 def dtype(request):
     """float32 always; float64 too in the lane that sets JAX_ENABLE_X64=1."""
     return jnp.dtype(request.param)
+
+
+@pytest.fixture(scope="session")
+def same_environment() -> dict[str, str]:
+    """For processes that compile as the tests do."""
+    return dict(os.environ) | {"JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(scope="session")

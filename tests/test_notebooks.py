@@ -46,10 +46,10 @@ def test_a_notebook_is_in_the_navigation_and_links_to_others_that_exist(path):
 @each
 # The Jupyter client's own sockets and event loop are not ours to close.
 @pytest.mark.filterwarnings("ignore")
-def test_a_notebook_runs_and_shows_what_is_kept(path, users_environment):
+def test_a_notebook_runs_and_shows_what_is_kept(path, same_environment):
     if path.stem in NEED_ENGINE:
         pytest.skip("needs a real engine; tests/real_vllm/test_vllm_notebook.py runs it")
-    notebook = executed(path, users_environment)
+    notebook = executed(path, same_environment)
     assert not list(problems(notebook))
     assert outputs(notebook) == outputs(nbformat.read(path, as_version=4)), (
         f"`python notebooks/execute.py {path.stem[:2]}` writes the outputs anew"
