@@ -175,11 +175,8 @@ def test_dates_words_in_ranges_and_declared_sets():
             "gone": {"is_dichotomy": True, "variable_list": ["a1", "a9"]},
         }
     )
-    nothing = dict.fromkeys(
-        ("readstat_variable_types", "missing_ranges", "column_names_to_labels", "variable_measure"),
-        {},
-    )
-    read_as_spss = types.SimpleNamespace(**nothing)
+    fields = "readstat_variable_types missing_ranges column_names_to_labels variable_measure"
+    read_as_spss = types.SimpleNamespace(**{name: {} for name in fields.split()})
     column = _variable(pd.Series([1.0, 0.0]), "a", read_as_spss, {})
     assert _declared(meta, dict.fromkeys(["a1", "a2"], column)) == (("a1", "a2"),)
     day = pd.Series(pd.to_datetime(["2026-01-01", "2026-01-02"]))
