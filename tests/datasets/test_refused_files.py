@@ -1,4 +1,4 @@
-"""Files and settings that readers and simulators cannot use: said, with the file or the argument."""
+"""Files and settings that readers and simulators cannot use, with the file or the argument."""
 
 import json
 
