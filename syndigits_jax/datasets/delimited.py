@@ -69,25 +69,15 @@ def refuse_repeated(path: Path, separator: str) -> None:
 
 
 def refuse_qualtrics(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """**Raises:** `ValueError` for the texts and import ids that Qualtrics puts under the names."""
-    kinds = []
-    for row in rows[:2]:
-        cells = [cell.strip() for cell in row]
-        if sum(cell.startswith(IMPORT_ID) for cell in cells) > len(cells) / 2:
-            kinds.append("import ids")
-        elif any(
-            _QUALTRICS.get(name.strip()) == cell for name, cell in zip(header, cells, strict=True)
-        ) or (not kinds and len(rows) > 1 and _is_import_ids(rows[1])):
-            kinds.append("question texts")
-        else:
-            break
-    if kinds:
-        which = "the first row" if len(kinds) == 1 else "the first 2 rows"
-        look = "looks" if len(kinds) == 1 else "look"
-        them = "it" if len(kinds) == 1 else "them"
+    """**Raises:** `ValueError` for the texts that Qualtrics puts under the names.
+
+    With its import ids below them the table is read as its export, and does not come here.
+    """
+    cells = [cell.strip() for cell in rows[0]] if rows else header
+    if any(_QUALTRICS.get(name.strip()) == cell for name, cell in zip(header, cells, strict=True)):
         raise ValueError(
-            f"{which} under the header {look} like Qualtrics' {' and '.join(kinds)}; delete "
-            f"{them}, and keep only the identifier and the columns of numeric answers"
+            "the first row under the header looks like Qualtrics' question texts; delete it, and "
+            "keep only the identifier and the columns of numeric answers"
         )
 
 
@@ -108,10 +98,6 @@ def looks_separated(path: Path, separator: str) -> str:
                 advice = "name it .csv"
             return f"; it looks separated by {name}: {advice}"
     return ""
-
-
-def _is_import_ids(row: Sequence[str]) -> bool:
-    return sum(cell.strip().startswith(IMPORT_ID) for cell in row) > len(row) / 2
 
 
 def opened_text(path: Path):

@@ -4,10 +4,9 @@ With a proximal term ½ μ |b - c|² the penalty is strongly convex, the dual is
 gradient is piecewise linear: Newton steps with a line search find the support and the coefficients
 together (semismooth Newton; Li, Sun & Toh 2018, SIAM J. Optim. 28, 433). Where they have nearly
 solved that problem, c moves to its solution and μ shrinks (proximal point; Rockafellar 1976). A
-step costs one factorisation of the smaller side of the design.
+step costs one factorisation of a matrix of the design's rows: for fewer rows than columns.
 """
 
-import abc
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._elastic_net_loop import duality_gap, floor_divisor, largest_eigenvalue, soft
-from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
+from ._quadratic import DesignQuadratic
 
 # μ relative to the largest eigenvalue: the first, its decrease, and the least, in roots of `eps`.
 FIRST, DECREASE, LEAST = 1e-3, 0.3, 0.1
@@ -28,48 +27,37 @@ MOST_STEPS = 100  # after which the iteration has failed and proximal gradient s
 class _Move(NamedTuple):
     """A direction in the dual: `slope` is that of ½|θ|² - yᵀθ, at length 0 and per length."""
 
-    dual: Float[Array, " d"]
+    dual: Float[Array, " n"]
     image: Float[Array, " p"]
     slope: tuple[Float[Array, ""], Float[Array, ""]]
 
 
 class _Dual(eqx.Module):
-    """The dual of a quadratic loss, in coordinates of the smaller side of the design."""
-
-    @abc.abstractmethod
-    def at(self, coef: Float[Array, " p"]) -> Float[Array, " d"]:
-        """The dual point of the residual of `coef`."""
-
-    @abc.abstractmethod
-    def gradient(self, dual: Float[Array, " d"]) -> Float[Array, " p"]:
-        """xᵀθ."""
-
-    @abc.abstractmethod
-    def mismatch(self, dual: Float[Array, " d"], coef: Float[Array, " p"]) -> tuple[Array, Array]:
-        """F = θ - (y - x b) in these coordinates, and |F|²."""
-
-    @abc.abstractmethod
-    def move(self, dual, mismatch, active: Bool[Array, " p"], curvature) -> _Move:
-        """The Newton direction, for the penalty's `curvature` on the `active` coefficients."""
-
-
-class _Rows(_Dual):
-    """θ itself: for fewer rows than columns. `z` and `target` are weighted by roots."""
+    """The dual of a quadratic loss, in θ itself. `z` and `target` are weighted by roots."""
 
     z: Float[Array, "n p"]
     target: Float[Array, " n"]
 
-    def at(self, coef):
+    @classmethod
+    def of(cls, quadratic: DesignQuadratic) -> "_Dual":
+        root = jnp.sqrt(quadratic.weight)
+        return cls(root[:, None] * quadratic.x, root * quadratic.y)
+
+    def at(self, coef: Float[Array, " p"]) -> Float[Array, " n"]:
+        """The residual of `coef`."""
         return self.target - self.z @ coef
 
-    def gradient(self, dual):
+    def gradient(self, dual: Float[Array, " n"]) -> Float[Array, " p"]:
+        """xᵀθ."""
         return dual @ self.z
 
-    def mismatch(self, dual, coef):
+    def mismatch(self, dual: Float[Array, " n"], coef: Float[Array, " p"]) -> tuple[Array, Array]:
+        """F = θ - (y - x b), and |F|²."""
         mismatch = dual - self.target + self.z @ coef
         return mismatch, jnp.dot(mismatch, mismatch)
 
-    def move(self, dual, mismatch, active, curvature):
+    def move(self, dual, mismatch, active: Bool[Array, " p"], curvature) -> _Move:
+        """The Newton direction, for the penalty's `curvature` on the `active` coefficients."""
         inside = jnp.where(active[None, :], self.z, 0)
         kernel = inside @ self.z.T + curvature * jnp.eye(len(self.z), dtype=self.z.dtype)
         factor = jax.lax.linalg.cholesky(kernel, symmetrize_input=False)
@@ -78,53 +66,12 @@ class _Rows(_Dual):
         return _Move(move, move @ self.z, slope)
 
 
-class _Columns(_Dual):
-    """w with θ = y - x w: for a loss held as a Gram matrix."""
-
-    gram: Float[Array, "p p"]
-    linear: Float[Array, " p"]
-
-    def at(self, coef):
-        return coef
-
-    def gradient(self, dual):
-        return self.linear - self.gram @ dual
-
-    def mismatch(self, dual, coef):
-        mismatch = coef - dual
-        return mismatch, jnp.maximum(jnp.dot(mismatch, self.gram @ mismatch), 0)
-
-    def move(self, dual, mismatch, active, curvature):
-        eps = float(jnp.finfo(self.gram.dtype).eps)
-        # Off the support the step is known; on it (A + curvature) d = curvature F - A d_off.
-        outside = jnp.where(active, 0, mismatch)
-        right = jnp.where(active, curvature * mismatch - self.gram @ outside, 0)
-        both = active[:, None] & active[None, :]
-        own = jnp.diagonal(self.gram)
-        diagonal = jnp.where(active, curvature + 16 * eps * own, 1)
-        factor = jax.lax.linalg.cholesky(
-            jnp.where(both, self.gram, 0) + jnp.diag(diagonal), symmetrize_input=False
-        )
-        move = jax.scipy.linalg.cho_solve((factor, True), right) + outside
-        image = self.gram @ move
-        # ½|y - x w|² - yᵀ(y - x w) = ½ wᵀA w - ½|y|².
-        return _Move(move, -image, (jnp.dot(image, dual), jnp.dot(image, move)))
-
-
-def _dual(quadratic: Quadratic) -> _Dual:
-    if isinstance(quadratic, GramQuadratic):
-        return _Columns(quadratic.gram, quadratic.linear)
-    assert isinstance(quadratic, DesignQuadratic)
-    root = jnp.sqrt(quadratic.weight)
-    return _Rows(root[:, None] * quadratic.x, root * quadratic.y)
-
-
 class State(NamedTuple):
     """`best` are the coefficients that `gap` is of; `centre` and `proximal` are c and μ."""
 
     best: Float[Array, " p"]
     gap: Float[Array, ""]
-    dual: Float[Array, " d"]
+    dual: Float[Array, " n"]
     centre: Float[Array, " p"]
     proximal: Float[Array, ""]
     least: Float[Array, ""]
@@ -133,7 +80,7 @@ class State(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def first_state(quadratic: Quadratic, l1, l2, init: Float[Array, " p"]) -> State:
+def first_state(quadratic: DesignQuadratic, l1, l2, init: Float[Array, " p"]) -> State:
     """At `init`, or at zero where that is optimal."""
     linear = quadratic.linear
     finite = jnp.isfinite(jnp.sum(linear) + quadratic.trace() + quadratic.constant + l1 + l2)
@@ -144,7 +91,7 @@ def first_state(quadratic: Quadratic, l1, l2, init: Float[Array, " p"]) -> State
     return State(
         coef,
         duality_gap(quadratic, coef, quadratic.product(coef), l1, l2),
-        _dual(quadratic).at(coef),
+        _Dual.of(quadratic).at(coef),
         coef,
         jnp.maximum(FIRST * largest - l2, 0),
         jnp.maximum(LEAST * root * largest - l2, 0),
@@ -169,9 +116,9 @@ def _length(move: _Move, gradient, l1, curvature) -> Float[Array, ""]:
     return lengths[low] + share * (lengths[high] - lengths[low])
 
 
-def advance(quadratic: Quadratic, l1, l2, state: State) -> State:
+def advance(quadratic: DesignQuadratic, l1, l2, state: State) -> State:
     """One Newton step."""
-    dual = _dual(quadratic)
+    dual = _Dual.of(quadratic)
     gradient = dual.gradient(state.dual)
 
     def coefficients(centre, proximal, gradient):
@@ -202,7 +149,7 @@ def advance(quadratic: Quadratic, l1, l2, state: State) -> State:
 
 
 def minimise_dual(
-    quadratic: Quadratic,
+    quadratic: DesignQuadratic,
     l1: Float[Array, ""],
     l2: Float[Array, ""],
     init: Float[Array, " p"],

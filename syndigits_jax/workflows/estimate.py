@@ -89,14 +89,13 @@ def estimate_panel(
     intervals or draws of people, and for a question called `draw`; `ImportError` without pandas.
     """
     pd = import_pandas()
-    if draws is not None:
-        _check_draws(draws, direction)
+    _check_direction(direction, intervals, draws)
     everybody = panel.users
     panel, names = with_targets(panel, direction, targets)
+    if draws is not None and "draw" in names:
+        raise ValueError("`draws`: a question is called 'draw', as is the column of their numbers")
     weight = weights_of(panel.users, sample_weight, everybody)
     options = {"sample_weight": weight, "key": key, "on_fit": on_fit}
-    if direction == "user" and intervals is not None:
-        raise ValueError("`intervals` are for new questions, not for new people")
     if direction == "question":
         levels = () if intervals is None else (intervals,)
         estimates = estimate_questions(panel, names, intervals=levels, **options)
@@ -165,8 +164,7 @@ def estimate_files(
     cannot be used, and as [`estimate_panel`][].
     """
     direction: Direction = "user" if new_users else "question"
-    if draws is not None:
-        _check_draws(draws, direction)
+    _check_direction(direction, intervals, draws)
     read = read_panel(
         human, twin, weights=weights, questions=questions, batteries=batteries,
         new_users=new_users, id_column=id_column, join=join, missing=missing,
@@ -190,17 +188,20 @@ def _levels(panel: Panel, estimates: Estimates) -> dict[str, Any]:
     }
 
 
-def _check_draws(draws: int, direction: Direction) -> None:
-    check_count("draws", draws)
-    if direction == "user":
+def _check_direction(direction: Direction, intervals: float | None, draws: int | None) -> None:
+    if draws is not None:
+        check_count("draws", draws)
+    if direction == "question":
+        return
+    if intervals is not None:
+        raise ValueError("`intervals` are for new questions, not for new people")
+    if draws is not None:
         raise ValueError("`draws` are of new questions, not of new people")
 
 
 def _drawn(estimates: Estimates, draws: int, key: Key) -> Any:
     """A row per respondent and draw, respondents in the order of the predictions in every draw."""
     pd = import_pandas()
-    if "draw" in estimates.questions:
-        raise ValueError("`draws`: a question is called 'draw', as is the column of their numbers")
     values = estimates.draws(draws, key=key)
     table = pd.DataFrame(
         shortest(values.reshape(-1, len(estimates.questions))),

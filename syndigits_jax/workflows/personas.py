@@ -86,7 +86,8 @@ def survey(
             characters=characters,
         )  # fmt: skip
     except ValueError as error:
-        raise ValueError(f"{place_of(human, 'human')}: {error}") from None
+        said = str(error).removeprefix("`answers`: ")  # which are this table
+        raise ValueError(f"{place_of(human, 'human')}: {said}") from None
 
 
 def demographics(

@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import sys
+import types
 
 import pytest
 from stub_engines import StubEngine, plain_template, some_personas, some_questions
@@ -10,7 +12,7 @@ from stub_engines import StubEngine, plain_template, some_personas, some_questio
 from syndigits_jax.respond.asking.collect import collect
 from syndigits_jax.respond.asking.dry_run import Tokens, dry_run, estimated_tokens, find_tokens
 from syndigits_jax.respond.asking.plan import make_plan
-from syndigits_jax.respond.requests import Decoding
+from syndigits_jax.respond.requests import Decoding, Message
 from syndigits_jax.schema import Persona
 
 TEMPLATE = plain_template()
@@ -86,3 +88,77 @@ def test_a_broken_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ValueError, match="its tokenizer cannot be read"):
         find_tokens(str(tmp_path))
+
+
+class Words:
+    """A tokenizer library: words are tokens. `chat_template` is None or a format of a turn."""
+
+    def __init__(self, chat_template=None):
+        self.chat_template = chat_template
+
+    def encode(self, text, add_special_tokens=True):
+        words = text.split()
+        return ["<s>", *words] if add_special_tokens else words
+
+    def apply_chat_template(self, turns, *, tokenize, add_generation_prompt):
+        assert not tokenize and add_generation_prompt
+        return "".join(self.chat_template.format(**turn) for turn in turns) + "<answer>"
+
+
+def libraries(monkeypatch, tmp_path, *, transformers=None, tokenizers=None):
+    """A model's folder, and libraries that load a tokenizer so; `None`: not installed."""
+    (tmp_path / "tokenizer.json").write_text("{}")
+    for name, owner, loader in (
+        ("transformers", "AutoTokenizer", transformers),
+        ("tokenizers", "Tokenizer", tokenizers),
+    ):
+        module = None
+        if loader is not None:
+            method = "from_pretrained" if name == "transformers" else "from_file"
+            module = types.SimpleNamespace(**{owner: types.SimpleNamespace(**{method: loader})})
+        monkeypatch.setitem(sys.modules, name, module)
+    return str(tmp_path)
+
+
+MESSAGES = (Message("system", "Be brief."), Message("user", "How are you?"))
+
+
+def test_a_models_own_chat_template_is_counted(monkeypatch, tmp_path):
+    loaded = []
+
+    def load(template):
+        def loader(model, *, local_files_only):
+            loaded.append((model, local_files_only))
+            return Words(template)
+
+        return loader
+
+    model = libraries(monkeypatch, tmp_path, transformers=load("<{role}> {content} "))
+    tokens = find_tokens(model)
+    assert loaded == [(model, True)] and tokens.how == "counted by the model's tokenizer"
+    assert tokens.chat(MESSAGES) == "<system> Be brief. <user> How are you? <answer>"
+    assert tokens.count("a b c") == 3  # the template has its own special tokens
+    plain = find_tokens(libraries(monkeypatch, tmp_path, transformers=load(None)))
+    assert plain.how == "counted by the model's tokenizer, without a chat template"
+    assert plain.chat(MESSAGES) == estimated_tokens().chat(MESSAGES)
+
+
+def test_a_tokenizer_is_read_by_what_is_installed(monkeypatch, tmp_path):
+    def load(path):
+        assert path == str(tmp_path / "tokenizer.json")
+        return types.SimpleNamespace(encode=lambda text: types.SimpleNamespace(ids=text.split()))
+
+    def broken(*_, **__):
+        raise RuntimeError("no model in it")
+
+    tokens = find_tokens(libraries(monkeypatch, tmp_path, tokenizers=load))
+    assert tokens.count("a b c") == 3 and "without its chat template" in tokens.how
+    nothing = find_tokens(libraries(monkeypatch, tmp_path))
+    assert "estimated" in nothing.how and nothing.count("x" * 40) == 10
+    for name in ("transformers", "tokenizers"):
+        model = libraries(monkeypatch, tmp_path, **{name: broken})
+        with pytest.raises(
+            ValueError, match=r"tokenizer cannot be read \(no model in it\)"
+        ) as said:
+            find_tokens(model)
+        assert model in str(said.value)

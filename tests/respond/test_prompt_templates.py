@@ -206,6 +206,8 @@ def test_the_latest_version_is_found_unless_one_is_named(tmp_path, monkeypatch):
         ("[decoding]", "[scale]\nlow = 5\n[decoding]", "`scale` needs `high`"),
         ("[decoding]", '[scale]\nlow = "1"\nhigh = 5\n[decoding]', "without quotes"),
         ('answer_with = "label"', 'answer_with = "label"\nmarker = "A:"', "behind 'A:'"),
+        ("[decoding]", "[scale]\nlow = 1\nhihg = 5\n[decoding]", "`scale` has no 'hihg'"),
+        ('content = "You are {persona}"', "content = 3", "(1 of 2): no text `content`"),
     ],
 )
 def test_mistakes_in_a_file_are_named(tmp_path, old, new, says):
@@ -215,6 +217,27 @@ def test_mistakes_in_a_file_are_named(tmp_path, old, new, says):
         read_template(path)
     message = str(raised.value)
     assert message.startswith(str(path)) and says in message
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ('"You are {persona}"', "each message begins with a line [[messages]]"),
+        ('["You are {persona}"]', "`messages` (1 of 1): needs a `role` and a `content`, got 'You"),
+        ("[]", "`messages` is empty"),
+    ],
+)
+def test_messages_that_are_none_are_said_to_be(tmp_path, messages, says):
+    head = MINE[: MINE.index("[decoding]")]
+    with pytest.raises(ValueError) as raised:
+        read_template(written(tmp_path, f"{head}messages = {messages}\n"))
+    assert says in str(raised.value)
+
+
+def test_the_text_of_a_template_is_that_of_its_file(tmp_path):
+    assert templates.template_text(written(tmp_path, MINE)) == MINE
+    shipped = templates.template_text("survey")
+    assert read_template(written(tmp_path, shipped)) == find_template("survey")
 
 
 def test_files_that_are_none(tmp_path):

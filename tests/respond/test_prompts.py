@@ -78,6 +78,10 @@ def test_options_are_shown_as_they_are_answered():
         "['1. Very safe', '2. Somewhat safe', '3. Not too safe', '4. Not at all safe', "
         "'5. Refused']"
     )
+    assert said("{options_list}", answer_with="letter").startswith("['A. Very safe', 'B. Some")
+    assert said("{options_list}", answer_with="label") == (
+        "['Very safe', 'Somewhat safe', 'Not too safe', 'Not at all safe', 'Refused']"
+    )
     assert said("{option_range}", answer_with="letter") == "A to E"
     broken = dataclasses.replace(SAFE, options=(Option(1, "Yes\n2 = No"), Option(3, "No")))
     assert said("{options}", question=broken) == "1 = Yes 2 = No\n3 = No"

@@ -70,6 +70,57 @@ def test_twins_that_understate_or_reverse_effects_are_found():
     assert "question_5" not in found["effects.misjudged_raw"]
 
 
+def test_twins_that_exaggerate_effects_are_found():
+    section = effects_section(experiment(11, size=2.2))
+    claims = {claim.name: claim for claim in section.claims}
+    size = claims["effects.size_raw"]
+    assert size.finding == "raw twins exaggerate effects" and "larger than those" in size.text
+    rows = section.tables[0].rows
+    people, raw = (np.array([row[key] for row in rows]) for key in ("people", "raw"))
+    # The slope without what noise adds to the squares of people's effects: about 2 (2.2, clipped).
+    assert people @ raw / (people @ people) < size.values["estimate"] < 2.4
+    assert size.values["lower"] > 1
+
+
+def test_of_people_without_effects_nothing_is_said_of_direction_or_size():
+    """Twins have effects that people lack: they misjudge, but in no direction and of no size."""
+    evidence = experiment(12)
+    truth = clipped(5 + np.random.default_rng(13).normal(size=(Q, N)))
+    section = effects_section(dataclasses.replace(evidence, truth=truth))
+    claims = {claim.name: claim for claim in section.claims}
+    assert claims["effects.people"].values == {"told": 0, "effects": Q}
+    for key in ("raw", "calibrated"):
+        sign, size = claims[f"effects.sign_{key}"], claims[f"effects.size_{key}"]
+        assert "cannot be told: people show none" in sign.text
+        assert "cannot be told: those of people are too small" in size.text
+        assert not (sign.finding or sign.values or size.finding or size.values)
+        wrong = claims[f"effects.misjudged_{key}"]
+        assert wrong.values["misjudged"] == 6 and "question_5" not in wrong.finding
+
+
+def test_an_outcome_with_one_arm_is_left_out_with_a_note():
+    evidence = experiment(14)
+    arms = {"question_1": ARMS, "question_2": ("ad",) * N}
+    inputs = dataclasses.replace(evidence.inputs, arms=None, outcome_arms=arms)
+    section = effects_section(dataclasses.replace(evidence, inputs=inputs))
+    assert [row["outcome"] for row in section.tables[0].rows] == ["question_1: ad"]
+    assert any(note.endswith("in an arm: question_2.") for note in section.notes)
+
+
+def test_answers_without_any_spread_leave_no_number_without_an_interval():
+    evidence = experiment(15)
+    truth = evidence.truth.copy()
+    truth[1], truth[2] = 5.0, 5.0 + ARM  # nobody differs within an arm
+    predictions = {name: values.copy() for name, values in evidence.predictions.items()}
+    for values in predictions.values():
+        values[1:3] = 5.0
+    section = effects_section(dataclasses.replace(evidence, truth=truth, predictions=predictions))
+    for row in section.tables[0].rows:
+        for key in ("people", "raw", "calibrated", "combined", "raw_apart", "calibrated_apart"):
+            ends = [row[f"{key}{end}"] for end in ("", "_low", "_high")]
+            assert all(end is None for end in ends) or np.isfinite(ends).all()
+
+
 def test_right_twins_are_not_said_to_misjudge_more_often_than_the_level_says():
     wrong, runs = {}, 12
     for seed in range(runs):

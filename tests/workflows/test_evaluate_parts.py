@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from made_evidence import good_twins, survey_evidence
 
 from syndigits_jax.estimation import ExpectedQuality
 from syndigits_jax.estimation.expected_quality import OUTCOMES
@@ -14,7 +15,6 @@ from syndigits_jax.workflows.evaluate.evidence import (
     LEARNED,
     RAW,
     Evidence,
-    Inputs,
     with_new_surveys,
 )
 from syndigits_jax.workflows.evaluate.left_to_twins import left_to_twins_section
@@ -25,41 +25,15 @@ from syndigits_jax.workflows.evaluate.wording import count, interval, number
 from syndigits_jax.workflows.evaluate.worth import worth_section
 
 SECTIONS = (quality_section, left_to_twins_section, worth_section, population_section)
-T, N = 14, 60
-
-
-def evidence_of(truth, predictions, twin, **fields) -> Evidence:
-    """Evidence of answers from 1 to 5 with predictions of these."""
-    t, n = truth.shape
-    panel = Panel.from_arrays(truth.T, np.where(np.isnan(twin), 3, twin).T, scale=(1, 5))
-    return Evidence(
-        inputs=Inputs(panel), questions=panel.questions, at=np.arange(t), truth=truth, twin=twin,
-        low=np.ones(t), high=np.full(t, 5.0), block=None, predictions=predictions, survey={},
-        weight=np.ones(n), **fields,
-    )  # fmt: skip
-
-
-def good(seed=0, t=T, n=N) -> Evidence:
-    """Calibrated twins know more than raw ones, which are too alike and too high."""
-    rng = np.random.default_rng(seed)
-    common = rng.normal(size=n)
-    signal = 0.5 * common + rng.normal(size=(t, n))
-    truth = np.clip(np.round(3 + signal), 1, 5)
-    auto = np.clip(3 + 0.6 * signal + 0.3 * rng.normal(size=(t, n)), 1, 5)
-    raw = np.clip(np.round(3.8 + 0.15 * signal + 0.3 * rng.normal(size=(t, n))), 1, 5)
-    control = np.clip(3 + 0.3 * common + 0.3 * rng.normal(size=(t, n)), 1, 5)
-    predictions = {AUTO: auto, RAW: raw, LEARNED: control}
-    predictions |= dict.fromkeys(CONTROLS.values(), control)
-    return evidence_of(truth, predictions, raw)
 
 
 @pytest.fixture(scope="module")
 def sections():
-    evidence = good()
+    evidence = good_twins()
     return evidence, [section(evidence) for section in SECTIONS]
 
 
-def test_good_twins_are_found_good(sections):
+def test_good_twins_are_found_good_twins(sections):
     evidence, parts = sections
     claims = {claim.name: claim for part in parts for claim in part.claims}
     wanted = {
@@ -100,18 +74,23 @@ def test_figures_are_drawn_and_tables_are_whole(sections):
 def without_variation() -> Evidence:
     ones = np.full((4, 12), 3.0)
     names = (AUTO, RAW, LEARNED, *CONTROLS.values())
-    return evidence_of(ones, dict.fromkeys(names, ones), ones)
+    return survey_evidence(ones, dict.fromkeys(names, ones), ones)
 
 
 def without_common_answers() -> Evidence:
-    one = good(t=3, n=12)
+    one = good_twins(t=3, n=12)
     empty = {name: np.full_like(values, np.nan) for name, values in one.predictions.items()}
-    return evidence_of(one.truth, one.predictions | {RAW: empty[RAW]}, empty[RAW])
+    return survey_evidence(one.truth, one.predictions | {RAW: empty[RAW]}, empty[RAW])
 
 
 @pytest.mark.parametrize(
     "evidence",
-    [good(1, t=3, n=12), good(2, t=6, n=5), without_variation(), without_common_answers()],
+    [
+        good_twins(1, t=3, n=12),
+        good_twins(2, t=6, n=5),
+        without_variation(),
+        without_common_answers(),
+    ],
     ids=["three questions", "five people", "no variation", "no common answer"],
 )
 def test_degenerate_tables_are_said_to_be_so(evidence):
@@ -125,7 +104,7 @@ def test_degenerate_tables_are_said_to_be_so(evidence):
 
 
 def test_nothing_is_said_without_sections():
-    assert all("cannot be told" in claim.text for claim in summary(good(), []))
+    assert all("cannot be told" in claim.text for claim in summary(good_twins(), []))
 
 
 def test_numbers_in_words():

@@ -207,6 +207,22 @@ def test_names_of_conditions_differ(read):
         read(asking, (survey, ""), text=text)
 
 
+def test_personas_that_are_none_and_texts_that_cannot_be_written(read):
+    survey = WHOLE[WHOLE.index("[[personas]]") : WHOLE.index("[engine]")]
+    text = WHOLE[: WHOLE.index("[calibrate]")]
+    for new, words in (
+        ("", r"\[\[personas\]\]: there are none"),
+        ('[[personas]]\nkind = "backstory"\ntemplate = "surveey"\n', "surveey"),
+        ('[[personas]]\nkind = "backstory"\ntemperature = -1.0\n', "`temperature` must not be neg"),
+        ('[[personas]]\nkind = "file"\n', "no `file`"),
+    ):
+        head = "" if new else "personas = []\n"
+        with pytest.raises(ValueError, match=words):
+            read((survey, new), text=head + text)
+    (found,) = read((survey, '[[personas]]\nkind = "file"\nfile = "p.json"\n'), text=text).personas
+    assert dict(found.options) == {"file": read.folder / "p.json"} and not found.writing
+
+
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.toml"):
         read_pipeline(tmp_path / "none.toml")

@@ -6,8 +6,9 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
-from syndigits_jax.cli.render.console import output, showing_progress
+from syndigits_jax.cli.render.console import bold, output, showing_progress
 from syndigits_jax.results.format import UNDEFINED, with_error
 from syndigits_jax.results.records import RESULTS, read_results
 from syndigits_jax.studies.beyond.comparison import (
@@ -78,15 +79,15 @@ def print_table(console: Console, table: Table) -> None:
         console.print(f"not all fits of auto met their tolerance, but {share}%", soft_wrap=True)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row) -> list[str | Text]:
     cells = [*row.controls.values(), row.published, row.alone, row.auto]
     known = [c.mean for c in cells if c is not None and c.mean is not None]
     best = (max if row.metric in HIGHER_IS_BETTER else min)(known, default=None)
     digits = 4 if row.metric == "mse_over_range2" else 3
-    texts = []
+    texts: list[str | Text] = []
     for cell in cells:
         text = _text(cell, digits)
-        texts.append(f"[bold]{text}[/bold]" if cell is not None and cell.mean == best else text)
+        texts.append(bold(text, cell is not None and cell.mean == best))
     return [*texts, _text(row.lead, digits, signed=True)]
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from syndigits_jax.cli.command import showing
 from syndigits_jax.results.format import duration, with_error
@@ -21,16 +22,24 @@ SECONDS_BETWEEN_LINES = 15
 
 
 def output(width: int = _PLAIN_WIDTH) -> Console:
-    """The console for results, silent if they are not shown; `width`: used for a pipe."""
+    """The console for results, silent if they are not shown; `width`: used for a pipe.
+
+    Names and paths are users': square brackets in them are shown as they are.
+    """
     if not showing().results:
         return Console(quiet=True)
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=width)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=width)
 
 
 def progress_output() -> Console:
     """The console for progress, on the error stream; silent if progress is not shown."""
-    return Console(stderr=True, highlight=False, quiet=not showing().progress)
+    return Console(stderr=True, highlight=False, markup=False, quiet=not showing().progress)
+
+
+def bold(text: str, wanted: bool = True) -> Text:
+    """A cell, in bold letters where it is `wanted`."""
+    return Text.assemble((text, "bold" if wanted else ""))
 
 
 @contextlib.contextmanager
@@ -41,7 +50,7 @@ def showing_progress() -> Iterator[OnProgress]:
         yield _lines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -94,7 +103,7 @@ def showing_step(text: str) -> Iterator[None]:
         console.print(text, soft_wrap=True, markup=False)
         yield
         return
-    with console.status(text):
+    with console.status(Text(text)):
         yield
 
 
@@ -137,12 +146,12 @@ def _comparison(block: Block) -> Table:
             table.add_column("%Δ", justify="right")
     best = {setting: _best(block.rows, setting) for setting in block.settings}
     for row in block.rows:
-        cells = [row.method]
+        cells: list[str | Text] = [row.method]
         if with_paper:
             cells.append(with_error(*row.paper))
         for setting in block.settings:
             text = with_error(*row.ours.get(setting, (None, None)))
-            cells.append(f"[bold]{text}[/bold]" if row.method == best[setting] else text)
+            cells.append(bold(text, row.method == best[setting]))
             if with_paper and setting == "reference":
                 difference = row.difference(setting)
                 cells.append("" if difference is None else f"{difference:+.3f}")

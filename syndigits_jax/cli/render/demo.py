@@ -8,7 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from syndigits_jax.cli.render.console import output, print_block, showing_progress, showing_step
+from syndigits_jax.cli.render.console import (
+    bold,
+    output,
+    print_block,
+    showing_progress,
+    showing_step,
+)
 from syndigits_jax.cli.render.figures import (
     adaptive_figure,
     alignment_figures,
@@ -200,7 +206,7 @@ def _print_divergences(console: Console, records: Sequence[Record]) -> None:
         cells = []
         for metric in _METRICS:
             text = f"{means[variant, metric]:.3f}"
-            cells.append(f"[bold]{text}[/bold]" if means[variant, metric] == best[metric] else text)
+            cells.append(bold(text, means[variant, metric] == best[metric]))
         gap = gaps.get(variant)
         table.add_row(title, *cells, "" if gap is None else f"{gap:.0e}")
     console.print(table)

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from syndigits_jax.cli.render.console import output, showing_progress
+from syndigits_jax.cli.render.console import bold, output, showing_progress
 from syndigits_jax.cli.render.figures import save_ensemble_figures
 from syndigits_jax.distribution import DIVERGENCES
 from syndigits_jax.results.format import as_published
@@ -87,7 +87,7 @@ def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> 
         cells = []
         for metric in DIVERGENCES:
             text = as_published(_mean(row, metric))
-            cells.append(f"[bold]{text}[/bold]" if _mean(row, metric) == best[metric] else text)
+            cells.append(bold(text, _mean(row, metric) == best[metric]))
         training = f"{_mean(row, 'training'):.4f}" if "training" in row else ""
         objective = objective or "control"
         shown = objective if objective != before else ""

@@ -77,11 +77,7 @@ def population_table(
     return table
 
 
-def paired_table(
-    records: Sequence[FidelityRecord],
-    pairs: Sequence[tuple[str, str, str]],
-    paper: PaperValues | None = None,
-) -> Table:
+def paired_table(records: Sequence[FidelityRecord], pairs: Sequence[tuple[str, str, str]]) -> Table:
     """A table of paired metrics of personas and seeds by (population, procedure, reference).
 
     Values with shuffled seeds are in brackets.
@@ -104,8 +100,6 @@ def paired_table(
         others = [found.get((*pair, f"{metric}_shuffled")) for pair in pairs]
         cells = [f"{_number(a, 3)} ({_number(b, 3)})" for a, b in zip(mine, others, strict=True)]
         table.add_row(label, *cells)
-        if paper is not None:
-            _add_paper(table, mine, paper)
     return table
 
 

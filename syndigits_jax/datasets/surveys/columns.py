@@ -261,8 +261,6 @@ def _choices(payload: Payload, which: str, context: Context, row: str = "") -> C
     naming = naming if isinstance(naming, Mapping) else {}
     analysed = payload.get("AnalyzeChoices")
     analysed = analysed if isinstance(analysed, Mapping) else {}
-    if payload.get("QuestionType") == "Matrix" and which == "Choice":
-        recoded = naming = analysed = {}
     labels, codes, texts, suffixes = {}, {}, {}, {}
     words = {name: _recoded(recoded, name, name.removeprefix("x")) for name in shown}
     numeric = [name for name in shown if _finite(words[name]) is not None]

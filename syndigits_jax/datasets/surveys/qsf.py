@@ -33,17 +33,17 @@ class Questionnaire:
     notes: tuple[str, ...]
 
     def of_loop(self, qid: str, loop: str) -> list[Column]:
-        """The columns of a question in a loop that the questionnaire does not number itself."""
+        """The columns of a question in a loop that the questionnaire does not number itself.
+
+        **Raises:** [`NotRead`][] with the reason if it has none.
+        """
         context = self.contexts.get(qid)
         if context is None:
             return []
         looped = Context(
             context.payloads, context.tags, loop, {}, context.block, context.block_name
         )
-        try:
-            return columns_of(self.payloads[qid], looped)
-        except NotRead:
-            return []
+        return columns_of(self.payloads[qid], looped)
 
 
 def read_questionnaire(path: Path) -> Questionnaire:

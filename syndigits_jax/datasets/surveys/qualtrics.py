@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from ...schema import Question
 from ...tables.frames import import_pandas
 from .cells import holds_labels, numbers, selected, single_codes, split_cells
-from .columns import NO_ANSWER, SELECTED, WORDS, Column
+from .columns import NO_ANSWER, SELECTED, WORDS, Column, NotRead
 from .export import (
     Export,
     Place,
@@ -115,6 +115,7 @@ class _Reading:
     def __init__(self, export: Export, questionnaire: Questionnaire | None, path: Path):
         self.export, self.questionnaire, self.path = export, questionnaire, path
         self.left_out = LeftOut()
+        self.unread: dict[str, str] = {}  # why questions of loops have no columns
         self.notes: list[str] = list(export.notes)
         self.columns: list[Column] = []
         self.values: list[np.ndarray] = []
@@ -181,7 +182,11 @@ class _Reading:
         runs = {(one.loop, one.qid) for one in columns}
         for place in asked.values():  # loops that the questionnaire does not number itself
             if (place.loop, place.qid) not in runs and place.loop:
-                new = of.of_loop(place.qid.split("#")[0], place.loop)
+                qid, new = place.qid.split("#")[0], []
+                try:
+                    new = of.of_loop(qid, place.loop)
+                except NotRead as reason:
+                    self.unread[qid] = str(reason)
                 columns += new
                 runs |= {(one.loop, one.qid) for one in new} | {(place.loop, place.qid)}
         by_key = {column.key: position for position, column in enumerate(columns)}
@@ -228,6 +233,8 @@ class _Reading:
         detail = _detail(place.part)
         if of is None or bare not in of.payloads:
             return "the questionnaire has no such question"
+        if bare in self.unread:
+            return self.unread[bare]
         if bare in of.why and not (detail and of.why[bare].startswith("it is in a loop")):
             return of.why[bare]
         return detail or "the questionnaire has no such choice"

@@ -120,7 +120,7 @@ def survey_personas(
     if empty:
         raise ValueError(
             f"`answers`: {len(empty)} respondents have no answer to show ({some(empty)}); "
-            "leave them out with `respondents`, or ask fewer questions"
+            "leave them out, or ask fewer questions"
         )
     return tuple(personas)
 

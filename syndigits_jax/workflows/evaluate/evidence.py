@@ -114,6 +114,11 @@ class Evidence:
         return np.where(self.high > self.low, self.high - self.low, 1.0)
 
     @property
+    def blocks(self) -> tuple[str, ...] | None:
+        """(q,) names of the blocks that intervals resample; `None` unless there are several."""
+        return self.block if self.block is not None and len(set(self.block)) > 1 else None
+
+    @property
     def unit_truth(self) -> Float[np.ndarray, "q n"]:
         """The answers as shares of the range."""
         return self.units(self.truth)

@@ -78,12 +78,6 @@ class _Rows:
         raw, calibrated = values[f"raw {word}"], values[f"calibrated {word}"]
         return np.where(self.raw[: len(raw)], raw, calibrated)
 
-    @property
-    def blocks(self) -> tuple[str, ...] | None:
-        """Blocks of the judged questions, where there are several."""
-        blocks = self.evidence.block
-        return blocks if blocks is not None and len(set(blocks)) > 1 else None
-
     def judge(self, outcome: str) -> ExpectationsJudged | None:
         """How well one outcome was expected; `None` where that cannot be told."""
         known = slice(self.count)
@@ -94,7 +88,7 @@ class _Rows:
                 key=random_key(self.evidence.key),
                 lower=self.found.lower[outcome][known],
                 upper=self.found.upper[outcome][known],
-                groups=self.blocks,
+                groups=self.evidence.blocks,
                 level=self.evidence.level,
             )
         except (KeyError, ValueError):
@@ -182,7 +176,7 @@ def _choice(rows: _Rows) -> tuple[Claim, ...]:
             {"recommended": chosen, AUTO: auto, RAW: twin},
             evidence.unit_truth,
             key=random_key(evidence.key),
-            blocks=rows.blocks,
+            blocks=evidence.blocks,
             sample_weight=evidence.weight,
             level=level,
         )
@@ -272,7 +266,7 @@ def _held(rows: _Rows, judged: Mapping[str, ExpectationsJudged]) -> Table:
         "Each question's quality was expected from the other questions. Slope: how much more came "
         "true for 1 more that was expected. Of errors, the upper half are the questions of which "
         f"large errors were expected. In brackets: {percent(rows.evidence.level)} intervals over "
-        f"{'blocks' if rows.blocks else 'questions'}."
+        f"{'blocks' if rows.evidence.blocks else 'questions'}."
     )
     return Table(
         "left_to_twins_held", "How well the expectations held", columns, tuple(out), note, _JUDGED

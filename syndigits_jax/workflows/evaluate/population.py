@@ -100,14 +100,14 @@ def _level_claims(
 
 
 def _spread_claims(evidence: Evidence, notes: list[str]) -> list[Claim]:
-    level, blocks = evidence.level, evidence.block
+    level = evidence.level
     try:
         found = compare_predictions(
             {RAW: evidence.units(evidence.predictions[RAW])},
             evidence.unit_truth,
             key=random_key(evidence.key),
             measure="spread",
-            blocks=blocks if blocks is not None and len(set(blocks)) > 1 else None,
+            blocks=evidence.blocks,
             sample_weight=evidence.weight,
             level=level,
         )

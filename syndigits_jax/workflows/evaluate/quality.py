@@ -14,7 +14,7 @@ from syndigits_jax.evaluation import (
     retest_reliability,
     share_of_ceiling,
 )
-from syndigits_jax.inference import bootstrap, nan_mean
+from syndigits_jax.inference.pigeonhole import interval_factor
 from syndigits_jax.report import Claim, Column, Figure, Section, Table
 from syndigits_jax.results.keys import random_key
 
@@ -59,16 +59,13 @@ def compared(evidence: Evidence, measure: str, *, survey: bool = False) -> Compa
     of whole blocks that were left out.
     """
     predictions = evidence.survey if survey else evidence.predictions
-    blocks = evidence.block
-    if blocks is not None and len(set(blocks)) < 2:
-        blocks = None
     try:
         return compare_predictions(
             {name: evidence.units(values) for name, values in predictions.items()},
             evidence.unit_truth,
             key=random_key(evidence.key),
             measure=measure,
-            blocks=blocks,
+            blocks=evidence.blocks,
             sample_weight=evidence.weight,
             level=evidence.level,
         )
@@ -190,7 +187,7 @@ def _tables(
             row |= {key: score.estimate, f"{key}_low": _end(score.lower)}
             row |= {f"{key}_high": _end(score.upper)}
         rows.append(row)
-    unit = "surveys" if survey else "blocks" if evidence.block is not None else "questions"
+    unit = "surveys" if survey else "blocks" if evidence.blocks else "questions"
     how = ", nor to any other question of its block" if survey else ""
     note = _NOTE.format(how, percent(evidence.level), unit)
     title = "Predictions for a new survey" if survey else "Predictions, raw and calibrated"
@@ -267,18 +264,28 @@ def _retest(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
     """How people's own second answers correlate with the first, and the share of it reached."""
     if evidence.inputs.retest is None:
         return ()
-    second = np.asarray(evidence.inputs.retest, np.float64)[:, evidence.at]
+    second = np.asarray(evidence.inputs.retest, np.float64)[:, evidence.at].T
     level, key = evidence.level, random_key(evidence.key)
+    few = "Too few people answered twice to tell how people's own answers repeat."
     try:
-        again = retest_reliability(evidence.truth.T, second, sample_weight=evidence.weight)
+        again = retest_reliability(evidence.truth.T, second.T, sample_weight=evidence.weight)
         reliability = np.asarray(again.reliability, np.float64)
-        if np.sum(~np.isnan(reliability)) < 2:
-            raise ValueError
+        told = ~np.isnan(reliability)
+        mean = compare_predictions(
+            {"again": evidence.units(np.where(told[:, None], second, np.nan))},
+            evidence.unit_truth,
+            key=key,
+            blocks=evidence.blocks,
+            sample_weight=evidence.weight,
+            level=level,
+        )
     except ValueError:
-        notes.append("Too few people answered twice to tell how people's own answers repeat.")
+        notes.append(few)
         return ()
-    mean = bootstrap(key, nan_mean, reliability, level=level)
-    one = Estimated(*(float(x) for x in (mean.estimate, mean.lower, mean.upper)))
+    if told.sum() < 2:
+        notes.append(few)
+        return ()
+    one = mean.score("again")
     source = "syndigits_jax.evaluation.retest_reliability(first, second)"
     text = (
         "People's own second answers correlate with their first at "
@@ -286,13 +293,20 @@ def _retest(evidence: Evidence, notes: list[str]) -> tuple[Claim, ...]:
     )
     out = [claim("quality.retest", text, one, level, source)]
     found = compared(evidence, "pearson")
-    ceiling = np.sqrt(np.maximum(reliability, 0))
-    if found is None or not np.nansum(ceiling) > 0:
+    if found is None:
         return tuple(out)
     scores = found.by_question[found.names.index(AUTO)]
-    groups = evidence.block
-    ratio = share_of_ceiling(scores, ceiling, key=key, groups=groups, level=level)
-    one = Estimated(*(float(x) for x in (ratio.estimate, ratio.lower, ratio.upper)))
+    ceiling = np.where(np.isnan(scores), np.nan, np.sqrt(np.maximum(reliability, 0)))
+    if not np.nansum(ceiling) > 0:
+        return tuple(out)
+    ratio = share_of_ceiling(scores, ceiling, key=key, groups=evidence.blocks, level=level)
+    # As of all intervals here: of few questions or blocks a percentile interval is too narrow.
+    judged = np.flatnonzero(~np.isnan(ceiling))
+    blocks = evidence.blocks
+    units = len(judged) if blocks is None else len({blocks[j] for j in judged})
+    reach = interval_factor(level, units) * float(ratio.standard_error)
+    share = float(ratio.estimate)
+    one = Estimated(share, share - reach, share + reach)
     text = (
         f"Calibrated twins reach {percent(one.estimate)} "
         f"({interval(one, level, digits=0, share=True)}) of the correlation that is possible at "

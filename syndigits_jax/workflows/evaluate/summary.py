@@ -46,6 +46,7 @@ def _good(evidence: Evidence, known: dict[str, Claim]) -> Claim:
     if gate.finding == "twins add":
         text += f", {number(gap)} more than people's other answers alone give ({of})."
     elif gate.finding == "twins take away":
+        of = interval((-gate.values["upper"], -gate.values["lower"]), level)
         text += f", {number(-gap)} less than people's other answers alone give ({of}): leave them."
     else:
         text += (

@@ -62,13 +62,12 @@ def worth_section(
 
 
 def _worth(evidence: Evidence, name: str) -> PeopleWorth | None:
-    blocks = evidence.block
     try:
         return people_worth(
             evidence.units(evidence.predictions[name]),
             evidence.unit_truth,
             key=random_key(evidence.key),
-            blocks=blocks if blocks is not None and len(set(blocks)) > 1 else None,
+            blocks=evidence.blocks,
             sample_weight=evidence.weight,
             level=evidence.level,
         )
@@ -148,9 +147,10 @@ def _trial(evidence: Evidence, asked: int, notes: list[str]) -> list[Claim]:
     errors = [np.asarray(e, np.float64) for e in (
         found.classical.standard_error, found.standard_error)]  # fmt: skip
     usable = np.isfinite(errors[0]) & np.isfinite(errors[1]) & (errors[1] > 0)
-    blocks = evidence.block
+    blocks = evidence.blocks
     labels = None if blocks is None else [blocks[i] for i in np.flatnonzero(rows)[usable]]
     if usable.sum() < 2 or (labels is not None and len(set(labels)) < 2):
+        notes.append("Too few questions for a trial in which only some people are asked.")
         return []
     member, units = block_members(labels, int(usable.sum()))
     squares = np.stack([np.bincount(member, e[usable] ** 2, units) for e in errors], axis=1)
