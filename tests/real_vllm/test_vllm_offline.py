@@ -13,6 +13,7 @@ import pytest
 from conftest import answers_of, tiny_engine
 from rating_requests import DIGITS, LABELS, PERSONA, THINGS, chat, rating, workload
 
+from syndigits_jax.respond.asking.dry_run import find_tokens
 from syndigits_jax.respond.engines.vllm_engine import VLLMEngine
 from syndigits_jax.respond.requests import Completion, EngineDied, Failure, Message, Request
 
@@ -32,6 +33,14 @@ def test_probabilities_of_single_tokens_are_the_models(offline, judged):
         assert answer.text == DIGITS[int(np.argmax(expected))]
         assert 0 < sum(map(math.exp, answer.log_probabilities)) < 1
         assert (answer.finish_reason, answer.completion_tokens) == ("stop", 1)
+
+
+def test_a_dry_run_counts_the_tokens_that_the_engine_reads(offline, tiny):
+    tokens = find_tokens(tiny)
+    assert tokens.how == "counted by the model's tokenizer"
+    for thing in THINGS[:3]:
+        (found,) = answers_of(offline, [rating(thing)])
+        assert tokens.count(tokens.chat(chat(thing, answers=DIGITS))) == found.prompt_tokens
 
 
 def test_probabilities_of_longer_answers_are_the_sums_over_what_begins_with_them(offline, judged):

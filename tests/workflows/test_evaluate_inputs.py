@@ -92,6 +92,26 @@ def test_blocks_are_of_the_column_that_is_named(read):
     assert read({"questions": None}, questions=None).panel.blocks == ()
 
 
+def test_batteries_and_the_usual_column_of_blocks(read, panel):
+    assert read(blocks="block").panel.blocks == tuple("aabbb")
+    with pytest.raises(ValueError, match="`blocks` is a column of the file of questions"):
+        read({"questions": None}, blocks="block")
+    human, twin = panel.to_frames()
+    names = dict(zip(panel.questions, ("a_1", "a_2", "b_1", "b_2", "b_3"), strict=True))
+    renamed = {name: frame.rename(columns=names) for name, frame in
+               (("human", human), ("twin", twin))}  # fmt: skip
+    found = read(renamed | {"questions": None}, batteries=True)
+    assert found.panel.blocks == tuple("aabbb")
+
+
+def test_groups_of_one_person_are_left_out_together(panel):
+    towns = ["x", "y", *("c" * 5), *("d" * 5)]
+    found = inputs_of(panel, groups={"town": towns})
+    assert found.groups["town"] == ("", "", *towns[2:])
+    (note,) = [note for note in found.notes if "town" in note]
+    assert "2 groups of a single person are left out" in note and "x" in note and "y" in note
+
+
 def test_all_problems_are_said_at_once(read, panel, people):
     human = panel.to_frames()[0].join(people[["sex"]])
     stranger = pd.DataFrame({panel.questions[0]: [1]}, index=["nobody"])
