@@ -17,11 +17,15 @@ os.environ["SYNDIGITS_CACHE"] = "off"
 # Compiling is most of what a test does, so programs are optimised less: a third of the time. Set
 # XLA_FLAGS, even to nothing, to have them as users do; the lane `full` of CI does, and processes
 # with `users_environment` always have.
-USERS_ENVIRONMENT = dict(os.environ)
+OURS = "SYNDIGITS_TESTS_SET_XLA_FLAGS"  # workers inherit the flags, and must know whose they are
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     if jax.__version_info__ < (0, 11):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+    os.environ[OURS] = "yes"
+USERS_ENVIRONMENT = dict(os.environ)
+if USERS_ENVIRONMENT.pop(OURS, None):
+    del USERS_ENVIRONMENT["XLA_FLAGS"]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
