@@ -123,7 +123,7 @@ def test_twins_that_agree_leave_finite_intervals(kind):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"alpha": 0.0}, "alpha must lie strictly between"),
+        ({"alpha": 0.0}, "`alpha` must lie strictly between"),
         ({"kind": "full"}, "kind must be"),
         ({"human": np.ones((USERS, KNOWN + NEW))}, "at least one new question"),
         ({"human": np.ones((USERS, 3))}, "at least 4 are needed"),
