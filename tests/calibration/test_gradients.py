@@ -52,7 +52,9 @@ def slopes(method, *, missing=0.1, weight=None, step=1e-5):
 @needs_float64
 @pytest.mark.parametrize("name", METHODS)
 def test_gradients_agree_with_finite_differences_or_are_zero_as_documented(name):
-    difference, forward, reverse = slopes(METHODS[name])
+    # Synthetic control stops at a gap of 1e-6, which over a short step is more than the slope.
+    step = 1e-3 if name == "SyntheticControl" else 1e-5
+    difference, forward, reverse = slopes(METHODS[name], step=step)
     assert abs(difference) > 1e-3
     if name == "SyntheticPrior":
         assert forward == reverse == 0
