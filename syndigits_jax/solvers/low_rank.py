@@ -25,7 +25,7 @@ OVERSAMPLE = 10
 """Columns carried beyond the rank: they speed up convergence where singular values lie close."""
 
 _PASSES = 6
-"""Most passes of [`orthonormal_basis`][] before the last; two are enough for what is not noise."""
+"""Most passes of [`orthonormal_factors`][] before the last; two are enough for all but noise."""
 
 _APART = 0.1
 """Largest error in the Gram matrix of nearly orthonormal columns that one more pass mends."""
@@ -95,23 +95,17 @@ def orthonormalise(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
 
 @jax.jit
 @full_precision
-def orthonormal_basis(y: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Orthonormal columns that span at least the columns of `y`, to rounding; n >= k.
+def orthonormal_factors(
+    y: Float[Array, "n k"],
+) -> tuple[Float[Array, "n k"], Float[Array, "k k"]]:
+    """Q, orthonormal columns that span at least the columns of `y`, to rounding, and R = Qᵀ`y`.
 
     Cholesky-QR with a shift, repeated until the columns are orthonormal, once for most data: half
     the time of Householder's reflections on a CPU, and products alone on an accelerator (Fukaya et
     al. 2020). A column of nothing but zeros, or a copy of others to the last digit, becomes zero;
-    one that depends on others to fewer digits becomes some further direction.
+    one that depends on others to fewer digits becomes some further direction. n >= k; R takes
+    products of (k, k) matrices alone.
     """
-    return orthonormal_factors(y)[0]
-
-
-@jax.jit
-@full_precision
-def orthonormal_factors(
-    y: Float[Array, "n k"],
-) -> tuple[Float[Array, "n k"], Float[Array, "k k"]]:
-    """[`orthonormal_basis`][] Q of `y`, and R = Qᵀ`y` by products of (k, k) matrices alone."""
     (n, k), eps = y.shape, float(jnp.finfo(y.dtype).eps)
     identity = jnp.eye(k, dtype=y.dtype)
     # Beyond the rounding of the factor and of sums of n terms.

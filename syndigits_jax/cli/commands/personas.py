@@ -304,7 +304,7 @@ def _build(kind: str, out: Path, options: dict[str, Any], note: str = "") -> dic
     write_personas(out, built)
     for line in (f"{len(built)} personas{lengths(built)}; written: {out}", note):
         if line:
-            output().print(line, soft_wrap=True, markup=False)
+            output().print(line, soft_wrap=True)
     return {"written": [out], "personas": len(built)}
 
 

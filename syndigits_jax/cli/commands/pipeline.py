@@ -53,7 +53,7 @@ def pipeline(
         raise Ended(INCOMPLETE, str(error)) from None
     if found.fidelity is not None:
         show_fidelity(found.fidelity)
-    console.print(found.report, soft_wrap=True, markup=False)
+    console.print(found.report, soft_wrap=True)
     console.print(f"written: {found.out / REPORT} and what it is made of", soft_wrap=True)
     return {"out": found.out, "report": found.out / REPORT}
 
@@ -66,7 +66,7 @@ def _planned(prepared: "Prepared") -> dict[str, Any]:
     console, requests = output(), {}
     for planned in plan_pipeline(prepared):
         title = f"\n{planned.title}: {planned.personas} personas"
-        console.print(title, style="bold", markup=False)
+        console.print(title, style="bold")
         print_dry_run(console, planned.found, None, None)
         if planned.to_write:
             console.print(

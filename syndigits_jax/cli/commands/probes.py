@@ -42,6 +42,5 @@ def probes(
         f"{chosen.size} of {int((rated > 0).sum())} rated items, with {rated[chosen].min()} to "
         f"{rated[chosen].max()} ratings each; written: {out}",
         soft_wrap=True,
-        markup=False,
     )
     return {"written": [out], "items": chosen.size}

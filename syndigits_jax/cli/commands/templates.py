@@ -28,7 +28,7 @@ def templates(
 
     if name is not None:
         text = template_text(name)
-        output().print(text, markup=False, highlight=False, soft_wrap=True, end="")
+        output().print(text, highlight=False, soft_wrap=True, end="")
         return {"template": text}
     print_templates(output())
     return {

@@ -77,7 +77,7 @@ def print_report(console: Console, report: Report) -> None:
     for reason, count in report.reasons.items():
         lines.append(f"failed {count} times: {reason}")
     for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _lines(console: Console):
@@ -93,7 +93,6 @@ def _lines(console: Console):
             f"{done} of {progress.total + progress.already} responses"
             + (f", {more}" if more else ""),
             soft_wrap=True,
-            markup=False,
         )
 
     return show
@@ -108,10 +107,10 @@ def print_dry_run(
     per million tokens; no cost is printed if both are `None`.
     """
     for number, messages in enumerate(found.examples, start=1):
-        console.print(f"--- prompt {number} ---", markup=False)
+        console.print(f"--- prompt {number} ---")
         for message in messages:
-            console.print(f"[{message.role}]\n{message.content}", soft_wrap=True, markup=False)
-    console.print("---", markup=False)
+            console.print(f"[{message.role}]\n{message.content}", soft_wrap=True)
+    console.print("---")
     of = "" if found.counted == found.requests else f", from {found.counted} of them"
     lines = [
         f"{found.requests} requests",
@@ -124,7 +123,7 @@ def print_dry_run(
         cost = found.cost(input_price or 0.0, output_price or 0.0)
         lines.append(f"cost: about {cost:.2f}, nothing off for what is cached")
     for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def print_templates(console: Console) -> None:
@@ -135,4 +134,4 @@ def print_templates(console: Console) -> None:
         console.print(f"{template.name} {template.version} ({template.hash[:8]})", style="bold")
         source = " ".join(template.source.split())
         for line in (source, f"slots: {slots}", f"defaults: {settings or 'none'}"):
-            console.print(f"  {line}", soft_wrap=True, markup=False)
+            console.print(f"  {line}", soft_wrap=True)

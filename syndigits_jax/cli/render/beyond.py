@@ -53,10 +53,10 @@ def show_beyond(
         print_table(console, table)
     console.print()
     for text in findings(made):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
     for text in notes(made, has_methods(kept)):
-        console.print(f"note: {text}", soft_wrap=True, markup=False)
-    console.print(f"written: {path}", soft_wrap=True, markup=False)
+        console.print(f"note: {text}", soft_wrap=True)
+    console.print(f"written: {path}", soft_wrap=True)
     return [path]
 
 
@@ -65,7 +65,7 @@ def print_table(console: Console, table: Table) -> None:
     unit = table.unit
     where = unit.dataset if unit.where == unit.dataset else f"{unit.dataset}, {unit.where}"
     text = f"\n{where}: {unit.setting}, {table.count} {unit.direction}s"
-    console.print(text, style="bold", soft_wrap=True, markup=False)
+    console.print(text, style="bold", soft_wrap=True)
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("")
     heads = [_HEADS.get(name, name) for name in table.rows[0].controls]

@@ -24,7 +24,7 @@ def print_calibrated(result: CalibratedFiles, out: Path, *, joined: bool) -> Non
         console.print(dropped_text(result.dropped), soft_wrap=True)
     if result.weight is not None:
         console.print(f"survey weights: {weights_said(result.weight)}", soft_wrap=True)
-    console.print(f"\n{method_title(result.method)}", style="bold", markup=False)
+    console.print(f"\n{method_title(result.method)}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(f"new {result.direction}")
     for name in ("human answers", "training MSE", "status", "used"):

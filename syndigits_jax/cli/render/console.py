@@ -27,7 +27,7 @@ def output(width: int = _PLAIN_WIDTH) -> Console:
     Names and paths are users': square brackets in them are shown as they are.
     """
     if not showing().results:
-        return Console(quiet=True)
+        return Console(quiet=True, markup=False)
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=width)
 
@@ -100,7 +100,7 @@ def showing_step(text: str) -> Iterator[None]:
     """Show a spinner beside `text` while a step of unknown length runs, or one line in a pipe."""
     console = progress_output()
     if not console.is_terminal:
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
         yield
         return
     with console.status(Text(text)):
@@ -109,7 +109,7 @@ def showing_step(text: str) -> Iterator[None]:
 
 def print_block(console: Console, block: Block) -> None:
     """Print the package's and the paper's numbers; the best mean of a column is bold."""
-    console.print(f"\n{block.title}", style="bold", soft_wrap=True, markup=False)
+    console.print(f"\n{block.title}", style="bold", soft_wrap=True)
     console.print(_comparison(block))
     _print_shares(console, "fits", block.unfinished)
     _print_shares(console, "imputations", block.unimputed)
@@ -126,7 +126,7 @@ def _print_shares(
             alike.setdefault(f"{min(99, round(100 * share))}%", []).append(method)
         said = "; ".join(f"{share} of {', '.join(methods)}" for share, methods in alike.items())
         text = f"{setting}: not all {what} met their tolerance, but {said}"
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
 
 def _comparison(block: Block) -> Table:
@@ -190,6 +190,6 @@ def _lines(console: Console) -> Callable[[Progress], None]:
         if text is not None:
             said[unit] = now
             place = f"[{unit + 1}/{progress.units}] {progress.label}"
-            console.print(f"{place}: {text}", markup=False, soft_wrap=True)
+            console.print(f"{place}: {text}", soft_wrap=True)
 
     return show

@@ -35,9 +35,9 @@ def print_distributions(
     if intervals is not None and (
         note := _empty_intervals(frame, len(result.report), 1 - intervals)
     ):
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True)
     if result.assumed:
-        console.print(f"note: {_assumptions(result.assumed)}", markup=False, soft_wrap=True)
+        console.print(f"note: {_assumptions(result.assumed)}", soft_wrap=True)
     rows, columns = frame.shape
     console.print(f"written: {out} ({rows} x {columns})", soft_wrap=True)
 
@@ -46,7 +46,7 @@ def _print_fit(console: Console, result: CalibratedDistributions) -> None:
     fit, spec, means = result.ensemble, result.spec, result.report.mean()
     penalty = f", entropy penalty {spec.entropy:g}" if spec.entropy else ""
     title = f"{spec.divergence}, {spec.variant}{penalty}; mean over {len(result.report)} questions"
-    console.print(f"\n{title}", style="bold", markup=False)
+    console.print(f"\n{title}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("fitted", justify="right")
@@ -64,7 +64,7 @@ def _print_fit(console: Console, result: CalibratedDistributions) -> None:
     )
     if result.carriers:
         heaviest = ", ".join(f"{name} {100 * weight:.1f}%" for name, weight in result.carriers)
-        console.print(f"heaviest twins: {heaviest}", markup=False, soft_wrap=True)
+        console.print(f"heaviest twins: {heaviest}", soft_wrap=True)
 
 
 def _empty_intervals(frame: Any, questions: int, alpha: float) -> str | None:

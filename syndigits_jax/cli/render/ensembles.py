@@ -74,7 +74,7 @@ def print_ensembles(console: Console, title: str, records: Sequence[Record]) -> 
     rows: dict[tuple[str, str], Row] = {}
     for r in records:
         rows.setdefault((r.objective or "", r.variant or ""), {})[r.metric] = r
-    console.print(f"\n{title}{_took(rows)}", style="bold", soft_wrap=True, markup=False)
+    console.print(f"\n{title}{_took(rows)}", style="bold", soft_wrap=True)
     certified = any(r.gap is not None for r in records)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("objective")

@@ -12,11 +12,10 @@ def print_evaluation(report: Report, out: Path) -> None:
     facts = report.facts
     console.print(f"\n{facts['people']} people, {facts['questions']} questions", style="bold")
     for claim in report.summary:
-        console.print(claim.text, markup=False, soft_wrap=True)
+        console.print(claim.text, soft_wrap=True)
     for note in report.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True)
     console.print(
         f"written: {out / 'report.html'}, the same as report.md, results.json, tables and figures",
-        markup=False,
         soft_wrap=True,
     )

@@ -20,20 +20,19 @@ def show_fidelity(report: FidelityReport) -> list[Path]:
         f"out), {counts['personas']} personas ({counts['constant_personas']} without a pair of "
         f"ratings, left out), {counts['items']} items",
         soft_wrap=True,
-        markup=False,
     )
     if any(r.metric == "pairwise_accuracy" for r in report.records):
         console.print(accuracy_table(report.records))
     for reference in report.populations:
         title = f"against real users, {placed(reference)} (0: as real users, 1: as noise)"
-        console.print(f"\n{title}", style="bold", soft_wrap=True, markup=False)
+        console.print(f"\n{title}", style="bold", soft_wrap=True)
         console.print(population_table(report.records, reference))
     if report.paired:
         title = "personas and their seeds; in brackets with the seeds shuffled"
-        console.print(f"\n{title}", style="bold", soft_wrap=True, markup=False)
+        console.print(f"\n{title}", style="bold", soft_wrap=True)
         console.print(paired_table(report.records, list(report.paired)))
     for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(f"note: {note}", soft_wrap=True)
     written = list(report.files)
-    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)
     return written

@@ -74,7 +74,7 @@ def show_studies(
     for result in results:
         _print(console, result)
         written += _figures(result, out)
-    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, markup=False)
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True)
     return written
 
 
@@ -109,22 +109,22 @@ def _sentence_encoder(cache: Path) -> TextEncoder:
 
 def _print(console: Console, result: StudyResult) -> None:
     title = f"{result.dataset}: {_TITLES[result.study]}"
-    console.print(f"\n{title}", style="bold", soft_wrap=True, markup=False)
+    console.print(f"\n{title}", style="bold", soft_wrap=True)
     sizes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.counts.items())
-    console.print(sizes, soft_wrap=True, markup=False)
+    console.print(sizes, soft_wrap=True)
     if any(r.metric == "pairwise_accuracy" for r in result.records):
         console.print(accuracy_table(result.records))
     for reference in references(result):
         text = f"{result.dataset}, against real users, {placed(reference)} (0: as real users, "
         text += "1: as noise; paper: lowest and highest of its four splits)"
-        console.print(f"\n{text}", style="bold", soft_wrap=True, markup=False)
+        console.print(f"\n{text}", style="bold", soft_wrap=True)
         console.print(population_table(result.records, reference, paper_values))
     if result.paired:
         text = f"{result.dataset}, each with its own person; in brackets with another's"
-        console.print(f"\n{text}", style="bold", soft_wrap=True, markup=False)
+        console.print(f"\n{text}", style="bold", soft_wrap=True)
         console.print(seeds_table(result.records, paper_values))
     for note in result.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def references(result: StudyResult) -> list[str]:

@@ -66,7 +66,7 @@ def write_texts_of(
         )
     write_personas(out, written.personas)
     for line in (*_left_out(written), _summary(written, out)):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     return {"written": [out], "personas": len(written.personas)}
 
 

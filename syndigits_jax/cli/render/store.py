@@ -83,7 +83,7 @@ def write_tables(
             made.append((records, read_records(opened, chosen.id).set_index("run")))
         if tensor is not None:
             made.append((tensor, read_tensor(opened, chosen.id, everything=everything)))
-    console.print(f"run {chosen.id}: {chosen}", soft_wrap=True, markup=False)
+    console.print(f"run {chosen.id}: {chosen}", soft_wrap=True)
     with together():
         for path, content in reversed(made):  # the table of values comes last
             if path == tensor:
@@ -91,7 +91,7 @@ def write_tables(
             else:
                 write_table(path, content)
     written = ", ".join(str(path) for path, _ in made)
-    console.print(f"written: {written}", soft_wrap=True, markup=False)
+    console.print(f"written: {written}", soft_wrap=True)
     return {"written": [path for path, _ in made], "run": chosen.id}
 
 

@@ -30,7 +30,7 @@ def print_target(result: TargetEstimate, out: Path | None, *, joined: bool, weig
         console.print(dropped_text(result.dropped), soft_wrap=True)
     found = result.estimate
     asked = int(found.people)
-    console.print(f"\n{_title(result)}", style="bold", markup=False)
+    console.print(f"\n{_title(result)}", style="bold")
     console.print(f"{asked} of {result.people} people were asked")
     if weighted:
         console.print(
@@ -47,7 +47,7 @@ def print_target(result: TargetEstimate, out: Path | None, *, joined: bool, weig
         table.add_row(name, *_cells(one), fixed(float(one.effective_people), 0), style=style)
     console.print(table)
     for line in _lines(result):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if out is not None:
         console.print(f"written: {out}", soft_wrap=True)
 
