@@ -303,6 +303,7 @@ class HardImpute(MatrixCompletion):
             init=_start(problem),
             sample_weight=problem.weight,
             tol=settings.fitting.completion_tol,
+            incomplete=problem.incomplete,
         )
         return _read_off(problem, solution)
 
@@ -328,6 +329,8 @@ class SoftImpute(MatrixCompletion):
             init=_start(problem),
             sample_weight=problem.weight,
             tol=settings.fitting.completion_tol,
+            incomplete=problem.incomplete,
+            accelerate=settings.fitting.completion == "accelerated",
         )
         return _read_off(problem, solution)
 
@@ -357,6 +360,8 @@ class AlternatingLeastSquares(MatrixCompletion):
             key=self.key,
             sample_weight=problem.weight,
             tol=settings.fitting.als_tol,
+            incomplete=problem.incomplete,
+            accelerate=settings.fitting.completion == "accelerated",
         )
         return _read_off(problem, solution)
 
@@ -387,6 +392,7 @@ class SyntheticPrior(MatrixCompletion):
             init=problem.twin(problem.values),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.fitting.completion_tol,
+            incomplete=problem.incomplete if problem.layout == "over" else None,
         )
         # The twins only start the iteration: their error is their distance to the fit.
         return _read_off(problem, solution, solution.value.fitted[:, -problem.targets :])

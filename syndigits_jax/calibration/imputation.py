@@ -15,7 +15,10 @@ from .settings import Imputation, Settings
 
 
 def fill_gaps(
-    answers: Responses, weight: Float[Array, " n"] | None, rule: Imputation
+    answers: Responses,
+    weight: Float[Array, " n"] | None,
+    rule: Imputation,
+    incomplete: int | None = None,
 ) -> tuple[Float[Array, "n p"], Int[Array, ""]]:
     """Fill the gaps of a matrix by `rule`, in the units that it is in, and return the status.
 
@@ -24,10 +27,11 @@ def fill_gaps(
     - `answers`: (n, p), standardised for soft impute, whose penalty is in standard deviations.
     - `weight`: (n,) weights of the rows; `None` if equal.
     - `rule`: see [`Imputation`][]; its `scale` is not read.
+    - `incomplete`: the most columns with gaps, where it is known.
 
     **Returns:** the matrix, observed entries as given, and the status of the imputation.
     """
-    stop = {"tol": rule.tol, "max_steps": rule.max_steps}
+    stop = {"tol": rule.tol, "max_steps": rule.max_steps, "incomplete": incomplete}
     values, mask, rank = answers.values, answers.mask, rule.rank_for(answers.shape)
     if rule.method == "hard":
         solution = hard_impute(values, mask, rank, sample_weight=weight, **stop)
@@ -43,7 +47,10 @@ def fill_gaps(
 
 
 def impute_donors(
-    donors: Responses, weight: Float[Array, " n"] | None, settings: Settings
+    donors: Responses,
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
+    incomplete: int | None = None,
 ) -> tuple[Responses, Int[Array, ""]]:
     """Impute donor responses (users x questions), and return the status.
 
@@ -54,6 +61,7 @@ def impute_donors(
     - `donors`: (n, p) responses.
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Imputation`][].
+    - `incomplete`: the most columns with gaps, where it is known.
 
     **Returns:** the completed responses, in the unit of the answers, and the status of the
     imputation. Soft impute draws what it fills in towards the mean, so that columns with many gaps
@@ -62,13 +70,13 @@ def impute_donors(
     """
     rule = settings.imputation
     if rule.scale == "raw":
-        completed, status = fill_gaps(donors, weight, rule)
+        completed, status = fill_gaps(donors, weight, rule, incomplete)
         return Responses.complete(completed), status
     ones = jnp.ones_like(donors.values[:, 0]) if weight is None else weight
     seen = jnp.where(donors.mask, ones[:, None], jnp.zeros_like(donors.values))
     scaled, mean, std = scaled_columns(donors.values, seen, 0.0)
     scaled = Responses(jnp.where(donors.mask, scaled, 0), donors.mask)
-    completed, status = fill_gaps(scaled, weight, rule)
+    completed, status = fill_gaps(scaled, weight, rule, incomplete)
     # What the imputation leaves in a constant column must not be scaled up to noise.
     counted = donors.mask & jnp.greater(ones, 0)[:, None]
     completed = jnp.where(alike(donors.values, counted, 0, keepdims=True), 0, completed)
@@ -77,21 +85,27 @@ def impute_donors(
 
 
 def impute_both(
-    human: Responses, twin: Responses, weight: Float[Array, " n"] | None, settings: Settings
+    human: Responses,
+    twin: Responses,
+    weight: Float[Array, " n"] | None,
+    settings: Settings,
+    incomplete: int | None = None,
 ) -> tuple[Responses, Responses, Int[Array, ""]]:
     """Apply [`impute_donors`][] to humans and to twins, each by itself.
 
     **Arguments:**
 
     - `human`, `twin`: (n, p) the two sides' donor responses.
-    - `weight`, `settings`: as in [`impute_donors`][].
+    - `weight`, `settings`, `incomplete`: as in [`impute_donors`][].
 
     **Returns:** the completed humans, the completed twins, and the worse status of the two.
     """
     # One after the other in one loop: XLA would otherwise run two loops at once on the few threads
     # of a CPU's pool, which other batches of folds need.
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), human, twin)
-    completed, status = jax.lax.map(lambda side: impute_donors(side, weight, settings), both)
+    completed, status = jax.lax.map(
+        lambda side: impute_donors(side, weight, settings, incomplete), both
+    )
     return completed.rows(0), completed.rows(1), jnp.max(status)
 
 

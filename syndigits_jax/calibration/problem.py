@@ -76,6 +76,7 @@ class Stack(eqx.Module):
     - `weight`: row weights, or `None`.
     - `centre`, `scale`: (s, t), to map predictions back.
     - `twins_alike`: (t,) whether the twins' answers to a target do not vary.
+    - `incomplete`: how many columns have missing entries, at most; `None` if all may.
     """
 
     values: Float[Array, "rows columns"]
@@ -85,6 +86,7 @@ class Stack(eqx.Module):
     scale: Float[Array, "s t"]
     twins_alike: Bool[Array, " t"]
     layout: Literal["over", "beside"] = eqx.field(static=True, default="over")
+    incomplete: int | None = eqx.field(static=True, default=None)
 
     @property
     def targets(self) -> int:
@@ -260,6 +262,7 @@ def question_stack(
     target: Responses,
     weight: Float[Array, " n"] | None,
     settings: Settings,
+    incomplete: int | None = None,
 ) -> Stack:
     """The completion problem of one new question (Algorithm 2): humans above twins.
 
@@ -271,6 +274,8 @@ def question_stack(
     - `target`: (n,) the twins' answers to the new question.
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Preparation`][].
+    - `incomplete`: the most columns, the target's too, in which a human's or a twin's answer is
+      missing, where it is known.
 
     **Returns:** the [`Stack`][], with users as samples and layout `"over"`.
     """
@@ -288,6 +293,7 @@ def question_stack(
         centre=jnp.broadcast_to(mean[:, -1:], column),
         scale=jnp.broadcast_to(std[:, -1:], column),
         twins_alike=alike(target.values, target.mask & (ones > 0), 0)[None],
+        incomplete=incomplete,
     )
 
 

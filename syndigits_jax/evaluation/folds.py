@@ -8,11 +8,13 @@ Of the settings a piece reads the groups `QUESTIONS`, `USERS` or `FITTING`. Give
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int
@@ -29,7 +31,7 @@ from ..calibration.problem import (
 )
 from ..calibration.problem import user_stack as _user_stack
 from ..calibration.settings import Settings
-from ..panel import PanelArrays, Responses
+from ..panel import Panel, PanelArrays, Responses
 from ..solvers.devices import over_devices
 from ..solvers.solution import Status
 
@@ -77,7 +79,16 @@ def without_user(
     return panel.human.rows(rest), panel.twin.rows(rest), panel.twin.rows(i), others
 
 
-@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
+def incomplete_columns(panel: Panel) -> int:
+    """The most columns of a leave-one-question-out problem that have missing entries.
+
+    In eights, so that panels of one shape that hardly differ share a program.
+    """
+    missing = np.isnan(panel.human).any(axis=0) | np.isnan(panel.twin).any(axis=0)
+    return min(panel.m, 8 * math.ceil((int(missing.sum()) + 1) / 8))
+
+
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh", "incomplete"))
 def question_regressions(
     panel: PanelArrays,
     targets: Int[Array, " b"],
@@ -85,6 +96,7 @@ def question_regressions(
     settings: Settings,
     vectorised: bool,
     mesh: Mesh | None = None,
+    incomplete: int | None = None,
 ) -> tuple[Regression, Int[Array, " b"]]:
     """Leave-one-question-out regressions for a batch of target columns.
 
@@ -95,13 +107,14 @@ def question_regressions(
     - `weight`: (n,) weights of the users; `None` if equal.
     - `settings`: see [`Settings`][].
     - `vectorised`, `mesh`: see [`over_batch`][].
+    - `incomplete`: see [`incomplete_columns`][]; any number by default.
 
     **Returns:** the regressions, with a leading axis (b,), and the status of each imputation.
     """
 
     def prepare(panel, weight, settings, j):
         human, twin, target = without_question(panel, j)
-        human, twin, status = impute_both(human, twin, weight, settings)
+        human, twin, status = impute_both(human, twin, weight, settings, incomplete)
         return question_regression(human, twin, target, weight, settings), status
 
     return over_batch(Partial(prepare, panel, weight, settings), targets, vectorised, mesh)
@@ -140,7 +153,7 @@ def calibrated_without(
     return over_batch(one, targets, vectorised)
 
 
-@functools.partial(jax.jit, static_argnames=("vectorised", "mesh"))
+@functools.partial(jax.jit, static_argnames=("vectorised", "mesh", "incomplete"))
 def question_stacks(
     panel: PanelArrays,
     targets: Int[Array, " b"],
@@ -148,15 +161,16 @@ def question_stacks(
     settings: Settings,
     vectorised: bool,
     mesh: Mesh | None = None,
+    incomplete: int | None = None,
 ) -> Stack:
     """Leave-one-question-out stacks for a batch of target columns.
 
-    **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`, `mesh`: as in
-    [`question_regressions`][].
+    **Arguments:** `panel`, `targets`, `weight`, `settings`, `vectorised`, `mesh`, `incomplete`: as
+    in [`question_regressions`][].
     """
 
     def prepare(panel, weight, settings, j):
-        return question_stack(*without_question(panel, j), weight, settings)
+        return question_stack(*without_question(panel, j), weight, settings, incomplete)
 
     return over_batch(Partial(prepare, panel, weight, settings), targets, vectorised, mesh)
 

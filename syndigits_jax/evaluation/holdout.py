@@ -79,24 +79,23 @@ def leave_one_question_out(
     arrays, weight = everywhere(mesh, (arrays, weight))
     regressions, stacks = methods_by_kind(named)
     preparing, fitting = settings.only(*folds.QUESTIONS), settings.only(*folds.FITTING)
+    incomplete = folds.incomplete_columns(panel)
     run = Run(named, len(positions), panel.n, on_progress, mesh)
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
         index = everywhere(mesh, jnp.asarray(padded_targets(positions[slots], size)))
 
+        preparation = arrays, index, weight, preparing, vectorised, mesh, incomplete
+
         def store(name: str, outcome) -> None:
             run.store(name, slots, jax.tree.map(lambda leaf: leaf[..., 0], outcome))
 
         if regressions:
-            problems, codes = run.prepare(
-                folds.question_regressions, arrays, index, weight, preparing, vectorised, mesh
-            )
+            problems, codes = run.prepare(folds.question_regressions, *preparation)
             args = problems, codes, fitting, vectorised, mesh
             run.fit(regressions, folds.fit_batch, args, store)
         if stacks:
-            problems = run.prepare(
-                folds.question_stacks, arrays, index, weight, preparing, vectorised, mesh
-            )
+            problems = run.prepare(folds.question_stacks, *preparation)
             codes = everywhere(mesh, jnp.zeros((size,), jnp.int32))
             run.fit(stacks, folds.fit_batch, (problems, codes, fitting, vectorised, mesh), store)
         run.advance(len(slots))

@@ -4,7 +4,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .low_rank import Factors
+from ._columns import split, times, times_transpose
+from ._momentum import next_momentum
+from .low_rank import Factors, orthonormal_factors
 
 
 def alternate(
@@ -14,16 +16,20 @@ def alternate(
     loadings: Float[Array, "m r"],
     tol: Float[Array, ""],
     max_steps: int | Int[Array, ""],
+    accelerate: bool,
+    incomplete: int,
 ) -> tuple[Factors, Int[Array, ""], Float[Array, ""]]:
     """(balanced factors, steps, last relative change of the fit) from the given loadings.
 
-    `data` is 0 where not observed.
+    `data` is 0 where not observed; entries are missing in the first `incomplete` columns alone.
+    With `accelerate`, a step starts ahead of both factors, where their last move points (Mitchell,
+    Ye and De Sterck 2020).
     """
     rank = loadings.shape[1]
     eps = jnp.finfo(data.dtype).eps
     # Everything is stored with the rows of the data last, as in `warm_step`, and the factors' width
     # is a multiple of 4: vectors of zeros stay so, and take no part.
-    data, mask = data.T, mask.T
+    (given, *rest), mask = split(data.T, incomplete), mask.T[:incomplete]
     loadings = jnp.pad(loadings.T, ((0, -rank % 4), (0, 0)))
     identity = jnp.eye(loadings.shape[0], dtype=data.dtype)
 
@@ -38,6 +44,9 @@ def alternate(
         # Products with the small inverse are far faster than a solve with n right-hand sides.
         return (root.T @ root) @ factor
 
+    def filled(scores, loadings):
+        return (jnp.where(mask, given, loadings[:, :incomplete].T @ scores), *rest)
+
     # The size of a fit that counts as zero, which a penalty far above the data leads to.
     nothing = eps * jnp.sqrt(jnp.sum(data**2))
 
@@ -46,12 +55,13 @@ def alternate(
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, scores, loadings, square, _ = carry
-        filled = jnp.where(mask, data, loadings.T @ scores)
-        new_scores = projection(loadings @ loadings.T, loadings) @ filled
+        step, scores, loadings, square, ahead, momentum, _ = carry
+        from_scores, from_loadings = ahead if accelerate else (scores, loadings)
+        smoother = projection(from_loadings @ from_loadings.T, from_loadings)
+        new_scores = times(smoother, filled(from_scores, from_loadings))
         new_scores_square = new_scores @ new_scores.T
-        filled = jnp.where(mask, data, loadings.T @ new_scores)
-        new_loadings = projection(new_scores_square, new_scores) @ filled.T
+        smoother = projection(new_scores_square, new_scores)
+        new_loadings = times_transpose(filled(new_scores, from_loadings), smoother).T
         new_loadings_square = new_loadings @ new_loadings.T
         size = jnp.sqrt(jnp.maximum(jnp.sum(new_scores_square * new_loadings_square), 0)) + nothing
         # The change of the fit without the fit: (A' - A)B'ᵀ + A(B' - B)ᵀ, in Gram matrices.
@@ -61,27 +71,28 @@ def alternate(
         change = jnp.sqrt(jnp.maximum(change + jnp.sum(square * (turned @ turned.T)), 0))
         # Zero data have a zero fit, which does not change.
         change = jnp.where(size == 0, 0, change / jnp.where(size == 0, 1, size))
-        return step + 1, new_scores, new_loadings, new_scores_square, change
+        if accelerate:
+            slope = jnp.sum((from_scores - new_scores) * moved)
+            slope = slope + jnp.sum((from_loadings - new_loadings) * turned)
+            share, momentum = next_momentum(momentum, slope > 0)
+            ahead = new_scores + share * moved, new_loadings + share * turned
+        return step + 1, new_scores, new_loadings, new_scores_square, ahead, momentum, change
 
-    scores = jnp.zeros((loadings.shape[0], data.shape[1]), data.dtype)
+    scores = jnp.zeros((loadings.shape[0], data.shape[0]), data.dtype)
     zero = jnp.zeros_like(identity)
-    carry = (jnp.int32(0), scores, loadings, zero, jnp.asarray(jnp.inf, data.dtype))
-    step, scores, loadings, _, change = lax.while_loop(cond, body, carry)
+    ahead, infinity = (scores, loadings) if accelerate else (), jnp.asarray(jnp.inf, data.dtype)
+    carry = (jnp.int32(0), scores, loadings, zero, ahead, jnp.ones((), data.dtype), infinity)
+    step, scores, loadings, *_, change = lax.while_loop(cond, body, carry)
     # Balanced factors (equal Grams), which both the fixed point and its gradient assume.
     return balance(scores[:rank].T, loadings[:rank].T), step, change
 
 
 def balance(scores: Float[Array, "n r"], loadings: Float[Array, "m r"]) -> Factors:
-    """The thin SVD of `scores @ loadings.T` through two small eigenproblems."""
-    basis, rotation_u = _polar_factor(scores)
-    right_basis, rotation_v = _polar_factor(loadings)
-    u, values, vt = jnp.linalg.svd(rotation_u @ rotation_v.T, full_matrices=False)
+    """The thin SVD of `scores @ loadings.T`: that of the product of two small triangles.
+
+    A direction that the penalty removes dies to rounding in both factors, so their Gram matrices
+    do not tell its size.
+    """
+    (basis, left), (right_basis, right) = map(orthonormal_factors, (scores, loadings))
+    u, values, vt = jnp.linalg.svd(left @ right.T, full_matrices=False)
     return Factors(basis @ u, values, right_basis @ vt.T)
-
-
-def _polar_factor(a: Float[Array, "n r"]) -> tuple[Float[Array, "n r"], Float[Array, "r r"]]:
-    """`(q, s)` with a = q @ s, q having orthonormal columns where a has full rank."""
-    squares, rotation = jnp.linalg.eigh(a.T @ a)
-    values = jnp.sqrt(jnp.maximum(squares, 0))
-    safe = jnp.maximum(values, jnp.finfo(a.dtype).eps * values[-1] + jnp.finfo(a.dtype).tiny)
-    return (a @ rotation) / safe[None, :], safe[:, None] * rotation.T

@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._alternating import alternate
+from ._columns import check_incomplete, incomplete_first, split
 from ._completion_gradient import attach_gradient
 from ._completion_problem import (
     Problem,
@@ -31,12 +32,13 @@ from ._completion_problem import (
 )
 from ._fold_in import fold_in as fold_in
 from ._fold_in import place
+from ._momentum import next_momentum
 from .boundary import Numbers, as_float
 from .checks import check_steps
 from .low_rank import OVERSAMPLE, Factors, block_width, start_block, warm_step
 from .precision import full_precision
 from .solution import Solution, Status, status_code
-from .sums import sum_of_squares
+from .sums import sum_of_squares, total
 
 
 class Completion(eqx.Module):
@@ -52,29 +54,33 @@ class Completion(eqx.Module):
     loadings: Float[Array, "m r"]
 
 
-@functools.partial(jax.jit, static_argnames=("rank", "oversample"))
-def _hard(problem: Problem, init, tol, max_steps, rank, oversample) -> Solution[Completion]:
+@functools.partial(jax.jit, static_argnames=("rank", "oversample", "incomplete"))
+def _hard(
+    problem: Problem, init, tol, max_steps, rank, oversample, incomplete
+) -> Solution[Completion]:
     """[`hard_impute`][] from checked arguments."""
+    stopping = tol, max_steps
     solution = _spectral_impute(
-        problem, rank, lambda values: values, init, tol, max_steps, oversample
+        problem, rank, lambda values: values, init, stopping, oversample, incomplete, False
     )
     return _finish(problem, solution, jnp.zeros((), problem.x.dtype))
 
 
-@functools.partial(jax.jit, static_argnames=("rank", "oversample"))
+@functools.partial(jax.jit, static_argnames=("rank", "oversample", "incomplete", "accelerate"))
 def _soft(
-    problem: Problem, penalty, init, tol, max_steps, rank, oversample
+    problem: Problem, penalty, init, tol, max_steps, rank, oversample, incomplete, accelerate
 ) -> Solution[Completion]:
     """[`soft_impute`][] from checked arguments."""
-    fixed = lax.stop_gradient(penalty)
+    fixed, stopping = lax.stop_gradient(penalty), (tol, max_steps)
     solution = _spectral_impute(
         problem,
         rank,
         lambda values: jnp.maximum(values - fixed, 0),
         init,
-        tol,
-        max_steps,
+        stopping,
         oversample,
+        incomplete,
+        accelerate,
     )
     return _certified(problem, solution, penalty)
 
@@ -84,14 +90,18 @@ def _spectral_impute(
     rank: int,
     shrink: Callable[[Float[Array, " r"]], Float[Array, " r"]],
     init: Float[Array, "n m"] | None,
-    tol: Float[Array, ""],
-    max_steps: int | Int[Array, ""],
+    stopping: tuple[Float[Array, ""], int | Int[Array, ""]],
     oversample: int,
+    incomplete: int,
+    accelerate: bool,
 ) -> Solution[Factors]:
     """Iterate X <- observed entries of x, elsewhere the rank-r fit with shrunken singular values.
 
-    Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one.
+    Weights enter by scaling row i by √wᵢ, under which the weighted fit is an ordinary one. With
+    `accelerate` a refit is of the matrix ahead of X, where its last move points: Nesterov's method
+    for the objective as a function of the missing entries (Yao and Kwok 2015).
     """
+    tol, max_steps = stopping
     problem = lax.stop_gradient(problem)
     x, mask = problem.data, problem.mask
     filled = column_mean_start(problem.x, mask, problem.relative_weight) if init is None else init
@@ -99,7 +109,12 @@ def _spectral_impute(
         filled = filled * problem.root[:, None]
     filled = jnp.where(mask, x, filled)
     block = start_block(filled, block_width(rank, x.shape, oversample)).T
-    x, mask, filled = x.T, mask.T, filled.T  # as `warm_step` takes them
+    order, fits = incomplete_first(mask, incomplete)
+    # As `warm_step` takes them.
+    x, mask, filled = (a.T if order is None else a.T[order] for a in (x, mask, filled))
+    block = block if order is None else block[:, order]
+    (filled, *rest), x, mask = split(filled, incomplete), x[:incomplete], mask[:incomplete]
+    complete_square = sum_of_squares(rest[0]) if rest else 0
 
     def cond(carry):
         step, *_, change = carry
@@ -107,21 +122,30 @@ def _spectral_impute(
         return (step < max_steps) & (change >= tol)
 
     def body(carry):
-        step, filled, square, _, block, _ = carry
-        left, values, right, block = warm_step(filled, block, rank)
+        step, filled, ahead, momentum, square, _, block, _ = carry
+        start = ahead if accelerate else filled
+        left, values, right, block = warm_step((start, *rest), block, rank)
         values = shrink(values)
-        new = jnp.where(mask, x, (right.T * values[None, :]) @ left)
-        change = jnp.sqrt(sum_of_squares(new - filled) / jnp.maximum(square, tiny))
-        return step + 1, new, sum_of_squares(new), (left, values, right), block, change
+        new = jnp.where(mask, x, (right[:, :incomplete].T * values[None, :]) @ left)
+        move = new - filled
+        change = jnp.sqrt(sum_of_squares(move) / jnp.maximum(square, tiny))
+        square = sum_of_squares(new) + complete_square
+        if accelerate:
+            share, momentum = next_momentum(momentum, total((start - new) * move) > 0)
+            ahead = new + share * move
+        return step + 1, new, ahead, momentum, square, (left, values, right), block, change
 
-    tiny = jnp.finfo(x.dtype).tiny
-    m, n = x.shape
-    zero = tuple(jnp.zeros(shape, x.dtype) for shape in ((rank, n), (rank,), (rank, m)))
-    infinity = jnp.asarray(jnp.inf, x.dtype)
-    carry = (jnp.int32(0), filled, sum_of_squares(filled), zero, block, infinity)
-    step, filled, _, (left, values, right), _, change = lax.while_loop(cond, body, carry)
+    dtype, (n, m) = x.dtype, problem.data.shape
+    tiny = jnp.finfo(dtype).tiny
+    zero = tuple(jnp.zeros(shape, dtype) for shape in ((rank, n), (rank,), (rank, m)))
+    infinity, ahead = jnp.asarray(jnp.inf, dtype), filled if accelerate else ()
+    square = sum_of_squares(filled) + complete_square
+    one = jnp.ones((), dtype)
+    carry = (jnp.int32(0), filled, ahead, one, square, zero, block, infinity)
+    step, filled, *_, (left, values, right), _, change = lax.while_loop(cond, body, carry)
+    right = right if order is None else jnp.zeros_like(right).at[:, order].set(right)
     fit = Factors(left.T, values, right.T)
-    finite = jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
+    finite = fits & jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
     no_distance = jnp.full_like(change, jnp.nan)
     return Solution(fit, status_code(change < tol, finite), step, no_distance, change)
 
@@ -161,6 +185,7 @@ def hard_impute(
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
     oversample: int = OVERSAMPLE,
+    incomplete: int | None = None,
 ) -> Solution[Completion]:
     """Complete `x` by iterated best rank-r approximation (hard-thresholded SVD).
 
@@ -179,6 +204,8 @@ def hard_impute(
       8 eps.
     - `max_steps`: most refits, at least one; `tol` and `max_steps` may be traced.
     - `oversample`: extra columns of the subspace iteration.
+    - `incomplete`: how many columns have missing entries, at most; all may, by default. Static.
+      The others are left alone in a refit, which takes up to a quarter less time.
 
     The unit of `x` affects only the unit of the result: the computation is in units of the largest
     entry, rounded to a power of two.
@@ -187,11 +214,12 @@ def hard_impute(
     `optimality` NaN: for a problem that is not convex, a fixed point is no certificate.
     Gradients with respect to `x` follow the implicit function theorem at the fixed point.
 
-    Status is `NONFINITE` where all weights are zero or an observed entry is no finite number.
+    Status is `NONFINITE` where all weights are zero, an observed entry is no finite number, or
+    `incomplete` is too small.
 
     **Raises:** `ValueError` for non-numeric input, a rank beyond the matrix, fewer than one
-    step, arrays that do not fit together, a mask that is not boolean, and weights that are
-    negative or, where known, all zero.
+    step, arrays that do not fit together, a mask that is not boolean, weights that are negative
+    or, where known, all zero, and `incomplete` where it is known to be too small.
 
     **Example:**
 
@@ -205,7 +233,8 @@ def hard_impute(
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
-    return _hard(problem, init, tolerance(tol, problem.x.dtype), max_steps, rank, oversample)
+    tol, incomplete = tolerance(tol, problem.x.dtype), check_incomplete(incomplete, problem.mask)
+    return _hard(problem, init, tol, max_steps, rank, oversample, incomplete)
 
 
 @full_precision
@@ -220,6 +249,8 @@ def soft_impute(
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
     oversample: int = OVERSAMPLE,
+    incomplete: int | None = None,
+    accelerate: bool = True,
 ) -> Solution[Completion]:
     """Complete `x` with a nuclear-norm penalty, over matrices M of rank at most `rank`.
 
@@ -229,11 +260,13 @@ def soft_impute(
     Singular values (of √W M) are reduced by `penalty` in every refit. Convex, and independent of
     the start, when `rank` is at least the rank of the unconstrained solution.
 
-    **Arguments:** `x`, `mask`, `rank`, `init`, `sample_weight`, `tol`, `max_steps`, `oversample`:
-    as in [`hard_impute`][]; result and errors too, except:
+    **Arguments:** `x`, `mask`, `rank`, `init`, `sample_weight`, `tol`, `max_steps`, `oversample`,
+    `incomplete`: as in [`hard_impute`][]; result and errors too, except:
 
     - `penalty`: a number in the units of `x`; `ValueError` if negative. Gradients also with
       respect to it.
+    - `accelerate`: extrapolate refits by Nesterov's method, with restarts (Yao and Kwok 2015); if
+      not, a refit starts from the one before (Mazumder, Hastie and Tibshirani 2010). Static.
     - `optimality`: the duality gap of the problem without the bound on the rank, relative to
       ½ Σᵢ wᵢ ‖P_Ω xᵢ‖². 0 at the optimum; it stays above 0 where the rank binds. The spectral norm
       in it is that of a subspace iteration. The stopping rule is on `change`, as in hard impute.
@@ -250,7 +283,8 @@ def soft_impute(
     problem, init = prepare(x, mask, sample_weight, init, rank)
     check_steps(max_steps)
     penalty, tol = penalty_of(penalty, problem), tolerance(tol, problem.x.dtype)
-    return _soft(problem, penalty, init, tol, max_steps, rank, oversample)
+    incomplete = check_incomplete(incomplete, problem.mask)
+    return _soft(problem, penalty, init, tol, max_steps, rank, oversample, incomplete, accelerate)
 
 
 def _certified(
@@ -273,6 +307,8 @@ def als(
     sample_weight: Numbers | None = None,
     tol: float | Float[Array, ""] = 1e-4,
     max_steps: int | Int[Array, ""] = 1000,
+    incomplete: int | None = None,
+    accelerate: bool = True,
 ) -> Solution[Completion]:
     """Alternating ridge regressions for the factors A (n, r) and B (m, r) of M = A Bᵀ.
 
@@ -286,8 +322,7 @@ def als(
 
     **Arguments:**
 
-    - `x`, `mask`, `rank`, `sample_weight`, `max_steps`: as in [`hard_impute`][].
-
+    - `x`, `mask`, `rank`, `sample_weight`, `max_steps`, `incomplete`: as in [`hard_impute`][].
     - `penalty`: ridge penalty on both factors; the same number as in [`soft_impute`][].
     - `key`: of the random start 0.01·√s·N(0, 1), with s the root mean square of the observed
       entries; a fixed key by default.
@@ -322,16 +357,26 @@ def als(
         if loadings.shape != shape:
             raise ValueError(f"`init` must have shape {shape}, got {loadings.shape}")
         loadings = lax.stop_gradient(loadings) / jnp.sqrt(fixed.data_unit)
-    return _als(problem, penalty, loadings, tolerance(tol, dtype), max_steps)
+    tol, incomplete = tolerance(tol, dtype), check_incomplete(incomplete, problem.mask)
+    return _als(problem, penalty, loadings, tol, max_steps, incomplete, accelerate)
 
 
-@jax.jit
-def _als(problem: Problem, penalty, loadings, tol, max_steps) -> Solution[Completion]:
+@functools.partial(jax.jit, static_argnames=("incomplete", "accelerate"))
+def _als(
+    problem: Problem, penalty, loadings, tol, max_steps, incomplete, accelerate
+) -> Solution[Completion]:
     """[`als`][] from checked arguments."""
     fixed = lax.stop_gradient(problem)
+    order, fits = incomplete_first(fixed.mask, incomplete)
+    data, mask, start = fixed.data, fixed.mask, loadings
+    if order is not None:
+        data, mask, start = data[:, order], mask[:, order], loadings[order]
     factors, step, change = alternate(
-        fixed.data, fixed.mask, lax.stop_gradient(penalty), loadings, tol, max_steps
+        data, mask, lax.stop_gradient(penalty), start, tol, max_steps, accelerate, incomplete
     )
-    status = status_code(change < tol, jnp.isfinite(change))
+    if order is not None:
+        right = jnp.zeros_like(factors.right).at[order].set(factors.right)
+        factors = Factors(factors.left, factors.values, right)
+    status = status_code(change < tol, fits & jnp.isfinite(change))
     solution = Solution(factors, status, step, change, change)
     return _certified(problem, solution, penalty)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ._columns import Parts, times, times_transpose
 from .boundary import Numbers, as_float, as_floats
 from .checks import check_matrix, check_sample_weight, check_steps
 from .precision import full_precision
@@ -150,7 +151,7 @@ def subspace_step(x: Float[Array, "n m"], right: Float[Array, "m k"]) -> Factors
 
 @full_precision
 def warm_step(
-    xt: Float[Array, "m n"], block: Float[Array, "k m"], rank: int
+    parts: Parts, block: Float[Array, "k m"], rank: int
 ) -> tuple[Float[Array, "r n"], Float[Array, " r"], Float[Array, "r m"], Float[Array, "k m"]]:
     """[`subspace_step`][] from right singular vectors of a similar matrix, for an iteration.
 
@@ -161,20 +162,20 @@ def warm_step(
     Everything is stored with the n rows of the matrix last: products with a thin block then take a
     half to nine tenths of the time on a CPU.
 
-    **Arguments:** `xt`: (m, n) transposed matrix; `block`: (k, m) orthonormal vectors; `rank`:
-    number of triplets that are wanted, r, at most k.
+    **Arguments:** `parts`: the rows of the (m, n) transposed matrix, in order; `block`: (k, m)
+    orthonormal vectors; `rank`: number of triplets that are wanted, r, at most k.
 
     **Returns:** left vectors, values and right vectors of the triplets, and the block for the next
     step.
     """
-    k, eps = block.shape[0], float(jnp.finfo(xt.dtype).eps)
-    image = block @ xt
+    k, eps = block.shape[0], float(jnp.finfo(block.dtype).eps)
+    image = times(block, parts)
     gram = image @ image.T
     least = 16 * eps * jnp.sqrt(jnp.max(jnp.diagonal(gram)))
     to_basis, new_part, _ = _to_orthonormal(gram, least, 4 * k * eps)
     # What is left of a vector that depends on those before it is the shift.
     to_basis = jnp.where((new_part > 0.1)[None, :], to_basis, 0)
-    rotation, values, new = _rayleigh_ritz((image @ xt.T).T @ to_basis, block.T)
+    rotation, values, new = _rayleigh_ritz(times_transpose(parts, image) @ to_basis, block.T)
     left = (to_basis @ rotation[:, :rank]).T @ image
     return left, values[:rank], new.T[:rank], new.T
 
