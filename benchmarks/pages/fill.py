@@ -12,7 +12,7 @@ from benchmarks.pages.draws import draws
 from benchmarks.pages.fidelity import fidelity, fidelity_speed
 from benchmarks.pages.individual import few_shot, figure5, speed, table2, table4, table5
 from benchmarks.pages.inference import prediction_powered
-from benchmarks.pages.suite import suite
+from benchmarks.pages.suite import suite, suite_large
 from benchmarks.report import RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,8 @@ class Block:
 
 
 BLOCKS = {
-    "suite": Block(suite, ("suite-paper",)),
+    "suite": Block(suite, ("suite-paper", "growth")),
+    "suite-large": Block(suite_large, ("suite-large",)),
     "prediction-powered": Block(
         prediction_powered, ("prediction_powered_study", "prediction_powered_coverage")
     ),

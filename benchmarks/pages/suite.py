@@ -8,7 +8,6 @@ from benchmarks.pages.tables import head, records_of, row
 from benchmarks.report import RESULTS
 from benchmarks.suite.case import Work
 
-_SIZE = "paper"
 _SIZES = {
     "batch": "{:,} problems",
     "n": "{:,} rows",
@@ -28,12 +27,10 @@ _SIZES = {
 
 
 def suite() -> list[str]:
-    """Tables of times, floors and growth; nothing while the suite has not been run."""
-    path = RESULTS / f"suite-{_SIZE}.json"
-    if not path.exists():
+    """Tables of times, floors and growth at the papers' sizes."""
+    report, kernels = _measured("paper")
+    if not report:
         return []
-    report = json.loads(path.read_text(encoding="utf-8"))
-    kernels = {name: case for name, case in report["cases"].items() if "sides" in case}
     parts = [peers(kernels), floors(kernels, report), scripts(report["cases"])]
     if report.get("growth"):
         parts.append(growth(report["growth"]))
@@ -41,6 +38,21 @@ def suite() -> list[str]:
     for part in filter(None, parts):
         lines += [*part, ""]
     return lines[:-1]
+
+
+def suite_large() -> list[str]:
+    """The table of times at the largest sizes."""
+    report, kernels = _measured("large")
+    return peers(kernels) if report else []
+
+
+def _measured(size: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The suite's report at this size and its kernels; empty while it has not been run."""
+    path = RESULTS / f"suite-{size}.json"
+    if not path.exists():
+        return {}, {}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return report, {name: case for name, case in report["cases"].items() if "sides" in case}
 
 
 def ours(case: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -211,4 +223,30 @@ def growth(sweeps: Mapping[str, Any]) -> list[str]:
             )
         power = f"{sweep['what']}^{sweep['exponent']:.2f}"
         lines.append(row([sweep["what"], f"`{sweep['case']}`", power, fits]))
+    lines += ["", " ".join(filter(None, [by_missing_share(sweeps), hold_outs()]))]
     return lines
+
+
+def by_missing_share(sweeps: Mapping[str, Any]) -> str:
+    """How long a completion takes when more is missing."""
+    if "missing share" not in sweeps:
+        return ""
+    rows = sweeps["missing share"]["rows"]
+    told = ", ".join(f"{duration(one['seconds'])} at {one['value']:.0%}" for one in rows)
+    return f"Soft impute of 1,000 x 250 takes {told} missing: the more is missing, the more steps."
+
+
+def hold_outs() -> str:
+    """How all ten methods of a hold-out grow, by `benchmarks.growth`."""
+    path = RESULTS / "growth.json"
+    if not path.exists():
+        return ""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    powers = ", ".join(f"{name}^{power:.2f}" for name, power in report["exponents"].items())
+    largest = max(report["rows"], key=lambda one: one["users"] * one["questions"])
+    return (
+        f"A hold-out of all ten methods in the reference setting grows as {powers}; the largest "
+        f"tried, {largest['users']:,} people and {largest['questions']:,} questions in "
+        f"{largest['folds']:,} folds, takes {duration(largest['steady'])} and "
+        f"{largest['peak_gib']:.1f} GiB."
+    )
