@@ -1,12 +1,14 @@
 """The Fréchet distance between the Gaussian fits of two populations (section 3.4, FPD)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
-from ..solvers.distances import finite_or_nan, populations
+from ..solvers.distances import populations
 from ..solvers.low_rank import orthonormal_factors
 from ..solvers.precision import full_precision
 from ..solvers.sums import largest_size, sum_of_squares
@@ -27,15 +29,26 @@ def closest_rotation(x: Float[Array, "r r"]) -> Float[Array, "r r"]:
     return left @ right
 
 
+def _centred(x: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, "n d"]]:
+    """The mean of `x` less its first row, and the deviations from the mean."""
+    # Nothing but the mean depends on an origin; rounding is least near the points.
+    about = x - jax.lax.stop_gradient(x[0])[None, :]
+    mean = jnp.full(len(x), 1 / len(x), x.dtype) @ about  # on a CPU faster than a sum
+    return mean, about - mean[None, :]
+
+
 def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     """R with RᵀR the covariance of `x` (ddof = 1), r = min(n, d); differentiable at any rank.
 
     The rotation is held fixed: turning R does not change RᵀR.
     """
-    deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
-    if x.shape[0] <= x.shape[1]:
-        return deviations
-    return _root(deviations)
+    return _psd_root(_centred(x)[1], power_of_two(largest_size(x)))
+
+
+def _psd_root(deviations: Float[Array, "n d"], unit: Float[Array, ""]) -> Float[Array, "r d"]:
+    n, d = deviations.shape
+    root = deviations if n <= d else _root(deviations / unit) * unit
+    return root / math.sqrt(n - 1)
 
 
 @jax.custom_jvp
@@ -82,15 +95,15 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
 
 @jax.jit
 def _distance(x: Float[Array, "n d"], y: Float[Array, "l d"]) -> Float[Array, ""]:
-    given = x, y
-    unit = jax.lax.stop_gradient(power_of_two(jnp.maximum(largest_size(x), largest_size(y))))
-    # Nothing depends on a common origin but rounding, which is least near the points.
-    origin = jax.lax.stop_gradient(x[0] / unit)
-    x, y = (z / unit - origin[None, :] for z in given)
-    shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
-    x_root, y_root = psd_root(x), psd_root(y)
+    sizes = largest_size(x), largest_size(y)
+    size = jnp.maximum(*sizes)
+    unit = power_of_two(size)
+    (x_mean, x_about), (y_mean, y_about) = _centred(x), _centred(y)
+    shift = (jax.lax.stop_gradient(x[0] - y[0]) + (x_mean - y_mean)) / unit
+    x_root = _psd_root(x_about, power_of_two(sizes[0])) / unit
+    y_root = _psd_root(y_about, power_of_two(sizes[1])) / unit
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
     rotation = jax.lax.stop_gradient(closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
     value = jnp.dot(shift, shift) + sum_of_squares(x_root - rotation @ y_root)
-    return finite_or_nan(value * unit * unit, *given)
+    return jnp.where(jnp.isfinite(size), value * unit * unit, jnp.nan)
