@@ -29,26 +29,25 @@ def closest_rotation(x: Float[Array, "r r"]) -> Float[Array, "r r"]:
     return left @ right
 
 
-def _centred(x: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, "n d"]]:
-    """The mean of `x` less its first row, and the deviations from the mean."""
-    # Nothing but the mean depends on an origin; rounding is least near the points.
-    about = x - jax.lax.stop_gradient(x[0])[None, :]
-    mean = jnp.full(len(x), 1 / len(x), x.dtype) @ about  # on a CPU faster than a sum
-    return mean, about - mean[None, :]
-
-
 def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
     """R with RᵀR the covariance of `x` (ddof = 1), r = min(n, d); differentiable at any rank.
 
     The rotation is held fixed: turning R does not change RᵀR.
     """
-    return _psd_root(_centred(x)[1], power_of_two(largest_size(x)))
+    return _mean_and_root(x, largest_size(x))[1]
 
 
-def _psd_root(deviations: Float[Array, "n d"], unit: Float[Array, ""]) -> Float[Array, "r d"]:
-    n, d = deviations.shape
-    root = deviations if n <= d else _root(deviations / unit) * unit
-    return root / math.sqrt(n - 1)
+def _mean_and_root(
+    x: Float[Array, "n d"], size: Float[Array, ""]
+) -> tuple[Float[Array, " d"], Float[Array, "r d"]]:
+    """The mean of `x` less its first row, and [`psd_root`][], from the largest entry."""
+    (n, d), unit = x.shape, power_of_two(size)
+    # Rounding is least near the points.
+    about = (x - jax.lax.stop_gradient(x[0])[None, :]) / unit
+    mean = jnp.mean(about, axis=0)
+    deviations = about - mean[None, :]
+    root = deviations if n <= d else _root(deviations)
+    return mean * unit, root * (unit / math.sqrt(n - 1))
 
 
 @jax.custom_jvp
@@ -98,10 +97,9 @@ def _distance(x: Float[Array, "n d"], y: Float[Array, "l d"]) -> Float[Array, ""
     sizes = largest_size(x), largest_size(y)
     size = jnp.maximum(*sizes)
     unit = power_of_two(size)
-    (x_mean, x_about), (y_mean, y_about) = _centred(x), _centred(y)
+    (x_mean, x_root), (y_mean, y_root) = map(_mean_and_root, (x, y), sizes)
     shift = (jax.lax.stop_gradient(x[0] - y[0]) + (x_mean - y_mean)) / unit
-    x_root = _psd_root(x_about, power_of_two(sizes[0])) / unit
-    y_root = _psd_root(y_about, power_of_two(sizes[1])) / unit
+    x_root, y_root = x_root / unit, y_root / unit
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
     rotation = jax.lax.stop_gradient(closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
