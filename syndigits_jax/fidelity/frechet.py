@@ -1,12 +1,14 @@
 """The Fréchet distance between the Gaussian fits of two populations (section 3.4, FPD)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from ..solvers.boundary import Numbers
-from ..solvers.distances import finite_or_nan, populations
+from ..solvers.distances import populations
 from ..solvers.low_rank import orthonormal_factors
 from ..solvers.precision import full_precision
 from ..solvers.sums import largest_size, sum_of_squares
@@ -32,10 +34,20 @@ def psd_root(x: Float[Array, "n d"]) -> Float[Array, "r d"]:
 
     The rotation is held fixed: turning R does not change RᵀR.
     """
-    deviations = (x - jnp.mean(x, axis=0)[None, :]) / jnp.sqrt(x.shape[0] - 1)
-    if x.shape[0] <= x.shape[1]:
-        return deviations
-    return _root(deviations)
+    return _mean_and_root(x, largest_size(x))[1]
+
+
+def _mean_and_root(
+    x: Float[Array, "n d"], size: Float[Array, ""]
+) -> tuple[Float[Array, " d"], Float[Array, "r d"]]:
+    """The mean of `x` less its first row, and [`psd_root`][], from the largest entry."""
+    (n, d), unit = x.shape, power_of_two(size)
+    # Rounding is least near the points.
+    about = (x - jax.lax.stop_gradient(x[0])[None, :]) / unit
+    mean = jnp.mean(about, axis=0)
+    deviations = about - mean[None, :]
+    root = deviations if n <= d else _root(deviations)
+    return mean * unit, root * (unit / math.sqrt(n - 1))
 
 
 @jax.custom_jvp
@@ -82,15 +94,14 @@ def frechet_distance(x: Numbers, y: Numbers) -> Float[Array, ""]:
 
 @jax.jit
 def _distance(x: Float[Array, "n d"], y: Float[Array, "l d"]) -> Float[Array, ""]:
-    given = x, y
-    unit = jax.lax.stop_gradient(power_of_two(jnp.maximum(largest_size(x), largest_size(y))))
-    # Nothing depends on a common origin but rounding, which is least near the points.
-    origin = jax.lax.stop_gradient(x[0] / unit)
-    x, y = (z / unit - origin[None, :] for z in given)
-    shift = jnp.mean(x, axis=0) - jnp.mean(y, axis=0)
-    x_root, y_root = psd_root(x), psd_root(y)
+    sizes = largest_size(x), largest_size(y)
+    size = jnp.maximum(*sizes)
+    unit = power_of_two(size)
+    (x_mean, x_root), (y_mean, y_root) = map(_mean_and_root, (x, y), sizes)
+    shift = (jax.lax.stop_gradient(x[0] - y[0]) + (x_mean - y_mean)) / unit
+    x_root, y_root = x_root / unit, y_root / unit
     rank = max(x_root.shape[0], y_root.shape[0])
     x_root, y_root = (jnp.pad(r, ((0, rank - len(r)), (0, 0))) for r in (x_root, y_root))
     rotation = jax.lax.stop_gradient(closest_rotation(jax.lax.stop_gradient(x_root @ y_root.T)))
     value = jnp.dot(shift, shift) + sum_of_squares(x_root - rotation @ y_root)
-    return finite_or_nan(value * unit * unit, *given)
+    return jnp.where(jnp.isfinite(size), value * unit * unit, jnp.nan)

@@ -28,8 +28,8 @@ OVERSAMPLE = 10
 _PASSES = 6
 """Most passes of [`orthonormal_factors`][] before the last; two are enough for all but noise."""
 
-_APART = 0.1
-"""Largest error in the Gram matrix of nearly orthonormal columns that one more pass mends."""
+_INFLATION = 100
+"""Largest variance inflation factor of columns whose Gram matrix is factorised as it is."""
 
 DIRECT_SHARE = 5
 """A block wider than a fifth of the matrix is not thin: a CPU then factorises the Gram matrix."""
@@ -101,37 +101,40 @@ def orthonormal_factors(
 ) -> tuple[Float[Array, "n k"], Float[Array, "k k"]]:
     """Q, orthonormal columns that span at least the columns of `y`, to rounding, and R = Qᵀ`y`.
 
-    Cholesky-QR with a shift, repeated until the columns are orthonormal, once for most data: half
-    the time of Householder's reflections on a CPU, and products alone on an accelerator (Fukaya et
-    al. 2020). A column of nothing but zeros, or a copy of others to the last digit, becomes zero;
-    one that depends on others to fewer digits becomes some further direction. n >= k; R takes
-    products of (k, k) matrices alone.
+    Cholesky-QR: one factor of the Gram matrix where columns depend little on each other; else with
+    a shift first, repeated until they do, once for most data. Half the time of Householder's
+    reflections on a CPU or less, and products alone on an accelerator (Fukaya et al. 2020). A
+    column of nothing but zeros, or a copy of others to the last digit, becomes zero; one that
+    depends on others to fewer digits becomes some further direction. n >= k; entries of at most
+    about one, since they are squared. Where Q is not used, R alone is computed.
     """
     (n, k), eps = y.shape, float(jnp.finfo(y.dtype).eps)
-    identity = jnp.eye(k, dtype=y.dtype)
     # Beyond the rounding of the factor and of sums of n terms.
     shift = 4 * (k + n / 64) * eps
-    unit = largest(y, axis=0)
-    y = y / unit[None, :]
+
+    def shortest(step):
+        # After the first pass the columns have a length of one at most.
+        return jnp.where(step == 0, 0, 8 * eps)
 
     def cond(carry):
         step, _, gram, _ = carry
         size = jnp.diagonal(gram)
-        apart = jnp.max(jnp.abs(gram - jnp.where(size > 0, 1, 0)[:, None] * identity))
-        return (step == 0) | ((step < _PASSES) & (apart > _APART))
+        to_basis, _, _ = _to_orthonormal(gram, shortest(step), 0.0)
+        inflation = jnp.sum(to_basis * to_basis, axis=1) * size
+        short = (step > 0) & (size > 0) & (size < 0.5)
+        # Inflation is NaN where the matrix has no factor.
+        return (step < _PASSES) & ~jnp.all((inflation <= _INFLATION) & ~short)
 
     def body(carry):
         step, y, gram, factor = carry
-        # After the first pass the columns have a length of one at most.
-        least = jnp.where(step == 0, 0, 8 * eps)
-        to_basis, _, back = _to_orthonormal(gram, least, shift)
+        to_basis, _, back = _to_orthonormal(gram, shortest(step), shift)
         y = y @ to_basis
         return step + 1, y, y.T @ y, back @ factor
 
-    carry = (jnp.int32(0), y, y.T @ y, jnp.where(identity > 0, unit[None, :], 0))
-    _, y, gram, factor = lax.while_loop(cond, body, carry)
+    carry = (jnp.int32(0), y, y.T @ y, jnp.eye(k, dtype=y.dtype))
+    step, y, gram, factor = lax.while_loop(cond, body, carry)
     # What is still short is rounding of the others. A last factor leaves nothing but rounding.
-    kept = jnp.diagonal(gram) > 0.5
+    kept = (step == 0) | (jnp.diagonal(gram) > 0.5)
     gram = jnp.where(kept[:, None] & kept[None, :], gram, 0)
     to_basis, _, back = _to_orthonormal(gram, jnp.zeros((), y.dtype), 0.0)
     return y @ to_basis, back @ factor

@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
+
+from .units import from_bits, size_bits
 
 _SLABS = 8
 _ROW = 128
 
 
-def _by_slabs(x: Float[Array, "n m"], maximum: bool = False) -> Array:
+def _by_slabs(x: Num[Array, "n m"], maximum: bool = False) -> Array:
     """Eight slabs of rows added as matrices, then eight slabs of that, to a few rows; or maxima."""
     combine = jnp.maximum if maximum else jnp.add
     while x.shape[0] >= _SLABS**2:
@@ -51,10 +53,11 @@ def sum_of_squares(x: Float[Array, "n m"]) -> Float[Array, ""]:
 
 @jax.jit
 def largest_size(x: Float[Array, "n m"]) -> Float[Array, ""]:
-    """The largest absolute entry; see [`total`][]."""
-    return lax.platform_dependent(
-        jnp.abs(x), cpu=lambda x: jnp.max(_by_slabs(x, maximum=True)), default=jnp.max
+    """The largest absolute entry, NaN if there is one; see [`total`][]."""
+    bits = lax.platform_dependent(
+        size_bits(x), cpu=lambda x: jnp.max(_by_slabs(x, maximum=True)), default=jnp.max
     )
+    return from_bits(bits)
 
 
 def all_finite(x: Float[Array, "..."]) -> Bool[Array, ""]:

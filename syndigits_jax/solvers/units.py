@@ -6,7 +6,7 @@ Every solver divides its problem by powers of two first and undoes it on the way
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 # Ratios of units above this one are as good as infinite, and their squares still finite.
 LARGEST_RATIO = 2.0**40
@@ -18,13 +18,30 @@ def power_of_two(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     A constant for differentiation, because every division by it is undone later.
     """
     value = jnp.abs(jax.lax.stop_gradient(value))
-    bits, mantissa = (jnp.int64, 52) if value.dtype.itemsize == 8 else (jnp.int32, 23)
-    whole = jax.lax.bitcast_convert_type(value, bits)
-    power = jax.lax.bitcast_convert_type(whole >> mantissa << mantissa, value.dtype)
+    mantissa = 52 if value.dtype.itemsize == 8 else 23
+    power = from_bits(size_bits(value) >> mantissa << mantissa)
     usable = jnp.isfinite(value) & (value >= float(jnp.finfo(value.dtype).tiny))
     return jnp.where(usable, power, 1)
 
 
+def size_bits(array: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """|`array`| as integers in the same order, with NaN above infinity.
+
+    Compilers for CPUs vectorise maxima of integers; those of numbers that may be NaN they do not.
+    """
+    array = jnp.abs(jax.lax.stop_gradient(array))
+    return jax.lax.bitcast_convert_type(
+        array, jnp.int64 if array.dtype.itemsize == 8 else jnp.int32
+    )
+
+
+def from_bits(bits: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The number that [`size_bits`][] has taken."""
+    return jax.lax.bitcast_convert_type(
+        bits, jnp.float64 if bits.dtype.itemsize == 8 else jnp.float32
+    )
+
+
 def largest(array: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
     """[`power_of_two`][] of the largest absolute entry; 1 where there is none."""
-    return power_of_two(jnp.max(jnp.abs(jax.lax.stop_gradient(array)), axis=axis, initial=0))
+    return power_of_two(from_bits(jnp.max(size_bits(array), axis=axis, initial=0)))

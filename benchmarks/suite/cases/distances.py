@@ -289,7 +289,8 @@ CASES = (
         exact_frechet,
         work_frechet,
         1e-3,
-        "factors of both populations rather than covariances: three products instead of "
-        "one, for digits that covariances lose where populations are alike",
+        "both triangles of the Gram matrices are computed, on one core each; several passes over "
+        "the points and singular vectors keep digits that covariances lose where populations "
+        "are alike",
     ),
 )
