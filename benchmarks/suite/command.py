@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--growth", action="store_true", help="how our kernels grow, nothing else")
     parser.add_argument("--memory-gib", type=float, default=2, help="for the largest problem")
     parser.add_argument("--out", type=Path, help="JSON; what it holds of other cases is kept")
-    parser.add_argument("--runs", type=Path, help="folder to keep the reproduced tables in")
+    parser.add_argument("--runs", type=Path, help="folder to keep in what scripts write")
     args = parser.parse_args(arguments)
     if unknown := set(args.names) - set(names):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")

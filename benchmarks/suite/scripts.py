@@ -156,8 +156,11 @@ def run_script(
     if "DATA" in script.arguments[size] and data is None:
         return head | {"left_out": "needs the public data (--data)"}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "report.json"
         written = folder if kept is None else str(kept)
+        # Scripts that write one file, and no folder, make none either.
+        if kept is not None and "OUT" in script.arguments[size]:
+            kept.mkdir(parents=True)
+        out = Path(written) / "report.json"
         words = {"DATA": str(data), "OUT": str(out), "FOLDER": written}
         command = [sys.executable, "-m", "benchmarks.suite.used", f"{folder}/used"]
         command += [sys.executable, "-m", script.module]
