@@ -2,7 +2,7 @@
 
 The moves and their order are those of cyclic coordinate descent. Within a block they only touch the
 block's own Gram matrix; the residual of all rows is brought up to date once for a block, by two
-products. After every few sweeps the sweeps are extrapolated (Anderson acceleration; Bertrand &
+products. Where a few sweeps are not enough they are extrapolated (Anderson acceleration; Bertrand &
 Massias 2021, AISTATS).
 """
 
@@ -16,15 +16,27 @@ from ._elastic_net_loop import penalised_gap, soft
 from ._quadratic import DesignQuadratic
 
 BLOCK = 32  # columns
-SWEEPS = 5  # between two extrapolations, each followed by a check of the duality gap
+SWEEPS = 4  # between two checks of the duality gap, and two extrapolations
 
 
 class Columns(NamedTuple):
-    """Blocks of a design's columns, times the roots of the weights, and their Gram matrices."""
+    """Blocks of a design's columns, times the roots of the weights.
+
+    `moves` holds what a unit step back of each coordinate does to its block: to the coefficients,
+    and to their slopes, which is a row of the block's Gram matrix.
+    """
 
     blocks: Float[Array, "k c n"]
-    grams: Float[Array, "k c c"]
+    moves: Float[Array, "k c d"]
     target: Float[Array, " n"]
+
+    def squares(self) -> Float[Array, "k c"]:
+        """The sum of squares of every column."""
+        return jnp.diagonal(self.moves, self.blocks.shape[1], axis1=1, axis2=2)
+
+    def slope(self, rest: Float[Array, " n"]) -> Float[Array, " kc"]:
+        """The products of all columns with a residual."""
+        return (self.blocks @ rest).ravel()
 
 
 class Descent(NamedTuple):
@@ -39,11 +51,14 @@ class Descent(NamedTuple):
 def columns(quadratic: DesignQuadratic) -> Columns:
     """In blocks of `BLOCK`, filled up with columns of zeros."""
     root = jnp.sqrt(quadratic.weight)
-    z = root[:, None] * quadratic.x
-    n, p = z.shape
+    n, p = quadratic.x.shape
     size = min(BLOCK, p)
-    blocks = jnp.pad(z.T, ((0, -p % size), (0, 0))).reshape(-1, size, n)
-    return Columns(blocks, blocks @ blocks.transpose(0, 2, 1), root * quadratic.y)
+    blocks = jnp.pad((root[:, None] * quadratic.x).T, ((0, -p % size), (0, 0)))
+    # Without it XLA computes them again for every shape in which they are used.
+    blocks = jax.lax.optimization_barrier(blocks.reshape(-1, size, n))
+    own = jnp.broadcast_to(jnp.eye(size, dtype=blocks.dtype), (len(blocks), size, size))
+    moves = jnp.concatenate([-own, blocks @ blocks.transpose(0, 2, 1)], axis=2)
+    return Columns(blocks, moves, root * quadratic.y)
 
 
 def in_blocks(columns: Columns, coef: Float[Array, " p"]) -> Float[Array, "k c"]:
@@ -54,27 +69,32 @@ def in_blocks(columns: Columns, coef: Float[Array, " p"]) -> Float[Array, "k c"]
 
 def residual(columns: Columns, coef: Float[Array, "k c"]) -> Float[Array, " n"]:
     """y - x b, from scratch."""
-    return columns.target - coef.ravel() @ columns.blocks.reshape(-1, len(columns.target))
+    # XLA's code for one product with the reshaped blocks takes eight times as long.
+    return columns.target - jnp.sum(jnp.einsum("kc,kcn->kn", coef, columns.blocks), axis=0)
 
 
 def _sweep(columns: Columns, l1, l2, coef, rest):
     """One move of every coordinate."""
     k, c, _ = columns.blocks.shape
+    squares = columns.squares()
+    # A column of zeros has no curvature, no gradient, and a coefficient of zero.
+    inverses = jnp.where(squares + l2 > 0, 1 / jnp.where(squares > 0, squares + l2, 1), 0)
 
     def block(i, state):
         coef, rest = state
-        x, gram, start = columns.blocks[i], columns.grams[i], coef[i]
-        curvature = jnp.diagonal(gram)
-        # A column of zeros has no curvature, no gradient, and a coefficient of zero.
-        inverse = jnp.where(curvature + l2 > 0, 1 / jnp.where(curvature > 0, curvature + l2, 1), 0)
+        x, moves, start = columns.blocks[i], columns.moves[i], coef[i]
+        curvature, inverse, slope = squares[i], inverses[i], x @ rest
 
-        def coordinate(j, inner):
-            new, slope = inner
-            moved = soft(slope[j] + curvature[j] * new[j], l1) * inverse[j]
-            slope = slope - (moved - new[j]) * gram[j]
-            return new.at[j].set(moved), slope
+        def coordinate(j, both):  # coefficients and slopes as one array: one update, in place
+            moved = soft(both[c + j] + curvature[j] * both[j], l1) * inverse[j]
+            return both - (moved - both[j]) * moves[j]
 
-        new, _ = jax.lax.fori_loop(0, c, coordinate, (start, x @ rest))
+        new = jax.lax.cond(
+            jnp.any((start != 0) | (jnp.abs(slope) > l1)),  # otherwise nothing moves
+            lambda both: jax.lax.fori_loop(0, c, coordinate, both),
+            lambda both: both,
+            jnp.concatenate([start, slope]),
+        )[:c]
         return coef.at[i].set(new), rest - (new - start) @ x
 
     return jax.lax.fori_loop(0, k, block, (coef, rest))
@@ -86,8 +106,7 @@ def _objective(l1, l2, coef, rest):
 
 
 def _gap(columns: Columns, l1, l2, coef, rest):
-    slope = columns.blocks.reshape(-1, len(rest)) @ rest
-    return penalised_gap(slope, coef.ravel(), jnp.dot(rest, rest), l1, l2)
+    return penalised_gap(columns.slope(rest), coef.ravel(), jnp.dot(rest, rest), l1, l2)
 
 
 def judged(columns: Columns, l1, l2, coef: Float[Array, "k c"], steps: Int[Array, ""]) -> Descent:
@@ -96,8 +115,27 @@ def judged(columns: Columns, l1, l2, coef: Float[Array, "k c"], steps: Int[Array
     return Descent(coef, rest, _gap(columns, l1, l2, coef, rest), steps)
 
 
-def _round(columns: Columns, l1, l2, state: Descent, count: Int[Array, ""]) -> Descent:
-    """`count` sweeps, at most `SWEEPS`, and an extrapolation if it was that many."""
+def _ahead(columns: Columns, l1, l2, state: Descent, history: Float[Array, "s m"]) -> Descent:
+    """Where the sweeps of a `history` lead to, if the objective is lower there."""
+    changes = history[1:] - history[:-1]
+    products = changes @ changes.T
+    trace = jnp.trace(products)
+    ridge = 1e-6 * jnp.where(trace > 0, trace, 1)  # they are nearly dependent, on purpose
+    share = jnp.linalg.solve(
+        products + ridge * jnp.eye(SWEEPS, dtype=history.dtype), jnp.ones(SWEEPS, history.dtype)
+    )
+    total = jnp.sum(share)
+    coef = (share / jnp.where(total == 0, 1, total) @ history[1:]).reshape(state.coef.shape)
+    rest = residual(columns, coef)
+    old = _objective(l1, l2, state.coef, state.residual)
+    lower = _objective(l1, l2, coef, rest) < old
+    return state._replace(
+        coef=jnp.where(lower, coef, state.coef), residual=jnp.where(lower, rest, state.residual)
+    )
+
+
+def _swept(columns: Columns, l1, l2, state: Descent, count: Int[Array, ""]):
+    """`count` sweeps, at most `SWEEPS`; the state after them, and the coefficients on the way."""
     history = jnp.zeros((SWEEPS + 1, state.coef.size), state.coef.dtype)
     history = history.at[0].set(state.coef.ravel())
 
@@ -107,20 +145,8 @@ def _round(columns: Columns, l1, l2, state: Descent, count: Int[Array, ""]) -> D
         return coef, rest, history.at[i + 1].set(coef.ravel())
 
     coef, rest, history = jax.lax.fori_loop(0, count, sweep, (state.coef, state.residual, history))
-    changes = history[1:] - history[:-1]
-    products = changes @ changes.T
-    trace = jnp.trace(products)
-    ridge = 1e-6 * jnp.where(trace > 0, trace, 1)  # they are nearly dependent, on purpose
-    share = jnp.linalg.solve(
-        products + ridge * jnp.eye(SWEEPS, dtype=coef.dtype), jnp.ones(SWEEPS, coef.dtype)
-    )
-    total = jnp.sum(share)
-    ahead = (share / jnp.where(total == 0, 1, total) @ history[1:]).reshape(coef.shape)
-    ahead_rest = residual(columns, ahead)
-    lower = _objective(l1, l2, ahead, ahead_rest) < _objective(l1, l2, coef, rest)
-    lower = lower & (count == SWEEPS)
-    coef, rest = jnp.where(lower, ahead, coef), jnp.where(lower, ahead_rest, rest)
-    return Descent(coef, rest, _gap(columns, l1, l2, coef, rest), state.steps + count)
+    gap = _gap(columns, l1, l2, coef, rest)
+    return Descent(coef, rest, gap, state.steps + count), history
 
 
 def descend(
@@ -138,11 +164,17 @@ def descend(
     The gap is that of penalties that are not both zero.
     """
 
-    def unfinished(state: Descent):
+    def unfinished(carry):
+        state, _ = carry
         return enough & (state.gap > target) & (state.steps < max_steps)
 
-    def advance(state: Descent):
-        count = jnp.minimum(SWEEPS, max_steps - state.steps)
-        return _round(columns, l1, l2, state, count)
+    def advance(carry):
+        state, history = carry
+        state = jax.lax.cond(
+            state.steps > begun, lambda: _ahead(columns, l1, l2, state, history), lambda: state
+        )
+        return _swept(columns, l1, l2, state, jnp.minimum(SWEEPS, max_steps - state.steps))
 
-    return jax.lax.while_loop(unfinished, advance, state)
+    begun = state.steps
+    history = jnp.zeros((SWEEPS + 1, state.coef.size), state.coef.dtype)
+    return jax.lax.while_loop(unfinished, advance, (state, history))[0]

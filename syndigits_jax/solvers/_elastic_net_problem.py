@@ -60,6 +60,14 @@ def from_gram(stats: GramStatistics, l2: Float[Array, "..."]) -> Problem:
     return Problem(quadratic, stats.x_mean, stats.y_mean, x_unit, y_unit, *raw)
 
 
+def _range(x, used, x_mean, centred: bool) -> Float[Array, ""]:
+    """[`largest`][] of the rows in use about their means, of the extremes that centring finds."""
+    top = jnp.max(jnp.where(used[:, None], x, -jnp.inf), axis=0)
+    low = jnp.min(jnp.where(used[:, None], x, jnp.inf), axis=0)
+    size = jnp.maximum(top - x_mean, x_mean - low)
+    return largest(jnp.where(top == low, 0, size) if centred else size)
+
+
 def from_data(
     x, y, sample_weight, fit_intercept, l2: Float[Array, "..."], gram: bool | None = None
 ) -> Problem:
@@ -68,7 +76,7 @@ def from_data(
     used = w > 0
     w = w / largest(w)
     w = w / _positive(jnp.sum(w))
-    x_unit = _design_unit(largest(jnp.where(used[:, None], xc, 0)), l2)
+    x_unit = _design_unit(_range(x, used, x_mean, fit_intercept), l2)
     y_unit = largest(jnp.where(used, yc, 0))
     xc, yc = xc / x_unit, yc / y_unit
     linear, constant = (w * yc) @ xc, jnp.dot(w, yc**2)

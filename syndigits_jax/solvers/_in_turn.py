@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from . import _coordinate_descent, _dual_newton
-from ._elastic_net_loop import Outcome, minimise
+from ._coordinate_descent import Columns
+from ._elastic_net_loop import Outcome, minimise, penalised_gap
+from ._elastic_net_problem import Data, Problem, from_data
 from ._quadratic import DesignQuadratic
 
 MOST_ROWS = 512  # with more rows a Newton step on the dual costs more than many sweeps
@@ -18,8 +20,24 @@ FEW, SOME, MANY = 10, 50, 1000  # sweeps before the next stage
 SMALL = 512  # columns up to which a Gram matrix is cheap
 
 
+def prepared(data: Data, fit_intercept: bool, l2: Float[Array, ""]) -> tuple[Problem, Columns]:
+    """[`from_data`][] as a design, and its blocks of columns, whose products it shares."""
+    problem = from_data(*data, fit_intercept, l2, gram=False)
+    quadratic = problem.quadratic
+    assert isinstance(quadratic, DesignQuadratic)
+    columns = _coordinate_descent.columns(quadratic)
+    root = jnp.sqrt(quadratic.weight)
+    linear = columns.target @ (root[:, None] * quadratic.x)
+    x_raw = columns.squares().ravel()[: len(linear)] + (problem.x_mean / problem.x_unit) ** 2
+    quadratic = DesignQuadratic(
+        quadratic.x, quadratic.y, quadratic.weight, linear, quadratic.constant
+    )
+    return problem._replace(quadratic=quadratic, x_raw=x_raw), columns
+
+
 def solve_in_turn(
     quadratic: DesignQuadratic,
+    columns: Columns,
     l1: Float[Array, ""],
     l2: Float[Array, ""],
     init: Float[Array, " p"],
@@ -28,7 +46,7 @@ def solve_in_turn(
     max_steps: Int[Array, ""],
     last: bool,
 ) -> Outcome:
-    """[`minimise`][] of a problem held as its design; not its last stage, unless `last`.
+    """[`minimise`][] of a problem held as its design and `columns`; its last stage only if `last`.
 
     That stage is most of the program and of the time to compile it, and hardly ever needed.
     """
@@ -36,8 +54,7 @@ def solve_in_turn(
     linear = quadratic.linear
     coef = jnp.where(jnp.max(jnp.abs(linear)) <= l1, 0, init)
     target = tol * quadratic.constant
-    columns = _coordinate_descent.columns(quadratic)
-    trace = jnp.sum(jnp.diagonal(columns.grams, axis1=1, axis2=2))
+    trace = jnp.sum(columns.squares())
     finite = jnp.isfinite(jnp.sum(linear) + trace + quadratic.constant + l1 + l2)
     finite = finite & jnp.all(jnp.isfinite(init))
     usable = finite & (l1 + l2 > 0)
@@ -48,7 +65,13 @@ def solve_in_turn(
         blocks = _coordinate_descent.in_blocks(columns, coef)
         return _coordinate_descent.judged(columns, l1, l2, blocks, steps)
 
-    state = judged(coef, jnp.zeros((), jnp.int32))
+    def at_zero():
+        gap = penalised_gap(linear, jnp.zeros_like(linear), quadratic.constant, l1, l2)
+        blocks = _coordinate_descent.in_blocks(columns, jnp.zeros_like(linear))
+        return _coordinate_descent.Descent(blocks, columns.target, gap, none)
+
+    none = jnp.zeros((), jnp.int32)
+    state = jax.lax.cond(jnp.any(coef != 0), lambda: judged(coef, none), at_zero)
     state = _coordinate_descent.descend(
         columns,
         l1,

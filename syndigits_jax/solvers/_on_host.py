@@ -5,6 +5,7 @@ core, each until it is solved, and working sets of any size.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import math
 import os
@@ -18,8 +19,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Int
 from threadpoolctl import ThreadpoolController
 
-from ._elastic_net_problem import Data, finished, from_data, limits
-from ._in_turn import solve_in_turn
+from ._elastic_net_problem import Data, finished, limits
+from ._in_turn import prepared, solve_in_turn
 from ._quadratic import DesignQuadratic
 from ._working_set import fit_by_working_sets, overview
 from .boundary import Numbers
@@ -51,8 +52,10 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread():
+def one_blas_thread(when: bool = True) -> contextlib.AbstractContextManager[Any]:
     """LAPACK's own threads wait for one another and for XLA's: the problems here are small."""
+    if not when:
+        return contextlib.nullcontext()
     return _libraries().limit(limits=1, user_api="blas")
 
 
@@ -60,12 +63,19 @@ def _solved(
     data: Data, penalties, tol, max_steps, init, fit_intercept, last
 ) -> Solution[LinearModel]:
     alpha, l1_ratio, l2 = penalties
-    problem = from_data(*data, fit_intercept, l2, gram=False)
+    problem, columns = prepared(data, fit_intercept, l2)
     assert isinstance(problem.quadratic, DesignQuadratic)
     known = limits(problem, alpha, l1_ratio, tol, max_steps)
     start = init * (problem.x_unit / problem.y_unit)
     outcome = solve_in_turn(
-        problem.quadratic, known.l1, known.l2, start, tol=known.tol, max_steps=max_steps, last=last
+        problem.quadratic,
+        columns,
+        known.l1,
+        known.l2,
+        start,
+        tol=known.tol,
+        max_steps=max_steps,
+        last=last,
     )
     return finished(problem, known, outcome, outcome.coef)
 
@@ -77,8 +87,9 @@ def fit_one(
     data: Data, penalties: Penalties, tol, max_steps, init: Numbers, fit_intercept: bool
 ) -> Solution[LinearModel]:
     """One elastic net."""
-    p = data[0].shape[1]
-    with one_blas_thread():
+    n, p = data[0].shape
+    # Sweeps, which are all that most tall designs need, factorise nothing of size.
+    with one_blas_thread(n < p or p >= WIDE):
         if p >= WIDE and penalties[0] * penalties[1] > 0:
             columns = overview(data, init, fit_intercept)
             # Inside `jit` even what is known becomes traced.
@@ -91,9 +102,10 @@ def fit_one(
             return _solved_alone(data, penalties, tol, max_steps, init, fit_intercept, last=True)
         if int(first.status) != Status.MAX_STEPS or int(first.steps) >= int(max_steps):
             return first
-        left, coef = np.int32(int(max_steps) - int(first.steps)), first.value.coef
+    left, coef = np.int32(int(max_steps) - int(first.steps)), first.value.coef
+    with one_blas_thread():
         second = _solved_alone(data, penalties, tol, left, coef, fit_intercept, last=True)
-        return Solution(second.value, second.status, first.steps + second.steps, second.optimality)
+    return Solution(second.value, second.status, first.steps + second.steps, second.optimality)
 
 
 @functools.partial(jax.jit, static_argnames=("fit_intercept", "last"))

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ._elastic_net_loop import penalised_gap
-from ._elastic_net_problem import Data, finished, from_data, limits
-from ._in_turn import solve_in_turn
+from ._elastic_net_problem import Data, finished, limits
+from ._in_turn import prepared, solve_in_turn
 from ._quadratic import DesignQuadratic
 from .boundary import Numbers
 from .linear_model import LinearModel
@@ -83,13 +83,14 @@ def _fit_some(
     x, y, weight = data
     alpha, l1_ratio, l2 = penalties
     _, index = jax.lax.top_k(columns.pull, size)
-    problem = from_data(x[:, index], y, weight, fit_intercept, l2, gram=False)
+    problem, some = prepared((x[:, index], y, weight), fit_intercept, l2)
     quadratic = problem.quadratic
     assert isinstance(quadratic, DesignQuadratic)
     known = limits(problem, alpha, l1_ratio, tol[0], max_steps)
     unit = problem.x_unit / problem.y_unit
     outcome = solve_in_turn(
         quadratic,
+        some,
         known.l1,
         known.l2,
         coef[index] * unit,

@@ -33,6 +33,8 @@ def as_float(name: str, values: Numbers) -> Float[Array, "..."]:
     """
     values = _from_dlpack(name, values)
     array = values if isinstance(values, jax.Array) else _from_host(name, values)
+    if array.dtype in (np.float32, np.float64):
+        return array
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"`{name}` must hold real numbers, got complex ones")
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -52,7 +54,10 @@ def as_floats(**named: Numbers) -> tuple[Any, ...]:
     typed = {name for name in found if not isinstance(named[name], int | float)}
     types = [found[name] for name in typed or found]
     widest = max(types, key=lambda dtype: dtype.itemsize) if types else None
-    return tuple(None if array is None else array.astype(widest) for array in arrays.values())
+    return tuple(
+        array if array is None or array.dtype == widest else array.astype(widest)
+        for array in arrays.values()
+    )
 
 
 def as_mask(name: str, values: Any) -> Bool[Array, "..."]:

@@ -18,7 +18,7 @@ def _known(value: Numbers) -> np.ndarray | None:
 def check_penalty(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has a negative entry; NaN is left to the solver."""
     array = _known(value)
-    if array is not None and np.any(array < 0):
+    if array is not None and (array < 0).any():
         raise ValueError(f"`{name}` must not be negative, got {array.min()}")
 
 
@@ -33,7 +33,7 @@ def check_positive(**named: Numbers) -> None:
 def check_fraction(name: str, value: Numbers) -> None:
     """Raise `ValueError` if a concrete `value` has an entry outside [0, 1]."""
     array = _known(value)
-    if array is not None and np.any((array < 0) | (array > 1)):
+    if array is not None and ((array < 0) | (array > 1)).any():
         raise ValueError(f"`{name}` must lie between 0 and 1, got {array}")
 
 
@@ -145,7 +145,7 @@ def check_matrix(x: jax.Array) -> None:
 
 
 def _check_floating(name: str, array: jax.Array) -> None:
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    if array.dtype.kind != "f" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"`{name}` must hold floating-point numbers, got {array.dtype}; convert it with "
             "`.astype(float)`"

@@ -49,7 +49,7 @@ def _fit(
 
 def _plain(name: str, value, dtype):
     """[`number`][], without a transfer for the plain numbers that most calls give."""
-    if type(value) in (float, int) and abs(value) <= float(jnp.finfo(dtype).max):
+    if type(value) in (float, int) and abs(value) <= float(np.finfo(dtype).max):
         return np.asarray(value, dtype)
     return number(name, value, dtype)
 

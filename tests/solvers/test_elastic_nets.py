@@ -155,6 +155,7 @@ def test_every_stage_of_one_problem_reaches_the_gap(dtype):
         number = problem.constant.dtype.type
         outcome = jax.jit(functools.partial(solve_in_turn, last=True))(
             problem,
+            columns(problem),
             number(1e-3),
             number(0),
             jnp.zeros(shape[1], dtype),
