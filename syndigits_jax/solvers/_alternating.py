@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._columns import split, times, times_transpose
 from ._momentum import next_momentum
 from .low_rank import Factors, orthonormal_factors
+from .sums import total
 
 
 def alternate(
@@ -72,8 +73,8 @@ def alternate(
         # Zero data have a zero fit, which does not change.
         change = jnp.where(size == 0, 0, change / jnp.where(size == 0, 1, size))
         if accelerate:
-            slope = jnp.sum((from_scores - new_scores) * moved)
-            slope = slope + jnp.sum((from_loadings - new_loadings) * turned)
+            slope = total((from_scores - new_scores) * moved)
+            slope = slope + total((from_loadings - new_loadings) * turned)
             share, momentum = next_momentum(momentum, slope > 0)
             ahead = new_scores + share * moved, new_loadings + share * turned
         return step + 1, new_scores, new_loadings, new_scores_square, ahead, momentum, change
