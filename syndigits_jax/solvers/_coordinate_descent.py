@@ -54,8 +54,7 @@ def columns(quadratic: DesignQuadratic) -> Columns:
     n, p = quadratic.x.shape
     size = min(BLOCK, p)
     blocks = jnp.pad((root[:, None] * quadratic.x).T, ((0, -p % size), (0, 0)))
-    # Without it XLA computes them again for every shape in which they are used.
-    blocks = jax.lax.optimization_barrier(blocks.reshape(-1, size, n))
+    blocks = blocks.reshape(-1, size, n)
     own = jnp.broadcast_to(jnp.eye(size, dtype=blocks.dtype), (len(blocks), size, size))
     moves = jnp.concatenate([-own, blocks @ blocks.transpose(0, 2, 1)], axis=2)
     return Columns(blocks, moves, root * quadratic.y)
