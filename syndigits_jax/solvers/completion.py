@@ -328,6 +328,8 @@ def als(
       entries; a fixed key by default.
     - `init`: (m, rank) loadings to start from instead, in units of √x.
     - `tol`: stop when ‖M_new - M‖_F / ‖M_new‖_F of the fit M falls below it; never below 8 eps.
+    - `accelerate`: extrapolate both factors, with restarts (Mitchell, Ye and De Sterck 2020), which
+      often needs a quarter of the steps; if not, a step starts from the one before. Static.
 
     **Returns:** a [`Solution`][] with a [`Completion`][]. Gradients and `optimality` as in
     [`soft_impute`][].

@@ -124,47 +124,6 @@ def test_als_and_soft_impute_have_one_fixed_point(dtype):
         np.testing.assert_allclose(by_turns.value.fitted, by_spectrum.value.fitted, atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", ["soft", "als"])
-def test_extrapolated_steps_reach_the_optimum_sooner(kind, dtype):
-    """The same optimum, in at most two thirds of the steps, and nearer to it where they stop."""
-    x, mask = make_problem(n=60, missing=0.6, dtype=dtype)
-    rank, penalty = 12, 4.0
-    run = functools.partial(soft if kind == "soft" else alternating, x, mask, rank, penalty)
-    limit = run(tol=0.0, max_steps=3000, accelerate=False).value.fitted
-    plain, ahead = (run(accelerate=accelerate) for accelerate in (False, True))
-    assert int(plain.status) == int(ahead.status) == Status.CONVERGED
-    assert int(ahead.steps) <= 2 * int(plain.steps) / 3
-    far, near = (np.linalg.norm(one.value.fitted - limit) for one in (plain, ahead))
-    assert near < far
-    assert float(ahead.optimality) < 1e-3
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", SOLVERS)
-def test_complete_columns_may_be_told(kind, weighted, dtype):
-    """The promise that some columns are complete, wherever they are, changes nothing but time."""
-    x, mask = make_problem(dtype=dtype)
-    mask[:, [0, 3, 4, 7, 11, 12, 13, 17, 18]] = True
-    x = np.where(mask, x + 1, 0).astype(dtype)
-    weight = np.arange(len(x), dtype=dtype) % 3 if weighted else None
-    solve = SOLVERS[kind]
-    solutions = [
-        solve(x, mask, sample_weight=weight, tol=1e-6, max_steps=3000, incomplete=incomplete)
-        for incomplete in (None, 11, 15)
-    ]
-    for one in solutions[1:]:
-        assert int(one.status) == Status.CONVERGED
-        for name in ("completed", "fitted"):
-            given, told = (getattr(s.value, name) for s in (solutions[0], one))
-            np.testing.assert_allclose(told, given, atol=1e-3)
-    assert int(solve(x, mask, incomplete=10).status) == Status.NONFINITE
-    public = {"hard": hard_impute, "soft": soft_impute, "als": als}[kind]
-    penalty = () if kind == "hard" else (PENALTY,)
-    for wrong, message in ((10, "`incomplete` is 10, but 11 columns"), (0, "`incomplete`")):
-        with pytest.raises(ValueError, match=message):
-            public(x, mask, RANK, *penalty, incomplete=wrong)
-
-
 def objective(x, mask, fitted, penalty):
     """½‖P(X - M)‖² + λ‖M‖_*, what ALS minimises over factors of M."""
     fitted = np.asarray(fitted, float)
