@@ -157,7 +157,7 @@ def run_script(
         return head | {"left_out": "needs the public data (--data)"}
     with tempfile.TemporaryDirectory() as folder:
         written = folder if kept is None else str(kept)
-        # Scripts that write one file, and no folder, make none either.
+        # A script that writes one file does not make its folder.
         if kept is not None and "OUT" in script.arguments[size]:
             kept.mkdir(parents=True)
         out = Path(written) / "report.json"

@@ -392,7 +392,7 @@ class SyntheticPrior(MatrixCompletion):
             init=problem.twin(problem.values),
             sample_weight=None if weight is None else weight[: weight.shape[0] // 2],
             tol=settings.fitting.completion_tol,
-            incomplete=problem.incomplete if problem.layout == "over" else None,
+            incomplete=problem.incomplete,
         )
         # The twins only start the iteration: their error is their distance to the fit.
         return _read_off(problem, solution, solution.value.fitted[:, -problem.targets :])

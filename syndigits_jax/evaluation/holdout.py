@@ -84,7 +84,6 @@ def leave_one_question_out(
 
     def batch(slots: Int[np.ndarray, " b"]) -> None:
         index = everywhere(mesh, jnp.asarray(padded_targets(positions[slots], size)))
-
         preparation = arrays, index, weight, preparing, vectorised, mesh, incomplete
 
         def store(name: str, outcome) -> None:

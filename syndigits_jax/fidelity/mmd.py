@@ -33,6 +33,7 @@ from ..solvers.distances import (
 )
 from ..solvers.keys import PRNGKey
 from ..solvers.precision import full_precision
+from ..solvers.units import from_bits, size_bits
 
 _TYPICAL = 0.6065306597126334  # the kernel at the median distance, e^(-1/2)
 
@@ -85,10 +86,9 @@ def _median_root(squares: Float[Array, "n n"]) -> Float[Array, ""]:
     By bisection on the bits of the numbers, whose order is that of the numbers if none is negative:
     31 passes over memory, far quicker than sorting.
     """
-    n, dtype = squares.shape[0], squares.dtype
-    integer = jnp.int32 if dtype.itemsize == 4 else jnp.int64
-    squares = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, squares)
-    bits = jax.lax.bitcast_convert_type(squares, integer)
+    n = squares.shape[0]
+    bits = size_bits(jnp.where(jnp.eye(n, dtype=bool), jnp.inf, squares))
+    integer = bits.dtype
     # Every pair occurs twice, so these are the two middle numbers, or the middle one twice.
     pairs = n * (n - 1) // 2
     lower, upper = 2 * ((pairs - 1) // 2), 2 * (pairs // 2)
@@ -100,11 +100,10 @@ def _median_root(squares: Float[Array, "n n"]) -> Float[Array, ""]:
         return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
     start = jnp.zeros((), integer), jnp.asarray(jnp.iinfo(integer).max, integer)
-    first, _ = jax.lax.fori_loop(0, 8 * dtype.itemsize - 1, halve, start)
+    first, _ = jax.lax.fori_loop(0, 8 * integer.itemsize - 1, halve, start)
     beyond = jnp.min(jnp.where(bits > first, bits, jnp.iinfo(integer).max))
     second = jnp.where(jnp.sum(bits <= first, dtype=jnp.int32) > upper, first, beyond)
-    middle = jax.lax.bitcast_convert_type(jnp.stack([first, second]), dtype)
-    return jnp.mean(jnp.sqrt(middle))
+    return jnp.mean(jnp.sqrt(from_bits(jnp.stack([first, second]))))
 
 
 def gaussian_kernel(squares: Float[Array, "n l"], sigma: Float[Array, ""]) -> Float[Array, "n l"]:

@@ -49,6 +49,18 @@ def incomplete_first(
     return order, jnp.all(complete[order[incomplete:]])
 
 
+def in_order(
+    x: Float[Array, "... m"] | Bool[Array, "n m"], order: Int[Array, " m"] | None
+) -> Array:
+    """The columns of `x` in this order; as they are for `None`."""
+    return x if order is None else x[..., order]
+
+
+def put_back(x: Float[Array, "k m"], order: Int[Array, " m"] | None) -> Float[Array, "k m"]:
+    """`x` before [`in_order`][]."""
+    return x if order is None else jnp.zeros_like(x).at[:, order].set(x)
+
+
 def split(xt: Float[Array, "m n"], incomplete: int) -> Parts:
     """Rows with missing entries, and the others if there are any."""
     return (xt,) if incomplete == xt.shape[0] else (xt[:incomplete], xt[incomplete:])

@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._alternating import alternate
-from ._columns import check_incomplete, incomplete_first, split
+from ._columns import check_incomplete, in_order, incomplete_first, put_back, split
 from ._completion_gradient import attach_gradient
 from ._completion_problem import (
     Problem,
@@ -111,8 +111,8 @@ def _spectral_impute(
     block = start_block(filled, block_width(rank, x.shape, oversample)).T
     order, fits = incomplete_first(mask, incomplete)
     # As `warm_step` takes them.
-    x, mask, filled = (a.T if order is None else a.T[order] for a in (x, mask, filled))
-    block = block if order is None else block[:, order]
+    x, mask, filled = (in_order(a, order).T for a in (x, mask, filled))
+    block = in_order(block, order)
     (filled, *rest), x, mask = split(filled, incomplete), x[:incomplete], mask[:incomplete]
     complete_square = sum_of_squares(rest[0]) if rest else 0
 
@@ -143,8 +143,7 @@ def _spectral_impute(
     one = jnp.ones((), dtype)
     carry = (jnp.int32(0), filled, ahead, one, square, zero, block, infinity)
     step, filled, *_, (left, values, right), _, change = lax.while_loop(cond, body, carry)
-    right = right if order is None else jnp.zeros_like(right).at[:, order].set(right)
-    fit = Factors(left.T, values, right.T)
+    fit = Factors(left.T, values, put_back(right, order).T)
     finite = fits & jnp.isfinite(change) & jnp.all(jnp.isfinite(filled))
     no_distance = jnp.full_like(change, jnp.nan)
     return Solution(fit, status_code(change < tol, finite), step, no_distance, change)
@@ -370,15 +369,12 @@ def _als(
     """[`als`][] from checked arguments."""
     fixed = lax.stop_gradient(problem)
     order, fits = incomplete_first(fixed.mask, incomplete)
-    data, mask, start = fixed.data, fixed.mask, loadings
-    if order is not None:
-        data, mask, start = data[:, order], mask[:, order], loadings[order]
+    data, mask = (in_order(a, order) for a in (fixed.data, fixed.mask))
+    start = in_order(loadings.T, order).T
     factors, step, change = alternate(
         data, mask, lax.stop_gradient(penalty), start, tol, max_steps, accelerate, incomplete
     )
-    if order is not None:
-        right = jnp.zeros_like(factors.right).at[order].set(factors.right)
-        factors = Factors(factors.left, factors.values, right)
+    factors = Factors(factors.left, factors.values, put_back(factors.right.T, order).T)
     status = status_code(change < tol, fits & jnp.isfinite(change))
     solution = Solution(factors, status, step, change, change)
     return _certified(problem, solution, penalty)
