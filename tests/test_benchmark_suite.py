@@ -9,7 +9,7 @@ import pytest
 from benchmarks.pages import suite as page
 from benchmarks.suite import run
 from benchmarks.suite.case import Side, Work
-from benchmarks.suite.cases import completion, distances, ridge, simplex
+from benchmarks.suite.cases import completion, distances, hard_impute, ridge, simplex
 from benchmarks.suite.growth import exponent
 from benchmarks.suite.registry import CASES
 
@@ -79,6 +79,21 @@ def test_judge_of_the_simplex_bounds_the_distance_to_the_optimum():
     assert best["error"] < 1e-4
     assert other["objective"] - best["objective"] <= other["error"]
     assert other["error"] > 1e-2
+
+
+def test_judge_of_hard_impute_is_the_objective_above_its_least():
+    """Its programs take the same steps, so they have the same error, which falls."""
+    _, problem = small("hard-impute")
+    few = hard_impute._by_svd(problem)(3)
+    same = hard_impute._by_eigenvectors(problem)(3)
+    many = hard_impute._by_svd(problem)(300)
+    loose, other, tight = (
+        hard_impute.judge(problem, {"fitted": fit})["error"] for fit in (few, same, many)
+    )
+    assert abs(loose - other) < 1e-5
+    assert tight < 1e-5 < 1e-3 < loose
+    worse = hard_impute.judge(problem, {"fitted": 1.01 * many})["error"]
+    assert worse > tight
 
 
 def test_judge_of_completion_is_a_gap():
