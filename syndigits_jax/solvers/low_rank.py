@@ -12,6 +12,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -57,7 +58,9 @@ class Factors(eqx.Module):
 
 
 def check_rank(rank: int, shape: tuple[int, ...], name: str = "`rank`") -> None:
-    """Raise `ValueError`, which calls it `name`, unless 1 <= rank <= min(shape)."""
+    """Raise `ValueError`, which calls it `name`, unless it is whole and 1 <= rank <= min(shape)."""
+    if not isinstance(rank, int | np.integer) or isinstance(rank, bool):
+        raise ValueError(f"{name} must be a whole number, got {rank!r}")
     if not 1 <= rank <= min(shape):
         raise ValueError(
             f"{name} must lie between 1 and {min(shape)}, the smaller side of a {shape[0]} x "

@@ -322,6 +322,7 @@ def test_gradient_in_the_weights():
         (lambda x, mask: hard_impute(x, mask, M + 1), "`rank` must lie between 1 and 20"),
         (lambda x, mask: soft_impute(x, mask, 0, 1.0), "`rank` must lie between 1 and 20"),
         (lambda x, mask: als(x, mask, N, 1.0), "`rank` must lie between 1 and 20"),
+        (lambda x, mask: als(x, mask, True, 1.0), "`rank` must be a whole number"),
         (lambda x, mask: soft_impute(x, mask, RANK, -1.0), "penalty"),
         (lambda x, mask: als(x, mask, RANK, -0.1), "penalty"),
         (lambda x, mask: fold_in(x, mask, jnp.ones((M, 2)), -1.0), "penalty"),
