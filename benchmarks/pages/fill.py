@@ -12,7 +12,7 @@ from benchmarks.pages.draws import draws
 from benchmarks.pages.fidelity import fidelity, fidelity_speed
 from benchmarks.pages.individual import few_shot, figure5, speed, table2, table4, table5
 from benchmarks.pages.inference import prediction_powered
-from benchmarks.pages.suite import suite, suite_large
+from benchmarks.pages.suite import in_short, suite, suite_large
 from benchmarks.report import RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,12 +32,13 @@ class Block:
         lines = self.build()
         if not lines:
             return ""
-        origins = dict.fromkeys(filter(None, map(origin, self.files)))
-        return "\n".join(["", *lines, "", *(f"*{one}*" for one in origins), ""])
+        origins = [f"*{one}*" for one in dict.fromkeys(filter(None, map(origin, self.files)))]
+        return "\n".join(["", *lines, *(["", *origins] if origins else []), ""])
 
 
 BLOCKS = {
-    "suite": Block(suite, ("suite-paper", "growth")),
+    "speed-in-short": Block(in_short, ()),
+    "suite": Block(suite, ("suite-paper", "growth", "refits")),
     "suite-large": Block(suite_large, ("suite-large",)),
     "prediction-powered": Block(
         prediction_powered, ("prediction_powered_study", "prediction_powered_coverage")

@@ -1,6 +1,7 @@
 """The page of the suite: every kernel beside its peers, its floor, and what keeps it from there."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ _SIZES = {
     "penalties": "penalties: {:,}",
     "l1_ratio": "l1 ratio {:g}",
     "alpha": "penalty {:g}",
+    "incomplete": "{:,} of them with gaps",
     "rank": "rank {:,}",
     "missing": "{:.0%} missing",
     "size": "{:,} points",
@@ -23,6 +25,15 @@ _SIZES = {
     "questions": "{:,} questions",
     "people": "{:,} people",
     "asked": "{:,} asked",
+}
+
+_SHORT = {
+    "nets": "thousands of elastic nets",
+    "simplex": "synthetic control",
+    "completion": "matrix completion",
+    "ridge-path": "a path of ridge penalties",
+    "prdc": "precision, recall, density and coverage",
+    "ppi": "prediction-powered intervals",
 }
 
 
@@ -38,6 +49,37 @@ def suite() -> list[str]:
     for part in filter(None, parts):
         lines += [*part, ""]
     return lines[:-1]
+
+
+def in_short() -> list[str]:
+    """A sentence for the first page: every kernel beside its fastest peer at the papers' sizes."""
+    report, kernels = _measured("paper")
+    if not report:
+        return []
+    found = {name: _beside_fastest(case) for name, case in kernels.items()}
+    ratios = {name: ratio for name, ratio in found.items() if ratio is not None}
+    told = ", ".join(f"{what} {_ratio(ratios[name])}" for name, what in _SHORT.items())
+    slower = {name: ratio for name, ratio in ratios.items() if ratio < 0.995}
+    sentences = (
+        f"On {report['machine']['cores']} CPU cores, times as fast as the fastest other program "
+        f"that we know for the task: {told}."
+    )
+    if slower:
+        listed = ", ".join(f"{kernels[name]['what']} ({slower[name]:.2f})" for name in slower)
+        sentences += f" Slower than the fastest: {listed}."
+    sentences += " All tasks, programs and sizes are under [Speed](docs/benchmarks.md)."
+    return textwrap.wrap(sentences, 125, break_long_words=False, break_on_hyphens=False)
+
+
+def _beside_fastest(case: Mapping[str, Any]) -> float | None:
+    """How many times as fast as the fastest peer we are, where both get to the target."""
+    mine = ours(case)
+    peers = [
+        run["seconds"]
+        for name, run in case["chosen"].items()
+        if run is not None and not name.startswith("ours")
+    ]
+    return None if mine is None or not peers else min(peers) / mine["seconds"]
 
 
 def suite_large() -> list[str]:
@@ -207,7 +249,26 @@ def where_table4_goes(case: Mapping[str, Any]) -> str:
         "with a thin block and back, and algebra of the block's width. What methods share (imputed "
         f"donors above all) and compilation take {100 * (1 - whole / processor):.0f}% of the "
         f"processor time. The cores are busy {100 * processor / (cores * seconds):.0f}% of the "
-        "time."
+        f"time.{least_of_table4()}"
+    )
+
+
+def least_of_table4() -> str:
+    """The steps of its completions, and the least time that their products can take."""
+    path = RESULTS / "refits.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    steps, operations, spent = (
+        sum(one[key] for one in found["rows"]) for key in ("steps", "operations", "seconds")
+    )
+    cores = found["machine"]["cores"]
+    least = operations / found["operations_per_second"]
+    return (
+        f" The completions take {steps / 1e6:.1f} million steps in {spent / cores:,.0f} seconds of "
+        f"{cores} cores. Their products with blocks as wide as the ranks alone take {least:,.0f} "
+        "seconds at the rate of a large product, which is the floor; the kernel `hard-impute` "
+        "above says what keeps a step from it."
     )
 
 
