@@ -1,5 +1,6 @@
 """The suite of benchmarks: its judges, its counts, its comparisons and its page; no times."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.pages import suite as page
-from benchmarks.suite import run
+from benchmarks.suite import child, run
 from benchmarks.suite.case import Side, Work
 from benchmarks.suite.cases import completion, distances, hard_impute, ridge, simplex
 from benchmarks.suite.growth import exponent
@@ -99,9 +100,76 @@ def test_judge_of_hard_impute_is_the_objective_above_its_least():
 def test_judge_of_completion_is_a_gap():
     _, problem = small("completion")
     solve = completion._numpy(problem)
-    loose, tight = (completion.judge(problem, {"fitted": solve(s)}) for s in (2, 200))
+    loose, tight = (completion.judge(problem, solve(s)) for s in (2, 200))
     assert tight["error"] < 1e-5 < loose["error"]
     assert loose["objective"] - tight["objective"] <= loose["error"]
+
+
+def test_judge_of_completion_is_the_formula():
+    _, problem = small("completion")
+    answer = completion._numpy(problem)(3)
+    fitted = answer["left"].astype(float) @ answer["right"].T
+    x = np.where(problem["mask"], problem["x"], 0).astype(float)
+    residual, penalty = np.where(problem["mask"], x - fitted, 0), problem["penalty"]
+    dual = min(1, penalty / np.linalg.norm(residual, 2)) * residual
+    primal = 0.5 * np.sum(residual**2) + penalty * np.linalg.norm(fitted, "nuc")
+    gap = primal - np.sum(dual * x) + 0.5 * np.sum(dual**2)
+    found = completion.judge(problem, answer)
+    assert found["error"] == pytest.approx(gap / (0.5 * np.sum(x**2)), rel=1e-9)
+    assert found["objective"] == pytest.approx(primal / (0.5 * np.sum(x**2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("side", ["ours, soft impute", "ours, alternating"])
+def test_what_the_judge_of_completion_is_handed_is_our_fit(side):
+    case, problem = small("completion")
+    result = case.sides[side].prepare(problem)(10)
+    answer = case.sides[side].answer(problem, result)
+    fitted = np.asarray(result.value.fitted)
+    np.testing.assert_allclose(answer["left"] @ answer["right"].T, fitted, atol=1e-5)
+
+
+def test_a_size_may_have_other_efforts_or_leave_a_side_out(monkeypatch):
+    sides = {
+        "ours": Side(lambda problem: lambda _: None, efforts=(1, 2), efforts_at={"large": (3,)}),
+        "slow": Side(lambda problem: lambda _: None, left_out={"large": "takes hours"}),
+    }
+    case = dataclasses.replace(CASES["frechet"], sides=sides, reference=lambda problem: {})
+    case = dataclasses.replace(case, sizes=dict.fromkeys(("small", "large"), case.sizes["small"]))
+    asked = []
+
+    def in_child(case, name, side, shape, efforts, *options):
+        asked.append((name, efforts))
+        return {"runs": []}, []
+
+    monkeypatch.setattr(run, "in_child", in_child)
+    assert run.run_case(case, "large", {})["sides"]["slow"] == {"left_out": "takes hours"}
+    assert asked == [("ours", (3,))]
+    run.run_case(case, "small", {})
+    assert asked[1:] == [("ours", (1, 2)), ("slow", (None,))]
+
+
+def test_threads_of_long_calls_are_those_that_were_faster(monkeypatch):
+    seconds = {(1, 2): 1.0, (1, 1): 1.5, (2, 2): 3.0, (2, 1): 2.5, (3, 1): 5.0}
+    threads: list[int] = []
+
+    @contextlib.contextmanager
+    def limits(count):
+        threads.append(count)
+        yield
+
+    def measured(solve, **repeats):
+        took = seconds[solve(), threads[-1]]
+        return dict.fromkeys(("seconds", "least_seconds", "processor_seconds"), took), None
+
+    monkeypatch.setattr(child, "threadpool_limits", limits)
+    monkeypatch.setattr(child, "measured", measured)
+    monkeypatch.setattr(child, "threads_of", lambda own, quick: (2, 1))
+    case = CASES["frechet"]
+    side = Side(lambda problem: lambda effort: effort)
+    figures, answers, _ = child.run_side(case, side, dict(case.sizes["small"]), False, (1, 2, 3))
+    tried = [(one["effort"], one["threads"]) for one in figures]
+    assert tried == [(1, 2), (1, 1), (2, 2), (2, 1), (3, 1)]
+    assert len(answers) == len(figures)
 
 
 def test_judge_of_distances_is_the_definition():
@@ -143,11 +211,17 @@ def test_page_says_who_is_faster():
     slow = {"seconds": 0.0036, "processor_seconds": 0.02}
     case = {
         "what": "w", "size": {"n": 5}, "target": 1e-4, "why": "because",
-        "sides": {"ours": {"peak_gib": 1.0}, "a": {}, "b": {}, "c": {"left_out": "c missing"}},
+        "sides": {
+            "ours": {"peak_gib": 1.0},
+            "a": {},
+            "b": {"runs": [{"seconds": 2.0, "judged": {"error": 2e-3}}]},
+            "c": {"left_out": "c missing"},
+        },
         "chosen": {"ours": fast, "a": slow, "b": None}, "load_before": 1.0, "load_after": 9.0,
     }  # fmt: skip
     [*_, line] = page.peers({"k": case})
-    assert "a 0.60 (2.0), **a is faster**; b does not get there; c: c missing" in line
+    assert "a 0.60 (2.0), **a is faster**; " in line
+    assert "; b does not get there (2.0e-03 after 2 s); c: c missing" in line
     assert "6 ms ± 10%" in line and "| 5 rows |" in line
     rates = {"bytes_per_second": 1e9, "operations_per_second": 1e9}
     [*_, line] = page.floors({"k": case}, {"rates": rates})

@@ -126,7 +126,9 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
         if "left_out" in side or "failed" in side:
             words.append(f"{name}: {side.get('left_out', 'failed')}")
         elif run is None:
-            words.append(f"{name} does not get there")
+            closest = min(side["runs"], key=lambda one: one["judged"]["error"])
+            error, spent = closest["judged"]["error"], duration(closest["seconds"])
+            words.append(f"{name} does not get there ({error:.1e} after {spent})")
         elif mine is not None:
             ratio = run["seconds"] / mine["seconds"]
             word = f"{name} {_ratio(ratio)}"

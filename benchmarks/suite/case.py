@@ -33,6 +33,8 @@ class Side:
     - `dtype`: what it computes in. Ours runs with JAX's float64 where it says so.
     - `processes`: whether it works in processes of its own, whose time is not counted.
     - `share`: `share(problem)` is the part of the problem that is timed, the rest extrapolated.
+    - `efforts_at`: other efforts for a size, where so many of `efforts` take too long.
+    - `left_out`: sizes at which the side is left out, and why.
     """
 
     prepare: Callable[[Problem], Callable[[Any], Any]]
@@ -42,11 +44,13 @@ class Side:
     dtype: str = "float32"
     share: Callable[[Problem], float] = lambda problem: 1.0
     processes: bool = False
+    efforts_at: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def lacking(self) -> list[str]:
-        """Modules that are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+    def why_not(self, size: str) -> str | None:
+        """Why the side is left out: modules that are not installed, or the size."""
+        lacking = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"{', '.join(lacking)} not installed" if lacking else self.left_out.get(size)
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class Case:
     """A problem of three sizes.
 
     - `problem(**sizes[size])`: arrays, the same in every process.
-    - `judge(problem, answer)`: float64 NumPy alone, for ours and peers alike; `error` is what must
-      be at most `target` for a side to count. Further figures are reported.
+    - `judge(problem, answer)`: float64 NumPy and SciPy alone, for ours and peers alike; `error` is
+      what must be at most `target` for a side to count. Further figures are reported.
     - `work(problem, answer)`: operations and bytes; `why` says what keeps us from them.
     """
 

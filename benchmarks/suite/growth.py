@@ -58,7 +58,8 @@ def _sweeps(small: bool) -> dict[str, Sweep]:
 def _one(sweep: Sweep, value: float) -> dict[str, Any]:
     case = CASES[sweep.case]
     shape = {**sweep.shape, sweep.number: value}
-    found, _ = in_child(case, sweep.side, case.sides[sweep.side], shape, "--last", "--quick")
+    side = case.sides[sweep.side]
+    found, _ = in_child(case, sweep.side, side, shape, side.efforts[-1:], "--quick")
     if "failed" in found:
         return {"value": value, **found}
     run = found["runs"][-1]

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ _THREADS = (
 
 
 def in_child(
-    case: Case, name: str, side: Side, shape: Mapping[str, Any], *options: str
+    case: Case,
+    name: str,
+    side: Side,
+    shape: Mapping[str, Any],
+    efforts: Sequence[Any],
+    *options: str,
 ) -> tuple[dict[str, Any], list[Any]]:
     """Figures and answers of a side, from a process of its own with every core."""
     cores = str(os.cpu_count() or 1)
@@ -29,7 +34,7 @@ def in_child(
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder) / "answers"
         command = [sys.executable, "-m", "benchmarks.suite.child", case.name, name]
-        command += [json.dumps(dict(shape)), "--answers", str(answers)]
+        command += [json.dumps(dict(shape)), json.dumps(efforts), "--answers", str(answers)]
         done = subprocess.run(
             [*command, *options],
             capture_output=True, text=True, check=False, env=environment,
@@ -53,10 +58,11 @@ def run_case(case: Case, size: str, machine: Mapping[str, float]) -> dict[str, A
     sides: dict[str, dict[str, Any]] = {}
     quick = ["--quick"] if size == "small" else []
     for name, side in case.sides.items():
-        if side.lacking:
-            sides[name] = {"left_out": f"{', '.join(side.lacking)} not installed"}
+        if reason := side.why_not(size):
+            sides[name] = {"left_out": reason}
             continue
-        found, answers = in_child(case, name, side, case.sizes[size], *quick)
+        efforts = side.efforts_at.get(size, side.efforts)
+        found, answers = in_child(case, name, side, case.sizes[size], efforts, *quick)
         sides[name] = found | {"dtype": side.dtype}
         for run, answer in zip(found.get("runs", []), answers, strict=True):
             run["judged"] = {k: float(v) for k, v in case.judge(problem, answer).items()}
