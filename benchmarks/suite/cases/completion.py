@@ -72,7 +72,7 @@ def _cmfrec(use_cg: bool):
         prepare,
         lambda problem, factors: {"left": factors[0], "right": factors[1]},
         efforts=STEPS,
-        efforts_at={"large": (10, 80)},
+        efforts_at={"large": (10, 160)},
         needs=("cmfrec", "scipy"),
     )
 
