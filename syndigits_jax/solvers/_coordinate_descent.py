@@ -51,13 +51,26 @@ class Descent(NamedTuple):
 def columns(quadratic: DesignQuadratic) -> Columns:
     """In blocks of `BLOCK`, filled up with columns of zeros."""
     root = jnp.sqrt(quadratic.weight)
-    n, p = quadratic.x.shape
+    return columns_of(root[:, None] * quadratic.x, root * quadratic.y)
+
+
+def columns_of(design: Float[Array, "n p"], target: Float[Array, " n"]) -> Columns:
+    """[`columns`][] of what is multiplied by the roots of the weights already."""
+    blocks = blocked(design)
+    return Columns(blocks, moves_of(blocks @ blocks.transpose(0, 2, 1)), target)
+
+
+def blocked(design: Float[Array, "n p"]) -> Float[Array, "k c n"]:
+    """The columns of `design` in blocks."""
+    n, p = design.shape
     size = min(BLOCK, p)
-    blocks = jnp.pad((root[:, None] * quadratic.x).T, ((0, -p % size), (0, 0)))
-    blocks = blocks.reshape(-1, size, n)
-    own = jnp.broadcast_to(jnp.eye(size, dtype=blocks.dtype), (len(blocks), size, size))
-    moves = jnp.concatenate([-own, blocks @ blocks.transpose(0, 2, 1)], axis=2)
-    return Columns(blocks, moves, root * quadratic.y)
+    return jnp.pad(design.T, ((0, -p % size), (0, 0))).reshape(-1, size, n)
+
+
+def moves_of(gram: Float[Array, "k c c"]) -> Float[Array, "k c d"]:
+    """The `moves` of blocks with these Gram matrices."""
+    own = jnp.broadcast_to(jnp.eye(gram.shape[1], dtype=gram.dtype), gram.shape)
+    return jnp.concatenate([-own, gram], axis=2)
 
 
 def in_blocks(columns: Columns, coef: Float[Array, " p"]) -> Float[Array, "k c"]:
