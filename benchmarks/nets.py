@@ -36,6 +36,7 @@ BATCHES = ((60, 500, 249, 0.01), (2000, 50, 200, 0.001), (20000, 50, 200, 0.001)
 GAP = 1e-4
 TOLERANCES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
 SWEEPS = 100_000
+MOST_GRAM = 2048  # columns
 
 Fit = Callable[[np.ndarray, np.ndarray, float, float, float], np.ndarray]
 
@@ -142,12 +143,28 @@ def compare_one(n: int, p: int, l1_ratio: float, share: int, repeats: int) -> di
         figures, coef = timed(lambda: fit(fortran, y, alpha, l1_ratio, tol), repeats)  # noqa: B023
         rows[name] = figures | {"tol": tol, "gap": judged(x, y, coef, alpha, l1_ratio)}
     case = {"n": n, "p": p, "l1_ratio": l1_ratio, "alpha": alpha, "alpha_is_critical_over": share}
-    return case | {"solvers": rows, "floor": one_floor(n, p)}
+    return case | {"solvers": rows, "floor": one_floor(n, p) | measured_floor(*arrays, repeats)}
 
 
 def one_floor(n: int, p: int) -> dict[str, float]:
     """What no method avoids: the design is read for the gradient at zero and for the last gap."""
     return {"bytes": 2.0 * 4 * n * p, "operations": 4.0 * n * p}
+
+
+def measured_floor(x: jax.Array, y: jax.Array, repeats: int) -> dict[str, float]:
+    """Seconds of what a fit by JAX is made of: a program that does nothing, one pass over the
+    design, and the Gram matrix of all columns (of `MOST_GRAM` columns at most)."""
+    parts = {
+        "empty_program": (jax.jit(lambda y: y[0] + 1), (y,)),
+        "pass": (jax.jit(lambda x, y: y @ x), (x, y)),
+        "gram": (jax.jit(lambda x: x.T @ x), (x[:, :MOST_GRAM],)),
+    }
+    floor: dict[str, float] = {"gram_columns": min(x.shape[1], MOST_GRAM)}
+    for name, (program, arguments) in parts.items():
+        jax.block_until_ready(program(*arguments))
+        run = lambda: jax.block_until_ready(program(*arguments))  # noqa: B023, E731
+        floor[f"{name}_seconds"] = timed(run, repeats)[0]["seconds"]
+    return floor
 
 
 def compare_many(batch: int, n: int, p: int, alpha: float, timed_problems: int) -> dict[str, Any]:
@@ -205,6 +222,7 @@ def show(case: dict[str, Any]) -> None:
     print({key: value for key, value in case.items() if key not in ("solvers", "floor")})
     for name, row in case["solvers"].items():
         print(f"  {name:<13}", {k: float(f"{v:.3g}") for k, v in row.items()}, flush=True)
+    print("  floor        ", {k: float(f"{v:.3g}") for k, v in case["floor"].items()}, flush=True)
 
 
 def main() -> None:

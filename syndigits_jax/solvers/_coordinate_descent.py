@@ -1,6 +1,7 @@
 """Coordinate descent in blocks of columns, for programs that a CPU runs one problem at a time.
 
-The moves and their order are those of cyclic coordinate descent. Within a block they only touch the
+The moves and their order are those of cyclic coordinate descent, but that blocks without a
+coefficient are tried in one sweep of `SWEEPS` only. Within a block they only touch the
 block's own Gram matrix; the residual of all rows is brought up to date once for a block, by two
 products. Where a few sweeps are not enough they are extrapolated (Anderson acceleration; Bertrand &
 Massias 2021, AISTATS).
@@ -51,13 +52,26 @@ class Descent(NamedTuple):
 def columns(quadratic: DesignQuadratic) -> Columns:
     """In blocks of `BLOCK`, filled up with columns of zeros."""
     root = jnp.sqrt(quadratic.weight)
-    n, p = quadratic.x.shape
+    return columns_of(root[:, None] * quadratic.x, root * quadratic.y)
+
+
+def columns_of(design: Float[Array, "n p"], target: Float[Array, " n"]) -> Columns:
+    """[`columns`][] of what is multiplied by the roots of the weights already."""
+    blocks = blocked(design)
+    return Columns(blocks, moves_of(blocks @ blocks.transpose(0, 2, 1)), target)
+
+
+def blocked(design: Float[Array, "n p"]) -> Float[Array, "k c n"]:
+    """The columns of `design` in blocks."""
+    n, p = design.shape
     size = min(BLOCK, p)
-    blocks = jnp.pad((root[:, None] * quadratic.x).T, ((0, -p % size), (0, 0)))
-    blocks = blocks.reshape(-1, size, n)
-    own = jnp.broadcast_to(jnp.eye(size, dtype=blocks.dtype), (len(blocks), size, size))
-    moves = jnp.concatenate([-own, blocks @ blocks.transpose(0, 2, 1)], axis=2)
-    return Columns(blocks, moves, root * quadratic.y)
+    return jnp.pad(design.T, ((0, -p % size), (0, 0))).reshape(-1, size, n)
+
+
+def moves_of(gram: Float[Array, "k c c"]) -> Float[Array, "k c d"]:
+    """The `moves` of blocks with these Gram matrices."""
+    own = jnp.broadcast_to(jnp.eye(gram.shape[1], dtype=gram.dtype), gram.shape)
+    return jnp.concatenate([-own, gram], axis=2)
 
 
 def in_blocks(columns: Columns, coef: Float[Array, " p"]) -> Float[Array, "k c"]:
@@ -72,14 +86,14 @@ def residual(columns: Columns, coef: Float[Array, "k c"]) -> Float[Array, " n"]:
     return columns.target - jnp.sum(jnp.einsum("kc,kcn->kn", coef, columns.blocks), axis=0)
 
 
-def _sweep(columns: Columns, l1, l2, coef, rest):
-    """One move of every coordinate."""
+def _sweep(columns: Columns, l1, l2, coef, rest, every: Bool[Array, ""]):
+    """One move of every coordinate; unless `every`, of the blocks that have a coefficient."""
     k, c, _ = columns.blocks.shape
     squares = columns.squares()
     # A column of zeros has no curvature, no gradient, and a coefficient of zero.
     inverses = jnp.where(squares + l2 > 0, 1 / jnp.where(squares > 0, squares + l2, 1), 0)
 
-    def block(i, state):
+    def moved(i, state):
         coef, rest = state
         x, moves, start = columns.blocks[i], columns.moves[i], coef[i]
         curvature, inverse, slope = squares[i], inverses[i], x @ rest
@@ -88,13 +102,18 @@ def _sweep(columns: Columns, l1, l2, coef, rest):
             moved = soft(both[c + j] + curvature[j] * both[j], l1) * inverse[j]
             return both - (moved - both[j]) * moves[j]
 
-        new = jax.lax.cond(
-            jnp.any((start != 0) | (jnp.abs(slope) > l1)),  # otherwise nothing moves
-            lambda both: jax.lax.fori_loop(0, c, coordinate, both),
-            lambda both: both,
-            jnp.concatenate([start, slope]),
-        )[:c]
+        new = jax.lax.fori_loop(0, c, coordinate, jnp.concatenate([start, slope]))[:c]
         return coef.at[i].set(new), rest - (new - start) @ x
+
+    def block(i, state):
+        coef, rest = state
+        used = jnp.any(coef[i] != 0)
+        pulls = used | jax.lax.cond(
+            every & ~used,
+            lambda: jnp.any(jnp.abs(columns.blocks[i] @ rest) > l1),
+            lambda: jnp.zeros((), bool),
+        )
+        return jax.lax.cond(pulls, moved, lambda i, state: state, i, state)
 
     return jax.lax.fori_loop(0, k, block, (coef, rest))
 
@@ -134,13 +153,16 @@ def _ahead(columns: Columns, l1, l2, state: Descent, history: Float[Array, "s m"
 
 
 def _swept(columns: Columns, l1, l2, state: Descent, count: Int[Array, ""]):
-    """`count` sweeps, at most `SWEEPS`; the state after them, and the coefficients on the way."""
+    """`count` sweeps, at most `SWEEPS`; the state after them, and the coefficients on the way.
+
+    The first is over all columns, the others over the blocks that have a coefficient then.
+    """
     history = jnp.zeros((SWEEPS + 1, state.coef.size), state.coef.dtype)
     history = history.at[0].set(state.coef.ravel())
 
     def sweep(i, carry):
         coef, rest, history = carry
-        coef, rest = _sweep(columns, l1, l2, coef, rest)
+        coef, rest = _sweep(columns, l1, l2, coef, rest, i == 0)
         return coef, rest, history.at[i + 1].set(coef.ravel())
 
     coef, rest, history = jax.lax.fori_loop(0, count, sweep, (state.coef, state.residual, history))

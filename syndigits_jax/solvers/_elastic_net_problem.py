@@ -36,22 +36,22 @@ class Problem(NamedTuple):
     y_raw: Float[Array, ""]
 
 
-def _positive(total: Float[Array, ""]) -> Float[Array, ""]:
+def positive(total: Float[Array, ""]) -> Float[Array, ""]:
     """The total weight, or 1 where every weight is zero (the answer is then zero)."""
     return jnp.where(total == 0, 1, total)
 
 
-def _design_unit(unit: Float[Array, ""], l2: Float[Array, "..."]) -> Float[Array, ""]:
+def design_unit(unit: Float[Array, ""], l2: Float[Array, "..."]) -> Float[Array, ""]:
     """`unit`, or a larger one where a penalty would be out of range in its squares."""
     top = jnp.sqrt(jnp.max(jax.lax.stop_gradient(l2)))
     return jnp.maximum(unit, power_of_two(top) / LARGEST_RATIO)
 
 
 def from_gram(stats: GramStatistics, l2: Float[Array, "..."]) -> Problem:
-    total = _positive(stats.weight_sum)
+    total = positive(stats.weight_sum)
     gram, cross, square = (moment / total for moment in stats.moments())
     x_raw, y_raw = (square / total for square in stats.raw_squares())
-    x_unit = _design_unit(power_of_two(jnp.sqrt(jnp.max(jnp.diagonal(gram)))), l2)
+    x_unit = design_unit(power_of_two(jnp.sqrt(jnp.max(jnp.diagonal(gram)))), l2)
     y_unit = power_of_two(jnp.sqrt(square))
     quadratic = GramQuadratic(
         gram / x_unit / x_unit, cross / x_unit / y_unit, square / y_unit / y_unit
@@ -75,8 +75,8 @@ def from_data(
     xc, yc, w, x_mean, y_mean = centre(x, y, sample_weight, fit_intercept=fit_intercept)
     used = w > 0
     w = w / largest(w)
-    w = w / _positive(jnp.sum(w))
-    x_unit = _design_unit(_range(x, used, x_mean, fit_intercept), l2)
+    w = w / positive(jnp.sum(w))
+    x_unit = design_unit(_range(x, used, x_mean, fit_intercept), l2)
     y_unit = largest(jnp.where(used, yc, 0))
     xc, yc = xc / x_unit, yc / y_unit
     linear, constant = (w * yc) @ xc, jnp.dot(w, yc**2)

@@ -12,27 +12,11 @@ from jaxtyping import Array, Float, Int
 from . import _coordinate_descent, _dual_newton
 from ._coordinate_descent import Columns
 from ._elastic_net_loop import Outcome, minimise, penalised_gap
-from ._elastic_net_problem import Data, Problem, from_data
 from ._quadratic import DesignQuadratic
 
 MOST_ROWS = 512  # with more rows a Newton step on the dual costs more than many sweeps
 FEW, SOME, MANY = 10, 50, 1000  # sweeps before the next stage
 SMALL = 512  # columns up to which a Gram matrix is cheap
-
-
-def prepared(data: Data, fit_intercept: bool, l2: Float[Array, ""]) -> tuple[Problem, Columns]:
-    """[`from_data`][] as a design, and its blocks of columns, whose products it shares."""
-    problem = from_data(*data, fit_intercept, l2, gram=False)
-    quadratic = problem.quadratic
-    assert isinstance(quadratic, DesignQuadratic)
-    columns = _coordinate_descent.columns(quadratic)
-    root = jnp.sqrt(quadratic.weight)
-    linear = columns.target @ (root[:, None] * quadratic.x)
-    x_raw = columns.squares().ravel()[: len(linear)] + (problem.x_mean / problem.x_unit) ** 2
-    quadratic = DesignQuadratic(
-        quadratic.x, quadratic.y, quadratic.weight, linear, quadratic.constant
-    )
-    return problem._replace(quadratic=quadratic, x_raw=x_raw), columns
 
 
 def solve_in_turn(

@@ -20,9 +20,10 @@ from jaxtyping import Array, Int
 from threadpoolctl import ThreadpoolController
 
 from ._elastic_net_problem import Data, finished, limits
-from ._in_turn import prepared, solve_in_turn
+from ._in_turn import solve_in_turn
+from ._overview import overview, prepared
 from ._quadratic import DesignQuadratic
-from ._working_set import fit_by_working_sets, overview
+from ._working_set import fit_by_working_sets
 from .boundary import Numbers
 from .linear_model import LinearModel
 from .precision import full_precision
@@ -31,6 +32,7 @@ from .solution import Solution, Status
 WIDE = 1024  # columns from which working sets are worth their passes over the design
 MOST_AT_ONCE = 64  # problems of one call of a compiled program
 MOST_BYTES = 2**26  # of the designs of such a call
+PLAIN, CAREFUL, LAST = range(3)
 
 Penalties = tuple[Any, Any, Any]
 
@@ -60,10 +62,12 @@ def one_blas_thread(when: bool = True) -> contextlib.AbstractContextManager[Any]
 
 
 def _solved(
-    data: Data, penalties, tol, max_steps, init, fit_intercept, last
+    data: Data, penalties, tol, max_steps, init, fit_intercept, stage: int
 ) -> Solution[LinearModel]:
+    """To one of three stages: `PLAIN` gives NaN where the data ask for `CAREFUL` preparation, and
+    only `LAST` has the last stage of [`solve_in_turn`][]."""
     alpha, l1_ratio, l2 = penalties
-    problem, columns = prepared(data, fit_intercept, l2)
+    problem, columns = prepared(data, fit_intercept, l2, careful=stage > PLAIN)
     assert isinstance(problem.quadratic, DesignQuadratic)
     known = limits(problem, alpha, l1_ratio, tol, max_steps)
     start = init * (problem.x_unit / problem.y_unit)
@@ -75,12 +79,12 @@ def _solved(
         start,
         tol=known.tol,
         max_steps=max_steps,
-        last=last,
+        last=stage == LAST,
     )
     return finished(problem, known, outcome, outcome.coef)
 
 
-_solved_alone = jax.jit(_solved, static_argnames=("fit_intercept", "last"))
+_solved_alone = jax.jit(_solved, static_argnames=("fit_intercept", "stage"))
 
 
 def fit_one(
@@ -91,27 +95,33 @@ def fit_one(
     # Sweeps, which are all that most tall designs need, factorise nothing of size.
     with one_blas_thread(n < p or p >= WIDE):
         if p >= WIDE and penalties[0] * penalties[1] > 0:
-            columns = overview(data, init, fit_intercept)
+            all_ = overview(data, penalties[2], fit_intercept)
             # Inside `jit` even what is known becomes traced.
-            if not isinstance(columns.usable, Tracer) and bool(columns.usable):
-                return fit_by_working_sets(
-                    data, columns, penalties, float(tol), int(max_steps), init, fit_intercept
+            if not isinstance(all_.usable, Tracer) and bool(all_.usable & np.isfinite(init).all()):
+                found = fit_by_working_sets(
+                    data[0], all_, penalties, float(tol), int(max_steps), init
                 )
-        first = _solved_alone(data, penalties, tol, max_steps, init, fit_intercept, last=False)
+                # Units are those of the first rows: others may overflow in them.
+                if int(found.status) != Status.NONFINITE:
+                    return found
+        rest = tol, max_steps, init, fit_intercept
+        first = _solved_alone(data, penalties, *rest, stage=PLAIN)
         if isinstance(first.status, Tracer):
-            return _solved_alone(data, penalties, tol, max_steps, init, fit_intercept, last=True)
+            return _solved_alone(data, penalties, *rest, stage=LAST)
+        if int(first.status) == Status.NONFINITE:
+            first = _solved_alone(data, penalties, *rest, stage=CAREFUL)
         if int(first.status) != Status.MAX_STEPS or int(first.steps) >= int(max_steps):
             return first
     left, coef = np.int32(int(max_steps) - int(first.steps)), first.value.coef
     with one_blas_thread():
-        second = _solved_alone(data, penalties, tol, left, coef, fit_intercept, last=True)
+        second = _solved_alone(data, penalties, tol, left, coef, fit_intercept, stage=LAST)
     return Solution(second.value, second.status, first.steps + second.steps, second.optimality)
 
 
-@functools.partial(jax.jit, static_argnames=("fit_intercept", "last"))
+@functools.partial(jax.jit, static_argnames=("fit_intercept", "stage"))
 @full_precision
 def _solved_in_order(
-    data, penalties, tol, max_steps, init, count: Int[Array, ""], fit_intercept: bool, last: bool
+    data, penalties, tol, max_steps, init, count: Int[Array, ""], fit_intercept: bool, stage: int
 ) -> Solution[LinearModel]:
     """The first `count` members of a batch, one after the other; the rest is zero."""
     x, y, weight = data
@@ -123,7 +133,7 @@ def _solved_in_order(
             weight if weight is None or weight.ndim == 1 else weight[i],
         )
         each = tuple(part[i] for part in penalties)
-        return _solved(own, each, tol, max_steps[i], init[i], fit_intercept, last)
+        return _solved(own, each, tol, max_steps[i], init[i], fit_intercept, stage)
 
     shapes = jax.eval_shape(member, 0)
     start = jax.tree.map(lambda leaf: jnp.zeros((len(y), *leaf.shape), leaf.dtype), shapes)
@@ -157,23 +167,24 @@ def fit_many(
     def some(index):
         return tuple(a if s or a is None else a[index] for a, s in zip((x, y, weight), shared))
 
+    def again(index, found, stage: int):
+        """The problems at `index` from where they are, or from the start where that is NaN."""
+        if not len(index):
+            return found
+        steps, coef = found.steps[index], found.value.coef[index]
+        if stage == CAREFUL:
+            steps, coef = np.zeros_like(steps), init[index]
+        own = tuple(part[index] for part in each), tol, most[index] - steps, coef
+        rest = _on_all_cores(some(index), *own, shared, fit_intercept, stage)
+        rest = eqx.tree_at(lambda solution: solution.steps, rest, steps + rest.steps)
+        return jax.tree.map(lambda whole, part: _replaced(whole, index, part), found, rest)
+
     with one_blas_thread():
-        found = _on_all_cores((x, y, weight), each, tol, most, init, shared, fit_intercept, False)
-        (again,) = np.nonzero((found.status == Status.MAX_STEPS) & (found.steps < most))
-        if len(again):
-            rest = _on_all_cores(
-                some(again),
-                tuple(part[again] for part in each),
-                tol,
-                (most - found.steps)[again],
-                found.value.coef[again],
-                shared,
-                fit_intercept,
-                True,
-            )
-            steps = found.steps[again] + rest.steps
-            rest = eqx.tree_at(lambda solution: solution.steps, rest, steps)
-            found = jax.tree.map(lambda whole, part: _replaced(whole, again, part), found, rest)
+        found = _on_all_cores((x, y, weight), each, tol, most, init, shared, fit_intercept, PLAIN)
+        (doubtful,) = np.nonzero(found.status == Status.NONFINITE)
+        found = again(doubtful, found, CAREFUL)
+        (left,) = np.nonzero((found.status == Status.MAX_STEPS) & (found.steps < most))
+        found = again(left, found, LAST)
     return jax.tree.map(jnp.asarray, found)
 
 
@@ -183,7 +194,7 @@ def _replaced(whole: np.ndarray, index: np.ndarray, part) -> np.ndarray:
     return whole
 
 
-def _on_all_cores(data, penalties, tol, max_steps, init, shared, fit_intercept, last):
+def _on_all_cores(data, penalties, tol, max_steps, init, shared, fit_intercept, stage):
     """Each core takes the next few problems. Data are NumPy arrays, `shared` or batched.
 
     The number of members per call is a power of two: few programs, whatever the batch.
@@ -203,7 +214,7 @@ def _on_all_cores(data, penalties, tol, max_steps, init, shared, fit_intercept, 
             _padded(init, start, size),
             np.int32(min(size, count - start)),
             fit_intercept,
-            last,
+            stage,
         )
         return jax.tree.map(np.asarray, solution)
 
