@@ -261,16 +261,13 @@ def least_of_table4() -> str:
     if not path.exists():
         return ""
     found = json.loads(path.read_text(encoding="utf-8"))
-    steps, operations, spent = (
-        sum(one[key] for one in found["rows"]) for key in ("steps", "operations", "seconds")
-    )
-    cores = found["machine"]["cores"]
-    least = operations / found["operations_per_second"]
+    steps, operations = (sum(one[key] for one in found["rows"]) for key in ("steps", "operations"))
+    least, wall = operations / found["operations_per_second"], found["wall_seconds"]
     return (
-        f" The completions take {steps / 1e6:.1f} million steps in {spent / cores:,.0f} seconds of "
-        f"{cores} cores. Their products with blocks as wide as the ranks alone take {least:,.0f} "
-        "seconds at the rate of a large product, which is the floor; the kernel `hard-impute` "
-        "above says what keeps a step from it."
+        f" On one of the eight constructions the completions take {steps / 1e3:,.0f} thousand "
+        f"steps in {wall:.0f} s. Their products with blocks as wide as the ranks alone would take "
+        f"{least:.0f} s at the rate of a large product, which is the floor of those steps; the row "
+        "of `hard-impute` says what keeps a step from it."
     )
 
 
