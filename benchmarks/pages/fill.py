@@ -12,6 +12,7 @@ from benchmarks.pages.draws import draws
 from benchmarks.pages.fidelity import fidelity, fidelity_speed
 from benchmarks.pages.individual import few_shot, figure5, speed, table2, table4, table5
 from benchmarks.pages.inference import prediction_powered
+from benchmarks.pages.nets import nets
 from benchmarks.pages.suite import in_short, suite, suite_large
 from benchmarks.report import RESULTS
 
@@ -40,6 +41,7 @@ BLOCKS = {
     "speed-in-short": Block(in_short, ()),
     "suite": Block(suite, ("suite-paper", "growth", "refits")),
     "suite-large": Block(suite_large, ("suite-large",)),
+    "nets": Block(nets, ("nets",)),
     "prediction-powered": Block(
         prediction_powered, ("prediction_powered_study", "prediction_powered_coverage")
     ),

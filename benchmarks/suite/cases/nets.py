@@ -125,9 +125,9 @@ _MANY = {
 _WHY = {
     True: "the floor reads the design twice; a working set, its Gram matrix and the steps on it "
     "cost more",
-    False: "the floor reads the design twice; centring and units, which keep float32 accurate "
-    "whatever the data's, take several passes, a call some 0.1 ms before and after its program, "
-    "and every move of a coordinate waits for the one before",
+    False: "the floor reads the design twice; means, centred blocks of columns and their Gram "
+    "matrices take further passes, a call some 0.1 ms before and after its program, and every move "
+    "of a coordinate waits for the one before",
 }
 
 
