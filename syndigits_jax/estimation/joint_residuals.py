@@ -86,6 +86,9 @@ def twin_loadings(
     values, vectors = jnp.linalg.eigh(jnp.where(both, gram, 0))
     count = min(rank, gram.shape[0])
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    # Their signs are arbitrary, and draws would depend on them: the largest entry is positive.
+    largest = jnp.argmax(jnp.abs(vectors), axis=0)
+    vectors = vectors * jnp.sign(vectors[largest, jnp.arange(count)])[None, :]
     there = values > 1e-4 * jnp.maximum(values[0], 1e-4)
     scale = jnp.where(there, 1 / jnp.sqrt(jnp.where(there, values, 1)), 0)
     loading = jnp.where(used[None, :], cross, 0) @ (vectors * scale[None, :])
