@@ -165,7 +165,18 @@ def peers(kernels: Mapping[str, Any]) -> list[str]:
             memory = f"{mine['peak_gib']:.2f} GiB"
         cells = [f"`{name}`: {case['what']}", size(case["size"]), time, beside(case, mine)]
         lines.append(row([*cells, f"{case['target']:g}", compilation, memory]))
-    return lines
+    return [*lines, *measured_on(kernels)]
+
+
+def measured_on(kernels: Mapping[str, Any]) -> list[str]:
+    """Which kernels were measured on which commit, where that is not one for all."""
+    commits: dict[str, list[str]] = {}
+    for name, case in kernels.items():
+        commits.setdefault(case["run"]["commit"]["hash"][:9], []).append(f"`{name}`")
+    if len(commits) < 2:
+        return []
+    said = "; ".join(f"{commit}: {', '.join(names)}" for commit, names in commits.items())
+    return ["", f"Measured on these commits: {said}."]
 
 
 def size(given: Mapping[str, float]) -> str:
@@ -266,8 +277,9 @@ def least_of_table4() -> str:
     return (
         f" On one of the eight constructions the completions take {steps / 1e3:,.0f} thousand "
         f"steps in {wall:.0f} s. Their products with blocks as wide as the ranks alone would take "
-        f"{least:.0f} s at the rate of a large product, which is the floor of those steps; the row "
-        "of `hard-impute` says what keeps a step from it."
+        f"{least:.0f} s at the rate of a large product, which is the floor of those steps. The "
+        "blocks have ten columns more, as convergence needs, products with them run below that "
+        "rate, and a step has the fit, its change and the algebra of the block besides."
     )
 
 

@@ -129,10 +129,9 @@ CASES = (
         judge,
         work,
         target=1e-3,
-        why="the block has ten columns more than the rank, without which it does not settle from "
-        "step to step; a product with so thin a block runs at three quarters of the rate of a "
-        "large one, and on one core; the fit, its change and the algebra of the block take two "
-        "fifths of a step",
+        why="few steps are needed here, and what comes before and after them counts too; the block "
+        "has ten columns more than the rank, as convergence needs, and products with so thin a "
+        "block run below the rate of a large one, on one core",
         reference=reference,
     ),
 )
