@@ -172,7 +172,8 @@ def measured_on(kernels: Mapping[str, Any]) -> list[str]:
     """Which kernels were measured on which commit, where that is not one for all."""
     commits: dict[str, list[str]] = {}
     for name, case in kernels.items():
-        commits.setdefault(case["run"]["commit"]["hash"][:9], []).append(f"`{name}`")
+        if "run" in case:
+            commits.setdefault(case["run"]["commit"]["hash"][:9], []).append(f"`{name}`")
     if len(commits) < 2:
         return []
     said = "; ".join(f"{commit}: {', '.join(names)}" for commit, names in commits.items())
