@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.pages.suite import duration
+from benchmarks.pages.suite import beside_peer, duration
 from benchmarks.pages.tables import head, row
 from benchmarks.report import RESULTS
 
@@ -55,11 +55,9 @@ def nets() -> list[str]:
 
 def _beside(solvers: Mapping[str, Any]) -> str:
     """How many times as fast as each peer, in words where the peer is faster."""
-    mine, words = solvers["ours"]["seconds"], []
-    for name, peer in solvers.items():
-        if name == "ours" or "seconds" not in peer:
-            continue
-        ratio = peer["seconds"] / mine
-        faster = f", **{name} is faster**" if ratio < 0.995 else ""
-        words.append(f"{name} {ratio:.{1 if ratio >= 1 else 2}f}{faster}")
-    return "; ".join(words)
+    mine = solvers["ours"]["seconds"]
+    return "; ".join(
+        beside_peer(name, peer["seconds"] / mine)
+        for name, peer in solvers.items()
+        if name != "ours" and "seconds" in peer
+    )

@@ -59,7 +59,7 @@ def in_short() -> list[str]:
     found = {name: _beside_fastest(case) for name, case in kernels.items()}
     ratios = {name: ratio for name, ratio in found.items() if ratio is not None}
     told = ", ".join(f"{what} {_ratio(ratios[name])}" for name, what in _SHORT.items())
-    slower = {name: ratio for name, ratio in ratios.items() if ratio < 0.995}
+    slower = {name: ratio for name, ratio in ratios.items() if is_slower(ratio)}
     sentences = (
         f"On {report['machine']['cores']} CPU cores, times as fast as the fastest other program "
         f"that we know for the task: {told}."
@@ -116,6 +116,19 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:.{1 if ratio >= 1 else 2}f}"
 
 
+def is_slower(ratio: float) -> bool:
+    """Whether a peer is faster, by what a ratio of two decimals shows."""
+    return ratio < 0.995
+
+
+def beside_peer(name: str, ratio: float, processor: float | None = None) -> str:
+    """How many times as fast as a peer we are, also in processor time; in words if it is faster."""
+    word = f"{name} {_ratio(ratio)}"
+    if processor is not None:
+        word += f" ({_ratio(processor)})"
+    return f"{word}, **{name} is faster**" if is_slower(ratio) else word
+
+
 def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
     """How many times as fast as each peer we are, and in words where the peer is faster."""
     words = []
@@ -130,13 +143,10 @@ def beside(case: Mapping[str, Any], mine: Mapping[str, Any] | None) -> str:
             error, spent = closest["judged"]["error"], duration(closest["seconds"])
             words.append(f"{name} does not get there ({error:.1e} after {spent})")
         elif mine is not None:
-            ratio = run["seconds"] / mine["seconds"]
-            word = f"{name} {_ratio(ratio)}"
-            if run["processor_seconds"] is not None:
-                word += f" ({_ratio(run['processor_seconds'] / mine['processor_seconds'])})"
-            if ratio < 0.995:
-                word += f", **{name} is faster**"
-            words.append(word)
+            processor = run["processor_seconds"]
+            if processor is not None:
+                processor /= mine["processor_seconds"]
+            words.append(beside_peer(name, run["seconds"] / mine["seconds"], processor))
     return "; ".join(words)
 
 

@@ -52,6 +52,11 @@ def check_steps(value: Numbers, name: str = "max_steps") -> None:
         raise ValueError(f"`{name}` must be at least 1, got {value}")
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is an integer, of Python or NumPy, and no boolean."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_count(name: str, value: Any, most: int | None = None, *, least: int = 1) -> None:
     """Check a count.
 
@@ -60,7 +65,7 @@ def check_count(name: str, value: Any, most: int | None = None, *, least: int = 
 
     **Raises:** `ValueError` naming the argument unless `value` is a whole number within them.
     """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    if not is_whole(value):
         raise ValueError(f"`{name}` must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"`{name}` must be at least {least}, got {value}")

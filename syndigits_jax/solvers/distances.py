@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from .boundary import Numbers, as_float, as_floats, concrete
+from .checks import is_whole
 from .devices import devices_in, over_devices
 from .exact import lengths, resolve
 from .precision import full_precision
@@ -83,7 +84,7 @@ def _checked(points: Any, argument: str, rows: int) -> Float[Array, "n d"]:
 
 def positive(name: str, value: int, at_least: int = 1) -> None:
     """**Raises:** `ValueError` unless `value` is an integer that is large enough."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
+    if not is_whole(value) or value < at_least:
         raise ValueError(f"`{name}` must be an integer, at least {at_least}, got {value!r}")
 
 

@@ -12,13 +12,12 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ._columns import Parts, times, times_transpose
 from .boundary import Numbers, as_float, as_floats
-from .checks import check_matrix, check_sample_weight, check_steps
+from .checks import check_matrix, check_sample_weight, check_steps, is_whole
 from .precision import full_precision
 from .solution import Solution, status_code
 from .units import largest
@@ -59,7 +58,7 @@ class Factors(eqx.Module):
 
 def check_rank(rank: int, shape: tuple[int, ...], name: str = "`rank`") -> None:
     """Raise `ValueError`, which calls it `name`, unless it is whole and 1 <= rank <= min(shape)."""
-    if not isinstance(rank, int | np.integer) or isinstance(rank, bool):
+    if not is_whole(rank):
         raise ValueError(f"{name} must be a whole number, got {rank!r}")
     if not 1 <= rank <= min(shape):
         raise ValueError(

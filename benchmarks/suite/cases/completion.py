@@ -92,6 +92,13 @@ def _numpy(problem: Problem):
     return solve
 
 
+def error_of_missing(problem: Problem, fitted: np.ndarray) -> float:
+    """Root mean square error of the missing entries of the signal, over that of zeros."""
+    missing, signal = ~problem["mask"], problem["signal"]
+    wrong = np.sqrt(np.mean((fitted - signal)[missing] ** 2))
+    return wrong / np.sqrt(np.mean(signal[missing] ** 2))
+
+
 def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     """The duality gap over ½ ‖P_Ω x‖², and the error of the missing entries of the signal.
 
@@ -99,7 +106,7 @@ def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     c ‖R‖₂ ≤ penalty. The fit is the product of `left` and `right`, from which its nuclear norm is
     found; R is kept sparse, and ‖R‖₂ is found by Lanczos's method to the last digits.
     """
-    mask, signal, penalty = problem["mask"], problem["signal"], problem["penalty"]
+    mask, penalty = problem["mask"], problem["penalty"]
     left, right = (answer[name].astype(np.float64) for name in ("left", "right"))
     rows, columns = np.nonzero(mask)
     x = problem["x"][rows, columns].astype(np.float64)
@@ -114,13 +121,11 @@ def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     c = min(1.0, penalty / norm)
     objective = 0.5 * residual @ residual + penalty * nuclear
     dual = c * residual @ x - 0.5 * c**2 * residual @ residual
-    missing = ~mask
-    wrong = np.sqrt(np.mean((left @ right.T - signal)[missing] ** 2))
     scale = 0.5 * x @ x
     return {
         "error": (objective - dual) / scale,
         "objective": objective / scale,
-        "relative_error_of_missing": wrong / np.sqrt(np.mean(signal[missing] ** 2)),
+        "relative_error_of_missing": error_of_missing(problem, left @ right.T),
     }
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.suite.case import Answer, Case, Problem, Side, Work
+from benchmarks.suite.cases.completion import error_of_missing
 from syndigits_jax.solvers import hard_impute
 
 STEPS = (5, 10, 20, 40, 80, 160)
@@ -92,11 +93,10 @@ def reference(problem: Problem) -> dict[str, float]:
 
 def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     """How far the squared errors of the observed entries are above the least, in float64."""
-    missing, fitted = ~problem["mask"], answer["fitted"].astype(np.float64)
-    wrong = np.sqrt(np.mean((fitted - problem["signal"])[missing] ** 2))
+    fitted = answer["fitted"].astype(np.float64)
     return {
         "error": abs(_half_squares(problem, fitted) / problem["least"] - 1),
-        "relative_error_of_missing": wrong / np.sqrt(np.mean(problem["signal"][missing] ** 2)),
+        "relative_error_of_missing": error_of_missing(problem, fitted),
     }
 
 
