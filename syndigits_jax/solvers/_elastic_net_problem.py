@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int
 from ._elastic_net_gradient import attach_gradient
 from ._elastic_net_loop import Outcome, minimise
 from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
-from .linear_model import GramStatistics, LinearModel, centre
+from .linear_model import GramStatistics, LinearModel, centre, extremes
 from .solution import Solution, status_code
-from .units import LARGEST_RATIO, largest, power_of_two
+from .units import LARGEST_RATIO, divided, largest, power_of_two
 
 # The gap of float32 iterates stalls at a few rounding errors of the null objective.
 ROUNDING_ERRORS = 10
@@ -62,8 +62,7 @@ def from_gram(stats: GramStatistics, l2: Float[Array, "..."]) -> Problem:
 
 def _range(x, used, x_mean, centred: bool) -> Float[Array, ""]:
     """[`largest`][] of the rows in use about their means, of the extremes that centring finds."""
-    top = jnp.max(jnp.where(used[:, None], x, -jnp.inf), axis=0)
-    low = jnp.min(jnp.where(used[:, None], x, jnp.inf), axis=0)
+    top, low = extremes(x, used)
     size = jnp.maximum(top - x_mean, x_mean - low)
     return largest(jnp.where(top == low, 0, size) if centred else size)
 
@@ -78,7 +77,10 @@ def from_data(
     w = w / positive(jnp.sum(w))
     x_unit = design_unit(_range(x, used, x_mean, fit_intercept), l2)
     y_unit = largest(jnp.where(used, yc, 0))
-    xc, yc = xc / x_unit, yc / y_unit
+    if sample_weight is None:
+        xc, yc = xc / x_unit, yc / y_unit
+    else:
+        xc, yc = divided(xc, x_unit, used[:, None]), divided(yc, y_unit, used)
     linear, constant = (w * yc) @ xc, jnp.dot(w, yc**2)
     if x.shape[0] >= x.shape[1] if gram is None else gram:
         quadratic = GramQuadratic((w[:, None] * xc).T @ xc, linear, constant)

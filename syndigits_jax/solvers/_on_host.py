@@ -5,7 +5,6 @@ core, each until it is solved, and working sets of any size.
 """
 
 import concurrent.futures
-import contextlib
 import functools
 import math
 import os
@@ -17,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Int
-from threadpoolctl import ThreadpoolController
 
 from ._elastic_net_problem import Data, finished, limits
 from ._in_turn import solve_in_turn
 from ._overview import overview, prepared
 from ._quadratic import DesignQuadratic
 from ._working_set import fit_by_working_sets
+from .blas import one_blas_thread
 from .boundary import Numbers
 from .linear_model import LinearModel
 from .precision import full_precision
@@ -49,23 +48,14 @@ def on_cpu(*arrays: Any) -> bool:
     return True
 
 
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def one_blas_thread(when: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """LAPACK's own threads wait for one another and for XLA's: the problems here are small."""
-    if not when:
-        return contextlib.nullcontext()
-    return _libraries().limit(limits=1, user_api="blas")
-
-
 def _solved(
     data: Data, penalties, tol, max_steps, init, fit_intercept, stage: int
 ) -> Solution[LinearModel]:
-    """To one of three stages: `PLAIN` gives NaN where the data ask for `CAREFUL` preparation, and
-    only `LAST` has the last stage of [`solve_in_turn`][]."""
+    """To one of three stages.
+
+    `PLAIN` gives NaN where the data ask for `CAREFUL` preparation. `LAST` is careful too, and alone
+    has the last stage of [`solve_in_turn`][].
+    """
     alpha, l1_ratio, l2 = penalties
     problem, columns = prepared(data, fit_intercept, l2, careful=stage > PLAIN)
     assert isinstance(problem.quadratic, DesignQuadratic)

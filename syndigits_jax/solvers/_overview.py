@@ -15,9 +15,11 @@ from jaxtyping import Array, Bool, Float, Int
 from ._coordinate_descent import Columns, blocked, columns, columns_of, moves_of
 from ._elastic_net_problem import Data, Problem, design_unit, from_data, positive
 from ._quadratic import DesignQuadratic
+from .linear_model import extremes
 from .units import largest
 
 FAR = 8.0  # means beyond this many ranges of a column ask for careful centring of all of them
+SLOPE = 2.0**20  # larger products with the target, of size one, come from units that are off
 ROWS = 256  # that are gathered at a time
 HEAD = 64  # rows that show of most columns that they are not constant
 
@@ -31,8 +33,8 @@ class Overview(NamedTuple):
       constant; `linear` are the products with the target
     - `root`, `target` (n,): roots of the weights, which add up to one; the centred target times
       them
-    - `usable`: whether all that is finite, and means are near enough to be taken out in one step;
-      otherwise the target is NaN
+    - `usable`: whether all that is finite, means are near enough to be taken out in one step, and
+      the first rows have told the size of the others; otherwise the target is NaN
     """
 
     mean: Float[Array, " p"]
@@ -47,14 +49,9 @@ class Overview(NamedTuple):
     usable: Bool[Array, ""]
 
 
-def _extremes(x, used) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-    top = jnp.max(jnp.where(used[:, None], x, -jnp.inf), axis=0)
-    return top, jnp.min(jnp.where(used[:, None], x, jnp.inf), axis=0)
-
-
 @functools.partial(jax.jit, static_argnames="fit_intercept")
 def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
-    """Without a centred copy of the design."""
+    """One look at all columns, without a centred copy of the design."""
     x, y, weight = data
     w = jnp.ones_like(y) if weight is None else weight
     used = w > 0
@@ -64,9 +61,10 @@ def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
     if fit_intercept:
         y_mean = jnp.dot(w, y)
         y_mean = y_mean + jnp.dot(w, y - y_mean)
-        y_top, y_low = _extremes(y[:, None], used)
-        yc = jnp.where(used & (y_top == y_low)[0], 0, y - y_mean)
-    y_unit = largest(jnp.where(used, yc, 0))
+        y_top, y_low = extremes(y, used)
+        yc = jnp.where(y_top == y_low, 0, y - y_mean)
+    yc = jnp.where(used, yc, 0)
+    y_unit = largest(yc)
     yc = yc / y_unit
     rest = w * yc
     both = jnp.stack([w, rest]) @ x
@@ -77,10 +75,10 @@ def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
             return jnp.maximum(jnp.abs(top), jnp.abs(low)), top == low
         return top - low, (top == low) | (jnp.abs(mean) > FAR * (top - low))
 
-    _, doubtful = ranges(*_extremes(x[:HEAD], used[:HEAD]))
+    _, doubtful = ranges(*extremes(x[:HEAD], used[:HEAD]))
     sure = jnp.all(~doubtful) & jnp.any(used[:HEAD])
     top, low = jax.lax.cond(
-        sure, lambda: _extremes(x[:HEAD], used[:HEAD]), lambda: _extremes(x, used)
+        sure, lambda: extremes(x[:HEAD], used[:HEAD]), lambda: extremes(x, used)
     )
     size, _ = ranges(top, low)
     constant = (top == low) if fit_intercept else jnp.zeros_like(top, bool)
@@ -88,16 +86,17 @@ def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
     x_unit = design_unit(largest(jnp.where(constant, 0, size)), l2)
     scale = jnp.where(constant, 0, 1 / x_unit)
     linear = (both[1] - mean * jnp.sum(rest)) * scale
-    finite = jnp.isfinite(jnp.sum(linear) + jnp.sum(mean)) & jnp.any(used)
+    known = jnp.all(jnp.abs(linear) <= SLOPE) & jnp.isfinite(jnp.sum(mean)) & jnp.any(used)
     y_raw = jnp.dot(w, (jnp.where(used, y, 0) / y_unit) ** 2)
-    usable = (near | (not fit_intercept)) & finite
+    usable = (near | (not fit_intercept)) & known
     root = jnp.sqrt(w)
     target = jnp.where(usable, root * yc, jnp.nan)
     return Overview(mean, scale, linear, root, target, y_mean, x_unit, y_unit, y_raw, usable)
 
 
 def _centred(x, root, mean, scale) -> Float[Array, "n s"]:
-    return (x - mean[None]) * scale[None] * root[:, None]
+    centred = (x - mean[None]) * scale[None] * root[:, None]
+    return jnp.where(root[:, None] > 0, centred, 0)  # rows without weight may overflow
 
 
 @jax.jit

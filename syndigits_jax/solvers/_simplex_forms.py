@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from .linear_model import GramStatistics
 from .simplex import frank_wolfe_gap, uniform_weights
-from .units import LARGEST_RATIO, largest, power_of_two
+from .units import LARGEST_RATIO, divided, largest, power_of_two
 
 
 class DenseForm(eqx.Module):
@@ -83,12 +83,13 @@ def residual_form(
     size of n whatever the units; minimisers, relative gaps and derivatives stay what they are.
     """
     factor = jnp.where(support[None, :], x - y[:, None], 0)
-    unit, weight_unit = largest(factor), largest(weight)
-    factor, weight = factor / unit, weight / weight_unit
+    used = weight > 0
+    unit, weight_unit = largest(jnp.where(used[:, None], factor, 0)), largest(weight)
+    factor, weight = divided(factor, unit, used[:, None]), weight / weight_unit
     penalty, shrink = _unitless(penalty / weight_unit / unit / unit)
     weight = weight / shrink
-    columns = weight @ (jnp.where(support[None, :], x, 0) / unit) ** 2
-    target = jnp.dot(weight, (y / unit) ** 2)
+    columns = weight @ divided(jnp.where(support[None, :], x, 0), unit, used[:, None]) ** 2
+    target = jnp.dot(weight, divided(y, unit, used) ** 2)
     if x.shape[0] < x.shape[1]:
         none = jnp.zeros_like(columns), jnp.zeros_like(target)
         return FactoredForm(factor, weight, penalty), Rounding(columns, target, *none)

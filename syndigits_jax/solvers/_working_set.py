@@ -100,7 +100,7 @@ def ladder(need: int, most: int) -> int:
 def _chosen(score: np.ndarray, size: int) -> np.ndarray:
     """The `size` columns of the greatest score: those of an infinite one, then others, in order.
 
-    What has a coefficient shares few blocks, and sweeps hardly touch the others.
+    Sweeps skip blocks without a coefficient, so what has one is kept together.
     """
     p = len(score)
     index = np.arange(p) if size == p else np.sort(np.argpartition(score, -size)[-size:])
@@ -135,9 +135,10 @@ def fit_by_working_sets(
         violating = (score > float(found.limit)) & np.isfinite(score)
         violations, support = int(np.sum(violating)), int(np.sum(np.isinf(score)))
         done = int(solution.status) != Status.MAX_STEPS or steps >= max_steps
-        # Rounding may allow no less.
-        stuck = last and better >= gap and (size == p or violations == 0)
-        if done or stuck:
+        outside = violating.copy()
+        outside[index] = False
+        stuck = last and better >= gap  # rounding may allow no less
+        if done or (stuck and (size == p or not np.any(outside))):
             return Solution(
                 solution.value,
                 solution.status,
@@ -146,11 +147,12 @@ def fit_by_working_sets(
             )
         last = not bool(found.fitted) or better >= gap
         coef, gap = solution.value.coef, min(gap, better)
-        violating[index] = False
-        if np.any(violating):
-            # Beside many rows columns hardly explain one another, and violations stay.
+        if np.any(outside):
+            # With few coefficients for the rows, what violates now mostly does so to the end.
             likely = violations if support < n // 4 else violations // 2
             more = max(support // 2 + FIRST // 2, int(GROW * n))
             size = max(size, ladder(support + min(likely, more), p))
+            if stuck:
+                size = ladder(size + 1, p)
             index = _chosen(score, size)
             columns = gathered(x, all_, index)

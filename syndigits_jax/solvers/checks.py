@@ -22,6 +22,13 @@ def check_penalty(name: str, value: Numbers) -> None:
         raise ValueError(f"`{name}` must not be negative, got {array.min()}")
 
 
+def check_finite(name: str, value: Numbers) -> None:
+    """Raise `ValueError` if a concrete `value` has an infinite entry; NaN is left to the solver."""
+    array = _known(value)
+    if array is not None and np.isinf(array).any():
+        raise ValueError(f"`{name}` must be finite, got {value}")
+
+
 def check_positive(**named: Numbers) -> None:
     """Raise `ValueError` if a concrete value has an entry that is not positive."""
     for name, value in named.items():
@@ -45,11 +52,31 @@ def check_probability(**named: Numbers) -> None:
             raise ValueError(f"`{name}` must lie strictly between 0 and 1, got {value}")
 
 
-def check_steps(value: Numbers, name: str = "max_steps") -> None:
-    """Raise `ValueError` if a concrete number of steps is not at least one."""
+MOST_STEPS = int(np.iinfo(np.int32).max)
+
+
+def check_steps(value: Numbers, name: str = "max_steps", least: int = 1) -> None:
+    """Raise `ValueError` unless a concrete number of steps is whole, from `least` to 2³¹ - 1."""
     array = _known(value)
-    if array is not None and not np.all(array >= 1):
-        raise ValueError(f"`{name}` must be at least 1, got {value}")
+    if array is None:
+        return
+    if not np.all(array >= least):
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
+    if not np.all(array <= MOST_STEPS):
+        raise ValueError(f"`{name}` must be at most {MOST_STEPS}, got {value}")
+    if np.any(array % 1):
+        raise ValueError(f"`{name}` must be a whole number, got {value}")
+
+
+def check_stopping(tol: Numbers, max_steps: Numbers, least: int = 0) -> None:
+    """Raise `ValueError` unless `tol` is a scalar, not negative, and `max_steps` a scalar count."""
+    plain = type(tol) is float and type(max_steps) is int
+    if plain and tol >= 0 and least <= max_steps <= MOST_STEPS:
+        return  # what most calls give, in no time
+    check_scalar("tol", tol)
+    check_penalty("tol", tol)
+    check_scalar("max_steps", max_steps)
+    check_steps(max_steps, least=least)
 
 
 def is_whole(value: Any) -> bool:

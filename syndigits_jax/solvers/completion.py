@@ -34,7 +34,7 @@ from ._fold_in import fold_in as fold_in
 from ._fold_in import place
 from ._momentum import next_momentum
 from .boundary import Numbers, as_float
-from .checks import check_steps
+from .checks import check_stopping
 from .low_rank import OVERSAMPLE, Factors, block_width, start_block, warm_step
 from .precision import full_precision
 from .solution import Solution, Status, status_code
@@ -231,7 +231,7 @@ def hard_impute(
          [3. 6. 9.]]
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
-    check_steps(max_steps)
+    check_stopping(tol, max_steps, least=1)
     tol, incomplete = tolerance(tol, problem.x.dtype), check_incomplete(incomplete, problem.mask)
     return _hard(problem, init, tol, max_steps, rank, oversample, incomplete)
 
@@ -280,7 +280,7 @@ def soft_impute(
         [3. 6. 5.] True
     """
     problem, init = prepare(x, mask, sample_weight, init, rank)
-    check_steps(max_steps)
+    check_stopping(tol, max_steps, least=1)
     penalty, tol = penalty_of(penalty, problem), tolerance(tol, problem.x.dtype)
     incomplete = check_incomplete(incomplete, problem.mask)
     return _soft(problem, penalty, init, tol, max_steps, rank, oversample, incomplete, accelerate)
@@ -345,7 +345,7 @@ def als(
         [3. 6. 5.]
     """
     problem, _ = prepare(x, mask, sample_weight, None, rank)
-    check_steps(max_steps)
+    check_stopping(tol, max_steps, least=1)
     penalty = penalty_of(penalty, problem)
     dtype, shape = problem.x.dtype, (problem.x.shape[1], rank)
     fixed = lax.stop_gradient(problem)

@@ -11,7 +11,15 @@ from jaxtyping import Array, Float, Int
 from ._elastic_net_problem import Data, Problem, from_data, from_gram, solve
 from ._on_host import Penalties, fit_one, on_cpu
 from .boundary import Numbers
-from .checks import check_fraction, check_penalty, check_scalar, number, regression_arrays
+from .checks import (
+    check_finite,
+    check_fraction,
+    check_penalty,
+    check_scalar,
+    check_stopping,
+    number,
+    regression_arrays,
+)
 from .linear_model import GramStatistics, LinearModel
 from .precision import full_precision
 from .solution import Solution
@@ -56,6 +64,7 @@ def _plain(name: str, value, dtype):
 
 def _stopping(tol, max_steps, init: Numbers | None, shape: tuple[int, ...], dtype) -> Stopping:
     """`tol`, `max_steps` and `init`, checked; `init` is zero by default, of this `shape`."""
+    check_stopping(tol, max_steps)
     start = np.zeros(shape, dtype) if init is None else number("init", init, dtype)
     if start.shape != shape:
         each = "one per column" if len(shape) == 1 else "one row per problem"
@@ -67,6 +76,7 @@ def _stopping(tol, max_steps, init: Numbers | None, shape: tuple[int, ...], dtyp
 def _penalties(name: str, alpha, l1_ratio, dtype) -> Penalties:
     """`alpha`, `l1_ratio` and the ℓ2 penalty, checked."""
     check_penalty(name, alpha)
+    check_finite(name, alpha)
     check_fraction("l1_ratio", l1_ratio)
     alpha, l1_ratio = _plain(name, alpha, dtype), _plain("l1_ratio", l1_ratio, dtype)
     return alpha, l1_ratio, alpha * (1 - l1_ratio)
@@ -117,7 +127,8 @@ def elastic_net(
     independent, and the loss itself otherwise. Status `CONVERGED`, `MAX_STEPS`, or `NONFINITE`
     (with NaN coefficients). A constant target, a design of constants and weights that are all
     zero have coefficients of exactly zero. The answer does not depend on the units of data,
-    weights and penalty.
+    weights and penalty. Numbers below the smallest normal one of the dtype (1e-38 in float32)
+    count as zero.
 
     Derivatives of any order in `x`, `y`, `sample_weight`, `alpha` and `l1_ratio`, forward and
     reverse, follow from the implicit function theorem on the support of the solution. They are
@@ -126,7 +137,8 @@ def elastic_net(
     meaningless.
 
     **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
-    penalties or weights or an `l1_ratio` outside [0, 1].
+    or infinite penalties, negative weights, an `l1_ratio` outside [0, 1], a negative `tol`, or a
+    `max_steps` that is no whole number.
 
     **Example:**
 

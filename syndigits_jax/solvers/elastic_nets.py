@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._on_host import fit_many, on_cpu
 from .boundary import Numbers
@@ -56,15 +57,15 @@ def elastic_nets(
     """
     x, y, sample_weight = batch_arrays(x, y, sample_weight)
     batch = len(y)
-    alpha, l1_ratio, l2 = _penalties("alpha", alpha, l1_ratio, x.dtype)
     for name, value in (("alpha", alpha), ("l1_ratio", l1_ratio)):
-        if value.shape not in ((), (batch,)):
+        if np.shape(value) not in ((), (batch,)):
             raise ValueError(
                 f"`{name}` must be a scalar or have shape ({batch},), one per row of "
-                f"`y`, got {value.shape}"
+                f"`y`, got {np.shape(value)}"
             )
+    penalties = _penalties("alpha", alpha, l1_ratio, x.dtype)
     stopping = _stopping(tol, max_steps, init, (batch, x.shape[-1]), x.dtype)
-    data, penalties = (x, y, sample_weight), (alpha, l1_ratio, l2)
+    data = x, y, sample_weight
     if batch and on_cpu(data, penalties, stopping):
         return fit_many(data, penalties, *stopping, fit_intercept)
     return _fit_batch(data, penalties, *stopping, fit_intercept)

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .boundary import Numbers, as_float
 from .checks import regression_arrays
@@ -103,6 +103,15 @@ class GramStatistics(eqx.Module):
         return jnp.maximum(value, 0) + self.weight_sum * (y - jnp.dot(x, coef)) ** 2
 
 
+def extremes(
+    values: Float[Array, "n ..."], used: Bool[Array, " n"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The largest and the least of the rows that are `used`; the first is below without any."""
+    used = used.reshape(-1, *(1,) * (values.ndim - 1))
+    top = jnp.max(jnp.where(used, values, -jnp.inf), axis=0)
+    return top, jnp.min(jnp.where(used, values, jnp.inf), axis=0)
+
+
 def _about(values: Float[Array, "n ..."], w: Float[Array, " n"], total: Float[Array, ""]):
     """`values` minus their weighted mean, and that mean.
 
@@ -114,11 +123,10 @@ def _about(values: Float[Array, "n ..."], w: Float[Array, " n"], total: Float[Ar
     centred = values - first[None]
     rest = (w @ centred) / total
     centred = centred - rest[None]
+    top, low = extremes(values, w > 0)
     used = (w > 0).reshape(-1, *(1,) * (values.ndim - 1))
-    top = jnp.max(jnp.where(used, values, -jnp.inf), axis=0)
-    constant = top == jnp.min(jnp.where(used, values, jnp.inf), axis=0)
     # Zero in value only: the derivative in a constant column is that of any other.
-    noise = jnp.where(constant[None] & used, jax.lax.stop_gradient(centred), 0)
+    noise = jnp.where((top == low)[None] & used, jax.lax.stop_gradient(centred), 0)
     return centred - noise, first + rest
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from ._columns import Parts, times, times_transpose
 from .boundary import Numbers, as_float, as_floats
-from .checks import check_matrix, check_sample_weight, check_steps, is_whole
+from .checks import check_matrix, check_sample_weight, check_stopping, is_whole
 from .precision import full_precision
 from .solution import Solution, status_code
 from .units import largest
@@ -300,7 +300,7 @@ def leading_subspace(
     """
     x, init, sample_weight = as_floats(x=x, init=init, sample_weight=sample_weight)
     check_matrix(x)
-    check_steps(max_steps)
+    check_stopping(tol, max_steps, least=1)
     check_sample_weight(sample_weight, x.shape[0])
     check_rank(rank, x.shape)
     if init is not None and not (

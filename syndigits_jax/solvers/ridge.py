@@ -17,7 +17,7 @@ from .checks import check_penalty, number, regression_arrays
 from .linear_model import GramStatistics, LinearModel, centre
 from .precision import full_precision
 from .solution import Solution, Status
-from .units import LARGEST_RATIO, largest, power_of_two
+from .units import LARGEST_RATIO, divided, largest, power_of_two
 
 
 class _Design(NamedTuple):
@@ -56,7 +56,8 @@ def _centre(x, y, sample_weight, penalty, fit_intercept) -> _Design:
     weight_unit = largest(w)
     x_unit = _design_unit(largest(jnp.where(used, xc, 0)), penalty / weight_unit)
     y_unit = largest(jnp.where(used, yc, 0), axis=0)
-    design, target, w = xc / x_unit, yc / y_unit[None], w / weight_unit
+    design, target = divided(xc, x_unit, used), divided(yc, y_unit[None], used)
+    w = w / weight_unit
     total = jnp.sum(w)
     total = jnp.where(total == 0, 1, total)
     floor = _floor(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from ._accelerated import Geometry, Objective, accelerate
 from .boundary import Numbers, as_float, as_mask
-from .checks import number
+from .checks import check_stopping, number
 from .precision import full_precision
 from .simplex import broadcast_support, face_solve, frank_wolfe_gap, project_warm, uniform_weights
 from .solution import Solution, Status, status_code
@@ -142,6 +142,7 @@ def minimize_on_simplex(
         >>> print(solution.value.round(2), solution.optimality < 1e-5)
         [0.  0.5 0.5] True
     """
+    check_stopping(tol, max_steps)
     init, support = _check(init, support)
     tol, max_steps = number("tol", tol, init.dtype), jnp.asarray(max_steps, jnp.int32)
     size = _gap_scale(fun, support, init.dtype)
@@ -269,6 +270,7 @@ def mirror_descent(
         >>> print(solution.value.round(2))
         [0.33 0.33 0.33]
     """
+    check_stopping(0.0 if tol is None else tol, max_steps)
     init, support = _check(init, support)
     step_size = number("step_size", step_size, init.dtype)
     scale = _gap_scale(fun, support, init.dtype)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from ._accelerated import Geometry, Objective, accelerate
 from .boundary import Numbers, as_floats
-from .checks import number
+from .checks import check_stopping, number
 from .precision import full_precision
 from .solution import Solution, status_code
 
@@ -102,6 +102,7 @@ def minimize_with_entropy(
 
     **Raises:** `ValueError` if `init` and `base` are not vectors of one length.
     """
+    check_stopping(tol, max_steps)
     init, base = as_floats(init=init, base=base)
     if init.ndim != 1 or init.shape[0] == 0 or base.shape != init.shape:
         raise ValueError(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._conjugate_gradients import conjugate_gradients
 from ._simplex_forms import gap_scale, gram_form, relative_floor, relative_gap, residual_form
 from .boundary import Numbers, as_mask
-from .checks import check_penalty, check_scalar, number, regression_arrays
+from .checks import check_penalty, check_scalar, check_stopping, number, regression_arrays
 from .linear_model import GramStatistics
 from .precision import full_precision
 from .simplex import (
@@ -151,6 +151,7 @@ def _minimise_jvp(primals, tangents) -> Any:
 
 def _stopping(tol, max_steps, init: Numbers | None, support: Bool[Array, " p"], dtype):
     """`tol`, `max_steps` and `init`, checked."""
+    check_stopping(tol, max_steps)
     init = uniform_weights(support, dtype) if init is None else number("init", init, dtype)
     if init.shape != support.shape:
         raise ValueError(f"`init` must have shape {support.shape}, got {init.shape}")

@@ -6,7 +6,7 @@ Every solver divides its problem by powers of two first and undoes it on the way
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 # Ratios of units above this one are as good as infinite, and their squares still finite.
 LARGEST_RATIO = 2.0**40
@@ -22,6 +22,17 @@ def power_of_two(value: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     power = from_bits(size_bits(value) >> mantissa << mantissa)
     usable = jnp.isfinite(value) & (value >= float(jnp.finfo(value.dtype).tiny))
     return jnp.where(usable, power, 1)
+
+
+def divided(
+    values: Float[Array, "*shape"], unit: Float[Array, "..."], used: Bool[Array, "..."]
+) -> Float[Array, "*shape"]:
+    """`values` / `unit`; where they are not `used`, of size [`LARGEST_RATIO`][] at most.
+
+    What has no weight may be any finite number, while the unit is that of the rest.
+    """
+    limit = LARGEST_RATIO * unit
+    return jnp.where(used, values, jnp.clip(values, -limit, limit)) / unit
 
 
 def size_bits(array: Float[Array, "*shape"]) -> Int[Array, "*shape"]:

@@ -389,6 +389,7 @@ def test_reverse_gradients_under_vmap_match_forward_ones(dtype):
         ({"y": jnp.ones(7)}, "`y` has 7 rows but `x` has 5"),
         ({"y": jnp.ones((5, 2))}, "`y` must have shape"),
         ({"sample_weight": -jnp.ones(5)}, "`sample_weight` must not be negative"),
+        ({"alpha": np.inf}, "`alpha` must be finite"),
         ({"init": jnp.ones(3)}, "`init` must have shape"),
     ],
 )

@@ -9,13 +9,15 @@ import pytest
 from compilations import compilations
 from sklearn.linear_model import ElasticNet
 
-from syndigits_jax.solvers import Status, elastic_net, elastic_nets
+from syndigits_jax.solvers import Status, _working_set, critical_alpha, elastic_net, elastic_nets
 from syndigits_jax.solvers._coordinate_descent import BLOCK, columns, descend, in_blocks, judged
 from syndigits_jax.solvers._dual_newton import minimise_dual
 from syndigits_jax.solvers._in_turn import solve_in_turn
 from syndigits_jax.solvers._on_host import WIDE
 from syndigits_jax.solvers._quadratic import DesignQuadratic
 from syndigits_jax.solvers._working_set import ladder
+from syndigits_jax.solvers.linear_model import LinearModel
+from syndigits_jax.solvers.solution import Solution
 
 X64 = bool(jax.config.read("jax_enable_x64"))
 BATCH, TALL, WIDER, LARGE = 5, (60, 40), (30, 70), (40, WIDE + 76)
@@ -247,6 +249,55 @@ def test_working_sets_have_few_sizes(dtype):
     assert len(heard) <= 2
 
 
+def test_working_sets_end_where_no_round_comes_nearer(dtype, monkeypatch):
+    """Whether what violates is in the set already or not, they end once all has been tried."""
+    x, y, _ = problems(1, LARGE, dtype)
+    p, first, sizes = LARGE[1], _working_set.FIRST, []
+
+    def stalled(x, all_, columns, index, coef, *rest, **options):
+        sizes.append(len(index))
+        assert len(sizes) < 10, sizes
+        some = np.isin(np.arange(p), index[:5] if violates == "inside" else index)
+        score = np.where(some == (violates == "inside"), 2, 0)
+        model = LinearModel(jnp.asarray(coef), jnp.zeros((), dtype))
+        one, score = jnp.ones((), dtype), jnp.asarray(score, dtype)
+        found = Solution(model, jnp.int32(Status.MAX_STEPS), jnp.int32(0), 0.5 * one)
+        return _working_set._Round(found, score, one, jnp.asarray(False))
+
+    monkeypatch.setattr(_working_set, "_fit_some", stalled)
+    monkeypatch.setattr(_working_set, "ladder", lambda need, most: first if need <= first else most)
+    for violates, last in (("inside", first), ("outside", p)):
+        sizes.clear()
+        solution = elastic_net(x[0], y[0], 0.5, 0.9, tol=1e-6)
+        assert sizes[-1] == last and solution.status == Status.MAX_STEPS, (violates, sizes)
+
+
+def test_rows_of_other_sizes_than_the_first_ones_tell(dtype):
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    x[:64] *= 1e-8
+    x[64:] *= 1e8
+    y = x @ np.array([1.0, 2.0, 0.0]) * 1e-8
+    x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
+    top = float(critical_alpha(x, y, fit_intercept=False))
+    for factor, zeros in ((2, 3), (0.5, 2), (1e-3, 0)):
+        solution = elastic_net(x, y, factor * top, 1.0, fit_intercept=False)
+        assert solution.status == Status.CONVERGED
+        assert np.sum(np.asarray(solution.value.coef) == 0) >= zeros, factor
+    np.testing.assert_allclose(solution.value.coef * 1e8, [1, 2, 0], atol=0.02)
+
+
+def test_many_columns_in_rows_without_weight_may_hold_any_finite_number(dtype):
+    x, y, w = problems(1, LARGE, dtype)
+    x, y, w = 0.01 * x[0], 0.01 * y[0], w.at[3].set(0)
+    how = {"l1_ratio": 0.5, "sample_weight": w, "tol": 1e-6}
+    one = elastic_net(x, y, 1e-4, **how)
+    most = 0.9 * float(jnp.finfo(dtype).max)
+    for other in (elastic_net, jax.jit(elastic_net, static_argnames="l1_ratio")):
+        again = other(x.at[3].set(most), y.at[3].set(-most), 1e-4, **how)
+        assert again.status == Status.CONVERGED
+        np.testing.assert_allclose(again.value.coef, one.value.coef, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -258,6 +309,7 @@ def test_working_sets_have_few_sizes(dtype):
         ({"l1_ratio": np.ones((3, 1))}, "`l1_ratio` must be a scalar or have shape"),
         ({"alpha": [-1.0, 0.1, 0.1]}, "`alpha` must not be negative"),
         ({"sample_weight": jnp.ones((2, 5))}, "`sample_weight` must have shape"),
+        ({"alpha": np.ones(2), "l1_ratio": np.ones(3)}, "`alpha` must be a scalar or have shape"),
         ({"init": jnp.ones(2)}, "`init` must have shape"),
     ],
 )
