@@ -207,19 +207,20 @@ def test_exponent_of_a_power():
 
 def test_page_says_who_is_faster():
     fast = {"seconds": 0.006, "least_seconds": 0.005, "spread": 0.1, "compilation_seconds": 1.0}
-    fast |= {"operations": 1e6, "bytes": 1e3, "processor_seconds": 0.01}
-    slow = {"seconds": 0.0036, "processor_seconds": 0.02}
+    fast |= {"operations": 1e6, "bytes": 1e3, "processor_seconds": 0.01, "share_timed": 1.0}
+    slow = {"seconds": 0.0036, "processor_seconds": 0.02, "share_timed": 0.05}
     case = {
         "what": "w", "size": {"n": 5}, "target": 1e-4, "why": "because",
         "sides": {
-            "ours": {"peak_gib": 1.0},
+            "ours": {"peak_gib": 1.0, "runs": [fast | {"compilation_seconds": 2.5}, fast]},
             "a": {},
             "b": {"runs": [{"seconds": 2.0, "judged": {"error": 2e-3}}]},
             "c": {"left_out": "c missing"},
         },
         "chosen": {"ours": fast, "a": slow, "b": None}, "load_before": 1.0, "load_after": 9.0,
     }  # fmt: skip
-    [*_, line] = page.peers({"k": case})
+    [said, *_, line] = page.peers({"k": case})
+    assert "(timed: `k` 5%)" in said and "| 2.5 s |" in line
     assert "a 0.60 (2.0), **a is faster**; " in line
     assert "; b does not get there (2.0e-03 after 2 s); c: c missing" in line
     assert "6 ms ± 10%" in line and "| 5 rows |" in line

@@ -67,12 +67,13 @@ def fidelity_speed() -> list[str]:
     ours, peer = runs["prdc", common], runs["prdc_package", common]
     placed = placing["ours"]
     return [
-        f"On {encoder['machine']['cores']} CPU cores: the encoder trains on "
-        f"{encoder['pairs_per_second']['ours']:,.0f} pairs a second, "
+        f"On {encoder['machine']['cores']} CPU cores: in {encoder['steps']} steps the encoder "
+        f"trains on {encoder['pairs_per_second']['ours']:,.0f} pairs a second, "
         f"{min(ratio['torch_loader'], ratio['torch_arrays']):.1f} times as many as the same model "
         f"in PyTorch and {ratio['products']:.0%} of what its matrix products alone allow. An epoch "
         f"of {epoch['users']:,} users ({epoch['cap']} pairs each at most) takes "
-        f"{epoch['seconds']:.0f} s and {epoch['peak_gib']:.1f} GiB. Placing "
+        f"{epoch['seconds']:.0f} s ({epoch['pairs_per_second']:,.0f} pairs a second) and "
+        f"{epoch['peak_gib']:.1f} GiB. Placing "
         f"{placing['personas']:,} personas by {placing['probes']} probe items takes "
         f"{placed['ssr']['seconds']:.1f} s by SSR and {placed['newton']['seconds']:.1f} s by "
         f"Newton's method, to the optimum; SSR in PyTorch, one persona at a time, takes "

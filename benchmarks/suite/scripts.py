@@ -73,9 +73,11 @@ def _estimator(report: Any) -> Figures:
 
 
 def _asking(report: Any) -> Figures:
+    store = report["store"]
     return {
-        "million_records_to_array_seconds": report["store"]["tensor_seconds"],
-        "fill_seconds": report["store"]["fill_seconds"],
+        "records": store["records"],
+        "records_to_array_seconds": store["tensor_seconds"],
+        "fill_seconds": store["fill_seconds"],
     }
 
 
