@@ -104,8 +104,9 @@ def limits(problem: Problem, alpha, l1_ratio, tol, max_steps) -> Limits:
     """From the arguments of a public function."""
     x_unit, y_unit = problem.x_unit, problem.y_unit
     eps = float(jnp.finfo(x_unit.dtype).eps)
-    # All penalties above every gradient have the same solution.
-    l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO)
+    # All penalties above every gradient have the same solution. No gradient is above this one,
+    # even in units that are too small: the square of its column would not be finite.
+    l1 = jnp.minimum(alpha * l1_ratio / x_unit / y_unit, LARGEST_RATIO**2)
     l2 = alpha * (1 - l1_ratio) / x_unit / x_unit
     return Limits(l1, l2, jnp.maximum(tol, ROUNDING_ERRORS * eps), max_steps)
 

@@ -19,7 +19,6 @@ from .linear_model import extremes
 from .units import largest
 
 FAR = 8.0  # means beyond this many ranges of a column ask for careful centring of all of them
-SLOPE = 2.0**20  # larger products with the target, of size one, come from units that are off
 ROWS = 256  # that are gathered at a time
 HEAD = 64  # rows that show of most columns that they are not constant
 
@@ -33,14 +32,16 @@ class Overview(NamedTuple):
       constant; `linear` are the products with the target
     - `root`, `target` (n,): roots of the weights, which add up to one; the centred target times
       them
-    - `usable`: whether all that is finite, means are near enough to be taken out in one step, and
-      the first rows have told the size of the others; otherwise the target is NaN
+    - `used` (n,): where the weight is positive, as others may overflow; `None` without weights
+    - `usable`: whether all that is finite, and means are near enough to be taken out in one step;
+      otherwise the target is NaN
     """
 
     mean: Float[Array, " p"]
     scale: Float[Array, " p"]
     linear: Float[Array, " p"]
     root: Float[Array, " n"]
+    used: Bool[Array, " n"] | None
     target: Float[Array, " n"]
     y_mean: Float[Array, ""]
     x_unit: Float[Array, ""]
@@ -63,7 +64,8 @@ def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
         y_mean = y_mean + jnp.dot(w, y - y_mean)
         y_top, y_low = extremes(y, used)
         yc = jnp.where(y_top == y_low, 0, y - y_mean)
-    yc = jnp.where(used, yc, 0)
+    if weight is not None:
+        yc = jnp.where(used, yc, 0)
     y_unit = largest(yc)
     yc = yc / y_unit
     rest = w * yc
@@ -86,17 +88,18 @@ def overview(data: Data, l2: Float[Array, ""], fit_intercept: bool) -> Overview:
     x_unit = design_unit(largest(jnp.where(constant, 0, size)), l2)
     scale = jnp.where(constant, 0, 1 / x_unit)
     linear = (both[1] - mean * jnp.sum(rest)) * scale
-    known = jnp.all(jnp.abs(linear) <= SLOPE) & jnp.isfinite(jnp.sum(mean)) & jnp.any(used)
+    finite = jnp.isfinite(jnp.sum(linear) + jnp.sum(mean)) & jnp.any(used)
     y_raw = jnp.dot(w, (jnp.where(used, y, 0) / y_unit) ** 2)
-    usable = (near | (not fit_intercept)) & known
+    usable = (near | (not fit_intercept)) & finite
     root = jnp.sqrt(w)
     target = jnp.where(usable, root * yc, jnp.nan)
-    return Overview(mean, scale, linear, root, target, y_mean, x_unit, y_unit, y_raw, usable)
+    known = None if weight is None else used
+    return Overview(mean, scale, linear, root, known, target, y_mean, x_unit, y_unit, y_raw, usable)
 
 
-def _centred(x, root, mean, scale) -> Float[Array, "n s"]:
+def _centred(x, root, used, mean, scale) -> Float[Array, "n s"]:
     centred = (x - mean[None]) * scale[None] * root[:, None]
-    return jnp.where(root[:, None] > 0, centred, 0)  # rows without weight may overflow
+    return centred if used is None else jnp.where(used[:, None], centred, 0)
 
 
 @jax.jit
@@ -110,14 +113,17 @@ def gathered(x: Float[Array, "n p"], all_: Overview, index: Int[Array, " s"]) ->
     mean, scale = all_.mean[index], all_.scale[index]
 
     if n <= 4 * ROWS:
-        return columns_of(_centred(x[:, index], all_.root, mean, scale), all_.target)
+        return columns_of(_centred(x[:, index], all_.root, all_.used, mean, scale), all_.target)
 
     def add(i, both):
         blocks, gram = both
         start = jnp.minimum(i * ROWS, n - ROWS)
         rows = jax.lax.dynamic_slice_in_dim(x, start, ROWS)
-        root = jax.lax.dynamic_slice_in_dim(all_.root, start, ROWS)
-        some = blocked(_centred(rows[:, index], root, mean, scale))
+        root, used = jax.tree.map(
+            lambda all_rows: jax.lax.dynamic_slice_in_dim(all_rows, start, ROWS),
+            (all_.root, all_.used),
+        )
+        some = blocked(_centred(rows[:, index], root, used, mean, scale))
         # The last rows overlap with those before.
         new = jnp.where((start + jnp.arange(ROWS) >= i * ROWS)[None, None], some, 0)
         gram = gram + new @ some.transpose(0, 2, 1)
@@ -148,7 +154,8 @@ def prepared(
     """
     if not careful:
         all_ = overview(data, l2, fit_intercept)
-        found = columns_of(_centred(data[0], all_.root, all_.mean, all_.scale), all_.target)
+        design = _centred(data[0], all_.root, all_.used, all_.mean, all_.scale)
+        found = columns_of(design, all_.target)
         return problem_of(found, all_), found
     problem = from_data(*data, fit_intercept, l2, gram=False)
     quadratic = problem.quadratic
