@@ -69,12 +69,14 @@ def check_steps(value: Numbers, name: str = "max_steps", least: int = 1) -> None
 
 
 def check_stopping(tol: Numbers, max_steps: Numbers, least: int = 0) -> None:
-    """Raise `ValueError` unless `tol` is a scalar, not negative, and `max_steps` a scalar count."""
+    """Raise `ValueError` unless `tol` is a scalar, and `max_steps` a count from `least` on.
+
+    With a negative tolerance all steps are taken.
+    """
     plain = type(tol) is float and type(max_steps) is int
-    if plain and tol >= 0 and least <= max_steps <= MOST_STEPS:
+    if plain and least <= max_steps <= MOST_STEPS:
         return  # what most calls give, in no time
     check_scalar("tol", tol)
-    check_penalty("tol", tol)
     check_scalar("max_steps", max_steps)
     check_steps(max_steps, least=least)
 

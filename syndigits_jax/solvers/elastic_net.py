@@ -137,8 +137,8 @@ def elastic_net(
     meaningless.
 
     **Raises:** `ValueError` for shapes that do not fit, non-numeric input, and concrete negative
-    or infinite penalties, negative weights, an `l1_ratio` outside [0, 1], a negative `tol`, or a
-    `max_steps` that is no whole number.
+    or infinite penalties, negative weights, an `l1_ratio` outside [0, 1], a `tol` that is
+    no scalar, or a `max_steps` that is no whole number.
 
     **Example:**
 

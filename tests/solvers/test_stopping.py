@@ -29,7 +29,6 @@ SOLVERS = {
 
 
 CHANGES = [
-    ({"tol": -1e-3}, "`tol` must not be negative"),
     ({"max_steps": -1}, "`max_steps` must be at least"),
     ({"max_steps": 2**40}, "`max_steps` must be at most"),
 ]
