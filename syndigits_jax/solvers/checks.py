@@ -68,17 +68,17 @@ def check_steps(value: Numbers, name: str = "max_steps", least: int = 1) -> None
         raise ValueError(f"`{name}` must be a whole number, got {value}")
 
 
-def check_stopping(tol: Numbers, max_steps: Numbers, least: int = 0) -> None:
-    """Raise `ValueError` unless `tol` is a scalar, and `max_steps` a count from `least` on.
+def check_stopping(tol: Numbers, steps: Numbers, least: int = 0) -> None:
+    """Raise `ValueError` unless `tol` is a scalar, and `steps` (`max_steps`) a count from `least`.
 
     With a negative tolerance all steps are taken.
     """
-    plain = type(tol) is float and type(max_steps) is int
-    if plain and least <= max_steps <= MOST_STEPS:
+    plain = type(tol) is float and type(steps) is int
+    if plain and least <= steps <= MOST_STEPS:
         return  # what most calls give, in no time
     check_scalar("tol", tol)
-    check_scalar("max_steps", max_steps)
-    check_steps(max_steps, least=least)
+    check_scalar("max_steps", steps)
+    check_steps(steps, least=least)
 
 
 def is_whole(value: Any) -> bool:

@@ -132,11 +132,7 @@ def with_limits():
     """Names of the public functions of the room that take `tol` and `max_steps`."""
     for module in pkgutil.iter_modules(solvers.__path__, solvers.__name__ + "."):
         for name, function in vars(importlib.import_module(module.name)).items():
-            if (
-                name.startswith(("_", "check_"))
-                or "._" in module.name
-                or not inspect.isfunction(function)
-            ):
+            if name.startswith("_") or "._" in module.name or not inspect.isfunction(function):
                 continue
             limits = {"tol", "max_steps"} <= set(inspect.signature(function).parameters)
             if limits and function.__module__ == module.name:

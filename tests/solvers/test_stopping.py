@@ -26,8 +26,6 @@ SOLVERS = {
     "als": lambda **how: als(X, SEEN, 2, 0.1, **how),
     "leading_subspace": lambda **how: leading_subspace(X, 2, **how),
 }
-
-
 CHANGES = [
     ({"max_steps": -1}, "`max_steps` must be at least"),
     ({"max_steps": 2**40}, "`max_steps` must be at most"),
@@ -37,8 +35,6 @@ OF_ANY_NUMBERS = [
     ({"max_steps": np.array([5, 6])}, "`max_steps` must be a scalar"),
     ({"max_steps": 1.9}, "`max_steps` must be a whole number"),
 ]
-
-
 TYPED = {"soft_impute", "hard_impute", "als", "leading_subspace"}  # a float, and a whole number
 
 
