@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from ._elastic_net_gradient import attach_gradient
 from ._elastic_net_loop import Outcome, minimise
 from ._quadratic import DesignQuadratic, GramQuadratic, Quadratic
+from .gram import gram_matrix
 from .linear_model import GramStatistics, LinearModel, centre, extremes
 from .solution import Solution, status_code
 from .units import LARGEST_RATIO, divided, largest, power_of_two
@@ -83,7 +84,7 @@ def from_data(
         xc, yc = divided(xc, x_unit, used[:, None]), divided(yc, y_unit, used)
     linear, constant = (w * yc) @ xc, jnp.dot(w, yc**2)
     if x.shape[0] >= x.shape[1] if gram is None else gram:
-        quadratic = GramQuadratic((w[:, None] * xc).T @ xc, linear, constant)
+        quadratic = GramQuadratic(gram_matrix(w[:, None] * xc, xc), linear, constant)
     else:
         quadratic = DesignQuadratic(xc, yc, w, linear, constant)
     x_raw = w @ (jnp.where(used[:, None], x, 0) / x_unit) ** 2

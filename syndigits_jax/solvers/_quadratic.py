@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._conjugate_gradients import conjugate_gradients
+from .gram import gram_matrix
 
 FEW = 96  # supports up to this size are gathered before they are factorised
 
@@ -182,7 +183,7 @@ class DesignQuadratic(Quadratic):
         eps = float(jnp.finfo(self.x.dtype).eps)
         floored = jnp.maximum(system.shift, eps**0.5 * system.largest)
         z = jnp.sqrt(self.weight)[:, None] * jnp.where(system.support[None, :], self.x, 0)
-        kernel = z @ z.T + floored * jnp.eye(len(z), dtype=z.dtype)
+        kernel = gram_matrix(z.T, z.T) + floored * jnp.eye(len(z), dtype=z.dtype)
         factor = jax.lax.linalg.cholesky(kernel, symmetrize_input=False)
 
         def precondition(vector: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -199,5 +200,5 @@ class DesignQuadratic(Quadratic):
 
     def as_gram(self) -> GramQuadratic:
         """The same loss as a Gram matrix."""
-        gram = (self.weight[:, None] * self.x).T @ self.x
+        gram = gram_matrix(self.weight[:, None] * self.x, self.x)
         return GramQuadratic(gram, self.linear, self.constant)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .gram import gram_matrix
 from .linear_model import GramStatistics
 from .simplex import frank_wolfe_gap, uniform_weights
 from .units import LARGEST_RATIO, divided, largest, power_of_two
@@ -93,7 +94,7 @@ def residual_form(
     if x.shape[0] < x.shape[1]:
         none = jnp.zeros_like(columns), jnp.zeros_like(target)
         return FactoredForm(factor, weight, penalty), Rounding(columns, target, *none)
-    gram = (factor * weight[:, None]).T @ factor
+    gram = gram_matrix(factor * weight[:, None], factor)
     rounding = Rounding(columns, target, jnp.diagonal(gram), jnp.zeros_like(target))
     return DenseForm(gram + penalty * jnp.eye(x.shape[1], dtype=x.dtype)), rounding
 

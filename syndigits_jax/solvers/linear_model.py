@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from .boundary import Numbers, as_float
 from .checks import regression_arrays
+from .gram import gram_matrix
 from .precision import full_precision
 
 
@@ -190,7 +191,7 @@ def gram_statistics(
     weighted = xc * w[:, None]
     no_x, no_y = jnp.zeros_like(x_mean), jnp.zeros_like(y_mean)
     return GramStatistics(
-        gram=weighted.T @ xc,
+        gram=gram_matrix(weighted, xc),
         cross=weighted.T @ yc,
         target_square=jnp.dot(w, yc**2),
         x_mean=x_mean if fit_intercept else no_x,

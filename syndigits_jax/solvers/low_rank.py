@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from ._columns import Parts, times, times_transpose
 from .boundary import Numbers, as_float, as_floats
 from .checks import check_matrix, check_sample_weight, check_stopping, is_whole
+from .gram import gram_matrix
 from .precision import full_precision
 from .solution import Solution, status_code
 from .units import largest
@@ -344,9 +345,9 @@ def _leading(x, init, sample_weight, tol, max_steps, rank, oversample) -> Soluti
 def _gram_block(x: Float[Array, "n m"], width: int) -> Float[Array, "m k"]:
     """Leading right vectors from the smaller Gram matrix, to half the digits."""
     if x.shape[0] < x.shape[1]:
-        _, vectors = jnp.linalg.eigh(x @ x.T)
+        _, vectors = jnp.linalg.eigh(gram_matrix(x.T, x.T))
         return _completed(x.T @ vectors[:, ::-1][:, :width])
-    _, vectors = jnp.linalg.eigh(x.T @ x)
+    _, vectors = jnp.linalg.eigh(gram_matrix(x, x))
     return vectors[:, ::-1][:, :width]
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from ._shifted import Apply, shifted_inverse
 from .boundary import Numbers
 from .checks import check_penalty, number, regression_arrays
+from .gram import gram_matrix
 from .linear_model import GramStatistics, LinearModel, centre
 from .precision import full_precision
 from .solution import Solution, Status
@@ -138,7 +139,7 @@ class _Dual(NamedTuple):
 
 def _dual_system(design: _Design, fit_intercept: bool) -> _Dual:
     w, penalty = design.weight, design.penalty
-    kernel = design.x @ design.x.T
+    kernel = gram_matrix(design.x.T, design.x.T)
     root = jnp.sqrt(jax.lax.stop_gradient(w))
     trace = jnp.dot(w, jnp.diagonal(kernel))
     lift = jax.lax.stop_gradient(trace / (w.shape[0] * design.total))
@@ -289,7 +290,7 @@ def _ridge(x, y, sample_weight, penalties, fit_intercept, single) -> Solution[Li
     design = _centre(x, y, sample_weight, penalties, fit_intercept)
     if x.shape[0] >= x.shape[1]:
         weighted = design.weight[:, None] * design.x
-        fit = _primal(weighted.T @ design.x, weighted.T @ design.y, design.penalty)
+        fit = _primal(gram_matrix(weighted, design.x), weighted.T @ design.y, design.penalty)
     else:
         system = _dual_system(design, fit_intercept)
         fit, _ = _dual(design, system)
@@ -416,7 +417,7 @@ def _loo_residuals(x, y, sample_weight, given, fit_intercept, single) -> Solutio
     share = w / total if fit_intercept else jnp.zeros_like(w)
     if x.shape[0] >= x.shape[1]:
         weighted = w[:, None] * design.x
-        gram = weighted.T @ design.x
+        gram = gram_matrix(weighted, design.x)
         fit = _primal(gram, weighted.T @ design.y, penalties)
         ordinary = design.y[None] - jnp.einsum("np,kpt->knt", design.x, fit.coef)
         leverages = _leverages(design.x, gram, penalties)
