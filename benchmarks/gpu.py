@@ -49,8 +49,9 @@ from syndigits_jax.schema import Scale
 
 Step = Callable[[], dict[str, Any]]
 KERNELS = (
-    "ridge", "ridge-path", "ridge-loo", "lasso", "nets", "simplex", "completion", "prdc", "mmd",
-    "sliced-wasserstein", "frechet", "ppi",
+    "ridge", "ridge-path", "ridge-loo", "lasso", "lasso-wide", "net", "nets", "simplex",
+    "simplex-wide", "completion", "hard-impute", "prdc", "mmd", "sliced-wasserstein", "frechet",
+    "ppi",
 )  # fmt: skip
 
 

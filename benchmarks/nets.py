@@ -25,6 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import RESULTS, write_report
 from syndigits_jax.solvers import critical_alpha, elastic_net, elastic_nets
+from syndigits_jax.solvers._coordinate_descent import BLOCK
+from syndigits_jax.solvers._elastic_net_loop import soft
 
 try:
     import celer
@@ -34,7 +36,7 @@ except ImportError:
 SHAPES = ((100, 20), (500, 249), (600, 6000), (2000, 20000))
 BATCHES = ((60, 500, 249, 0.01), (2000, 50, 200, 0.001), (20000, 50, 200, 0.001))
 GAP = 1e-4
-TOLERANCES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+TOLERANCES = (1e-2, 3e-3, 1e-3, 3e-4, 2.5e-4, 2e-4, 1.5e-4, 1e-4, 3e-5)
 SWEEPS = 100_000
 MOST_GRAM = 2048  # columns
 
@@ -143,7 +145,12 @@ def compare_one(n: int, p: int, l1_ratio: float, share: int, repeats: int) -> di
         figures, coef = timed(lambda: fit(fortran, y, alpha, l1_ratio, tol), repeats)  # noqa: B023
         rows[name] = figures | {"tol": tol, "gap": judged(x, y, coef, alpha, l1_ratio)}
     case = {"n": n, "p": p, "l1_ratio": l1_ratio, "alpha": alpha, "alpha_is_critical_over": share}
-    return case | {"solvers": rows, "floor": one_floor(n, p) | measured_floor(*arrays, repeats)}
+    blocks = -(-figures["support"] // BLOCK)
+    floor = one_floor(n, p) | measured_floor(*arrays, repeats)
+    return case | {
+        "solvers": rows,
+        "floor": floor | moves_floor(figures["steps"] * blocks * BLOCK, repeats),
+    }
 
 
 def one_floor(n: int, p: int) -> dict[str, float]:
@@ -165,6 +172,29 @@ def measured_floor(x: jax.Array, y: jax.Array, repeats: int) -> dict[str, float]
         run = lambda: jax.block_until_ready(program(*arguments))  # noqa: B023, E731
         floor[f"{name}_seconds"] = timed(run, repeats)[0]["seconds"]
     return floor
+
+
+def moves_floor(count: int, repeats: int) -> dict[str, float]:
+    """Seconds of so many moves of one coordinate in a compiled loop, one after the other.
+
+    A move is that of coordinate descent within a block: it reads what the move before has written.
+    """
+    gram = 500 * np.eye(BLOCK, dtype=np.float32) + 20
+    moves = jnp.asarray(np.concatenate([-np.eye(BLOCK, dtype=np.float32), gram], axis=1))
+
+    @jax.jit
+    def run(both, count):
+        def move(i, both):
+            j = i % BLOCK
+            moved = soft(both[BLOCK + j] + 520 * both[j], 1.0) / 520
+            return both - (moved - both[j]) * moves[j]
+
+        return jax.lax.fori_loop(0, count, move, both)
+
+    start = jnp.ones(2 * BLOCK)
+    jax.block_until_ready(run(start, count))
+    figures, _ = timed(lambda: jax.block_until_ready(run(start, count)), repeats)
+    return {"moves": count, "moves_seconds": figures["seconds"]}
 
 
 def compare_many(batch: int, n: int, p: int, alpha: float, timed_problems: int) -> dict[str, Any]:

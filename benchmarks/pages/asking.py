@@ -102,8 +102,7 @@ def _measured(real: dict[str, Any]) -> str:
         f"{rate('shuffled'):.1f} in shuffled order and {rate('no prefix cache'):.1f} without "
         "prefix caching. Through `collect` and the store, asking takes "
         f"{ratio('chat')} times as long as `LLM.chat` in one call, and "
-        f"{ratio('generate')} times as long as `LLM.generate` from "
-        "tokens. A GPU has not been measured yet."
+        f"{ratio('generate')} times as long as `LLM.generate` from tokens."
     )
 
 

@@ -13,6 +13,7 @@ from benchmarks.pages.fidelity import fidelity, fidelity_speed
 from benchmarks.pages.individual import few_shot, figure5, speed, table2, table4, table5
 from benchmarks.pages.inference import prediction_powered
 from benchmarks.pages.nets import nets
+from benchmarks.pages.scaling import devices, starts
 from benchmarks.pages.suite import in_short, suite, suite_large
 from benchmarks.report import RESULTS
 
@@ -42,6 +43,8 @@ BLOCKS = {
     "suite": Block(suite, ("suite-paper", "growth", "refits")),
     "suite-large": Block(suite_large, ("suite-large",)),
     "nets": Block(nets, ("nets",)),
+    "starts": Block(starts, ("compile_times",)),
+    "devices": Block(devices, ("sharding",)),
     "prediction-powered": Block(
         prediction_powered, ("prediction_powered_study", "prediction_powered_coverage")
     ),

@@ -59,17 +59,37 @@ def in_short() -> list[str]:
     ratios = _ratios(kernels)
     told = ", ".join(f"{what} {_ratio(ratios[name])}" for name, what in _SHORT.items())
     sentences = (
-        f"On {report['machine']['cores']} CPU cores and problems of the papers' sizes, times as "
-        f"fast as the fastest other program that we know for the task: {told}."
+        f"On {report['machine']['cores']} CPU cores and problems of the papers' sizes, ours is so "
+        f"many times as fast as the fastest other program that we know for the task: {told}."
     )
     _, largest = _measured("large")
     for when, found in ((" at these sizes", kernels), (" at the largest sizes", largest)):
         slower = {name: ratio for name, ratio in _ratios(found).items() if is_slower(ratio)}
-        if slower:
-            listed = ", ".join(f"{found[name]['what']} ({slower[name]:.2f})" for name in slower)
-            sentences += f" Slower than the fastest{when}: {listed}."
+        listed = [f"{found[name]['what']} ({ratio:.2f})" for name, ratio in slower.items()]
+        if found is kernels:
+            listed += slower_nets()
+        if listed:
+            sentences += f" Slower than the fastest{when}: {', '.join(listed)}."
     sentences += " All tasks, programs and sizes are under [Speed](docs/benchmarks.md)."
     return textwrap.wrap(sentences, 125, break_long_words=False, break_on_hyphens=False)
+
+
+def slower_nets() -> list[str]:
+    """How many single lassos and elastic nets of `nets.json` a peer is faster in, and how much."""
+    path = RESULTS / "nets.json"
+    if not path.exists():
+        return []
+    ones = [one["solvers"] for one in json.loads(path.read_text(encoding="utf-8"))["one"]]
+    found = [
+        min(peer["seconds"] for name, peer in one.items() if name != "ours")
+        / one["ours"]["seconds"]
+        for one in ones
+    ]
+    slower = sorted(ratio for ratio in found if is_slower(ratio))
+    if not slower:
+        return []
+    between = " to ".join(f"{ratio:.2f}" for ratio in dict.fromkeys((slower[0], slower[-1])))
+    return [f"{len(slower)} of {len(found)} other single lassos and nets ({between})"]
 
 
 def _ratios(kernels: Mapping[str, Any]) -> dict[str, float]:
@@ -169,9 +189,11 @@ def peers(kernels: Mapping[str, Any]) -> list[str]:
     loads = [case[when] for case in kernels.values() for when in ("load_before", "load_after")]
     lines = [
         "Times are medians of repeated calls; ± is half the distance between the quartiles. The "
-        "fourth column says how many times as fast as each peer we are and, in parentheses, the "
-        "same in processor time of all threads, the least of the repeats, which other work on the "
-        "machine hardly changes; it is not known of peers that work in several processes."
+        "fourth column says how many times as fast as each peer we are. In parentheses is the "
+        "ratio of processor times (all threads, least of the repeats), which other work on the "
+        "machine hardly changes; peers that work in several processes have none. Names in "
+        "parentheses beside our times say which of our functions is the fastest; *inside jit* is "
+        "a call that is part of a compiled program."
         f"{_extrapolated(kernels)} The machine's load was "
         f"{min(loads):.0f} to {max(loads):.0f}: where that is above the number of cores, other "
         "work was going on and times are longer than they need be.",
@@ -226,7 +248,7 @@ def floors(kernels: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"The machine moves {rates['bytes_per_second'] / 1e9:.0f} GB a second and does "
         f"{rates['operations_per_second'] / 1e9:.0f} billion float32 operations a second (products "
-        "and sums of a matrix product; the best of several runs, in the run of the suite). The "
+        "and sums of a matrix product; the best of all runs of the suite). The "
         "*floor* is the time that the "
         "operations and bytes that no method avoids take at these rates; the *share* is the floor "
         "divided by the time of our fastest call.",
@@ -294,8 +316,8 @@ def where_table4_goes(case: Mapping[str, Any]) -> str:
     cores, seconds = case["run"]["machine"]["cores"], case["process_seconds"]
     processor = case["processor_seconds"]
     return (
-        f"Table 4 takes {seconds / 60:.1f} minutes; the aim was 15. Of the seconds of threads that "
-        f"its methods take: {shares}. These repeat one step until it changes nothing: a product "
+        f"Table 4 takes {seconds / 60:.1f} minutes; the aim was 15. Of the methods' thread "
+        f"seconds: {shares}. These repeat one step until it changes nothing: a product "
         "of the filled matrix with a thin block and back, and algebra of the block's width. What "
         "methods share (imputed donors above all) and compilation are the rest, "
         f"{100 * (1 - whole / processor):.0f}% of the processor time. The cores are busy "
@@ -316,7 +338,7 @@ def least_of_table4() -> str:
         f"steps in {wall:.0f} s. Their products with blocks as wide as the ranks alone would take "
         f"{least:.0f} s at the rate of a large product in the same run "
         f"({found['operations_per_second'] / 1e9:.0f} billion operations a second), which is the "
-        "floor of those steps. The "
+        "floor of the steps of that construction. The "
         "blocks have ten columns more, as convergence needs, products with them run below that "
         "rate, and a step has the fit, its change and the algebra of the block besides."
     )
@@ -331,9 +353,12 @@ def growth(sweeps: Mapping[str, Any]) -> list[str]:
         largest = sweep.get("largest", {})
         fits = "–"
         if "value" in largest:
+            limit = f"limit {largest['memory_gib']:g} GiB"
+            if largest.get("stopped_by") == "time":
+                limit = f"no more tried, to save time; {limit}"
             fits = (
                 f"{largest['value']:,.0f} in {largest['peak_gib']:.1f} GiB, "
-                f"{duration(largest['seconds'])} (limit {largest['memory_gib']:g} GiB)"
+                f"{duration(largest['seconds'])} ({limit})"
             )
         power = f"{sweep['what']}^{sweep['exponent']:.2f}"
         lines.append(row([sweep["what"], f"`{sweep['case']}`", power, fits]))

@@ -2,6 +2,8 @@
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_completion import PENALTY, RANK, SOLVERS, alternating, make_problem, soft
@@ -49,3 +51,10 @@ def test_complete_columns_may_be_told(kind, weighted, dtype):
     for wrong, message in ((10, "`incomplete` is 10, but 11 columns"), (0, "`incomplete`")):
         with pytest.raises(ValueError, match=message):
             public(x, mask, RANK, *penalty, incomplete=wrong)
+
+
+def test_steps_hold_a_few_copies_of_the_matrix():
+    """Peak memory of the program beside arguments and results, as the compiler counts it."""
+    x = jnp.zeros((500, 100))
+    program = jax.jit(lambda x, mask: soft_impute(x, mask, 5, 1.0)).lower(x, x > 0).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 8 * x.nbytes

@@ -183,3 +183,19 @@ def test_no_call_compiles_twice(name):
     with compilations() as compiled:
         calls()
     assert not compiled
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in OF_FUNCTIONS])
+def test_numbers_and_arrays_share_a_program(name):
+    """A penalty may be a number, a NumPy scalar or an array of JAX."""
+    case = CASES[name]
+    if case.penalties is None:
+        pytest.skip("no penalty")
+    data, (low, high) = case.make(0, jnp.float32), case.penalties
+    arrays = jnp.float32(low), jnp.float32(high)
+    case.solve(data, low)
+    with compilations() as compiled:
+        case.solve(data, np.float32(high))
+        for penalty in arrays:
+            case.solve(data, penalty)
+    assert not compiled

@@ -1,5 +1,7 @@
 """Prediction-powered means of many questions at once."""
 
+import os
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,8 +23,16 @@ def _ours(problem: Problem):
     return lambda _: ppi_means(truth, twins)
 
 
-def _ppi_python(problem: Problem):
+def _mean_and_interval(columns: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[float, ...]:
+    """By ppi-python: the answers of those asked, and the twins of them and of the others."""
     from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+
+    return float(ppi_mean_pointestimate(*columns)[0]), *map(float, np.ravel(ppi_mean_ci(*columns)))
+
+
+def _ppi_python(problem: Problem):
+    """One process per core."""
+    from joblib import Parallel, delayed
 
     asked, timed = problem["asked"], problem["timed"]
     columns = [
@@ -30,21 +40,15 @@ def _ppi_python(problem: Problem):
         for y, t in zip(problem["truth"].T[:timed], problem["twins"].T[:timed], strict=True)
     ]
 
-    def solve(_):
-        return np.asarray(
-            [
-                (float(ppi_mean_pointestimate(*one)[0]), *map(float, np.ravel(ppi_mean_ci(*one))))
-                for one in columns
-            ]
-        )
-
-    return solve
+    cores = os.cpu_count() or 1
+    pool = Parallel(n_jobs=cores, batch_size=max(1, timed // (4 * cores)))
+    return lambda _: np.asarray(pool(delayed(_mean_and_interval)(one) for one in columns))
 
 
 def judge(problem: Problem, answer: Answer) -> dict[str, float]:
-    """Estimates beside the exact mean of the population, whose answers are known to the judge.
+    """Estimates beside those with the variance-optimal coefficient, by definition.
 
-    Root mean square, over that of the mean of those asked: definitions of the tuning parameter
+    Root mean square, over the error of the mean of those asked: definitions of the coefficient
     differ between programs, so that no estimate is the only right one.
     """
     estimate = answer["estimate"]
@@ -53,7 +57,6 @@ def judge(problem: Problem, answer: Answer) -> dict[str, float]:
     twins = problem["twins"][:, columns].astype(np.float64)
     asked = problem["asked"]
     y, t, rest = truth[:asked], twins[:asked], twins[asked:]
-    # The estimate with the variance-optimal coefficient, by definition.
     share = asked / len(rest)
     covariance = np.mean((y - y.mean(0)) * (t - t.mean(0)), axis=0)
     tuned = np.clip(covariance / ((1 + share) * np.var(twins, axis=0)), 0, 1)
@@ -86,6 +89,7 @@ CASES = (
                 needs=("ppi_py",),
                 dtype="float64",
                 share=lambda p: p["timed"] / p["twins"].shape[1],
+                processes=True,
             ),
         },
         judge,
