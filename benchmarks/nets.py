@@ -145,12 +145,10 @@ def compare_one(n: int, p: int, l1_ratio: float, share: int, repeats: int) -> di
         figures, coef = timed(lambda: fit(fortran, y, alpha, l1_ratio, tol), repeats)  # noqa: B023
         rows[name] = figures | {"tol": tol, "gap": judged(x, y, coef, alpha, l1_ratio)}
     case = {"n": n, "p": p, "l1_ratio": l1_ratio, "alpha": alpha, "alpha_is_critical_over": share}
-    blocks = -(-figures["support"] // BLOCK)
+    blocks = -(-rows["ours"]["support"] // BLOCK)
     floor = one_floor(n, p) | measured_floor(*arrays, repeats)
-    return case | {
-        "solvers": rows,
-        "floor": floor | moves_floor(figures["steps"] * blocks * BLOCK, repeats),
-    }
+    moves = moves_floor(rows["ours"]["steps"] * blocks * BLOCK, repeats)
+    return case | {"solvers": rows, "floor": floor | moves}
 
 
 def one_floor(n: int, p: int) -> dict[str, float]:

@@ -30,18 +30,25 @@ def _mean_and_interval(columns: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tu
     return float(ppi_mean_pointestimate(*columns)[0]), *map(float, np.ravel(ppi_mean_ci(*columns)))
 
 
-def _ppi_python(problem: Problem):
-    """One process per core."""
-    from joblib import Parallel, delayed
-
+def _columns(problem: Problem) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     asked, timed = problem["asked"], problem["timed"]
-    columns = [
+    return [
         (y[:asked].astype(float), t[:asked].astype(float), t[asked:].astype(float))
         for y, t in zip(problem["truth"].T[:timed], problem["twins"].T[:timed], strict=True)
     ]
 
-    cores = os.cpu_count() or 1
-    pool = Parallel(n_jobs=cores, batch_size=max(1, timed // (4 * cores)))
+
+def _ppi_python(problem: Problem):
+    columns = _columns(problem)
+    return lambda _: np.asarray([_mean_and_interval(one) for one in columns])
+
+
+def _ppi_python_on_all_cores(problem: Problem):
+    """One process per core."""
+    from joblib import Parallel, delayed
+
+    columns, cores = _columns(problem), os.cpu_count() or 1
+    pool = Parallel(n_jobs=cores, batch_size=max(1, len(columns) // (4 * cores)))
     return lambda _: np.asarray(pool(delayed(_mean_and_interval)(one) for one in columns))
 
 
@@ -77,20 +84,26 @@ CASES = (
         "prediction-powered means with intervals",
         {
             "small": {"questions": 30, "people": 60, "asked": 30, "timed": 30},
-            "paper": {"questions": 10_000, "people": 1000, "asked": 100, "timed": 300},
-            "large": {"questions": 50_000, "people": 1000, "asked": 100, "timed": 300},
+            "paper": {"questions": 10_000, "people": 1000, "asked": 100, "timed": 3000},
+            "large": {"questions": 50_000, "people": 1000, "asked": 100, "timed": 3000},
         },
         problem,
         {
             "ours": Side(_ours, lambda p, r: {"estimate": np.asarray(r.value)}),
-            "ppi-python": Side(
-                _ppi_python,
+        }
+        | {
+            name: Side(
+                prepare,
                 lambda p, r: {"estimate": r[:, 0]},
-                needs=("ppi_py",),
+                needs=("ppi_py", "joblib"),
                 dtype="float64",
                 share=lambda p: p["timed"] / p["twins"].shape[1],
-                processes=True,
-            ),
+                processes=prepare is _ppi_python_on_all_cores,
+            )
+            for name, prepare in (
+                ("ppi-python", _ppi_python),
+                ("ppi-python by joblib", _ppi_python_on_all_cores),
+            )
         },
         judge,
         work,
