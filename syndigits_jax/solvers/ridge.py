@@ -25,8 +25,8 @@ class _Design(NamedTuple):
     """A weighted regression, centred where there is an intercept; `total` is the weight sum.
 
     Design, targets, weights and `penalty` are in units of powers of two: `coef_unit` (t,) is what
-    to multiply coefficients by, `unit` (t,) residuals. `floor` (t,) is the smallest residual of the
-    normal equations, relative to its value at zero, that can be certified.
+    to multiply coefficients by, `unit` (t,) residuals. `cross` holds the products of targets with
+    columns; `x_shift` and `y_shift` (t,) are the sums of squares that centring took out.
     """
 
     x: Float[Array, "n p"]
@@ -38,7 +38,9 @@ class _Design(NamedTuple):
     y_mean: Float[Array, " t"]
     unit: Float[Array, " t"]
     coef_unit: Float[Array, " t"]
-    floor: Float[Array, " t"]
+    cross: Float[Array, "t p"]
+    x_shift: Float[Array, ""]
+    y_shift: Float[Array, " t"]
 
 
 class _Fit(NamedTuple):
@@ -61,16 +63,12 @@ def _centre(x, y, sample_weight, penalty, fit_intercept) -> _Design:
     w = w / weight_unit
     total = jnp.sum(w)
     total = jnp.where(total == 0, 1, total)
-    floor = _floor(
-        jnp.dot(w, jnp.sum((jnp.where(used, x, 0) / x_unit) ** 2, axis=1)),
-        w @ (jnp.where(used, y, 0) / y_unit[None]) ** 2,
-        jnp.dot(w, jnp.sum(design**2, axis=1)),
-        w @ target**2,
-        (w[:, None] * target).T @ design,
-    )
+    cross = (w[:, None] * target).T @ design
+    x_shift, y_shift = total * jnp.sum((x_mean / x_unit) ** 2), total * (y_mean / y_unit) ** 2
     penalty = penalty / weight_unit / x_unit / x_unit
-    coef_unit = y_unit / x_unit
-    return _Design(design, target, w, total, penalty, x_mean, y_mean, y_unit, coef_unit, floor)
+    units = y_unit, y_unit / x_unit
+    means = x_mean, y_mean
+    return _Design(design, target, w, total, penalty, *means, *units, cross, x_shift, y_shift)
 
 
 def _design_unit(unit: Float[Array, ""], penalty: Float[Array, " k"]) -> Float[Array, ""]:
@@ -86,7 +84,8 @@ def _floor(
     y_square: Float[Array, " t"],
     cross: Float[Array, "t p"],
 ) -> Float[Array, " t"]:
-    """The relative change of xᵀy by rounding of the data: a third of `eps` of every number.
+    """The smallest residual of the normal equations, relative to its value at zero, that can be
+    certified: the change of xᵀy by rounding of the data, a third of `eps` of every number.
 
     From weighted sums of squares of the data as given (`raw`) and about their means.
     """
@@ -94,6 +93,13 @@ def _floor(
     noise = 0.3 * eps * jnp.sqrt(x_raw * y_square + x_square * y_raw)
     size = _norm(cross, 1)
     return jax.lax.stop_gradient(jnp.where(size > 0, noise / jnp.where(size > 0, size, 1), 0))
+
+
+def _floor_of(design: _Design, x_square: Float[Array, ""]) -> Float[Array, " t"]:
+    """[`_floor`][], given the weighted sum of squares of the design."""
+    y_square = design.weight @ design.y**2
+    raw = x_square + design.x_shift, y_square + design.y_shift
+    return _floor(*raw, x_square, y_square, design.cross)
 
 
 def _norm(array: Array, axis: int) -> Array:
@@ -132,6 +138,7 @@ class _Dual(NamedTuple):
     """
 
     kernel: Float[Array, "n n"]
+    square: Float[Array, ""]  # the weighted sum of squares of the design
     lift: Float[Array, ""]  # κ
     solve: Apply
     singular: Bool[Array, " k"]
@@ -179,7 +186,7 @@ def _dual_system(design: _Design, fit_intercept: bool) -> _Dual:
     def inverse(right: Float[Array, "k n t"]) -> Float[Array, "k n t"]:
         return jax.lax.custom_linear_solve(product, right, solve, solve_transposed)
 
-    return _Dual(kernel, lift, inverse, singular)
+    return _Dual(kernel, trace, lift, inverse, singular)
 
 
 def _dual(design: _Design, dual: _Dual) -> tuple[_Fit, Array]:
@@ -289,15 +296,15 @@ def _ridge(x, y, sample_weight, penalties, fit_intercept, single) -> Solution[Li
     penalty = penalties[0] if single else penalties
     design = _centre(x, y, sample_weight, penalties, fit_intercept)
     if x.shape[0] >= x.shape[1]:
-        weighted = design.weight[:, None] * design.x
-        fit = _primal(gram_matrix(weighted, design.x), weighted.T @ design.y, design.penalty)
+        gram = gram_matrix(design.weight[:, None] * design.x, design.x)
+        fit, square = _primal(gram, design.cross.T, design.penalty), jnp.trace(gram)
     else:
         system = _dual_system(design, fit_intercept)
-        fit, _ = _dual(design, system)
+        (fit, _), square = _dual(design, system), system.square
     return _solution(
         fit,
         design.coef_unit,
-        design.floor,
+        _floor_of(design, square),
         design.x_mean,
         design.y_mean,
         penalty,
@@ -416,9 +423,8 @@ def _loo_residuals(x, y, sample_weight, given, fit_intercept, single) -> Solutio
     w, total, penalties = design.weight, design.total, design.penalty
     share = w / total if fit_intercept else jnp.zeros_like(w)
     if x.shape[0] >= x.shape[1]:
-        weighted = w[:, None] * design.x
-        gram = gram_matrix(weighted, design.x)
-        fit = _primal(gram, weighted.T @ design.y, penalties)
+        gram = gram_matrix(w[:, None] * design.x, design.x)
+        fit, square = _primal(gram, design.cross.T, penalties), jnp.trace(gram)
         ordinary = design.y[None] - jnp.einsum("np,kpt->knt", design.x, fit.coef)
         leverages = _leverages(design.x, gram, penalties)
         fit = fit._replace(singular=fit.singular | jnp.any(jnp.isnan(leverages), axis=1))
@@ -428,7 +434,7 @@ def _loo_residuals(x, y, sample_weight, given, fit_intercept, single) -> Solutio
         residuals = ordinary / rest[:, :, None]
     else:
         system = _dual_system(design, fit_intercept)
-        fit, variables = _dual(design, system)
+        (fit, variables), square = _dual(design, system), system.square
         unit = jnp.eye(len(x), dtype=x.dtype)
         inverse = system.solve(jnp.broadcast_to(unit[None], (len(penalties), *unit.shape)))
         lifted = penalties[:, None] + system.lift * total
@@ -439,7 +445,7 @@ def _loo_residuals(x, y, sample_weight, given, fit_intercept, single) -> Solutio
         unused = design.y[None] - image
         safe = jnp.where(w > 0, w, 1)[None, :, None]
         residuals = jnp.where(used, variables / safe / jnp.where(used, rest[:, :, None], 1), unused)
-    status, optimality, exists = _report(fit, design.floor, fit.scale, design.x, given)
+    status, optimality, exists = _report(fit, _floor_of(design, square), fit.scale, design.x, given)
     residuals = design.unit[None, None] * residuals
     residuals = jnp.where(exists[:, :, None], jnp.swapaxes(residuals, 1, 2), jnp.nan)
     fields = (residuals, status, jnp.zeros_like(status), optimality)
