@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...] --size small|paper|large`: measured, judged, written, told."""
 
 import argparse
+import importlib.metadata
 import json
 import os
 from pathlib import Path
@@ -18,6 +19,22 @@ from syndigits_jax.results.records import run_description
 
 ITERATIVE = 3
 """A case with a side of so many efforts is drawn."""
+
+PEERS = (
+    "scikit-learn", "celer", "skglm", "quadprog", "clarabel", "highspy", "cmfrec", "prdc", "POT",
+    "ppi-python", "torch", "scipy", "joblib",
+)  # fmt: skip
+
+
+def peer_versions() -> dict[str, str]:
+    """Versions of the installed peers."""
+    found = {}
+    for name in PEERS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def show(result: dict[str, Any]) -> None:
@@ -80,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         # A later run of other cases keeps this one, with its own origin.
         cases[name] |= {
             "rates": machine, "load_before": load, "load_after": os.getloadavg()[0],
-            "run": run_description(),
+            "run": run_description() | {"peers": peer_versions()},
         }  # fmt: skip
         order = {name: cases[name] for name in names if name in cases}
         kept = {"growth": before["growth"]} if "growth" in before else {}
