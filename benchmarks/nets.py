@@ -145,9 +145,9 @@ def compare_one(n: int, p: int, l1_ratio: float, share: int, repeats: int) -> di
         figures, coef = timed(lambda: fit(fortran, y, alpha, l1_ratio, tol), repeats)  # noqa: B023
         rows[name] = figures | {"tol": tol, "gap": judged(x, y, coef, alpha, l1_ratio)}
     case = {"n": n, "p": p, "l1_ratio": l1_ratio, "alpha": alpha, "alpha_is_critical_over": share}
-    blocks = -(-rows["ours"]["support"] // BLOCK)
+    blocks = -(-np.count_nonzero(np.asarray(solution.value.coef)) // BLOCK)
     floor = one_floor(n, p) | measured_floor(*arrays, repeats)
-    moves = moves_floor(rows["ours"]["steps"] * blocks * BLOCK, repeats)
+    moves = moves_floor(int(solution.steps) * int(blocks) * BLOCK, repeats)
     return case | {"solvers": rows, "floor": floor | moves}
 
 
@@ -184,7 +184,7 @@ def moves_floor(count: int, repeats: int) -> dict[str, float]:
     def run(both, count):
         def move(i, both):
             j = i % BLOCK
-            moved = soft(both[BLOCK + j] + 520 * both[j], 1.0) / 520
+            moved = soft(both[BLOCK + j] + 520 * both[j], jnp.ones(())) / 520
             return both - (moved - both[j]) * moves[j]
 
         return jax.lax.fori_loop(0, count, move, both)

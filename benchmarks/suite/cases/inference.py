@@ -1,6 +1,7 @@
 """Prediction-powered means of many questions at once."""
 
 import os
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,8 @@ def _ppi_python_on_all_cores(problem: Problem):
     from joblib import Parallel, delayed
 
     columns, cores = _columns(problem), os.cpu_count() or 1
-    pool = Parallel(n_jobs=cores, batch_size=max(1, len(columns) // (4 * cores)))
+    size: Any = max(1, len(columns) // (4 * cores))
+    pool = Parallel(n_jobs=cores, batch_size=size)
     return lambda _: np.asarray(pool(delayed(_mean_and_interval)(one) for one in columns))
 
 
