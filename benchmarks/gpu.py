@@ -48,11 +48,6 @@ from syndigits_jax.preferences.training import TrainingSettings
 from syndigits_jax.schema import Scale
 
 Step = Callable[[], dict[str, Any]]
-KERNELS = (
-    "ridge", "ridge-path", "ridge-loo", "lasso", "lasso-wide", "net", "nets", "simplex",
-    "simplex-wide", "completion", "hard-impute", "prdc", "mmd", "sliced-wasserstein", "frechet",
-    "ppi",
-)  # fmt: skip
 
 
 def kernel(name: str, size: str, machine: Mapping[str, float]) -> dict[str, Any]:
@@ -174,7 +169,7 @@ def steps_of(size: str, data: Path | None, machine: Mapping[str, float]) -> dict
     """All steps in their order: correctness first, then what matters most."""
     small = size == "small"
     steps: dict[str, Step] = {
-        f"kernel {name}": functools.partial(kernel, name, size, machine) for name in KERNELS
+        f"kernel {name}": functools.partial(kernel, name, size, machine) for name in CASES
     }
 
     def movielens() -> Panel:

@@ -19,11 +19,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.linear_model import ElasticNet
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import RESULTS, write_report
+from benchmarks.suite.processes import one_per_core
 from syndigits_jax.solvers import critical_alpha, elastic_net, elastic_nets
 from syndigits_jax.solvers._coordinate_descent import BLOCK
 from syndigits_jax.solvers._elastic_net_loop import soft
@@ -220,11 +221,9 @@ def compare_many(batch: int, n: int, p: int, alpha: float, timed_problems: int) 
         with threadpool_limits(1):
             alone, coefs = timed(lambda: [fit(*one, alpha, 0.5, tol) for one in few], 1)  # noqa: B023
         gaps = [judged(*one, coef, alpha, 0.5) for one, coef in zip(few, coefs, strict=True)]
-        cores = os.cpu_count() or 1
-        size: Any = max(1, len(few) // (4 * cores))
-        with Parallel(n_jobs=cores, batch_size=size) as pool:
+        with one_per_core(len(few)) as pool:
             tasks = [delayed(fit)(*one, alpha, 0.5, tol) for one in few]
-            pool(tasks[: 2 * cores])
+            pool(tasks[: 2 * pool.n_jobs])
             shared, _ = timed(lambda: pool(tasks), 1)  # noqa: B023
         scale = batch / len(few)
         rows[name] = {

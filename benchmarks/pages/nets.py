@@ -40,7 +40,7 @@ def nets() -> list[str]:
                     duration(floor["pass_seconds"]),
                     duration(floor["gram_seconds"]),
                     f"{ours['steps']:,}",
-                    duration(floor["moves_seconds"]) if "moves" in floor else "–",
+                    duration(floor["moves_seconds"]),
                 ]
             )
         )
@@ -95,9 +95,7 @@ def _beside(solvers: Mapping[str, Any]) -> str:
 
 def _share_of_sweeps(cases: list[dict[str, Any]]) -> str:
     """What readings of used blocks and moves are of our time, where a peer is fastest."""
-    tall = [one for one in cases if one["n"] >= one["p"] and "moves" in one["floor"]]
-    if not tall:
-        return ""
+    tall = [one for one in cases if one["n"] >= one["p"]]
     slowest = min(tall, key=lambda one: beside_fastest_solver(one["solvers"]))
     floor, seconds = slowest["floor"], slowest["solvers"]["ours"]["seconds"]
     readings = 2 * floor["moves"] / slowest["p"] * floor["pass_seconds"]

@@ -27,15 +27,14 @@ def starts() -> list[str]:
     columns = ["processor seconds", "first start, before", "first start", "second start"]
     lines = head(columns)
     for name in _COMMANDS:
-        cells = [_start(label, name, start) for label, start in
-                 ((before, "first"), (now, "first"), (now, "second"))]  # fmt: skip
+        found = (before[name]["first"], now[name]["first"], now[name]["second"])
+        cells = (f"{one['process_cpu_seconds']:.0f}" for one in found)
         lines.append(row([f"`syndigits {name}`", *cells]))
     lines += ["", *head(["`calibrate_question`, processor seconds", "before", "now"])]
     for name, figures in now["calibrate_question"].items():
         if isinstance(figures, dict):
-            old = before["calibrate_question"].get(name, {}).get("cpu_seconds")
-            cells = ["–" if old is None else f"{old:.1f}", f"{figures['cpu_seconds']:.1f}"]
-            lines.append(row([f"`{name}`", *cells]))
+            spent = (before["calibrate_question"][name]["cpu_seconds"], figures["cpu_seconds"])
+            lines.append(row([f"`{name}`", *(f"{seconds:.1f}" for seconds in spent)]))
     return [
         *lines,
         "",
@@ -52,15 +51,10 @@ def _compiler(label: dict[str, Any]) -> str:
     """The least and the largest share of the compiler in what makes the programs of a command."""
     shares = []
     for name in _COMMANDS:
-        if found := label.get(name, {}).get("first"):
-            spent = [found[f"{stage}_seconds"] for stage in ("tracing", "lowering", "compiling")]
-            shares.append(spent[-1] / sum(spent))
+        found = label[name]["first"]
+        spent = [found[f"{stage}_seconds"] for stage in ("tracing", "lowering", "compiling")]
+        shares.append(spent[-1] / sum(spent))
     return f"{100 * min(shares):.0f} to {100 * max(shares):.0f}%"
-
-
-def _start(label: dict[str, Any], name: str, start: str) -> str:
-    found = label.get(name, {}).get(start)
-    return "–" if found is None else f"{found['process_cpu_seconds']:.0f}"
 
 
 def devices() -> list[str]:

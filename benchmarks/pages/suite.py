@@ -85,7 +85,9 @@ def slower_nets() -> list[str]:
     if not slower:
         return []
     between = " to ".join(f"{ratio:.2f}" for ratio in dict.fromkeys((slower[0], slower[-1])))
-    return [f"{len(slower)} of {len(found)} other single lassos and nets ({between})"]
+    return [
+        f"in a run of their own {len(slower)} of {len(found)} single lassos and nets ({between})"
+    ]
 
 
 def beside_fastest_solver(solvers: Mapping[str, Any]) -> float:

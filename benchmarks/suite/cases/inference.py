@@ -1,12 +1,10 @@
 """Prediction-powered means of many questions at once."""
 
-import os
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.suite.case import Answer, Case, Problem, Side, Work
+from benchmarks.suite.processes import one_per_core
 from syndigits_jax.inference import ppi_means
 
 
@@ -46,11 +44,10 @@ def _ppi_python(problem: Problem):
 
 def _ppi_python_on_all_cores(problem: Problem):
     """One process per core."""
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
-    columns, cores = _columns(problem), os.cpu_count() or 1
-    size: Any = max(1, len(columns) // (4 * cores))
-    pool = Parallel(n_jobs=cores, batch_size=size)
+    columns = _columns(problem)
+    pool = one_per_core(len(columns))
     return lambda _: np.asarray(pool(delayed(_mean_and_interval)(one) for one in columns))
 
 

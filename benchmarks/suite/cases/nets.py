@@ -1,12 +1,11 @@
 """Elastic nets, one and many; problems, peers and judge are those of `benchmarks/nets.py`."""
 
-import os
-
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import nets
 from benchmarks.suite.case import Answer, Case, Problem, Side, Work
+from benchmarks.suite.processes import one_per_core
 from syndigits_jax.solvers import critical_alpha, elastic_net, elastic_nets
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -68,12 +67,12 @@ def _peer_many(fit: nets.Fit):
     """One BLAS thread and one process per core."""
 
     def prepare(problem: Problem):
-        from joblib import Parallel, delayed
+        from joblib import delayed
 
-        cores, count = os.cpu_count() or 1, problem["timed"]
+        count = problem["timed"]
         few = list(zip(problem["x"][:count], problem["y"][:count], strict=True))
         alpha, l1_ratio = problem["alpha"], problem["l1_ratio"]
-        pool = Parallel(n_jobs=cores, batch_size=max(1, count // (4 * cores)))
+        pool = one_per_core(count)
         return lambda tol: pool(delayed(fit)(*one, alpha, l1_ratio, tol) for one in few)
 
     return prepare
