@@ -7,12 +7,17 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.pages import accuracy
 from benchmarks.pages import suite as page
 from benchmarks.suite import child, run
 from benchmarks.suite.case import Side, Work
 from benchmarks.suite.cases import completion, distances, hard_impute, ridge, simplex
 from benchmarks.suite.growth import exponent
 from benchmarks.suite.registry import CASES
+
+
+def measured(seconds: float, error: float) -> dict:
+    return {"seconds": seconds, "judged": {"error": error}}
 
 
 def small(name):
@@ -189,10 +194,7 @@ def test_judge_of_distances_is_the_definition():
 
 
 def test_fastest_run_within_the_target_counts():
-    runs = [
-        {"seconds": seconds, "judged": {"error": error}}
-        for seconds, error in ((1.0, 1e-2), (3.0, 1e-6), (2.0, 1e-4))
-    ]
+    runs = [measured(1.0, 1e-2), measured(3.0, 1e-6), measured(2.0, 1e-4)]
     assert run.best(runs, 1e-4) is runs[2]
     assert run.best(runs, 1e-8) is None
     chosen = {"ours": runs[1], "ours, float64": runs[2], "slow": runs[1], "never": None}
@@ -227,6 +229,23 @@ def test_page_says_who_is_faster():
     rates = {"bytes_per_second": 1e9, "operations_per_second": 1e9}
     [*_, line] = page.floors({"k": case}, {"rates": rates})
     assert line.endswith("| 1 ms | 20% | because |")
+
+
+def test_picture_leaves_out_what_a_faster_run_beats():
+    runs = [measured(3.0, 1e-6), measured(1.0, 1e-2), measured(2.0, 1e-2), measured(4.0, 0.0)]
+    assert accuracy.frontier(runs) == [(1.0, 1e-2), (3.0, 1e-6), (4.0, accuracy.LEAST)]
+    assert accuracy.frontier([]) == []
+
+
+def test_picture_has_a_panel_per_iterative_kernel(tmp_path):
+    side = {"runs": [measured(seconds, 1 / seconds) for seconds in (1.0, 2.0, 3.0)]}
+    case = {"name": "iterates", "size": {"n": 5}, "target": 0.1, "sides": {"ours": side}}
+    once = {**case, "name": "once", "sides": {"ours": {"runs": side["runs"][:1]}, "missing": {}}}
+    path = tmp_path / "accuracy.svg"
+    assert accuracy.plot_accuracy({"iterates": case, "once": once, "script": {}}, path) == 1
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
+    assert accuracy.plot_accuracy({"once": once}, tmp_path / "none.svg") == 0
+    assert not (tmp_path / "none.svg").exists()
 
 
 @pytest.mark.slow

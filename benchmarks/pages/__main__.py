@@ -2,8 +2,8 @@
 
 import argparse
 
+from benchmarks.pages import accuracy, picture
 from benchmarks.pages.fill import BLOCKS, PAGES, filled
-from benchmarks.pages.picture import draw
 from syndigits_jax.results.files import write_text
 
 
@@ -13,7 +13,8 @@ def main() -> None:
     if parser.parse_args().write:
         for page in PAGES:
             write_text(page, filled(page.read_text(encoding="utf-8")))
-        draw()
+        picture.draw()
+        accuracy.draw()
         return
     for name, block in BLOCKS.items():
         print(f"## {name}\n", *block.build(), "", sep="\n")

@@ -56,6 +56,11 @@ def _draw(file: str, size: tuple[float, float], grid: tuple[int, int]) -> None:
         ax.set_xticks([0, 0.2, 0.4, 0.6])
     label = "correlation with people's answers,", "mean over questions (95% interval)"
     axes[1 if wide else -1].set_xlabel((" " if wide else "\n").join(label))
+    write_svg(figure, FOLDER / file)
+
+
+def write_svg(figure: Figure, path: Path) -> None:
+    """The same bytes for the same figure."""
     fixed: dict[Any, Any] = {"svg.hashsalt": "syndigits_jax", "svg.fonttype": "path"}
-    with matplotlib.rc_context(fixed), replacing(FOLDER / file) as temporary:
+    with matplotlib.rc_context(fixed), replacing(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None}, facecolor="white")

@@ -10,31 +10,21 @@ from typing import Any
 from benchmarks.report import RESULTS, write_report
 from benchmarks.suite.case import SIZES
 from benchmarks.suite.growth import grow
-from benchmarks.suite.plots import plot_accuracy
 from benchmarks.suite.rates import rates
 from benchmarks.suite.registry import CASES
 from benchmarks.suite.run import ratios, run_case
 from benchmarks.suite.scripts import SCRIPTS, run_script
 from syndigits_jax.results.records import run_description
 
-ITERATIVE = 3
-"""A case with a side of so many efforts is drawn."""
-
-PEERS = (
-    "scikit-learn", "celer", "skglm", "quadprog", "clarabel", "highspy", "cmfrec", "prdc", "POT",
-    "ppi-python", "torch", "scipy", "joblib",
-)  # fmt: skip
-
 
 def peer_versions() -> dict[str, str]:
-    """Versions of the installed peers."""
-    found = {}
-    for name in PEERS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Versions of the installed libraries that sides of the kernels need."""
+    modules = {
+        name for case in CASES.values() for side in case.sides.values() for name in side.needs
+    }
+    known = importlib.metadata.packages_distributions()
+    names = {known[module][0] for module in modules if module in known}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -102,5 +92,3 @@ def main(arguments: list[str] | None = None) -> None:
         order = {name: cases[name] for name in names if name in cases}
         kept = {"growth": before["growth"]} if "growth" in before else {}
         write_report(out, size=args.size, rates=machine, cases=order, **kept)
-        if args.size != "small":
-            plot_accuracy(order, out.with_suffix(".png"), ITERATIVE)

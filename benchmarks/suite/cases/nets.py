@@ -120,7 +120,6 @@ _MANY = {
         processes=True,
     )
     for name, (fit, needs) in _PEERS.items()
-    if name != "skglm"
 }
 _WHY = {
     True: "the floor reads the design twice; a working set, its Gram matrix and the steps on it "
